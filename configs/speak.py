@@ -1,0 +1,308 @@
+"""SPEAK (arXiv 2405.07257): SyncNet, then IRFD, then the whole system.
+
+  python -m speak_jax.train --config configs/speak.py[:preset[,key=value]]
+
+Presets differ in sizes and, for `paper`, in the losses' weights. `robust`
+losses are the default; `paper` is the paper to the letter.
+"""
+
+import copy
+
+from configs import common
+from ml_collections import ConfigDict
+
+PRESETS = ("base256", "paper", "small64", "demo")
+
+# Every size that a preset chooses. Channels are by resolution, coarse to fine.
+SIZES = {
+  "base256": dict(
+    image=256,
+    codes=dict(identity=512, pose=12, emotion=64, mouth=32),
+    encoder=dict(stages=(3, 4, 6, 3), width=64, bottleneck=True, stem="deep"),
+    channels={4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64},
+    latent=512,
+    maps=(16, 32, 64, 256),
+    audio=dict(front="waveform", width=768, layers=12, heads=12, out=512),
+    discriminator=dict(width=64, scales=3, layers=3),
+    sync=dict(width=64, out=512),
+    batch=dict(sync=32, irfd=32, speak=4),
+    frames=5,
+    context=20,
+    steps=dict(sync=50_000, irfd=200_000, speak=400_000),
+  ),
+  "small64": dict(
+    image=64,
+    codes=dict(identity=128, pose=6, emotion=16, mouth=8),
+    encoder=dict(stages=(2, 2, 2), width=32, bottleneck=False, stem="small"),
+    channels={4: 128, 8: 128, 16: 96, 32: 64, 64: 32},
+    latent=128,
+    maps=(8, 16, 32, 64),
+    audio=dict(front="mel", width=128, layers=2, heads=4, out=128),
+    discriminator=dict(width=32, scales=2, layers=2),
+    sync=dict(width=24, out=128),
+    batch=dict(sync=16, irfd=16, speak=5),
+    frames=5,
+    context=5,
+    steps=dict(sync=3_000, irfd=11_000, speak=10_000),
+  ),
+  "demo": dict(
+    image=64,
+    codes=dict(identity=128, pose=6, emotion=16, mouth=8),
+    encoder=dict(stages=(1, 1, 1), width=24, bottleneck=False, stem="small"),
+    channels={8: 96, 16: 64, 32: 40, 64: 20},
+    latent=128,
+    maps=(8, 16, 32, 64),
+    audio=dict(front="mel", width=96, layers=1, heads=4, out=96),
+    discriminator=dict(width=16, scales=1, layers=2),
+    sync=dict(width=16, out=128),
+    batch=dict(sync=16, irfd=16, speak=5),
+    frames=5,
+    context=5,
+    steps=dict(sync=300, irfd=600, speak=500),
+  ),
+}
+
+# What a preset changes beside its sizes, by dotted key. `base256` is the
+# default below; `paper` is the paper to the letter (sections 1.2, 1.5, 1.6).
+_NO_PAIRS = {  # terms on swaps that have no ground truth: P6 doubles the cost
+  "irfd.weights.swap_pose": 0.0,
+  "irfd.weights.swap_emotion": 0.0,
+  "irfd.weights.swap_identity": 0.0,
+  "irfd.weights.gan": 0.0,
+}
+RECIPES = {
+  "base256": {},
+  "paper": {
+    "model.maps": (),
+    "model.flow": False,
+    "model.mask_mouth": False,
+    "model.codes.mouth": 0,  # no slot for the lips in the paper's IRFD
+    "model.emotion_input": "frame",
+    "model.norm": "batch",  # ResNet-50 as published
+    "model.frames": 6,  # SyncNet's 0.2 s
+    "model.context": 27,  # 2 s of sound, as in FaceFormer
+    "data.fps": 30.0,
+    "syncnet.loss": "contrastive",
+    "syncnet.optim.lr": 1e-4,
+    "irfd.losses": "paper",
+    "irfd.pairs": "self",
+    "irfd.optim.lr": 1e-4,
+    "irfd.weights.pixel": 0.0,
+    "irfd.weights.gradient": 0.0,
+    "irfd.weights.mouth_box": 0.0,
+    "irfd.weights.self": 1.0,
+    "irfd.weights.classify": 1.0,
+    "irfd.weights.angles": 0.0,
+    "irfd.weights.swap_pose": 1.0,
+    "irfd.weights.swap_emotion": 1.0,
+    "irfd.weights.swap_identity": 1.0,
+    "irfd.weights.gan": 0.0,
+    "irfd.weights.covariance": 0.0,
+    "irfd.weights.variance": 0.0,
+    "irfd.smoothing": 0.0,
+    "speak.optim.lr": 1e-4,
+    "speak.from_scratch": True,  # the paper drops G_d after stage 2
+    "speak.weights.pixel": 0.0,
+    "speak.weights.gradient": 0.0,
+    "speak.weights.mouth_box": 0.0,
+    "speak.weights.opening": 0.0,
+    "speak.weights.sync": 1.0,
+    "speak.weights.perceptual": 1.0,
+    "speak.weights.gan": 1.0,
+    "speak.weights.features": 0.0,
+    "speak.weights.covariance": 0.0,
+    "speak.sync_ramp": (0, 0),
+    "speak.gan_ramp": (0, 0),
+  },
+  "small64": {
+    **_NO_PAIRS,
+    "syncnet.optim.lr": 1e-3,
+    "irfd.optim.lr": 1.5e-3,
+    "speak.optim.lr": 1e-3,
+    "speak.optim.ema": 0.99,
+    "irfd.optim.ema": 0.99,
+    "speak.weights.perceptual": 0.0,
+    "speak.weights.gan": 0.05,
+    "speak.sync_ramp": (1_000, 3_000),
+    "speak.gan_ramp": (5_000, 7_000),
+    "train.save_every": 1_000,
+    "train.sheet_every": 500,
+    "train.video_every": 2_000,
+  },
+  # Prototype section 4, on two CPU cores in minutes. No GAN: nothing of it
+  # is built or traced.
+  "demo": {
+    **_NO_PAIRS,
+    "syncnet.optim.lr": 1e-3,
+    "syncnet.optim.warmup": 20,
+    "irfd.optim.lr": 2e-3,
+    "irfd.optim.warmup": 30,
+    "irfd.optim.ema": 0.98,
+    "irfd.weights.covariance": 0.0,
+    "irfd.weights.variance": 0.0,
+    "speak.optim.lr": 1.5e-3,
+    "speak.optim.warmup": 30,
+    "speak.optim.ema": 0.98,
+    "speak.weights.perceptual": 0.0,
+    "speak.weights.gan": 0.0,
+    "speak.weights.features": 0.0,
+    "speak.weights.covariance": 0.0,
+    "speak.sync_ramp": (150, 400),
+    "train.log_every": 20,
+    "train.save_every": 200,
+    "train.sheet_every": 300,
+    "train.video_every": 0,
+    "train.collapse_after": 150,
+    "data.synthetic.size": 96,
+    "data.synthetic.identities": 50,
+    "data.synthetic.held_out": 10,
+  },
+}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+  """The locked config of `arg` = "preset,key=value,...".
+
+  Raises:
+    ValueError: an unknown preset, key, or a malformed pair.
+  """
+  preset, values = common.parse_arg(arg, PRESETS)
+  sizes = SIZES["base256" if preset == "paper" else preset]
+  config = ConfigDict(_config(preset, copy.deepcopy(sizes)))
+  common.override(config, RECIPES[preset])
+  common.override(config, values)
+  return config.lock()
+
+
+def _optim(lr: float) -> dict:
+  return dict(
+    lr=lr,  # peak; Adam (paper 1.6: Adam, 1e-4)
+    warmup=500,  # steps of linear rise, ours
+    floor=0.1,  # last learning rate / peak, cosine between; 1 = constant
+    b1=0.5,  # ours, paper.md 5.4
+    b2=0.99,
+    clip=1.0,  # of the gradient's global norm; 0 = off
+    ema=0.999,  # of the weights; its warm-up is min(ema, (1+t)/(10+t))
+  )
+
+
+def _config(preset: str, sizes: dict) -> dict:
+  batch, steps = sizes.pop("batch"), sizes.pop("steps")
+  image = sizes["image"]
+  # JSON has no integer keys, and a run's config is read back from JSON.
+  sizes["channels"] = {str(k): v for k, v in sizes["channels"].items()}
+  return dict(
+    preset=preset,
+    commit="",  # of the code; train fills it in
+    seed=0,
+    stages=("syncnet", "irfd", "speak"),  # run in this order, each in RUN/<stage>
+    init_from="",  # another RUN: frozen networks of stages not run here
+    model=dict(
+      **sizes,
+      face=image * 3 // 4,  # px, side of the aligned face that E_e sees
+      mouth=image * 3 // 8,  # px, side of the aligned mouth patch
+      flow=True,  # warp the identity maps by the codes; ours
+      mask_mouth=True,  # lips of the maps are masked, codes make them; ours
+      emotion_input="face",  # "face" aligned crop, "frame" as in the paper
+      norm="group",  # of the encoders: "group", "batch"
+      dtype="float32",  # of the computations: "float32", "bfloat16"
+    ),
+    mesh=dict(
+      data=-1,  # devices that share a batch; -1 = all that are left
+      model=1,  # devices that share the large arrays
+      large=65_536,  # elements; smaller arrays are copied to every device
+      cpu_devices=0,  # split the CPU into this many devices; 0 = leave it
+    ),
+    data=dict(
+      path="",  # prepared data sets, comma-separated; "" = synthetic faces
+      fps=25.0,  # frames/s of the data and of the model (paper: 30)
+      threads=2,  # that read, decode and crop
+      synthetic=dict(
+        identities=300,  # to train on
+        held_out=20,  # other people, to evaluate on
+        clips=5,  # a person, each with another emotion
+        seconds=2.0,  # a clip
+        size=256,  # px, side of the stored crops
+        framing="tight",  # "tight", "medium", "wide": how much face, motion
+        twins_every=5,  # frames between exact swap targets (P7); 0 = none
+        workers=2,  # processes
+      ),
+    ),
+    train=dict(
+      remat=False,  # recompute blocks backwards: less memory, more time
+      log_every=50,  # steps
+      save_every=5_000,  # steps
+      first_save=20,  # step of the first checkpoint: trouble shows early
+      keep=2,  # checkpoints
+      sheet_every=2_000,  # steps between sample sheets; 0 = at the end only
+      video_every=20_000,  # steps between sample videos; 0 = at the end only
+      video_seconds=2.0,
+      bad_steps=3,  # non-finite steps in a row that end the run
+      collapse=0.02,  # a code's std over a batch below this ends the run
+      collapse_after=1_000,  # steps
+    ),
+    syncnet=dict(
+      steps=steps["sync"],
+      batch=batch["sync"],  # clips
+      windows=8,  # of one clip
+      loss="info_nce",  # prototype 2.1; "contrastive" = paper Eq. 11
+      temperature=0.07,  # of info_nce
+      margin=1.0,  # of contrastive; the paper gives none
+      optim=_optim(2e-4),
+    ),
+    irfd=dict(
+      steps=steps["irfd"],
+      batch=batch["irfd"],  # pairs
+      losses="robust",  # "robust", "paper" (Eq. 1-8)
+      pairs="auto",  # or "kind:weight,..." of self cross_clip geometry twins
+      region=dict(mouth=4.0, face=1.5),  # extra pixel weight; prototype 2.2
+      smoothing=0.1,  # of the emotion labels
+      margin=0.5,  # alpha of Eq. 1; the paper gives none
+      printed_triplet=False,  # Eq. 1 to the letter
+      r1=1.0,  # gamma of the discriminator's penalty
+      r1_every=16,  # steps (lazy, StyleGAN2)
+      gan_ramp=(10_000, 20_000),  # steps over which the weight rises
+      weights=dict(  # 0 = not even traced
+        pixel=1.0,  # 3-level L1, by region
+        gradient=1.0,  # L1 of neighbour differences, by region
+        mouth_box=0.5,  # L1 in the mouth's box
+        self=0.0,  # Eq. 5-7, squared error
+        angles=0.3,  # head pose read from the pose code; ours (D2)
+        classify=0.3,  # Eq. 2
+        swap_pose=0.1,  # Eq. 3, on swaps with a rolled batch (P6)
+        swap_emotion=0.1,  # Eq. 4
+        swap_identity=0.1,  # Eq. 1
+        gan=0.05,  # on the swapped frames; ours
+        covariance=0.01,  # between two codes; ours (D1, D5)
+        variance=0.1,  # floor of each code's std; ours (D3)
+      ),
+      optim=_optim(2e-4),
+      discriminator=_optim(2e-4),
+    ),
+    speak=dict(
+      steps=steps["speak"],
+      batch=batch["speak"],  # clips of model.frames frames
+      emotion_frames=4,  # pooled into one emotion code
+      from_scratch=False,  # True: G_g does not start from G_d
+      vgg="",  # safetensors with VGG-19's weights; "" = E_i's features instead
+      finetune_encoders=False,  # True: E_i, E_e, E_p train too
+      region=dict(mouth=8.0, face=1.5),
+      sync_ramp=(20_000, 60_000),  # steps over which the weight rises
+      gan_ramp=(20_000, 40_000),
+      r1=1.0,
+      r1_every=16,
+      weights=dict(
+        pixel=1.0,
+        gradient=1.0,
+        mouth_box=1.0,
+        opening=1.0,  # mouth opening read from the speech code; ours
+        sync=0.1,  # Eq. 11 at y = 1; prototype 2.3: more fools the eye
+        perceptual=0.1,  # L_vgg, or the encoder's features without VGG
+        gan=0.05,  # Eq. 10
+        features=0.1,  # feature matching in D; ours
+        covariance=0.01,  # of emotion and speech; ours (D7)
+      ),
+      optim=_optim(2e-4),
+      discriminator=_optim(2e-4),
+    ),
+  )
