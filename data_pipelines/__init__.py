@@ -1,0 +1,1 @@
+"""From raw video, or from nothing, to records and batches; no JAX here."""

@@ -1,0 +1,1 @@
+"""Video, sound, pictures and faces: the same code at prepare and generate."""

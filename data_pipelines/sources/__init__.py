@@ -1,0 +1,1 @@
+"""Where raw clips come from: layout, labels and splits, nothing on pixels."""

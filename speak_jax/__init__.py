@@ -1,0 +1,1 @@
+"""The method: networks, losses, stages, the loop and its commands."""

@@ -1,0 +1,130 @@
+"""The words that both halves of the project share: constants, records, batches.
+
+Imports NumPy and jaxtyping alone, because data workers load it without JAX.
+Pixels travel as uint8 RGB and sound as int16 until they are on the device;
+there `frames` means float RGB in [-1, 1] and `audio` float in [-1, 1].
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Int16, UInt8
+
+SAMPLE_RATE_HZ = 16_000
+FPS = 25  # the default frame grid; 640 samples of sound a frame, exactly
+
+# MEAD's names in MEAD's order. A record's `emotion` is an index, -1 unknown.
+EMOTIONS = (
+  "neutral",
+  "angry",
+  "contempt",
+  "disgusted",
+  "fear",
+  "happy",
+  "sad",
+  "surprised",
+)
+UNKNOWN = -1
+
+# iBUG 68-point scheme (0-based, half-open).
+JAW = slice(0, 17)
+BROWS = slice(17, 27)
+NOSE = slice(27, 36)
+LEFT_EYE = slice(36, 42)  # left in the picture
+RIGHT_EYE = slice(42, 48)
+MOUTH = slice(48, 68)
+INNER_LIPS = slice(60, 68)
+INNER_UPPER = (61, 62, 63)
+INNER_LOWER = (67, 66, 65)  # below INNER_UPPER, point by point
+
+SYNC_FRAMES = 5  # 0.2 s, SyncNet's window
+
+
+def samples_per_frame(fps: float) -> float:
+  """Samples of 16 kHz sound that belong to one frame (640 at 25 fps)."""
+  return SAMPLE_RATE_HZ / fps
+
+
+class Record(NamedTuple):
+  """One clip of one face, as it is on disk (SPEC section 5)."""
+
+  clip: str  # unique in its data set
+  identity: str
+  emotion: int  # index into EMOTIONS, -1 unknown
+  level: int  # 1 to 3, 0 unknown
+  view: str  # camera, "" unknown
+  source: str  # where it came from: a path or a recipe
+  fps: float
+  frames: list[bytes]  # n JPEG crops, square
+  audio: Int16[np.ndarray, "s"]  # s = round(n * 16000 / fps)
+  landmarks: Float[np.ndarray, "n 68 2"]  # x, y in crop pixels
+  pose: Float[np.ndarray, "n 3"]  # yaw, pitch, roll in degrees
+  pose_method: str  # "rendered", "facemesh"
+  crop: Float[np.ndarray, "2 3"]  # source pixels -> crop pixels
+  # Synthetic clips alone; empty (first axis 0) elsewhere.
+  factors: Float[np.ndarray, "n f"]  # synthetic.render.FACTORS, exact
+  phonemes: str  # JSON [[symbol, start_s, end_s], ...], "" elsewhere
+  # Twins of k frames of the clip: another person and emotion, rendered in
+  # exactly the frame's pose, and a third one with exactly its mouth.
+  twin_index: Int[np.ndarray, "k"]
+  twin_pose: list[bytes]
+  twin_pose_landmarks: Float[np.ndarray, "k 68 2"]
+  twin_mouth: list[bytes]
+  twin_mouth_landmarks: Float[np.ndarray, "k 68 2"]
+
+
+class SyncWindows(NamedTuple):
+  """Stage 1: windows of one clip; window i of the picture matches sound i."""
+
+  mouth: UInt8[np.ndarray, "b n t h w 3"]  # lower half of 5 frames
+  audio: Int16[np.ndarray, "b n s"]  # the same 0.2 s, 3200 samples
+
+
+class Pair(NamedTuple):
+  """Stage 2: who gives which factor, and the frame that they must make.
+
+  Every donor may come from another clip or person than the target; in the
+  paper's own case all of them are the target frame.
+  """
+
+  identity: UInt8[np.ndarray, "b h w 3"]
+  identity_landmarks: Float[np.ndarray, "b 68 2"]
+  pose: UInt8[np.ndarray, "b h w 3"]
+  emotion: UInt8[np.ndarray, "b f f 3"]  # aligned face, or the whole frame
+  mouth: UInt8[np.ndarray, "b m m 3"]  # aligned mouth patch
+  target: UInt8[np.ndarray, "b h w 3"]
+  target_landmarks: Float[np.ndarray, "b 68 2"]
+  target_pose: Float[np.ndarray, "b 3"]  # degrees
+  emotion_label: Int[np.ndarray, "b"]  # of the target, -1 unknown
+  identity_label: Int[np.ndarray, "b"]
+
+
+class Clip(NamedTuple):
+  """Stage 3: t consecutive frames, their sound, and the other donors."""
+
+  identity: UInt8[np.ndarray, "b h w 3"]  # outside the window
+  identity_landmarks: Float[np.ndarray, "b 68 2"]
+  frames: UInt8[np.ndarray, "b t h w 3"]
+  landmarks: Float[np.ndarray, "b t 68 2"]
+  pose: Float[np.ndarray, "b t 3"]  # degrees, of `frames`
+  audio: Int16[np.ndarray, "b s"]  # of t + 2 context frames
+  emotion: UInt8[np.ndarray, "b k f f 3"]  # aligned faces, same clip's emotion
+  emotion_label: Int[np.ndarray, "b"]
+
+
+def interocular(landmarks: Float[Any, "*n 68 2"]):
+  """Distance between the eye centres, in the landmarks' unit, shape (*n)."""
+  left = landmarks[..., LEFT_EYE, :].mean(-2)
+  right = landmarks[..., RIGHT_EYE, :].mean(-2)
+  return ((left - right) ** 2).sum(-1) ** 0.5
+
+
+def mouth_opening(landmarks: Float[Any, "*n 68 2"]):
+  """Gap between the inner lips over the inter-ocular distance, shape (*n).
+
+  Works on NumPy and JAX arrays alike. About 0 closed, 0.5 wide open.
+  """
+  upper = landmarks[..., list(INNER_UPPER), :]
+  lower = landmarks[..., list(INNER_LOWER), :]
+  gap = (((upper - lower) ** 2).sum(-1) ** 0.5).mean(-1)
+  return gap / interocular(landmarks).clip(1e-3)
