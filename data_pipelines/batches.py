@@ -1,0 +1,339 @@
+"""Records to batches: one sampler for each stage, and the iterator over them.
+
+A sampler is an endless `grain.MapDataset`: element k depends on the seed, on
+k and on the data alone, whichever process or thread asks for it, so slicing
+by process and resuming are exact. Pictures are brought to the model's size
+first; aligned crops are cut from that, as they are when a video is generated.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import grain
+import numpy as np
+from jaxtyping import Int16, UInt8
+
+from data_pipelines.donors import Donors
+from data_pipelines.media import face
+from data_pipelines.pairs import KINDS, PairMaker
+from data_pipelines.records import Records
+from speak_jax import spec
+
+WINDOW_GAP = 3  # frames between SyncNet windows, where the clip is long enough
+
+Sample = TypeVar("Sample", bound=tuple)
+
+
+# --- stage 1 ---------------------------------------------------------------
+
+
+def sync_windows(
+  records: Records,
+  *,
+  frames: int = spec.SYNC_FRAMES,
+  windows: int = 8,
+  size: int,
+  seed: int,
+) -> grain.MapDataset:
+  """SyncNet's samples: windows of one clip, each with its own sound.
+
+  The windows start at different frames, `WINDOW_GAP` apart where the clip is
+  long enough; any two of them are a shifted pair. Clips of fewer than
+  `frames + windows - 1` frames are left out.
+
+  Returns:
+    Dataset of `spec.SyncWindows` without the batch axis.
+
+  Raises:
+    ValueError: no clip is long enough, or the frame rates differ.
+  """
+  fps = common_fps(records)
+  need = frames + windows - 1
+  usable = _at_least(records, need)
+
+  def sample(i: int, rng: np.random.Generator) -> spec.SyncWindows:
+    starts = _spread(records.index[i].frames - frames + 1, windows, rng)
+    audio = records[i].audio
+    return spec.SyncWindows(
+      mouth=np.stack(
+        [
+          records.frames(i, range(s, s + frames), size)[:, size // 2 :]
+          for s in starts
+        ]
+      ),
+      audio=np.stack([sound(audio, s, frames, fps) for s in starts]),
+    )
+
+  return _dataset(usable, sample, seed)
+
+
+def _spread(places: int, count: int, rng: np.random.Generator) -> list[int]:
+  """`count` sorted places, at least `WINDOW_GAP` apart if they fit."""
+  slack = (places - count) // max(count - 1, 1)
+  extra = min(WINDOW_GAP - 1, slack)  # on top of the one that distinct means
+  free = places - extra * (count - 1)
+  chosen = np.sort(rng.choice(free, count, replace=False))
+  return (chosen + extra * np.arange(count)).tolist()
+
+
+# --- stage 2 ---------------------------------------------------------------
+
+
+def robust_mix(records: Records) -> dict[str, float]:
+  """Weights of the pair kinds that these records can serve."""
+  if any(row.twins for row in records.index):
+    return {"cross_clip": 0.4, "geometry": 0.1, "twins": 0.5}
+  return {"cross_clip": 0.75, "geometry": 0.25}
+
+
+def pairs(
+  records: Records,
+  *,
+  size: int,
+  face_size: int,
+  mouth_size: int,
+  mix: Mapping[str, float],
+  emotion_input: str = "face",
+  seed: int,
+) -> grain.MapDataset:
+  """IRFD's samples: a target frame and the donors that must make it.
+
+  Kinds:
+    self: every donor is the target frame; the paper's own case, which swaps
+      codes between the pairs of a batch.
+    cross_clip: identity from another clip of the person, of another emotion
+      where there is one, else from another time of the clip; emotion from
+      another frame of the clip; pose and mouth from the target, recoloured.
+    geometry: cross_clip with the target turned, scaled and shifted, its pose
+      label and landmarks following; half of these samples are mirrored, all
+      donors together.
+    twins: pose and mouth from the rendered twins, emotion from another
+      person with the same emotion and level, identity as in cross_clip.
+
+  Args:
+    records: Where the frames come from.
+    size: Side of whole frames in pixels.
+    face_size: Side of the aligned face for the emotion encoder.
+    mouth_size: Side of the aligned mouth patch.
+    mix: Weight of each kind; 0 or absent leaves it out.
+    emotion_input: "face", or "frame" for the whole frame at `size`.
+    seed: Of every draw.
+
+  Returns:
+    Dataset of `spec.Pair` without the batch axis.
+
+  Raises:
+    ValueError: a kind is unknown or cannot be served by these records.
+  """
+  if emotion_input not in ("face", "frame"):
+    raise ValueError(f"emotion_input {emotion_input!r} is not face or frame")
+  if unknown := sorted(set(mix) - set(KINDS)):
+    raise ValueError(f"pair kind {unknown[0]!r} is not one of {KINDS}")
+  weights = np.array([mix.get(kind, 0.0) for kind in KINDS])
+  if weights.min() < 0 or not weights.sum():
+    raise ValueError(f"weights of pair kinds {dict(mix)} must be positive")
+  donors = Donors(records.index)
+  if mix.get("twins") and not donors.twins:
+    raise ValueError(
+      f"{records.name}: no clip has the twins that pair kind 'twins' needs"
+    )
+  edges = np.cumsum(weights / weights.sum())[:-1]
+  maker = PairMaker(records, donors, size, face_size, mouth_size, emotion_input)
+
+  def sample(i: int, rng: np.random.Generator) -> spec.Pair:
+    kind = KINDS[np.searchsorted(edges, rng.random(), side="right")]
+    return maker.make(kind, i, rng)
+
+  return _dataset(_at_least(records, 1), sample, seed)
+
+
+# --- stage 3 ---------------------------------------------------------------
+
+
+def clips(
+  records: Records,
+  *,
+  size: int,
+  face_size: int,
+  frames: int,
+  context: int,
+  emotion_frames: int,
+  emotion_input: str = "face",
+  seed: int,
+) -> grain.MapDataset:
+  """SPEAK's samples: consecutive frames, their sound, identity and emotion.
+
+  The identity frame comes from another clip of the person, of another emotion
+  where there is one, else from outside the window. The emotion pictures come
+  from the clip, outside the window where enough frames are left. Sound beyond
+  the clip is silence. Left out are clips shorter than the window, and the
+  only clip of a person if nothing of it lies outside the window.
+
+  Args:
+    records: Where the frames come from.
+    size: Side of whole frames in pixels.
+    face_size: Side of the aligned faces.
+    frames: Length of the window.
+    context: Frames of sound added on either side.
+    emotion_frames: Number of emotion pictures.
+    emotion_input: "face", or "frame" for whole frames at `size`.
+    seed: Of every draw.
+
+  Returns:
+    Dataset of `spec.Clip` without the batch axis.
+
+  Raises:
+    ValueError: no clip is long enough, or the frame rates differ.
+  """
+  fps = common_fps(records)
+  donors = Donors(records.index)
+  usable = [
+    i
+    for i in _at_least(records, frames)
+    if records.index[i].frames > frames or not donors.alone(i)
+  ]
+  if not usable:
+    raise ValueError(
+      f"{records.name}: no clip has a frame outside a window of {frames}"
+    )
+
+  def sample(i: int, rng: np.random.Generator) -> spec.Clip:
+    record, count = records[i], records.index[i].frames
+    start = int(rng.integers(count - frames + 1))
+    stop = start + frames
+    j, t = donors.identity_frame(i, start, stop, rng)
+    outside = np.r_[0:start, stop:count]
+    pool = outside if len(outside) >= emotion_frames else np.arange(count)
+    chosen = rng.choice(
+      pool, emotion_frames, replace=len(pool) < emotion_frames
+    )
+    return spec.Clip(
+      identity=records.picture(j, "frames", t, size),
+      identity_landmarks=records.landmarks(j, t, size),
+      frames=records.frames(i, range(start, stop), size),
+      landmarks=records.landmarks(i, slice(start, stop), size),
+      pose=record.pose[start:stop],
+      audio=sound(record.audio, start - context, frames + 2 * context, fps),
+      emotion=emotion_pictures(
+        records, i, chosen, size, face_size, emotion_input
+      ),
+      emotion_label=np.array(record.emotion, np.int32),
+    )
+
+  return _dataset(usable, sample, seed)
+
+
+# --- what the samplers share -----------------------------------------------
+
+
+def common_fps(records: Records) -> float:
+  """The frame rate of all clips.
+
+  Raises:
+    ValueError: the clips have several, because a batch cannot hold them.
+  """
+  rates = sorted({round(row.fps, 3) for row in records.index})
+  if len(rates) > 1:
+    raise ValueError(
+      f"{records.name}: clips of {rates} frames/s cannot share a batch"
+    )
+  return rates[0]
+
+
+def sound(
+  audio: Int16[np.ndarray, "s"], start: int, count: int, fps: float
+) -> Int16[np.ndarray, "..."]:
+  """Samples of frames start to start + count; silence outside the clip.
+
+  Frame t owns the samples from round(t * 16000 / fps). The length depends on
+  `count` and `fps` alone, so that windows stack.
+  """
+  step = spec.samples_per_frame(fps)
+  first, length = round(start * step), round(count * step)
+  window = np.zeros(length, np.int16)
+  low, high = max(first, 0), min(first + length, len(audio))
+  if low < high:
+    window[low - first : high - first] = audio[low:high]
+  return window
+
+
+def emotion_pictures(
+  records: Records,
+  i: int,
+  times: Sequence[int] | np.ndarray,
+  size: int,
+  face_size: int,
+  emotion_input: str,
+) -> UInt8[np.ndarray, "k f f 3"]:
+  """What the emotion encoder sees of clip i at the given frames."""
+  frames = records.frames(i, map(int, times), size)
+  if emotion_input == "frame":
+    return frames
+  points = records.landmarks(i, np.asarray(times), size)
+  return np.stack(
+    [
+      face.align_face(frame, p, face_size)
+      for frame, p in zip(frames, points, strict=True)
+    ]
+  )
+
+
+def _at_least(records: Records, frames: int) -> list[int]:
+  """Clips of so many frames.
+
+  Raises:
+    ValueError: there is none.
+  """
+  usable = [i for i, row in enumerate(records.index) if row.frames >= frames]
+  if not usable:
+    longest = max((row.frames for row in records.index), default=0)
+    raise ValueError(
+      f"{records.name}: no clip has {frames} frames, the longest has {longest}"
+    )
+  return usable
+
+
+def _dataset(
+  usable: Sequence[int],
+  sample: Callable[[int, np.random.Generator], tuple],
+  seed: int,
+) -> grain.MapDataset:
+  """Endless, reshuffled each epoch; element k has a generator of its own."""
+  order = grain.MapDataset.source(list(usable)).seed(seed)
+  return order.shuffle().repeat().random_map(sample)
+
+
+def batched(
+  dataset: grain.MapDataset,
+  batch_size: int,
+  process_index: int = 0,
+  process_count: int = 1,
+  threads: int = 2,
+) -> grain.DatasetIterator:
+  """An endless iterator over batches of one process.
+
+  Process p of n gets elements p, p + n, ...: together they see what a single
+  process with n times the batch sees. `get_state` and `set_state` give and
+  restore the position exactly, with any number of threads.
+
+  Args:
+    dataset: One of the samplers above.
+    batch_size: Samples of this process.
+    process_index: p.
+    process_count: n.
+    threads: Batches made ahead at the same time; 0 makes them on demand.
+
+  Yields:
+    The sampler's NamedTuple with arrays stacked on axis 0.
+  """
+  mine = dataset[process_index::process_count]
+  batches = mine.batch(batch_size, drop_remainder=True, batch_fn=stack)
+  options = grain.ReadOptions(
+    num_threads=threads, prefetch_buffer_size=2 * threads
+  )
+  return iter(batches.to_iter_dataset(options))
+
+
+def stack(samples: Sequence[Sample]) -> Sample:
+  """Stacks NamedTuples of arrays field by field, on a new axis 0."""
+  return type(samples[0])(*map(np.stack, zip(*samples, strict=True)))

@@ -1,0 +1,97 @@
+"""Who may lend a factor to a clip: choices on the index, no pixels read."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_pipelines.records import ClipInfo
+from speak_jax import spec
+
+
+class Donors:
+  """Groups the clips of one split by person and by emotion.
+
+  Every choice is a draw from the generator that is passed in, so it depends
+  on that generator and on the index alone.
+  """
+
+  twins: list[int]  # clips that have twins
+
+  def __init__(self, index: Sequence[ClipInfo]):
+    """Builds the groups; linear in the number of clips."""
+    self._index = index
+    self._person: dict[str, list[int]] = defaultdict(list)
+    self._emotion: dict[tuple[int, int], dict[str, list[int]]] = defaultdict(
+      lambda: defaultdict(list)
+    )
+    for i, row in enumerate(index):
+      self._person[row.identity].append(i)
+      if row.emotion != spec.UNKNOWN:
+        for level in {row.level, 0}:  # level 0 gathers all levels
+          self._emotion[row.emotion, level][row.identity].append(i)
+    self._label = {name: k for k, name in enumerate(sorted(self._person))}
+    self.twins = [i for i, row in enumerate(index) if row.twins]
+
+  def label(self, i: int) -> int:
+    """Number of clip i's person, 0 to people - 1, in alphabetical order."""
+    return self._label[self._index[i].identity]
+
+  def alone(self, i: int) -> bool:
+    """Whether the person has no clip but this one."""
+    return len(self._person[self._index[i].identity]) == 1
+
+  def other_clip(self, i: int, rng: np.random.Generator) -> int | None:
+    """Another clip of the person, of another emotion where there is one."""
+    row = self._index[i]
+    others = [j for j in self._person[row.identity] if j != i]
+    unlike = [j for j in others if self._index[j].emotion != row.emotion]
+    return _draw(unlike or others, rng)
+
+  def identity_frame(
+    self, i: int, start: int, stop: int, rng: np.random.Generator
+  ) -> tuple[int, int]:
+    """(clip, frame) that lends the identity to frames start:stop of clip i.
+
+    Another clip of the person, of another emotion where there is one; else
+    another time of clip i; else, in a clip of nothing else, frame `start`.
+    """
+    j = self.other_clip(i, rng)
+    if j is None:
+      return i, other_time(self._index[i].frames, start, stop, rng)
+    return j, int(rng.integers(self._index[j].frames))
+
+  def same_emotion(self, i: int, rng: np.random.Generator) -> int | None:
+    """A clip of another person with the same emotion and level.
+
+    Any level of the emotion if nobody else has this one, None if nobody else
+    shows the emotion or if it is unknown.
+    """
+    row = self._index[i]
+    for level in (row.level, 0):
+      people = self._emotion.get((row.emotion, level), {})
+      others = [name for name in people if name != row.identity]
+      if others:
+        return _draw(people[others[rng.integers(len(others))]], rng)
+    return None
+
+  def round_robin(self) -> list[int]:
+    """All clips, the first of every person, then the second, and so on."""
+    queues = [self._person[name] for name in sorted(self._person)]
+    depth = max(map(len, queues), default=0)
+    return [q[k] for k in range(depth) for q in queues if k < len(q)]
+
+
+def other_time(
+  count: int, start: int, stop: int, rng: np.random.Generator
+) -> int:
+  """A frame below `count` outside start:stop; `start` if there is none."""
+  left = count - (stop - start)
+  if left <= 0:
+    return start
+  t = int(rng.integers(left))
+  return t if t < start else t + stop - start
+
+
+def _draw(items: Sequence[int], rng: np.random.Generator) -> int | None:
+  return items[int(rng.integers(len(items)))] if items else None

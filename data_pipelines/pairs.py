@@ -1,0 +1,163 @@
+"""The kinds of training pair of stage 2, one method each."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from data_pipelines import augment
+from data_pipelines.donors import Donors, other_time
+from data_pipelines.media import face
+from data_pipelines.records import Records
+from speak_jax import spec
+
+KINDS = ("self", "cross_clip", "geometry", "twins")
+
+
+class _Picture(NamedTuple):
+  """A whole frame and its landmarks, both at the model's size."""
+
+  frame: UInt8[np.ndarray, "h w 3"]
+  landmarks: Float[np.ndarray, "68 2"]
+
+
+class PairMaker:
+  """Makes one pair of a given kind; holds what does not change."""
+
+  def __init__(
+    self,
+    records: Records,
+    donors: Donors,
+    size: int,
+    face_size: int,
+    mouth_size: int,
+    emotion_input: str,
+  ):
+    """Args as `batches.pairs` has them."""
+    self._records, self._donors = records, donors
+    self._size, self._face, self._mouth = size, face_size, mouth_size
+    self._emotion_input = emotion_input
+
+  def make(self, kind: str, i: int, rng: np.random.Generator) -> spec.Pair:
+    """A pair whose target is a frame of clip i.
+
+    For "twins", of another clip that has twins if clip i has none.
+    """
+    if kind == "self":
+      return self._self(i, rng)
+    if kind == "twins":
+      return self._twins(i, rng)
+    return self._cross_clip(i, rng, geometry=kind == "geometry")
+
+  def _self(self, i: int, rng: np.random.Generator) -> spec.Pair:
+    t = int(rng.integers(self._records.index[i].frames))
+    target = self._at(i, t)
+    return self._pair(
+      i,
+      target,
+      self._records[i].pose[t],
+      identity=target,
+      pose=target.frame,
+      emotion=target,
+      mouth=target,
+    )
+
+  def _cross_clip(
+    self, i: int, rng: np.random.Generator, geometry: bool
+  ) -> spec.Pair:
+    count = self._records.index[i].frames
+    t = int(rng.integers(count))
+    target, angles = self._at(i, t), self._records[i].pose[t]
+    identity = self._at(*self._donors.identity_frame(i, t, t + 1, rng))
+    emotion = self._at(i, other_time(count, t, t + 1, rng))
+    if geometry:
+      move = augment.draw_move(rng, self._size)
+      target = _Picture(
+        augment.move_frame(target.frame, move),
+        face.transform(target.landmarks, move.matrix),
+      )
+      angles = augment.move_pose(angles, move)
+      if rng.random() < 0.5:
+        target, identity, emotion = map(_mirror, (target, identity, emotion))
+        angles = augment.mirror_pose(angles)
+    pair = self._pair(
+      i,
+      target,
+      angles,
+      identity=identity,
+      pose=target.frame,
+      emotion=emotion,
+      mouth=target,
+    )
+    return _recoloured(pair, rng)
+
+  def _twins(self, i: int, rng: np.random.Generator) -> spec.Pair:
+    if not self._records.index[i].twins:
+      i = self._donors.twins[rng.integers(len(self._donors.twins))]
+    record = self._records[i]
+    k = int(rng.integers(len(record.twin_index)))
+    t = int(record.twin_index[k])
+    lender = self._donors.same_emotion(i, rng)
+    if lender is None:
+      emotion = self._at(i, other_time(len(record.frames), t, t + 1, rng))
+    else:
+      count = self._records.index[lender].frames
+      emotion = self._at(lender, int(rng.integers(count)))
+    pair = self._pair(
+      i,
+      self._at(i, t),
+      record.pose[t],
+      identity=self._at(*self._donors.identity_frame(i, t, t + 1, rng)),
+      pose=self._at(i, k, "twin_pose").frame,
+      emotion=emotion,
+      mouth=self._at(i, k, "twin_mouth"),
+    )
+    return _recoloured(pair, rng)
+
+  def _at(self, i: int, t: int, field: str = "frames") -> _Picture:
+    points = "landmarks" if field == "frames" else f"{field}_landmarks"
+    return _Picture(
+      self._records.picture(i, field, t, self._size),
+      self._records.landmarks(i, t, self._size, points),
+    )
+
+  def _pair(
+    self,
+    i: int,
+    target: _Picture,
+    angles: Float[np.ndarray, "3"],
+    *,
+    identity: _Picture,
+    pose: UInt8[np.ndarray, "h w 3"],
+    emotion: _Picture,
+    mouth: _Picture,
+  ) -> spec.Pair:
+    return spec.Pair(
+      identity=identity.frame,
+      identity_landmarks=identity.landmarks,
+      pose=pose,
+      emotion=emotion.frame
+      if self._emotion_input == "frame"
+      else face.align_face(*emotion, self._face),
+      mouth=face.align_mouth(*mouth, self._mouth),
+      target=target.frame,
+      target_landmarks=target.landmarks,
+      target_pose=angles,
+      emotion_label=np.array(self._records.index[i].emotion, np.int32),
+      identity_label=np.array(self._donors.label(i), np.int32),
+    )
+
+
+def _mirror(picture: _Picture) -> _Picture:
+  return _Picture(
+    np.ascontiguousarray(picture.frame[:, ::-1]),
+    augment.mirror_landmarks(picture.landmarks, picture.frame.shape[1]),
+  )
+
+
+def _recoloured(pair: spec.Pair, rng: np.random.Generator) -> spec.Pair:
+  """Pose and mouth inputs in other colours, each in its own."""
+  return pair._replace(
+    pose=augment.recolour(pair.pose, rng),
+    mouth=augment.recolour(pair.mouth, rng),
+  )

@@ -1,0 +1,570 @@
+"""The record on disk: its TFDS directory, its shards, its index.
+
+A prepared data set is a standard TFDS directory of ArrayRecord shards, which
+`tfds.builder_from_directory(DIR).as_data_source("train")` opens without this
+code and without TensorFlow. `clips.jsonl` beside it holds one line of facts a
+clip, so that samplers choose clips without reading any.
+"""
+
+import functools
+import json
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
+from etils import epath
+from jaxtyping import Float32, UInt8
+from tensorflow_datasets.core import (
+  dataset_info,
+  example_serializer,
+  splits,
+)
+
+from speak_jax import spec
+
+NAME = "speak"
+VERSION = "1.0.0"  # of the format; another one is refused
+SPLITS = ("train", "test")  # "test": identities that training never sees
+INDEX = "clips.jsonl"
+# One record a chunk: a damaged byte costs one clip, and reads are random.
+WRITER_OPTIONS = "group_size:1,zstd:3"
+CACHE_BYTES = 1 << 30
+# Pictures are small and the loader has threads of its own: OpenCV's would only
+# take the cores from the training step.
+cv2.setNumThreads(1)
+
+_SHARD = re.compile(rf"{NAME}-(\w+)\.array_record-(\d+)-of-(\d+)")
+
+
+class ClipInfo(NamedTuple):
+  """One line of `clips.jsonl`."""
+
+  clip: str
+  identity: str
+  emotion: int  # index into spec.EMOTIONS, -1 unknown
+  level: int
+  view: str
+  frames: int
+  fps: float
+  size: int  # side of the stored crops in pixels
+  twins: int  # frames that have a pose and a mouth twin
+  shard: str  # file name
+  row: int  # position in the shard
+
+
+# --- bytes -----------------------------------------------------------------
+
+
+_TEXTS = ("clip", "identity", "view", "source", "pose_method", "phonemes")
+_JPEGS = ("frames", "twin_pose", "twin_mouth")
+_ARRAYS = {
+  "audio": (np.int16, (None,)),
+  "landmarks": (np.float32, (None, 68, 2)),
+  "pose": (np.float32, (None, 3)),
+  "crop": (np.float32, (2, 3)),
+  "factors": (np.float32, (None, None)),
+  "twin_index": (np.int32, (None,)),
+  "twin_pose_landmarks": (np.float32, (None, 68, 2)),
+  "twin_mouth_landmarks": (np.float32, (None, 68, 2)),
+}
+
+
+@functools.cache
+def features() -> tfds.features.FeaturesDict:
+  """The TFDS features of `spec.Record`, field by field.
+
+  Arrays are stored as raw bytes: as integers of a `tf.train.Example` each
+  negative sample of sound would take ten bytes.
+  """
+  text = tfds.features.Text()
+  jpegs = tfds.features.Tensor(shape=(None,), dtype=np.object_)
+  return tfds.features.FeaturesDict(
+    {
+      **dict.fromkeys(_TEXTS, text),
+      **dict.fromkeys(_JPEGS, jpegs),
+      **{
+        name: tfds.features.Tensor(
+          shape=shape,
+          dtype=dtype,
+          # TFDS cannot restore the shape of no raw bytes when two axes vary.
+          encoding="zlib" if shape.count(None) > 1 else "bytes",
+        )
+        for name, (dtype, shape) in _ARRAYS.items()
+      },
+      "emotion": tfds.features.Scalar(np.int64),
+      "level": tfds.features.Scalar(np.int64),
+      "fps": tfds.features.Scalar(np.float32),
+    }
+  )
+
+
+def encode(record: spec.Record) -> bytes:
+  """A record as a serialised `tf.train.Example`, the same bytes every time.
+
+  Raises:
+    ValueError: the record breaks the contract of `spec.Record`.
+  """
+  _check(record)
+  values = record._asdict()
+  for name, (dtype, _) in _ARRAYS.items():
+    values[name] = np.asarray(values[name], dtype)
+  example = _serializer().get_tf_example(features().encode_example(values))
+  return example.SerializeToString(deterministic=True)
+
+
+def decode(data: bytes) -> spec.Record:
+  """The inverse of `encode`. Arrays are read-only views of fresh buffers."""
+  values: Any = features().deserialize_example_np(data)
+  return spec.Record(**{k: _plain(values[k]) for k in spec.Record._fields})
+
+
+@functools.cache
+def _serializer() -> example_serializer.ExampleSerializer:
+  info: Any = features().get_serialized_info()
+  return example_serializer.ExampleSerializer(info)
+
+
+def _plain(value: Any) -> Any:
+  """TFDS's bytes as text, its arrays of objects as lists."""
+  if isinstance(value, bytes):
+    return value.decode()
+  if isinstance(value, np.ndarray) and value.dtype == object:
+    return list(value)
+  return value
+
+
+def _check(record: spec.Record) -> None:
+  n, k = len(record.frames), len(record.twin_index)
+  samples = round(n * spec.SAMPLE_RATE_HZ / record.fps)
+  lengths = {
+    "audio": (len(record.audio), samples),
+    "landmarks": (len(record.landmarks), n),
+    "pose": (len(record.pose), n),
+    "twin_pose": (len(record.twin_pose), k),
+    "twin_pose_landmarks": (len(record.twin_pose_landmarks), k),
+    "twin_mouth": (len(record.twin_mouth), k),
+    "twin_mouth_landmarks": (len(record.twin_mouth_landmarks), k),
+  }
+  if not n:
+    raise ValueError(f"{record.clip}: no frames")
+  for name, (got, want) in lengths.items():
+    if got != want:
+      raise ValueError(f"{record.clip}: {name} has length {got}, not {want}")
+  if len(record.factors) not in (0, n):
+    raise ValueError(f"{record.clip}: factors are not one row a frame")
+  if not -1 <= record.emotion < len(spec.EMOTIONS):
+    raise ValueError(f"{record.clip}: emotion {record.emotion} is unknown")
+
+
+# --- pictures --------------------------------------------------------------
+
+
+def decode_frame(
+  jpeg: bytes, size: int | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
+  """A stored crop as RGB, resized to `size` by area where it differs."""
+  frame = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+  if frame is None:
+    raise ValueError("is not a readable JPEG")
+  return frame if size is None else resize(frame, size)
+
+
+def resize(frame: UInt8[np.ndarray, "h w 3"], size: int) -> np.ndarray:
+  """A square picture at another side length; enlarging is bilinear."""
+  if frame.shape[0] == size:
+    return frame
+  way = cv2.INTER_AREA if size < frame.shape[0] else cv2.INTER_LINEAR
+  return cv2.resize(frame, (size, size), interpolation=way)
+
+
+def scale_landmarks(
+  landmarks: Float32[np.ndarray, "*n 68 2"], stored: int, size: int
+) -> Float32[np.ndarray, "*n 68 2"]:
+  """Landmarks of a crop resized from `stored` to `size` pixels.
+
+  Whole numbers are pixel centres, as in OpenCV, hence the halves.
+  """
+  if stored == size:
+    return landmarks
+  return ((landmarks + 0.5) * (size / stored) - 0.5).astype(np.float32)
+
+
+# --- writing ---------------------------------------------------------------
+
+
+def shard_name(split: str, index: int, count: int) -> str:
+  """File name of a shard, as TFDS expects it."""
+  return f"{NAME}-{split}.array_record-{index:05d}-of-{count:05d}"
+
+
+def write_shard(
+  path: str | os.PathLike, records: Iterable[spec.Record]
+) -> list[ClipInfo]:
+  """Writes one shard whole or not at all, and returns its index rows.
+
+  The bytes depend on the records alone. Rename a shard later if its final
+  name is not known yet; then give the rows the new `shard` name as well.
+  """
+  path = Path(path)
+  part = path.with_name(path.name + ".tmp")
+  rows = []
+  writer = ArrayRecordWriter(str(part), WRITER_OPTIONS)
+  try:
+    for record in records:
+      writer.write(encode(record))
+      rows.append(_info(record, path.name, len(rows)))
+  except BaseException:
+    writer.close()
+    part.unlink(missing_ok=True)
+    raise
+  writer.close()
+  _sync(part)
+  part.replace(path)
+  _sync(path.parent)
+  return rows
+
+
+def write_metadata(
+  output: str | os.PathLike,
+  rows: Sequence[ClipInfo],
+  *,
+  description: str = "Face clips for SPEAK.",
+  meta: dict[str, Any] | None = None,
+) -> None:
+  """Makes a directory of finished shards a TFDS data set.
+
+  Writes `clips.jsonl`, `features.json`, `metadata.json` (from `meta`) and,
+  last, `dataset_info.json`: with it the data set is complete.
+
+  Args:
+    output: Directory that holds the shards.
+    rows: Index rows of every clip; `shard` is the final file name.
+    description: Text for TFDS's own page about the data.
+    meta: JSON values worth keeping: source, seed, crop size.
+
+  Raises:
+    ValueError: no rows, a shard is missing, or an identity is in two splits.
+  """
+  output = Path(output)
+  rows = sorted(rows, key=lambda row: (row.shard, row.row))
+  counts, identities = _count_shards(output, rows)
+  for identity, where in identities.items():
+    if len(where) > 1:
+      raise ValueError(f"{output}: identity {identity} is in two splits")
+  _write_text(
+    output / INDEX, "".join(json.dumps(row._asdict()) + "\n" for row in rows)
+  )
+  template = tfds.core.ShardedFileTemplate(
+    data_dir=epath.Path(output),
+    dataset_name=NAME,
+    filetype_suffix="array_record",
+  )
+  infos = [
+    tfds.core.SplitInfo(
+      name=split,
+      shard_lengths=list(lengths.values()),
+      num_bytes=sum((output / name).stat().st_size for name in lengths),
+      filename_template=template.replace(split=split),
+    )
+    for split, lengths in counts.items()
+  ]
+  info = tfds.core.DatasetInfo(
+    builder=dataset_info.DatasetIdentity(
+      name=NAME,
+      version=tfds.core.Version(VERSION),
+      data_dir=str(output),
+      module_name="",
+    ),
+    features=features(),
+    description=description,
+    metadata=tfds.core.MetadataDict(meta or {}),
+  )
+  info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
+  info.set_splits(
+    splits.SplitDict.from_proto(
+      repeated_split_infos=[split.to_proto() for split in infos],
+      filename_template=template,
+    )
+  )
+  with tempfile.TemporaryDirectory(dir=output, prefix=".meta-") as folder:
+    info.write_to_directory(folder)
+    files = sorted(Path(folder).iterdir())
+    # The file that declares the data set complete comes last.
+    for file in sorted(files, key=lambda f: f.name == "dataset_info.json"):
+      _sync(file)
+      shutil.move(file, output / file.name)
+  _sync(output)
+
+
+def _count_shards(
+  output: Path, rows: Sequence[ClipInfo]
+) -> tuple[dict[str, dict[str, int]], dict[str, set[str]]]:
+  """({split: {shard: clips}}, {identity: its splits})."""
+  if not rows:
+    raise ValueError(f"{output}: no clip was usable")
+  counts: dict[str, dict[str, int]] = {}
+  identities: dict[str, set[str]] = {}
+  for row in rows:
+    match = _SHARD.fullmatch(row.shard)
+    if not match:
+      raise ValueError(f"{output}: {row.shard} is not the name of a shard")
+    split, total = match[1], int(match[3])
+    if split not in SPLITS:
+      raise ValueError(f"{output}: split {split!r} is not one of {SPLITS}")
+    if split not in counts:
+      names = [shard_name(split, i, total) for i in range(total)]
+      for name in names:
+        if not (output / name).exists():
+          raise ValueError(f"{output / name}: the shard is missing")
+      counts[split] = dict.fromkeys(names, 0)
+    counts[split][row.shard] += 1
+    identities.setdefault(row.identity, set()).add(split)
+  return counts, identities
+
+
+def _info(record: spec.Record, shard: str, row: int) -> ClipInfo:
+  return ClipInfo(
+    clip=record.clip,
+    identity=record.identity,
+    emotion=int(record.emotion),
+    level=int(record.level),
+    view=record.view,
+    frames=len(record.frames),
+    fps=float(record.fps),
+    size=decode_frame(record.frames[0]).shape[0],
+    twins=len(record.twin_index),
+    shard=shard,
+    row=row,
+  )
+
+
+def _write_text(path: Path, text: str) -> None:
+  part = path.with_name(path.name + ".tmp")
+  part.write_text(text)
+  _sync(part)
+  part.replace(path)
+
+
+def _sync(path: Path) -> None:
+  """Forces a file or a directory's entries to the disk."""
+  handle = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(handle)
+  finally:
+    os.close(handle)
+
+
+# --- reading ---------------------------------------------------------------
+
+
+class _Cache:
+  """Least recently used values, bounded by their bytes. Thread-safe."""
+
+  def __init__(self, limit: int):
+    self._limit, self._bytes = limit, 0
+    self._items: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+    self._lock = threading.Lock()
+
+  def get(self, key: Any, make: Callable[[], Any], size: Callable) -> Any:
+    """The value under `key`, made (outside the lock) when it is absent."""
+    with self._lock:
+      if key in self._items:
+        self._items.move_to_end(key)
+        return self._items[key][0]
+    value = make()
+    cost = size(value)
+    with self._lock:
+      if key not in self._items and cost <= self._limit:
+        self._items[key] = value, cost
+        self._bytes += cost
+        while self._bytes > self._limit:
+          self._bytes -= self._items.popitem(last=False)[1][1]
+    return value
+
+
+class Records:
+  """One split of one or more data sets, by position, read when asked for.
+
+  Parsed records (their frames still JPEG) and decoded frames share one cache
+  of `cache_bytes`; what falls out is read again. Safe to use from threads.
+  """
+
+  name: str  # where they are, for messages
+  index: list[ClipInfo]
+
+  def __init__(
+    self,
+    name: str,
+    index: Sequence[ClipInfo],
+    load: Callable[[int], spec.Record],
+    cache_bytes: int,
+  ):
+    """Takes the clips' facts and what reads clip number i from its store."""
+    self.name, self.index = name, list(index)
+    self._load = load
+    self._cache = _Cache(cache_bytes)
+
+  def __len__(self) -> int:
+    """Number of clips."""
+    return len(self.index)
+
+  def __getitem__(self, i: int) -> spec.Record:
+    """Clip i, parsed; its frames are still JPEG."""
+    if not 0 <= i < len(self.index):
+      raise IndexError(f"clip {i} of {len(self.index)}")
+    return self._cache.get(i, lambda: self._load(i), _record_bytes)
+
+  def frames(
+    self, i: int, times: Iterable[int], size: int
+  ) -> UInt8[np.ndarray, "n h w 3"]:
+    """Frames of clip i as RGB at `size` pixels."""
+    return np.stack([self.picture(i, "frames", t, size) for t in times])
+
+  def picture(
+    self, i: int, field: str, t: int, size: int
+  ) -> UInt8[np.ndarray, "h w 3"]:
+    """Picture t of `frames`, `twin_pose` or `twin_mouth` of clip i.
+
+    RGB at `size` pixels; read-only, since the cache hands it out again.
+    """
+
+    def make():
+      jpeg = getattr(self[i], field)[t]
+      try:
+        frame = decode_frame(jpeg, size)
+      except ValueError as error:
+        where = f"{self.name}: clip {self.index[i].clip}"
+        raise ValueError(f"{where}: {field} {t} {error}") from error
+      frame.flags.writeable = False
+      return frame
+
+    return self._cache.get((i, field, t, size), make, lambda x: x.nbytes)
+
+  def landmarks(
+    self, i: int, t: Any, size: int, field: str = "landmarks"
+  ) -> Float32[np.ndarray, "*t 68 2"]:
+    """Landmarks of clip i at t (number, slice or array), in `size` pixels."""
+    stored = self.index[i].size
+    return scale_landmarks(getattr(self[i], field)[t], stored, size)
+
+
+def in_memory(
+  records: Sequence[spec.Record], cache_bytes: int = CACHE_BYTES
+) -> Records:
+  """Records that were never written, as if they came from one data set."""
+  index = [_info(record, "memory", i) for i, record in enumerate(records)]
+  return Records("memory", index, records.__getitem__, cache_bytes)
+
+
+def open_records(
+  paths: str | os.PathLike, split: str, cache_bytes: int = CACHE_BYTES
+) -> Records:
+  """Opens one split of prepared data sets.
+
+  Args:
+    paths: Directories, comma-separated. With several, clips and identities
+      are prefixed by their directory, so that equal names do not meet.
+    split: "train" or "test".
+    cache_bytes: Bound of the cache in memory.
+
+  Raises:
+    ValueError: one line with the path: no data set there, no such split, or
+      shards that do not match their index.
+  """
+  index, sources, starts = [], [], [0]
+  folders = [Path(p.strip()) for p in str(paths).split(",") if p.strip()]
+  if not folders:
+    raise ValueError(f"{paths!r} names no data set")
+  for folder in folders:
+    rows, source = _open_one(folder, split)
+    if len(folders) > 1:
+      rows = [
+        row._replace(
+          clip=f"{folder}/{row.clip}", identity=f"{folder}/{row.identity}"
+        )
+        for row in rows
+      ]
+    index += rows
+    sources.append(source)
+    starts.append(len(index))
+
+  def load(i: int) -> spec.Record:
+    which = int(np.searchsorted(starts, i, side="right")) - 1
+    try:
+      record = decode(sources[which][i - starts[which]])
+    except Exception as error:  # the libraries name neither file nor record
+      where = f"{folders[which] / index[i].shard}: clip {index[i].clip}"
+      reason = (str(error).splitlines() or [type(error).__name__])[0]
+      raise ValueError(f"{where} cannot be read: {reason}") from error
+    return record._replace(clip=index[i].clip, identity=index[i].identity)
+
+  return Records(f"{paths} ({split})", index, load, cache_bytes)
+
+
+def read_index(folder: str | os.PathLike) -> list[ClipInfo]:
+  """All rows of a data set's `clips.jsonl`, in the order of its shards.
+
+  Raises:
+    ValueError: no data set there, or one of another format.
+  """
+  folder = Path(folder)
+  info, index = folder / "dataset_info.json", folder / INDEX
+  if not (info.exists() and index.exists()):
+    raise ValueError(f"{folder}: not a prepared data set, or not finished")
+  version = json.loads(info.read_text())["version"]
+  if version != VERSION:
+    raise ValueError(f"{folder}: format {version}, not {VERSION}: prepare anew")
+  rows = [ClipInfo(**json.loads(s)) for s in index.read_text().splitlines()]
+  return sorted(rows, key=lambda row: (row.shard, row.row))
+
+
+def split_of(row: ClipInfo) -> str:
+  """The split that a clip's shard belongs to."""
+  match = _SHARD.fullmatch(row.shard)
+  if not match:
+    raise ValueError(f"{row.shard} is not the name of a shard")
+  return match[1]
+
+
+def _open_one(
+  folder: Path, split: str
+) -> tuple[list[ClipInfo], grain.sources.ArrayRecordDataSource]:
+  index = read_index(folder)
+  rows = [row for row in index if split_of(row) == split]
+  if not rows:
+    known = ", ".join(sorted({split_of(row) for row in index}))
+    raise ValueError(f"{folder}: no split {split!r}; it has {known}")
+  shards = [str(folder / name) for name in dict.fromkeys(r.shard for r in rows)]
+  try:
+    source: Any = grain.sources.ArrayRecordDataSource(shards)
+    count = len(source)
+  except Exception as error:  # RuntimeError or absl status, by what is broken
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    raise ValueError(f"{folder}: {split} cannot be opened: {reason}") from error
+  if count != len(rows):
+    raise ValueError(
+      f"{folder}: {split} shards hold {count} clips, {INDEX} {len(rows)}"
+    )
+  return rows, source
+
+
+def _record_bytes(record: spec.Record) -> int:
+  """Memory of a parsed record, with some allowance for its objects."""
+  size = 4096
+  for value in record:
+    if isinstance(value, list):
+      size += sum(len(item) + 64 for item in value)
+    elif isinstance(value, np.ndarray):
+      size += value.nbytes
+  return size

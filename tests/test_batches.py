@@ -1,0 +1,418 @@
+import numpy as np
+import pytest
+
+from data_pipelines import augment, batches, held_out, records
+from data_pipelines.sources import synthetic
+from speak_jax import spec
+from tests import toy_records
+from tests.toy_records import FRAME, TWIN_MOUTH, TWIN_POSE, read, record
+
+PAIR = dict(size=32, face_size=16, mouth_size=12)
+CLIP = dict(size=32, face_size=16, frames=5, context=2, emotion_frames=3)
+
+
+def people(**change) -> records.Records:
+  """Three persons with two emotions each; clips 0 and 1 are person 0's."""
+  return records.in_memory(
+    [
+      record(i, identity=i // 2, emotion=i % 2, twins=4, **change)
+      for i in range(6)
+    ]
+  )
+
+
+def draws(dataset, count=40):
+  return [dataset[k] for k in range(count)]
+
+
+def equal(a, b) -> bool:
+  return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+SAMPLERS = {
+  "sync": lambda data, seed: batches.sync_windows(data, size=32, seed=seed),
+  "pairs": lambda data, seed: batches.pairs(
+    data, mix=batches.robust_mix(data), seed=seed, **PAIR
+  ),
+  "clips": lambda data, seed: batches.clips(data, seed=seed, **CLIP),
+}
+
+
+@pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
+def test_an_element_depends_on_seed_and_index_alone(make):
+  first, again, other = make(people(), 1), make(people(), 1), make(people(), 2)
+  late = [again[k] for k in (20, 7, 7 + 6)]  # not in order
+  assert equal(late[0], first[20]) and equal(late[1], first[7])
+  assert not equal(late[1], late[2])  # the next epoch draws anew
+  assert not all(equal(first[k], other[k]) for k in range(6))
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_resume_is_exact(threads):
+  def start():
+    return batches.batched(SAMPLERS["pairs"](people(), 1), 4, threads=threads)
+
+  whole = start()
+  for _ in range(3):
+    next(whole)
+  state = whole.get_state()
+  expected = [next(whole) for _ in range(3)]
+  resumed = start()
+  resumed.set_state(state)
+  for batch in expected:
+    assert equal(batch, next(resumed))
+
+
+def test_processes_share_what_one_would_see():
+  dataset = SAMPLERS["clips"](people(), 1)
+  alone = batches.batched(dataset, 6, threads=0)
+  ranks = [batches.batched(dataset, 2, p, 3, threads=0) for p in range(3)]
+  for _ in range(3):
+    whole, parts = next(alone), [next(rank) for rank in ranks]
+    for p, part in enumerate(parts):
+      assert equal(part, type(part)(*(field[p::3] for field in whole)))
+  seen = [read(part.frames[0])[:2] for part in parts]
+  assert len(set(seen)) > 1
+
+
+@pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
+def test_batches_are_the_named_arrays_of_the_contract(make):
+  batch = next(batches.batched(make(people(), 1), 3, threads=0))
+  sample = make(people(), 1)[0]
+  assert type(batch) is type(sample)
+  for name, stacked, one in zip(batch._fields, batch, sample, strict=True):
+    assert stacked.shape == (3, *one.shape), name
+    assert stacked.dtype in (np.uint8, np.int16, np.int32, np.float32), name
+
+
+# --- windows of sound ------------------------------------------------------
+
+
+@pytest.mark.parametrize("fps", [25.0, 30.0, 29.97])
+def test_frame_and_sample_meet(fps):
+  audio = np.arange(1, 20_000, dtype=np.int16)
+  for start in (0, 3, 11):
+    window = batches.sound(audio, start, 5, fps)
+    assert len(window) == round(5 * 16_000 / fps)
+    assert window[0] == round(start * 16_000 / fps) + 1
+    assert np.all(np.diff(window) == 1)
+
+
+def test_sound_outside_the_clip_is_silence():
+  audio = np.ones(4 * 640, np.int16)
+  window = batches.sound(audio, -2, 8, 25.0)
+  assert np.array_equal(np.flatnonzero(window), np.arange(2 * 640, 6 * 640))
+  assert not batches.sound(audio, 9, 2, 25.0).any()
+  assert not batches.sound(audio, -9, 2, 25.0).any()
+
+
+# --- stage 1 ---------------------------------------------------------------
+
+
+def test_sync_windows_hold_their_own_sound():
+  data = records.in_memory([record(1, frames=24)])
+  for sample in draws(batches.sync_windows(data, size=32, seed=0), 5):
+    assert sample.mouth.shape == (8, 5, 16, 32, 3)
+    starts = []
+    for mouth, audio in zip(sample.mouth, sample.audio, strict=True):
+      times = [read(frame)[1] for frame in mouth]
+      assert times == list(range(times[0], times[0] + 5))
+      assert audio.tolist() == list(
+        range(times[0] * 640 + 1, (times[0] + 5) * 640 + 1)
+      )
+      starts.append(times[0])
+    # 20 places for 8 windows: at least 2 apart, 3 would not leave a choice.
+    assert min(np.diff(starts)) >= 2
+
+
+def test_sync_windows_are_of_the_lower_half():
+  picture = np.zeros((32, 32, 3), np.uint8)
+  picture[16:] = 200
+  clip = record(0)._replace(frames=[toy_records.jpeg(picture)] * 16)
+  sample = batches.sync_windows(records.in_memory([clip]), size=16, seed=0)[0]
+  assert abs(sample.mouth.astype(int) - 200).max() <= 3
+
+
+# --- stage 2 ---------------------------------------------------------------
+
+
+def pair_draws(kind, data=None, **change):
+  data = data or people()
+  options = PAIR | change
+  return draws(batches.pairs(data, mix={kind: 1.0}, seed=0, **options))
+
+
+def target_of(pair) -> tuple[int, int]:
+  clip, t = pair.target_pose[:2]  # toy poses are (clip, frame, 0)
+  return int(clip), int(t)
+
+
+def test_self_pairs_are_one_frame():
+  for pair in pair_draws("self"):
+    place = target_of(pair)
+    for donor in (pair.identity, pair.pose, pair.emotion, pair.mouth):
+      assert read(donor) == (*place, FRAME)
+    assert read(pair.target)[:2] == place
+    assert np.array_equal(pair.identity_landmarks, pair.target_landmarks)
+
+
+def test_cross_clip_pairs_have_the_donors_of_their_kind():
+  shifts = []
+  for pair in pair_draws("cross_clip"):
+    clip, t = target_of(pair)
+    assert read(pair.target) == (clip, t, FRAME)
+    donor = read(pair.identity)[0]
+    assert donor // 2 == clip // 2 and donor != clip  # person, other emotion
+    lender, time, _ = read(pair.emotion)
+    assert lender == clip and time != t
+    assert pair.emotion_label == clip % 2
+    assert pair.identity_label == clip // 2
+    shifts.append(np.ptp(pair.pose.astype(int) - pair.target, (0, 1)).max())
+    assert not np.array_equal(pair.pose, pair.target)  # recoloured
+  assert max(shifts) <= 6  # but evenly: the picture is the target's
+
+
+def test_other_emotion_goes_before_other_clip():
+  data = records.in_memory(
+    [record(i, emotion=e) for i, e in enumerate((0, 0, 0, 5))]
+  )
+  for pair in pair_draws("cross_clip", data):
+    clip, donor = target_of(pair)[0], read(pair.identity)[0]
+    assert donor != clip and (donor == 3 or clip == 3)
+
+
+def test_twin_pairs_have_the_donors_of_their_kind():
+  for pair in pair_draws("twins"):
+    clip, t = target_of(pair)
+    assert t % 4 == 0  # a frame that has twins
+    donor = read(pair.identity)[0]
+    assert donor // 2 == clip // 2 and donor != clip
+    lender = read(pair.emotion)[0]  # another person, the same emotion
+    assert lender // 2 != clip // 2 and lender % 2 == clip % 2
+
+
+def test_twin_pairs_take_pose_and_mouth_from_the_twins(monkeypatch):
+  monkeypatch.setattr(augment, "recolour", lambda frame, rng: frame)
+  for pair in pair_draws("twins"):
+    clip, t = target_of(pair)
+    assert read(pair.pose) == (clip, t, TWIN_POSE)
+    assert read(pair.mouth) == (clip, t, TWIN_MOUTH)
+
+
+def test_twins_prefer_the_level_too():
+  data = records.in_memory(
+    [
+      record(0, identity=0, level=3, twins=1),
+      record(1, identity=1, level=1),
+      record(2, identity=2, level=3),
+    ]
+  )
+  lenders = {read(pair.emotion)[0] for pair in pair_draws("twins", data)}
+  assert lenders == {2}
+  data = records.in_memory([record(0, twins=1, level=3), record(1, level=3)])
+  lenders = {read(pair.emotion)[0] for pair in pair_draws("twins", data)}
+  assert lenders == {0}  # nobody else: another frame of the clip
+
+
+def test_geometry_moves_pixels_landmarks_and_pose_together():
+  dot = np.zeros((64, 64, 3), np.uint8)
+  dot[26:29, 36:39] = 255  # centre (37, 27), right of the middle
+  clip = record(0, frames=3, size=64)
+  clip.landmarks[:, 30] = 37, 27
+  clip = clip._replace(frames=[toy_records.jpeg(dot)] * 3)
+  clip.pose[:] = 5, 6, 7
+  data = records.in_memory([clip])
+  mirrored, rolls = 0, []
+  for pair in pair_draws("geometry", data, size=64):
+    bright = pair.target.astype(float).mean(-1)
+    y, x = (np.indices(bright.shape) * bright).sum((1, 2)) / bright.sum()
+    assert np.allclose(pair.target_landmarks[30], (x, y), atol=0.4)
+    yaw, pitch, roll = pair.target_pose
+    sign = np.sign(yaw)
+    assert (abs(yaw), pitch) == (5, 6)
+    eyes = pair.target_landmarks[spec.RIGHT_EYE].mean(
+      0
+    ) - pair.target_landmarks[spec.LEFT_EYE].mean(0)
+    assert eyes[0] > 0  # left stays left, mirrored or not
+    turned = np.rad2deg(np.arctan2(eyes[1], eyes[0]))  # y down: clockwise
+    assert np.isclose(roll, turned + sign * 7, atol=0.1)
+    rolls.append(turned)
+    column = pair.identity.astype(float).sum((0, 2)).argmax()
+    assert (column < 32) == (sign < 0)  # all donors are mirrored together
+    mirrored += sign < 0
+  assert 8 < mirrored < 32
+  assert max(rolls) > 5 and min(rolls) < -5
+  assert max(map(abs, rolls)) <= augment.ROTATION_DEG
+
+
+def test_the_mirror_is_its_own_inverse():
+  points = toy_records.landmarks(1, 32)[0]
+  twice = augment.mirror_landmarks(augment.mirror_landmarks(points, 32), 32)
+  assert np.allclose(twice, points)
+  assert np.array_equal(np.sort(augment.MIRROR), np.arange(68))
+
+
+def test_emotion_input_can_be_the_whole_frame():
+  pair = pair_draws("self", emotion_input="frame")[0]
+  assert np.array_equal(pair.emotion, pair.target)
+
+
+def test_the_mix_is_obeyed():
+  mix = {"self": 3.0, "cross_clip": 1.0, "twins": 0.0}
+  samples = draws(batches.pairs(people(), mix=mix, seed=0, **PAIR), 200)
+  own = sum(np.array_equal(pair.pose, pair.target) for pair in samples)
+  assert 120 < own < 180
+
+
+def test_what_the_data_cannot_serve_is_said_at_the_start():
+  plain = records.in_memory([record(0)])
+  assert "twins" not in batches.robust_mix(plain)
+  assert batches.robust_mix(people())["twins"] > 0
+
+  def build(data=plain, **change):
+    return batches.pairs(data, seed=0, **(PAIR | change))
+
+  with pytest.raises(ValueError, match=r"no clip has the twins"):
+    build(mix={"twins": 1.0})
+  with pytest.raises(ValueError, match="'twin' is not one of"):
+    build(mix={"twin": 1.0})
+  with pytest.raises(ValueError, match="weights"):
+    build(mix={"self": 0.0})
+  with pytest.raises(ValueError, match="emotion_input"):
+    build(mix={"self": 1.0}, emotion_input="mouth")
+  build(mix={"self": 1.0, "twins": 0.0})
+
+
+# --- stage 3 ---------------------------------------------------------------
+
+
+def test_clips_are_consecutive_with_their_sound():
+  padded = 0
+  for sample in draws(batches.clips(people(), seed=0, **CLIP)):
+    clip, start = (int(x) for x in sample.pose[0, :2])
+    assert [read(f)[:2] for f in sample.frames] == [
+      (clip, start + k) for k in range(5)
+    ]
+    assert np.array_equal(sample.pose[:, 1], np.arange(start, start + 5))
+    assert len(sample.audio) == 9 * 640
+    middle = sample.audio[2 * 640 : 7 * 640]
+    assert middle.tolist() == list(
+      range(start * 640 + 1, (start + 5) * 640 + 1)
+    )
+    padded += int((sample.audio == 0).any())
+    donor = read(sample.identity)[0]
+    assert donor // 2 == clip // 2 and donor % 2 != clip % 2
+    for picture in sample.emotion:
+      lender, t, _ = read(picture)
+      assert lender == clip and not start <= t < start + 5
+    assert sample.emotion_label == clip % 2
+  assert 0 < padded < 40
+
+
+def test_identity_lies_outside_the_window_of_an_only_clip():
+  data = records.in_memory([record(0, frames=6), record(1, identity=1)])
+  for sample in draws(batches.clips(data, seed=0, **CLIP)):
+    clip, start = (int(x) for x in sample.pose[0, :2])
+    donor, t, _ = read(sample.identity)
+    assert donor == clip and not start <= t < start + 5
+
+
+def test_clips_that_are_too_short_are_left_out():
+  data = records.in_memory(
+    [record(0, frames=4), record(1, frames=5), record(2, identity=1, frames=5)]
+  )
+  # Clip 0 is too short, clip 2 its person's only one and all window.
+  seen = {read(s.frames)[0] for s in draws(batches.clips(data, seed=0, **CLIP))}
+  assert seen == {1}
+
+
+def test_no_usable_clip_is_said_at_the_start():
+  short = records.in_memory([record(0, frames=5)])
+  with pytest.raises(ValueError, match=r"no clip has 12 frames, .* 5"):
+    batches.sync_windows(short, size=32, seed=0)
+  with pytest.raises(ValueError, match="outside a window of 5"):
+    batches.clips(short, seed=0, **CLIP)
+  mixed = records.in_memory([record(0), record(1, fps=30.0)])
+  with pytest.raises(ValueError, match=r"25.0, 30.0.* frames/s"):
+    batches.clips(mixed, seed=0, **CLIP)
+
+
+def test_unlabelled_clips_of_one_frame_or_person_work():
+  data = records.in_memory([record(0, emotion=-1, frames=1)])
+  mix = batches.robust_mix(data)
+  for pair in draws(batches.pairs(data, mix=mix, seed=0, **PAIR), 8):
+    assert pair.emotion_label == -1
+  data = records.in_memory([record(i, emotion=-1) for i in range(2)])
+  for sample in draws(batches.clips(data, seed=0, **CLIP), 8):
+    assert read(sample.identity)[0] != read(sample.frames)[0]
+
+
+# --- both ------------------------------------------------------------------
+
+
+def test_stored_pictures_of_another_size_are_resized():
+  pair = pair_draws("cross_clip", people(size=48))[0]
+  assert pair.target.shape == (32, 32, 3)
+  assert read(pair.target)[:2] == target_of(pair)
+  assert 0 < pair.target_landmarks.min() < pair.target_landmarks.max() < 32
+
+
+def test_evaluation_clips_are_whole_and_in_turn():
+  options = dict(size=32, face_size=16, emotion_frames=4)
+  wholes = list(held_out.evaluation_clips(people(), limit=4, **options))
+  assert [w.clip for w in wholes] == ["clip0", "clip2", "clip4", "clip1"]
+  for whole in wholes:
+    clip = int(whole.clip[4:])
+    assert [read(f)[:2] for f in whole.frames] == [(clip, t) for t in range(16)]
+    assert len(whole.audio) == 16 * 640
+    donor = read(whole.identity)[0]
+    assert donor // 2 == clip // 2 and donor != clip
+    assert whole.identity_emotion == donor % 2
+    assert [read(e)[1] for e in whole.emotion] == [0, 5, 10, 15]
+  alone = records.in_memory([record(3)])
+  (whole,) = held_out.evaluation_clips(alone, **options)
+  assert read(whole.identity)[:2] == (3, 0)
+
+
+def test_rendered_faces_serve_every_stage(tmp_path):
+  jobs = synthetic.tasks(
+    seed=1,
+    identities=2,
+    held_out=1,
+    clips_per_identity=2,
+    emotions=(0, 5),
+    levels=(3,),
+    seconds=0.6,
+    size=64,
+    framing="tight",
+    twins_every=5,
+  )
+  rows = []
+  for split in records.SPLITS:
+    clips = [clip for job in jobs if job.split == split for clip in job.make()]
+    path = tmp_path / records.shard_name(split, 0, 1)
+    rows += records.write_shard(path, clips)
+  records.write_metadata(tmp_path, rows)
+  train = records.open_records(tmp_path, "train")
+  sizes = dict(size=64, face_size=48)
+  mix = batches.robust_mix(train)
+  assert mix["twins"] > 0
+  for dataset in (
+    batches.sync_windows(train, size=64, seed=0),
+    batches.pairs(train, mouth_size=24, mix=mix, seed=0, **sizes),
+    batches.clips(
+      train, frames=5, context=5, emotion_frames=4, seed=0, **sizes
+    ),
+  ):
+    batch = next(batches.batched(dataset, 4, threads=0))
+    for name, field in batch._asdict().items():
+      assert len(field) == 4
+      if field.dtype == np.uint8:
+        assert field.std() > 10, name  # a picture of something
+  whole = next(
+    held_out.evaluation_clips(
+      records.open_records(tmp_path, "test"), emotion_frames=4, **sizes
+    )
+  )
+  assert whole.person not in {row.identity for row in train.index}
+  assert len(whole.factors) == len(whole.frames) == 15
