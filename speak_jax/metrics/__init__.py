@@ -1,0 +1,1 @@
+"""Metrics: NumPy in, rows of sums out that merge over clips and processes."""

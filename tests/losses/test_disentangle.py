@@ -1,0 +1,93 @@
+"""IRFD's losses: the equations by hand, masks, and where gradients go."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from speak_jax.losses import disentangle
+
+
+def codes(seed, *shape):
+  rng = np.random.default_rng(seed)
+  return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+
+def test_cycle_moves_the_reencoded_code_alone():
+  a, b = codes(0, 3, 4), codes(1, 3, 4)
+  np.testing.assert_allclose(
+    disentangle.cycle(a, b), ((a - b) ** 2).sum(-1), rtol=1e-5
+  )
+  da, db = jax.grad(lambda x, y: disentangle.cycle(x, y).sum(), (0, 1))(a, b)
+  assert np.all(np.asarray(da) != 0)
+  assert np.all(np.asarray(db) == 0)
+
+
+def test_identity_triplet_by_hand():
+  s, t = jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])
+  apart = jnp.array([False])
+  # Perfect swap: own distance 0, other sqrt 2; hinge at margin 3 leaves 1 each.
+  got = disentangle.identity_triplet(s, t, s, t, apart, margin=3.0)
+  np.testing.assert_allclose(got, 2.0, rtol=1e-6)
+  assert disentangle.identity_triplet(s, t, s, t, apart, margin=0.5)[0] == 0
+  # Exchanged identities are the worst case.
+  got = disentangle.identity_triplet(s, t, t, s, apart, margin=0.5)
+  np.testing.assert_allclose(got, 2 * (2 + 0.5), rtol=1e-6)
+  # One person: the pull alone.
+  got = disentangle.identity_triplet(s, s, s, t, jnp.array([True]), margin=0.5)
+  np.testing.assert_allclose(got, 2.0, rtol=1e-6)
+
+
+def test_printed_identity_rewards_distance():
+  s, t = jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])
+  good = disentangle.identity_printed(s, t, s, t, margin=0.5)
+  np.testing.assert_allclose(good, 0.5)
+  # The erratum: spoiling the target's identity lowers the loss.
+  spoilt = disentangle.identity_printed(s, t, s, -t, margin=0.5)
+  assert spoilt[0] < good[0]
+
+
+def test_classification_masks_unknown_labels():
+  logits = codes(2, 3, 8)
+  label = jnp.array([5, -1, 0])
+  got = disentangle.classification(logits, label, smoothing=0.0)
+  p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  np.testing.assert_allclose(
+    got, [-np.log(p[0, 5]), 0, -np.log(p[2, 0])], rtol=1e-4
+  )
+  sure = 20 * jax.nn.one_hot(label, 8)
+  assert disentangle.classification(sure, label, 0.1)[0] > 1
+  slope = jax.grad(lambda x: disentangle.classification(x, label).sum())(logits)
+  np.testing.assert_array_equal(np.asarray(slope)[1], 0)
+
+
+def test_angles_are_in_units_of_thirty_degrees():
+  degrees = jnp.array([[30.0, -15.0, 0.0]])
+  assert disentangle.angles(jnp.array([[1.0, -0.5, 0.0]]), degrees)[0] == 0
+  np.testing.assert_allclose(
+    disentangle.angles(jnp.zeros((1, 3)), degrees), 1.25 / 3, rtol=1e-6
+  )
+
+
+def test_cross_covariance_matches_numpy_and_ignores_means():
+  a, b = codes(3, 40, 3), codes(4, 40, 2)
+  joint = np.cov(np.concatenate([a, b], -1).T, bias=True)[:3, 3:]
+  np.testing.assert_allclose(
+    disentangle.cross_covariance(a, b), 0.5 * (joint**2).sum(), rtol=1e-4
+  )
+  np.testing.assert_allclose(
+    disentangle.cross_covariance(a + 5, b - 3),
+    disentangle.cross_covariance(a, b),
+    rtol=1e-3,
+  )
+
+
+def test_variance_floor():
+  a = codes(5, 200, 6)
+  a = (a - a.mean(0)) / a.std(0)
+  assert disentangle.variance_floor(a * 1.01, floor=1.0) == 0
+  np.testing.assert_allclose(
+    disentangle.variance_floor(0.25 * a, floor=1.0), 0.75, rtol=1e-3
+  )
+  flat = jnp.zeros((8, 3))
+  slope = jax.grad(lambda x: disentangle.variance_floor(x))(flat)
+  assert np.isfinite(slope).all()
