@@ -1,0 +1,73 @@
+"""Draws the four inputs of the demo's sample: held-out people, one for each.
+
+  python -m launch.demo_inputs --out runs/demo/inputs [--seed 0]
+
+The person whose picture it is, the one who speaks, the one whose head moves
+and the one who is happy are four people that no training has seen, drawn at
+256 px with more room round the face than the training data have.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import soundfile
+
+from data_pipelines import records
+from data_pipelines.media.video import write_video
+from data_pipelines.synthetic.render import Recipe, render_clip
+from speak_jax import spec
+
+SIZE_PX = 256
+SECONDS = 4.0
+
+
+def clip(seed: int, person: int, emotion: str, level: int) -> spec.Record:
+  """A clip of one held-out person."""
+  return render_clip(
+    Recipe(
+      seed=seed,
+      split="test",
+      identity=person,
+      emotion=spec.EMOTIONS.index(emotion),
+      level=level,
+      seconds=SECONDS,
+      size=SIZE_PX,
+      framing="wide",
+    )
+  )
+
+
+def video(path: Path, record: spec.Record) -> None:
+  """Writes a clip with its sound."""
+  frames = (records.decode_frame(jpeg) for jpeg in record.frames)
+  write_video(path, frames, record.fps, record.audio)
+
+
+def make(out: Path, seed: int) -> None:
+  """Writes identity.png, speech.wav, pose.mp4 and emotion.mp4 into `out`."""
+  out.mkdir(parents=True, exist_ok=True)
+  person = clip(seed, 0, "neutral", 1)
+  picture = records.decode_frame(person.frames[0])
+  cv2.imwrite(str(out / "identity.png"), picture[..., ::-1])
+  speaker = clip(seed, 1, "neutral", 1)
+  soundfile.write(out / "speech.wav", speaker.audio, spec.SAMPLE_RATE_HZ)
+  video(out / "pose.mp4", clip(seed, 2, "neutral", 1))
+  video(out / "emotion.mp4", clip(seed, 3, "happy", 3))
+
+
+def main() -> None:
+  """Reads the flags."""
+  parser = argparse.ArgumentParser(
+    prog="python -m launch.demo_inputs",
+    description="Draws the four inputs of the demo's sample.",
+  )
+  parser.add_argument("--out", type=Path, required=True)
+  parser.add_argument("--seed", type=int, default=0)
+  arguments = parser.parse_args()
+  make(arguments.out, arguments.seed)
+  print(f"demo inputs: {arguments.out}")
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The whole test suite, from a machine with nothing but Python.
+#
+#   bash launch/test.sh [arguments for pytest]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+cd "$SPEAK_ROOT"
+
+# Runs one check and says how long it took, or stops at the first that fails.
+check() {
+  local started=$SECONDS
+  echo "== $*"
+  "$@" || { echo "failed: $*" >&2; exit 1; }
+  echo "== took $((SECONDS - started)) s"
+}
+
+check python -m ruff format --check .
+check python -m ruff check .
+check python -m pyright --pythonpath "$(command -v python)"
+echo "== pytest $*"
+# tests/conftest.py keeps compiled programs in .cache/jax for the next run.
+exec python -m pytest "$@"

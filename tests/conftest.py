@@ -1,0 +1,63 @@
+"""What all tests share. The environment is set before anything imports JAX."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# Commands that tests start as processes of their own inherit all of these.
+# Two devices, so that sharded steps are sharded on every machine; the tests'
+# numbers are a CPU's unless someone asks for another platform.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+# Test time is compile time: the second run finds its programs here.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).mkdir(
+  mode=0o700, parents=True, exist_ok=True
+)
+
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
+
+# Every annotated argument of our packages is checked as tests call them, an int
+# passing for a float as type checkers have it. JAXTYPING_DISABLE=1 switches
+# it off. Modules with numba are left out: it cannot compile what is wrapped.
+jaxtyping.install_import_hook(
+  [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in ("speak_jax", "data_pipelines")
+    for path in (ROOT / package).rglob("*.py")
+    if "import njit" not in path.read_text(encoding="utf-8")
+  ],
+  "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+  """The checkout."""
+  return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+  """Folder of real test material beside the checkout, or a skip."""
+  path = ROOT.parent / "shared"
+  if not path.is_dir():
+    pytest.skip(
+      f"no folder {path.name}/ with test material beside the checkout"
+    )
+  return path
+
+
+@pytest.fixture(scope="session")
+def face_models() -> Path:
+  """Folder of the two face model files, or a skip."""
+  default = ROOT / "data_pipelines" / "media" / "models"
+  path = Path(os.environ.get("SPEAK_JAX_MODELS", default))
+  if len(list(path.rglob("*.tflite"))) < 2:
+    pytest.skip(
+      f"face models missing in {path}: run python -m data_pipelines.media.fetch"
+    )
+  return path

@@ -1,0 +1,246 @@
+"""The house keeps its shape: who may import whom, and what nobody may do."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = ("configs", "data_pipelines", "launch", "speak_jax")
+
+# The longest prefix of a module's name counts. A module may import itself,
+# what is beside it in its package, and what its row names.
+ALLOWED = {
+  "configs": ("configs.common",),
+  "data_pipelines": ("data_pipelines", "speak_jax.spec"),
+  "launch": OURS,
+  "speak_jax.spec": (),
+  "speak_jax.nn": ("speak_jax.spec",),
+  "speak_jax.losses": ("speak_jax.spec",),
+  "speak_jax.metrics": ("speak_jax.spec",),
+  "speak_jax.models": ("speak_jax.spec", "speak_jax.nn"),
+  "speak_jax.stages": (
+    "speak_jax.spec",
+    "speak_jax.nn",
+    "speak_jax.models",
+    "speak_jax.losses",
+    "speak_jax.metrics",
+  ),
+  "speak_jax.training": (
+    "speak_jax.spec",
+    "speak_jax.nn",
+    "speak_jax.models",
+    "speak_jax.losses",
+    "speak_jax.metrics",
+    "speak_jax.stages",
+  ),
+  "speak_jax.evaluation": (
+    "speak_jax.spec",
+    "speak_jax.nn",
+    "speak_jax.models",
+    "speak_jax.losses",
+    "speak_jax.metrics",
+  ),
+  "speak_jax.bundle": (
+    "speak_jax.spec",
+    "speak_jax.nn",
+    "speak_jax.models",
+    "speak_jax.training",
+  ),
+  # Files directly in speak_jax: the commands and synthesis.py.
+  "speak_jax": ("data_pipelines", "speak_jax"),
+}
+LAYERS = (
+  "nn",
+  "losses",
+  "metrics",
+  "models",
+  "stages",
+  "training",
+  "evaluation",
+)
+
+# Top-level packages that a part must not load: workers have no JAX, nothing
+# needs another framework, and pickles run code when they are read.
+FORBIDDEN = {
+  "": ("torch", "tensorflow", "pickle", "cPickle", "dill", "marshal"),
+  "configs": ("jax", "flax", "numpy"),
+  "data_pipelines": ("jax", "flax", "optax", "orbax"),
+  "speak_jax.spec": ("jax", "flax"),
+}
+
+
+def sources() -> dict[str, Path]:
+  """Module name to file, for everything of ours."""
+  found = {}
+  for top in OURS:
+    for path in sorted((ROOT / top).rglob("*.py")):
+      parts = path.relative_to(ROOT).with_suffix("").parts
+      if parts[-1] == "__init__":
+        parts = parts[:-1]
+      found[".".join(parts)] = path
+  return found
+
+
+def below(name: str, prefix: str) -> bool:
+  return prefix == "" or name == prefix or name.startswith(prefix + ".")
+
+
+def imports(module: str, tree: ast.AST, package: bool) -> set[str]:
+  """Dotted names of every import, also inside functions, relative or not."""
+  names = set()
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      names |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      base = node.module or ""
+      if node.level:
+        up = node.level - package
+        home = module.split(".")[: len(module.split(".")) - up]
+        base = ".".join([*home, *filter(None, [base])])
+      names |= {f"{base}.{alias.name}" for alias in node.names}
+  return names
+
+
+def import_faults(module: str, source: str, package: bool = False) -> list[str]:
+  """What of a module's imports the table does not allow."""
+  row = max((key for key in ALLOWED if below(module, key)), key=len)
+  layered = module.split(".")[1:2] and module.split(".")[1] in LAYERS
+  own = (row,) if layered else (module,)
+  faults = []
+  for name in sorted(imports(module, ast.parse(source), package)):
+    if name.split(".")[0] in OURS:
+      if not any(below(name, ok) for ok in (*ALLOWED[row], *own)):
+        faults.append(f"{module} may not import {name}")
+    else:
+      for part, tops in FORBIDDEN.items():
+        if below(module, part) and name.split(".")[0] in tops:
+          faults.append(f"{module} may not import {name}")
+  return faults
+
+
+def call_faults(module: str, source: str) -> list[str]:
+  """Calls that run text as code or load objects from untrusted files."""
+  faults = []
+  for node in ast.walk(ast.parse(source)):
+    if not isinstance(node, ast.Call):
+      continue
+    called = ast.unparse(node.func)
+    if called in ("eval", "exec", "os.system", "os.popen", "yaml.load"):
+      faults.append(f"{module}:{node.lineno} calls {called}")
+    for keyword in node.keywords:
+      if keyword.arg in ("shell", "allow_pickle") and (
+        ast.unparse(keyword.value) != "False"
+      ):
+        faults.append(f"{module}:{node.lineno} passes {keyword.arg}")
+  return faults
+
+
+def test_imports_point_one_way():
+  faults = []
+  for module, path in sources().items():
+    package = path.name == "__init__.py"
+    faults += import_faults(module, path.read_text(), package)
+  assert faults == []
+
+
+@pytest.mark.parametrize(
+  ("module", "source"),
+  [
+    ("speak_jax.losses.pixel", "from speak_jax.models import irfd"),
+    ("speak_jax.losses.pixel", "from ..models import irfd"),
+    ("speak_jax.models.irfd", "import speak_jax.stages.base"),
+    ("speak_jax.training.loop", "def f():\n  import data_pipelines.records"),
+    ("speak_jax.bundle", "from data_pipelines.media import video"),
+    ("speak_jax.evaluation.report", "from data_pipelines import records"),
+    ("speak_jax.evaluation.report", "from speak_jax import synthesis"),
+    ("speak_jax.spec", "from speak_jax import nn"),
+    ("speak_jax.spec", "import jax.numpy as jnp"),
+    ("data_pipelines.batches", "from speak_jax import models"),
+    ("data_pipelines.batches", "from speak_jax.nn.mel import log_mel"),
+    ("data_pipelines.media.face", "import jax"),
+    ("configs.speak", "from speak_jax import spec"),
+    ("speak_jax.train", "from configs import speak"),
+    ("speak_jax.generate", "import tensorflow as tf"),
+    ("speak_jax.bundle", "from pickle import loads"),
+  ],
+)
+def test_planted_import_is_found(module, source):
+  assert len(import_faults(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+  ("module", "source"),
+  [
+    ("speak_jax.models.irfd", "from speak_jax.nn import resnet"),
+    ("speak_jax.models.build", "from speak_jax.models import irfd"),
+    ("speak_jax.models.build", "from . import irfd"),
+    ("data_pipelines.batches", "from speak_jax import spec"),
+    ("data_pipelines.records", "import tensorflow_datasets as tfds"),
+    ("speak_jax.train", "from data_pipelines import prepare"),
+    ("configs.speak", "from configs import common"),
+  ],
+)
+def test_wanted_import_is_allowed(module, source):
+  assert import_faults(module, source) == []
+
+
+def test_no_unsafe_call():
+  faults = []
+  for module, path in sources().items():
+    faults += call_faults(module, path.read_text())
+  assert faults == []
+
+
+@pytest.mark.parametrize(
+  "source",
+  [
+    "eval('1')",
+    "subprocess.run('ls', shell=True)",
+    "np.load(path, allow_pickle=True)",
+    "os.system('ls')",
+  ],
+)
+def test_planted_call_is_found(source):
+  assert len(call_faults("m", source)) == 1
+
+
+def test_spec_loads_without_jax():
+  code = "import sys, speak_jax.spec; sys.exit('jax' in sys.modules)"
+  assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def commands() -> list[str]:
+  """Modules that run with `python -m`: those that ask for __main__."""
+  return [
+    module
+    for module, path in sources().items()
+    if '__name__ == "__main__"' in path.read_text()
+  ]
+
+
+def test_commands_of_the_readme_are_found():
+  text = (ROOT / "README.md").read_text()
+  named = set(
+    re.findall(r"python -m ((?:speak_jax|data_pipelines)[.\w]+)", text)
+  )
+  assert {"speak_jax.train", "data_pipelines.prepare"} <= named
+  assert named <= set(commands())
+
+
+@pytest.mark.parametrize("module", commands())
+def test_command_helps(module):
+  run = subprocess.run(
+    [sys.executable, "-m", module, "--help"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  # absl ends --help with status 1, argparse with 0.
+  assert run.returncode in (0, 1), run.stderr
+  assert "Traceback" not in run.stderr, run.stderr
+  assert "--" in run.stdout, run.stdout
