@@ -1,0 +1,1 @@
+"""Parametric talking faces whose every factor is known."""

@@ -1,0 +1,377 @@
+"""The picture loop: vertices to pixels, one z-buffer, textured Gouraud.
+
+Everything here is numba on plain arrays. Axes: x to the picture's right, y
+up, z to the camera; one unit is about 9.5 cm.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from numba import njit
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
+def transform(points, weight, rotation, torso, pivot, out):
+  """Turns vertices by a blend of the head's and the torso's rotation."""
+  for i in range(points.shape[0]):
+    w = weight[i]
+    x = points[i, 0] - pivot[0]
+    y = points[i, 1] - pivot[1]
+    z = points[i, 2] - pivot[2]
+    for k in range(3):
+      a = rotation[k, 0] * x + rotation[k, 1] * y + rotation[k, 2] * z
+      b = torso[k, 0] * x + torso[k, 1] * y + torso[k, 2] * z
+      out[i, k] = a * w + b * (1 - w) + pivot[k]
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
+def normals(points, triangles, out):
+  """Area-weighted vertex normals, unit length."""
+  for i in range(out.shape[0]):
+    out[i, 0] = 0.0
+    out[i, 1] = 0.0
+    out[i, 2] = 0.0
+  for t in range(triangles.shape[0]):
+    a = triangles[t, 0]
+    b = triangles[t, 1]
+    c = triangles[t, 2]
+    ux = points[b, 0] - points[a, 0]
+    uy = points[b, 1] - points[a, 1]
+    uz = points[b, 2] - points[a, 2]
+    vx = points[c, 0] - points[a, 0]
+    vy = points[c, 1] - points[a, 1]
+    vz = points[c, 2] - points[a, 2]
+    nx = uy * vz - uz * vy
+    ny = uz * vx - ux * vz
+    nz = ux * vy - uy * vx
+    for j in (a, b, c):
+      out[j, 0] += nx
+      out[j, 1] += ny
+      out[j, 2] += nz
+  for i in range(out.shape[0]):
+    length = np.sqrt(
+      out[i, 0] * out[i, 0] + out[i, 1] * out[i, 1] + out[i, 2] * out[i, 2]
+    )
+    scale = 1.0 / (length + 1e-9)
+    out[i, 0] *= scale
+    out[i, 1] *= scale
+    out[i, 2] *= scale
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
+def shade(points, normal, albedo, material, both, key, colours, out):
+  """Light of every vertex: RGB factor and an added highlight.
+
+  Args:
+    points: Turned vertices.
+    normal: Their unit normals.
+    albedo: Occlusion factor of each vertex.
+    material: (v, 3) wrap of the light, highlight strength, sharpness.
+    both: Nonzero where a surface shows its two sides.
+    key: Direction to the main light, unit.
+    colours: (3, 3) ambient, key and rim light.
+    out: (v, 4) RGB factor and highlight.
+  """
+  hx = key[0]
+  hy = key[1]
+  hz = key[2] + 1.0
+  length = np.sqrt(hx * hx + hy * hy + hz * hz)
+  hx /= length
+  hy /= length
+  hz /= length
+  for i in range(points.shape[0]):
+    nx = normal[i, 0]
+    ny = normal[i, 1]
+    nz = normal[i, 2]
+    if both[i] != 0 and nz < 0:
+      nx, ny, nz = -nx * 0.6, -ny * 0.6, -nz * 0.6
+    lit = nx * key[0] + ny * key[1] + nz * key[2]
+    wrap = material[i, 0]
+    sky = 0.80 + 0.20 * ny
+    edge = 1.0 - nz
+    if edge < 0:
+      edge = 0.0
+    rim = edge * edge * edge
+    side = -nx * key[0] * 0.5 + 0.5
+    for k in range(3):
+      # Red light goes further round an edge: skin is a little translucent.
+      wide = wrap * (1.25 - 0.25 * k)
+      d = (lit + wide) / (1.0 + wide)
+      if d < 0:
+        d = 0.0
+      value = colours[0, k] * sky + colours[1, k] * d
+      value += colours[2, k] * rim * side
+      out[i, k] = value * albedo[i]
+    shine = nx * hx + ny * hy + nz * hz
+    if shine > 0 and material[i, 1] > 0:
+      out[i, 3] = 255.0 * material[i, 1] * shine ** material[i, 2] * albedo[i]
+    else:
+      out[i, 3] = 0.0
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
+def draw(screen, light, uv, triangles, bias, sided, atlas, image, depth):
+  """Draws triangles in order into `image` (float RGB), testing `depth`.
+
+  Args:
+    screen: (v, 3) x, y in pixels of `image`, z towards the camera.
+    light: (v, 4) from `shade`.
+    uv: (v, 2) atlas pixel of each vertex.
+    triangles: (t, 3) indices; later ones blend over earlier ones.
+    bias: (t,) how far behind the buffer a triangle still shows.
+    sided: (t,) nonzero: drawn from behind as well.
+    atlas: (h, w, 4) uint8 colour and cover.
+    image: (s, s, 3) float32, holds the background at first.
+    depth: (s, s) float32, very negative at first.
+  """
+  size_y = image.shape[0]
+  size_x = image.shape[1]
+  atlas_h = atlas.shape[0] - 2
+  atlas_w = atlas.shape[1] - 2
+  for t in range(triangles.shape[0]):
+    a = triangles[t, 0]
+    b = triangles[t, 1]
+    c = triangles[t, 2]
+    ax = screen[a, 0]
+    ay = screen[a, 1]
+    bx = screen[b, 0]
+    by = screen[b, 1]
+    cx = screen[c, 0]
+    cy = screen[c, 1]
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    # y points down here, so a front face has negative area.
+    if area > -1e-7 and (sided[t] == 0 or area < 1e-7):
+      continue
+    low_x = int(np.ceil(min(ax, bx, cx) - 0.5))
+    high_x = int(np.floor(max(ax, bx, cx) - 0.5))
+    low_y = int(np.ceil(min(ay, by, cy) - 0.5))
+    high_y = int(np.floor(max(ay, by, cy) - 0.5))
+    low_x = max(low_x, 0)
+    low_y = max(low_y, 0)
+    high_x = min(high_x, size_x - 1)
+    high_y = min(high_y, size_y - 1)
+    if low_x > high_x or low_y > high_y:
+      continue
+    inverse = 1.0 / area
+    # Barycentric weights are affine in the pixel; step them.
+    step_bx = (cy - ay) * inverse
+    step_by = -(cx - ax) * inverse
+    step_cx = -(by - ay) * inverse
+    step_cy = (bx - ax) * inverse
+    px = low_x + 0.5 - ax
+    py = low_y + 0.5 - ay
+    row_b = px * step_bx + py * step_by
+    row_c = px * step_cx + py * step_cy
+    az = screen[a, 2]
+    dbz = screen[b, 2] - az
+    dcz = screen[c, 2] - az
+    u0 = uv[a, 0]
+    dbu = uv[b, 0] - u0
+    dcu = uv[c, 0] - u0
+    v0 = uv[a, 1]
+    dbv = uv[b, 1] - v0
+    dcv = uv[c, 1] - v0
+    offset = bias[t]
+    for y in range(low_y, high_y + 1):
+      wb = row_b
+      wc = row_c
+      for x in range(low_x, high_x + 1):
+        if wb >= 0 and wc >= 0 and wb + wc <= 1:
+          z = az + wb * dbz + wc * dcz
+          if z + offset > depth[y, x]:
+            u = u0 + wb * dbu + wc * dcu
+            v = v0 + wb * dbv + wc * dcv
+            if u < 0:
+              u = 0.0
+            elif u > atlas_w:
+              u = float(atlas_w)
+            if v < 0:
+              v = 0.0
+            elif v > atlas_h:
+              v = float(atlas_h)
+            iu = int(u)
+            iv = int(v)
+            fu = u - iu
+            fv = v - iv
+            w00 = (1 - fu) * (1 - fv)
+            w01 = fu * (1 - fv)
+            w10 = (1 - fu) * fv
+            w11 = fu * fv
+            cover = (
+              w00 * atlas[iv, iu, 3]
+              + w01 * atlas[iv, iu + 1, 3]
+              + w10 * atlas[iv + 1, iu, 3]
+              + w11 * atlas[iv + 1, iu + 1, 3]
+            ) * (1 / 255.0)
+            if cover > 0.01:
+              wa = 1 - wb - wc
+              shine = wa * light[a, 3] + wb * light[b, 3] + wc * light[c, 3]
+              for k in range(3):
+                colour = (
+                  w00 * atlas[iv, iu, k]
+                  + w01 * atlas[iv, iu + 1, k]
+                  + w10 * atlas[iv + 1, iu, k]
+                  + w11 * atlas[iv + 1, iu + 1, k]
+                )
+                lit = wa * light[a, k] + wb * light[b, k] + wc * light[c, k]
+                value = colour * lit + shine
+                if cover > 0.99:
+                  image[y, x, k] = value
+                else:
+                  old = image[y, x, k]
+                  image[y, x, k] = old + cover * (value - old)
+              if cover > 0.5 and z > depth[y, x]:
+                depth[y, x] = z
+        wb += step_bx
+        wc += step_cx
+      row_b += step_by
+      row_c += step_cy
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
+def spread(background, factor, image, depth):
+  """Fills the enlarged buffers with the background and no depth."""
+  for y in range(image.shape[0]):
+    for x in range(image.shape[1]):
+      depth[y, x] = -1e9
+      for k in range(3):
+        image[y, x, k] = background[y // factor, x // factor, k]
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
+def shrink(image, factor, out):
+  """Box average down to `out`, uint8, with soft shoulders at the top."""
+  scale = 1.0 / (factor * factor)
+  for y in range(out.shape[0]):
+    for x in range(out.shape[1]):
+      for k in range(3):
+        total = 0.0
+        for j in range(factor):
+          for i in range(factor):
+            value = image[y * factor + j, x * factor + i, k]
+            if value > 200.0:
+              value = 200.0 + 55.0 * (1 - np.exp(-(value - 200.0) / 55.0))
+            total += value
+        out[y, x, k] = np.uint8(min(max(total * scale + 0.5, 0.0), 255.0))
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
+def displace(still, albedo, fields, channels, folds, depths, points, tone):
+  """Adds the expression's displacement to the skin and darkens its folds.
+
+  Not a matrix product: its bits would depend on the number of threads.
+  """
+  m = still.shape[0]
+  for i in range(m):
+    for c in range(3):
+      points[i, c] = still[i, c]
+    tone[i] = 0.0
+  for k in range(channels.shape[0]):
+    weight = channels[k]
+    if weight != 0:
+      for i in range(m):
+        for c in range(3):
+          points[i, c] += weight * fields[k, i, c]
+  for k in range(depths.shape[0]):
+    weight = depths[k]
+    if weight > 0:
+      for i in range(m):
+        tone[i] += weight * folds[k, i]
+  for i in range(m):
+    tone[i] = albedo[i] * (1.0 - min(tone[i], np.float32(0.6)))
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
+def frames(
+  still: Float[np.ndarray, "v 3"],
+  first_moving: int,
+  fields: Float[np.ndarray, "k m 3"],
+  folds: Float[np.ndarray, "f m"],
+  channels: Float[np.ndarray, "n k"],
+  depths: Float[np.ndarray, "n f"],
+  patches: Float[np.ndarray, "n p 3"],
+  albedo: Float[np.ndarray, "v"],
+  patch_albedo: Float[np.ndarray, "n p"],
+  uv: Float[np.ndarray, "v 2"],
+  patch_uv: Float[np.ndarray, "n p 2"],
+  weight,
+  material,
+  both,
+  triangles: Int[np.ndarray, "t 3"],
+  bias,
+  sided,
+  atlas: UInt8[np.ndarray, "h w 4"],
+  rotation: Float[np.ndarray, "n 3 3"],
+  torso: Float[np.ndarray, "n 3 3"],
+  pivot,
+  camera: Float[np.ndarray, "n 3"],
+  key: Float[np.ndarray, "n 3"],
+  colours: Float[np.ndarray, "n 3 3"],
+  background: Float[np.ndarray, "m h w 3"],
+  distance: float,
+  factor: int,
+  marks: Int[np.ndarray, "k"],
+  marked: Float[np.ndarray, "n k 2"],
+  out: UInt8[np.ndarray, "n h w 3"],
+):
+  """Draws n pictures of one person; fills `marked` and `out`.
+
+  Vertices are the v still ones, of which m from `first_moving` on move by
+  `channels` of `fields` and darken by `depths` of `folds`, and behind them
+  the patches. `camera` holds where the
+  head's origin falls (x, y) and the scale, in pixels of `out`; `marks` are the
+  vertices whose places `marked` receives, in pixels with the picture's corner
+  at (0, 0).
+  """
+  n = out.shape[0]
+  plain = still.shape[0]
+  v = plain + patches.shape[1]
+  size = out.shape[1]
+  points = np.empty((v, 3), np.float32)
+  turned = np.empty((v, 3), np.float32)
+  normal = np.empty((v, 3), np.float32)
+  light = np.empty((v, 4), np.float32)
+  tone = np.empty(v, np.float32)
+  place = np.empty((v, 2), np.float32)
+  image = np.empty((size * factor, size * factor, 3), np.float32)
+  depth = np.empty((size * factor, size * factor), np.float32)
+  points[:plain] = still
+  place[:plain] = uv
+  tone[:plain] = albedo
+  end = first_moving + folds.shape[1]
+  for i in range(n):
+    displace(
+      still[first_moving:end],
+      albedo[first_moving:end],
+      fields,
+      channels[i],
+      folds,
+      depths[i],
+      points[first_moving:end],
+      tone[first_moving:end],
+    )
+    points[plain:] = patches[i]
+    tone[plain:] = patch_albedo[i]
+    place[plain:] = patch_uv[i]
+    transform(points, weight, rotation[i], torso[i], pivot, turned)
+    normals(turned, triangles, normal)
+    shade(turned, normal, tone, material, both, key[i], colours[i], light)
+    for j in range(v):
+      near = camera[i, 2] * distance / (distance - turned[j, 2])
+      turned[j, 0] = factor * (camera[i, 0] + turned[j, 0] * near)
+      turned[j, 1] = factor * (camera[i, 1] - turned[j, 1] * near)
+    for j in range(marks.shape[0]):
+      marked[i, j, 0] = turned[marks[j], 0] / factor
+      marked[i, j, 1] = turned[marks[j], 1] / factor
+    spread(background[i % background.shape[0]], factor, image, depth)
+    draw(turned, light, place, triangles, bias, sided, atlas, image, depth)
+    shrink(image, factor, out[i])
