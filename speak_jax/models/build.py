@@ -1,0 +1,88 @@
+"""From a config's sizes to networks."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from speak_jax import spec
+from speak_jax.models.discriminator import Discriminator
+from speak_jax.models.generator import Decoder
+from speak_jax.models.irfd import Encoders
+from speak_jax.models.speak import Speak
+from speak_jax.models.syncnet import SyncNet
+from speak_jax.models.vgg import Vgg
+
+
+class Networks(NamedTuple):
+  """All networks; Linen modules without parameters."""
+
+  encoders: Encoders
+  decoder: Decoder
+  speak: Speak
+  discriminator: Discriminator
+  sync: SyncNet
+  vgg: Vgg
+
+
+def build(
+  model: ConfigDict, *, fps: float = spec.FPS, remat: bool = False
+) -> Networks:
+  """Networks of the sizes in `config.model`.
+
+  Args:
+    model: Keys image, codes, encoder, channels, latent, maps, audio,
+      discriminator, sync, flow, mask_mouth, norm, dtype.
+    fps: Frames a second that the audio encoder gives.
+    remat: Recompute residual and generator blocks in the backward pass:
+      less memory, a third more time; same parameters.
+
+  Raises:
+    ValueError: the finest channels are not those of the picture.
+  """
+  dtype = jnp.dtype(model.dtype)
+  channels = tuple(
+    sorted((int(size), width) for size, width in model.channels.items())
+  )
+  if channels[-1][0] != model.image:
+    raise ValueError(
+      f"channels end at {channels[-1][0]}, the picture has {model.image}"
+    )
+  codes = model.codes
+  encoder = model.encoder
+  generator: dict[str, Any] = dict(
+    channels=channels,
+    latent=model.latent,
+    flow=model.flow,
+    dtype=dtype,
+    remat=remat,
+  )
+  audio = model.audio
+  return Networks(
+    encoders=Encoders(
+      image=model.image,
+      codes=(codes.identity, codes.pose, codes.emotion, codes.mouth),
+      stages=tuple(encoder.stages),
+      width=encoder.width,
+      bottleneck=encoder.bottleneck,
+      stem=encoder.stem,
+      maps=tuple(model.maps),
+      mask_mouth=model.mask_mouth,
+      norm=model.norm,
+      dtype=dtype,
+      remat=remat,
+    ),
+    decoder=Decoder(**generator),
+    speak=Speak(
+      front=audio.front,
+      audio_width=audio.width,
+      audio_layers=audio.layers,
+      audio_heads=audio.heads,
+      audio_out=audio.out,
+      fps=fps,
+      **generator,
+    ),
+    discriminator=Discriminator(**model.discriminator, dtype=dtype),
+    sync=SyncNet(**model.sync, dtype=dtype),
+    vgg=Vgg(dtype),
+  )

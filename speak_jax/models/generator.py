@@ -1,0 +1,271 @@
+"""The generators: codes or an edited latent in, frames out.
+
+`Generator` is the synthesis network that G_d (IRFD) and G_g (SPEAK) share in
+shape, so that the second can start from the first. Both warp the identity
+picture's feature maps by a coarse flow before they enter the blocks.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from speak_jax.models.irfd import Codes, Portrait
+from speak_jax.nn.conv import LECUN, Conv, Mlp, leaky
+from speak_jax.nn.modulation import StyleConv
+from speak_jax.nn.resize import double
+from speak_jax.nn.warp import resize_flow, warp
+
+FLOW_SIZE = 16  # at most; a quarter of the picture when that is smaller
+
+# A resolution and its channels, coarse to fine.
+Channels = tuple[tuple[int, int], ...]
+
+
+def scaled(init: Callable, factor: float) -> Callable:
+  """An initialiser times a number."""
+  return lambda *args: init(*args) * factor
+
+
+class GeneratorBlock(nn.Module):
+  """One resolution: (conv, up), add the identity map, conv, RGB."""
+
+  channels: int
+  up: bool
+  dtype: DTypeLike
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "b h w c"],
+    latent: Float[Array, "b d"],
+    maps: Float[Array, "b i i e"] | None,
+  ) -> tuple[Float[Array, "b i i o"], Float[Array, "b i i 3"]]:
+    """The block's features and its share of the picture (float32)."""
+    if self.up:
+      # ours: convolve, then double bilinearly. As cheap as StyleGAN2's
+      # transposed convolution, whose weight gradient is slow in XLA.
+      x = StyleConv(self.channels, 3, dtype=self.dtype, name="conv0")(x, latent)
+      x = double(leaky(x))
+    if maps is not None:
+      x = x + Conv(
+        self.channels, 1, dtype=self.dtype, kernel_init=LECUN, name="maps"
+      )(maps)
+    x = StyleConv(self.channels, 3, dtype=self.dtype, name="conv1")(x, latent)
+    x = leaky(x)
+    rgb = StyleConv(
+      3,
+      1,
+      demodulate=False,
+      dtype=self.dtype,
+      kernel_init=scaled(LECUN, 0.1),  # every block adds its share: start grey
+      name="rgb",
+    )(x, latent)
+    return x, rgb.astype(jnp.float32)
+
+
+class Generator(nn.Module):
+  """StyleGAN2's synthesis network with skip RGB and optional identity maps.
+
+  Source: arXiv 1912.04958 section 2; maps, flow and the gate are ours.
+
+  Attributes:
+    channels: (resolution, channels) from the first block to the picture.
+    remat: Recompute blocks in the backward pass.
+  """
+
+  channels: Channels
+  dtype: DTypeLike = jnp.float32
+  remat: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    latents: Float[Array, "b l d"],
+    maps: tuple[Float[Array, "b _ _ _"], ...] = (),
+    flow: Float[Array, "b s s 2"] | None = None,
+  ) -> Float[Array, "b h w 3"]:
+    """Frames, about [-1, 1], not clipped, float32.
+
+    Args:
+      latents: One level for each resolution, coarse to fine.
+      maps: Identity maps; each enters the block of its size.
+      flow: How to warp the maps (`nn.warp`); None leaves them in place.
+
+    Raises:
+      ValueError: as many latents as resolutions are needed; or a map has a
+        size that no block has.
+    """
+    if latents.shape[1] != len(self.channels):
+      raise ValueError(
+        f"{latents.shape[1]} latents for {len(self.channels)} resolutions"
+      )
+    by_size = {entry.shape[1]: entry for entry in maps}
+    unknown = set(by_size) - {size for size, _ in self.channels}
+    if unknown:
+      raise ValueError(f"identity maps of size {sorted(unknown)} fit no block")
+    block = nn.remat(GeneratorBlock) if self.remat else GeneratorBlock
+    first, width = self.channels[0]
+    start = self.param(
+      "start", nn.initializers.normal(1.0), (first, first, width)
+    )
+    x = jnp.broadcast_to(
+      start.astype(self.dtype), (latents.shape[0], *start.shape)
+    )
+    frames, entry = jnp.zeros(()), None
+    for i, (size, width) in enumerate(self.channels):
+      entry = by_size.get(size)
+      if entry is not None:
+        entry = entry.astype(self.dtype)
+        if flow is not None:
+          entry = warp(entry, resize_flow(flow, size))
+      x, rgb = block(
+        channels=width, up=i > 0, dtype=self.dtype, name=f"block{size}"
+      )(x, latents[:, i], entry)
+      frames = double(frames) + rgb if i else rgb
+    if entry is not None:
+      # ours: what the identity picture shows already is taken from it, as it
+      # lies after the warp; the blocks draw the rest.
+      gate = StyleConv(1, 1, demodulate=False, dtype=self.dtype, name="gate")(
+        x, latents[:, -1]
+      )
+      gate = nn.sigmoid(gate.astype(jnp.float32))
+      frames = gate * entry[..., :3].astype(jnp.float32) + (1 - gate) * frames
+    return frames
+
+
+class Flow(nn.Module):
+  """Coarse backward flow from the identity picture to the frame to be made.
+
+  A linear term in the difference of the pose codes, which carries the bulk of
+  a head turn, plus an MLP that also sees the latent, so that speech and
+  emotion can move the jaw. Starts near zero.
+  """
+
+  size: int
+  width: int
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    source: Float[Array, "b p"],
+    target: Float[Array, "b p"],
+    context: Float[Array, "b d"],
+  ) -> Float[Array, "b s s 2"]:
+    """Flow in normalised coordinates (the picture is 2 wide), float32.
+
+    Args:
+      source: Pose code of the identity picture.
+      target: Pose code of the frame to be made.
+      context: Mean of the latents.
+    """
+    target = target.astype(jnp.float32)
+    turn = target - source.astype(jnp.float32)
+    outputs = self.size * self.size * 2
+    start = scaled(LECUN, 0.05)
+    linear = nn.Dense(outputs, False, kernel_init=start, name="linear")(turn)
+    seen = jnp.concatenate([turn, target, context.astype(jnp.float32)], -1)
+    hidden = Mlp(self.width, 2, self.dtype, name="mlp")(seen)
+    out = nn.Dense(outputs, kernel_init=start, name="out")(hidden)
+    flow = linear + out.astype(jnp.float32)
+    return flow.reshape(-1, self.size, self.size, 2)
+
+
+def _flow(module: "Decoder | GlobalGenerator") -> Flow:
+  """The flow net that both generators use, under the same name and shapes."""
+  size = min(FLOW_SIZE, module.channels[-1][0] // 4)
+  return Flow(size, module.latent, module.dtype, name="flow")
+
+
+class Decoder(nn.Module):
+  """G_d: I_d = G_d(mlp(f_I, f_P, f_E)), section "IRFD"; ours: mouth, maps.
+
+  Attributes:
+    channels: (resolution, channels), coarse to fine.
+    latent: Width of the style latent.
+    flow: Warp the identity maps by `Flow`; without maps it does nothing.
+  """
+
+  channels: Channels
+  latent: int
+  flow: bool = True
+  dtype: DTypeLike = jnp.float32
+  remat: bool = False
+
+  @nn.compact
+  def __call__(
+    self, portrait: Portrait, codes: Codes
+  ) -> Float[Array, "b h w 3"]:
+    """Frames of the portrait's person with the pose and so on of `codes`."""
+    # Identity and pose first: FacialCode, which has these two alone, starts
+    # from the same rows.
+    code = jnp.concatenate(
+      [portrait.identity, codes.pose, codes.emotion, codes.mouth], -1
+    )
+    latent = Mlp(self.latent, 2, name="mlp")(code)
+    flow = None
+    if self.flow and portrait.maps:
+      flow = _flow(self)(portrait.pose, codes.pose, latent)
+      self.sow("intermediates", "shift", flow)  # a loss looks at it
+    levels = len(self.channels)
+    shape = (latent.shape[0], levels, self.latent)
+    latents = jnp.broadcast_to(latent[:, None], shape)
+    return Generator(self.channels, self.dtype, self.remat, name="generator")(
+      latents, portrait.maps, flow
+    )
+
+
+class GlobalGenerator(nn.Module):
+  """G_g (Eq. 9): edited latent F, and mlp(f_I, f_P) at each block.
+
+  The style of level l is Affine_l(F_l + B_l(f_R')); Affine_l lives in the
+  block's convolutions. B_l starts as the identity, so that a network that
+  starts from G_d draws a face from the first step.
+  """
+
+  channels: Channels
+  latent: int
+  flow: bool = True
+  dtype: DTypeLike = jnp.float32
+  remat: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    portrait: Portrait,
+    pose: Float[Array, "b p"],
+    facial: Float[Array, "b d"],
+    latent: Float[Array, "b l d"],
+  ) -> Float[Array, "b h w 3"]:
+    """Frames of the portrait's person.
+
+    Args:
+      portrait: The identity picture, encoded; its batch equals the others'.
+      pose: Pose code of the frame to be made.
+      facial: f_R' = mlp(f_I, f_P).
+      latent: F of the editing module.
+    """
+    levels = len(self.channels)
+    # B_l for all levels: (l, d, d).
+    base = self.param("base", _identities, (levels, self.latent, self.latent))
+    gain = self.param("gain", nn.initializers.constant(0.3), (levels, 1))
+    facial = facial.astype(jnp.float32)
+    latents = gain * latent.astype(jnp.float32)
+    latents = latents + jnp.einsum("bd,lde->ble", facial, base)
+    flow = None
+    if self.flow and portrait.maps:
+      flow = _flow(self)(portrait.pose, pose, latents.mean(1))
+      self.sow("intermediates", "shift", flow)
+    return Generator(self.channels, self.dtype, self.remat, name="generator")(
+      latents, portrait.maps, flow
+    )
+
+
+def _identities(key: Array, shape: tuple[int, ...]) -> Array:
+  """One identity matrix a level."""
+  del key
+  return jnp.broadcast_to(jnp.eye(shape[1], shape[2]), shape)

@@ -1,0 +1,195 @@
+"""IRFD's encoders: who it is, how the head is turned, what it feels.
+
+Frames in, narrow codes out. The identity encoder also gives feature maps of
+the identity picture (ours), its lips blanked, for the generator to warp.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from speak_jax import spec
+from speak_jax.nn.conv import LECUN, Conv
+from speak_jax.nn.face import position_map
+from speak_jax.nn.norm import standardize
+from speak_jax.nn.resnet import ResNet
+
+MAP_CHANNELS = 64  # wider maps are projected to as many
+
+
+class Portrait(NamedTuple):
+  """The identity picture, encoded: all that is kept of it."""
+
+  identity: Float[Array, "b i"]  # f_I
+  pose: Float[Array, "b p"]  # f_P of the identity picture itself
+  # Coarse to fine; the last three channels are aligned face coordinates
+  # (u, v) and the mouth mask. The full-size map is the picture itself.
+  maps: tuple[Float[Array, "b r r c"], ...]
+
+
+class Codes(NamedTuple):
+  """What a frame says besides who it is."""
+
+  pose: Float[Array, "b p"]  # f_P
+  emotion: Float[Array, "b e"]  # f_E
+  mouth: Float[Array, "b m"]  # f_M, ours: keeps lips out of the other codes
+
+
+class Encoders(nn.Module):
+  """E_i, E_p, E_e, the mouth encoder, the classifier C_m and a pose head.
+
+  Codes are float32. Identity and emotion are standardised per example; pose
+  and mouth are linear with a small scale (a tanh pose code collapses).
+
+  Attributes:
+    image: Side of the frames in pixels.
+    codes: Widths (identity, pose, emotion, mouth); mouth 0 is no such code.
+    stages, width, bottleneck, stem, norm, remat: See `ResNet`.
+    maps: Sizes of the identity maps, coarse to fine; () for none.
+    mask_mouth: Blank the lips in the identity maps.
+  """
+
+  image: int
+  codes: tuple[int, int, int, int]
+  stages: tuple[int, ...]
+  width: int
+  bottleneck: bool
+  stem: str
+  maps: tuple[int, ...]
+  mask_mouth: bool = True
+  norm: str = "group"
+  dtype: DTypeLike = jnp.float32
+  remat: bool = False
+
+  def setup(self) -> None:
+    """Names every network."""
+    identity, pose, emotion, mouth = self.codes
+    backbone: dict[str, Any] = dict(
+      bottleneck=self.bottleneck,
+      norm=self.norm,
+      dtype=self.dtype,
+      remat=self.remat,
+    )
+    whole: dict[str, Any] = dict(
+      stages=self.stages, width=self.width, stem=self.stem
+    )
+    self.identity_net = ResNet(**whole, **backbone)
+    self.pose_net = ResNet(**whole, **backbone)
+    self.emotion_net = ResNet(**whole, **backbone)
+    self.identity_head = nn.Dense(identity)
+    self.pose_head = nn.Dense(pose)
+    self.emotion_head = nn.Dense(emotion)
+    self.classifier = nn.Dense(len(spec.EMOTIONS))  # C_m
+    self.angle_head = nn.Dense(3)
+    if mouth:
+      # A patch of few pixels: half the width, and no deep stem.
+      self.mouth_net = ResNet(
+        stages=self.stages[:2], width=self.width // 2, stem="small", **backbone
+      )
+      self.mouth_head = nn.Dense(mouth)
+    if self.maps:
+      self.projections = {
+        str(size): Conv(MAP_CHANNELS, 1, dtype=self.dtype, kernel_init=LECUN)
+        for size in self._projected()
+      }
+
+  def _stage_sizes(self) -> tuple[int, ...]:
+    """Side of each stage's map."""
+    first = self.image // (4 if self.stem == "deep" else 2)
+    return tuple(first // 2**i for i in range(len(self.stages)))
+
+  def _projected(self) -> tuple[int, ...]:
+    """Maps from the encoder that are too wide to carry along."""
+    scale = 4 if self.bottleneck else 1
+    wide = {
+      size: self.width * 2**i * scale > MAP_CHANNELS
+      for i, size in enumerate(self._stage_sizes())
+    }
+    return tuple(size for size in self.maps if wide.get(size, False))
+
+  def portrait(
+    self,
+    frames: Float[Array, "b h w 3"],
+    landmarks: Float[Array, "b 68 2"],
+    train: bool = False,
+  ) -> Portrait:
+    """Encodes the identity picture.
+
+    Args:
+      frames: The identity picture, [-1, 1].
+      landmarks: Its 68 landmarks in its pixels.
+      train: Update batch statistics (norm "batch" alone).
+
+    Raises:
+      ValueError: a map size that is neither a stage's nor the picture's.
+    """
+    features = self.identity_net(frames, train)
+    identity = standardize(self.identity_head(features.pooled))
+    by_size = dict(zip(self._stage_sizes(), features.stages, strict=True))
+    by_size[self.image] = frames
+    maps = []
+    for size in self.maps:
+      if size not in by_size:
+        raise ValueError(f"no identity map of {size}, only {sorted(by_size)}")
+      entry = by_size[size]
+      if size in self._projected():
+        entry = self.projections[str(size)](entry)
+      position = position_map(landmarks, frames.shape[1], size)
+      position = position.astype(entry.dtype)
+      if self.mask_mouth:
+        entry = entry * (1 - position[..., 2:])
+      maps.append(jnp.concatenate([entry, position], -1))
+    return Portrait(identity, self.pose(frames, train), tuple(maps))
+
+  def pose(
+    self, frames: Float[Array, "b h w 3"], train: bool = False
+  ) -> Float[Array, "b p"]:
+    """Pose code f_P of whole frames."""
+    return self.pose_head(self.pose_net(frames, train).pooled)
+
+  def emotion(
+    self, faces: Float[Array, "b f f 3"], train: bool = False
+  ) -> Float[Array, "b e"]:
+    """Emotion code f_E of aligned faces (or whole frames), any size."""
+    return standardize(self.emotion_head(self.emotion_net(faces, train).pooled))
+
+  def mouth(
+    self, patches: Float[Array, "b s s 3"], train: bool = False
+  ) -> Float[Array, "b m"]:
+    """Mouth code of aligned mouth patches; (b, 0) without such a code."""
+    if not self.codes[3]:
+      return jnp.zeros((patches.shape[0], 0))
+    return self.mouth_head(self.mouth_net(patches, train).pooled)
+
+  def classify(self, emotion: Float[Array, "b e"]) -> Float[Array, "b 8"]:
+    """C_m: logits of spec.EMOTIONS from the emotion code."""
+    return self.classifier(emotion)
+
+  def angles(self, pose: Float[Array, "b p"]) -> Float[Array, "b 3"]:
+    """Yaw, pitch and roll from the pose code, in units of 30 degrees."""
+    return self.angle_head(pose)
+
+  def __call__(
+    self, pair: spec.Pair, train: bool = False
+  ) -> tuple[Portrait, Codes]:
+    """Encodes a pair's donors; pictures in [-1, 1]. Also used to initialise."""
+    identity, landmarks = map(
+      jnp.asarray, (pair.identity, pair.identity_landmarks)
+    )
+    pose, emotion, mouth = map(
+      jnp.asarray, (pair.pose, pair.emotion, pair.mouth)
+    )
+    portrait = self.portrait(identity, landmarks, train)
+    codes = Codes(
+      self.pose(pose, train),
+      self.emotion(emotion, train),
+      self.mouth(mouth, train),
+    )
+    if self.is_initializing():
+      self.classify(codes.emotion)
+      self.angles(codes.pose)
+    return portrait, codes

@@ -1,0 +1,163 @@
+"""SPEAK: portrait, pose, emotion and speech in, talking frames out."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from speak_jax import spec
+from speak_jax.models.audio import AudioEncoder
+from speak_jax.models.editing import EditingModule, FacialCode
+from speak_jax.models.generator import Channels, GlobalGenerator
+from speak_jax.models.irfd import Portrait
+
+
+class Output(NamedTuple):
+  """What `Speak` gives for a window of t frames."""
+
+  frames: Float[Array, "b t h w 3"]  # about [-1, 1], not clipped
+  opening: Float[Array, "b t"]  # mouth opening heard, spec.mouth_opening
+  speech: Float[Array, "b t a"]  # f_a
+
+
+class Speak(nn.Module):
+  """The whole system of Eq. 9 but for the encoders of pictures.
+
+  Attributes:
+    channels: Of the generator: (resolution, channels), coarse to fine.
+    latent: Width of F and f_R'.
+    front, audio_width, audio_layers, audio_heads, audio_out, fps: See
+      `AudioEncoder`.
+    flow: Warp the identity maps.
+    remat: Recompute the generator's blocks in the backward pass.
+  """
+
+  channels: Channels
+  latent: int
+  front: str
+  audio_width: int
+  audio_layers: int
+  audio_heads: int
+  audio_out: int
+  fps: float = spec.FPS
+  flow: bool = True
+  dtype: DTypeLike = jnp.float32
+  remat: bool = False
+
+  def setup(self) -> None:
+    """Names every network."""
+    self.audio = AudioEncoder(
+      front=self.front,
+      width=self.audio_width,
+      layers=self.audio_layers,
+      heads=self.audio_heads,
+      out=self.audio_out,
+      fps=self.fps,
+      dtype=self.dtype,
+    )
+    self.facial = FacialCode(self.latent)
+    self.editing = EditingModule(len(self.channels), self.latent, self.dtype)
+    self.generator = GlobalGenerator(
+      self.channels, self.latent, self.flow, self.dtype, self.remat
+    )
+    self.mouth = nn.Dense(1)
+
+  def __call__(
+    self,
+    portrait: Portrait,
+    pose: Float[Array, "b t p"],
+    emotion: Float[Array, "b e"],
+    audio: Float[Array, "b s"],
+    train: bool = False,
+  ) -> Output:
+    """Frames for a window of pose codes and its sound.
+
+    Args:
+      portrait: The identity picture, encoded once.
+      pose: Pose code of each of the t frames.
+      emotion: One emotion code for the clip.
+      audio: Sound of t + 2 k frames in [-1, 1]; the first and last k frames
+        are context and give no frame.
+      train: Draw the editing module's noise (random stream "noise").
+
+    Raises:
+      ValueError: the sound is shorter than the frames, or its context has no
+        middle.
+    """
+    frames = pose.shape[1]
+    speech = self.audio(audio)
+    extra = speech.shape[1] - frames
+    if extra < 0 or extra % 2:
+      raise ValueError(
+        f"sound of {speech.shape[1]} frames does not surround {frames}"
+      )
+    speech = speech[:, extra // 2 : extra // 2 + frames]
+    identity = jnp.broadcast_to(
+      portrait.identity[:, None],
+      (*pose.shape[:2], portrait.identity.shape[-1]),
+    )
+    facial = self.facial(identity, pose)
+    latent = self.editing(speech, emotion, facial, train)
+    made = self.generator(
+      jax.tree.map(lambda x: _repeat(x, frames), portrait),
+      rearrange(pose, "b t p -> (b t) p"),
+      rearrange(facial, "b t d -> (b t) d"),
+      rearrange(latent, "b t l d -> (b t) l d"),
+    )
+    made = rearrange(made, "(b t) h w c -> b t h w c", t=frames)
+    return Output(made, self.mouth(speech)[..., 0], speech)
+
+
+def _repeat(x: Array, times: int) -> Array:
+  """Every example `times` times in a row."""
+  shape = (x.shape[0], times, *x.shape[1:])
+  return jnp.broadcast_to(x[:, None], shape).reshape(-1, *x.shape[1:])
+
+
+class WarmStart(NamedTuple):
+  """Speak's parameters after a warm start, and what it took."""
+
+  params: dict
+  copied: tuple[str, ...]  # paths in Speak's tree
+  kept: tuple[str, ...]  # of the generator and facial code: no match
+
+
+def warm_start(decoder: dict, speak: dict) -> WarmStart:
+  """Starts G_g and f_R' from G_d where shapes agree.
+
+  G_d's first dense layer reads (identity, pose, emotion, mouth); f_R' takes
+  its rows of the first two, so that at the start G_g draws what G_d draws
+  for an average emotion and mouth.
+
+  Args:
+    decoder: Parameters of `Decoder`.
+    speak: Parameters of `Speak`, freshly initialised.
+  """
+  source: dict[str, Any] = dict(flatten_dict(decoder, sep="/"))
+  target: dict[str, Any] = dict(flatten_dict(speak, sep="/"))
+  copied, kept = [], []
+  for path, value in target.items():
+    for mine, theirs in (("generator/", ""), ("facial/", "")):
+      if not path.startswith(mine):
+        continue
+      found = source.get(theirs + path.removeprefix(mine))
+      if found is not None and found.shape == value.shape:
+        target[path] = found
+        copied.append(path)
+      elif (
+        path == "facial/mlp/dense0/kernel"
+        and found is not None
+        and found.shape[1:] == value.shape[1:]
+      ):
+        target[path] = found[: value.shape[0]]
+        copied.append(path)
+      else:
+        kept.append(path)
+  params = unflatten_dict(target, sep="/")
+  return WarmStart(params, tuple(copied), tuple(kept))

@@ -1,0 +1,68 @@
+"""SyncNet: do these lips belong to this sound?"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from einops import rearrange
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from speak_jax.nn import mel
+from speak_jax.nn.conv import Conv
+from speak_jax.nn.norm import GroupNorm, unit
+
+LAST_ROWS = 4  # stop halving when a map is as low
+
+
+class Tower(nn.Module):
+  """Convolutions that halve the picture until few rows are left."""
+
+  width: int
+  out: int
+  dtype: DTypeLike
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
+    """A unit vector, float32."""
+    halvings = max(1, (x.shape[1] - 1).bit_length() - 2)
+    for i in range(halvings):
+      features = self.width * min(2**i, 8)
+      for j, stride in enumerate((2, 1)):
+        name = f"stage{i}_{j}"
+        x = Conv(features, 3, stride, False, self.dtype, name=f"{name}_conv")(x)
+        x = GroupNorm(self.dtype, name=f"{name}_norm")(x)
+        x = nn.relu(x)
+    x = rearrange(x, "b h w c -> b (h w c)").astype(jnp.float32)
+    return unit(nn.Dense(self.out, name="out")(x))
+
+
+class SyncNet(nn.Module):
+  """Two towers on 0.2 s: five lower half faces, and their log-mel.
+
+  Source: SPEAK Eq. 11-12, after Chung and Zisserman's SyncNet; ours: unit
+  vectors, RGB, log-mel, group normalisation.
+  """
+
+  width: int
+  out: int
+  dtype: DTypeLike = jnp.float32
+
+  def setup(self) -> None:
+    """Names both towers."""
+    self.lips = Tower(self.width, self.out, self.dtype)
+    self.sound = Tower(self.width, self.out, self.dtype)
+
+  def see(self, mouth: Float[Array, "b t h w 3"]) -> Float[Array, "b d"]:
+    """Unit vectors of the lower halves of 5 consecutive frames, [-1, 1]."""
+    return self.lips(rearrange(mouth, "b t h w c -> b h w (t c)"))
+
+  def hear(self, audio: Float[Array, "b s"]) -> Float[Array, "b d"]:
+    """Unit vectors of the same 0.2 s of sound (3200 samples), [-1, 1]."""
+    spectrum = mel.normalized_log_mel(audio)
+    return self.sound(rearrange(spectrum, "b n m -> b n m 1"))
+
+  def __call__(
+    self, mouth: Float[Array, "b t h w 3"], audio: Float[Array, "b s"]
+  ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
+    """Lips' and sound's vectors."""
+    return self.see(mouth), self.hear(audio)

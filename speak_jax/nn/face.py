@@ -1,0 +1,105 @@
+"""Where the face is: aligned coordinates and a soft mouth mask, on a grid.
+
+Both come from 68 landmarks. They ride along with the identity maps: the mask
+blanks the lips of the identity picture, and the warped coordinates tell the
+generator where lips must be drawn.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from speak_jax import spec
+
+# Eye centres and mouth centre of the aligned face, in inter-ocular units:
+# zero is half-way between the eyes' centre and the mouth's. The proportions
+# are those of data_pipelines.media.face.FACE_TEMPLATE.
+ALIGNED = ((-0.5, -0.5375), (0.5, -0.5375), (0.0, 0.5375))
+MOUTH_CORNERS = (48, 54)
+POSITION_CHANNELS = 3
+
+
+def aligned_coordinates(
+  points: Float[Array, "#b n 2"], landmarks: Float[Array, "b 68 2"]
+) -> Float[Array, "b n 2"]:
+  """Points in the aligned face's frame: u to the right, v down.
+
+  The frame is the least-squares similarity (rotation, scale, shift) that
+  brings both eye centres and the mouth's centre to `ALIGNED`, as
+  data_pipelines.media.face.align_face does.
+  """
+  anchors = jnp.stack(
+    [
+      landmarks[:, spec.LEFT_EYE].mean(1),
+      landmarks[:, spec.RIGHT_EYE].mean(1),
+      landmarks[:, list(MOUTH_CORNERS)].mean(1),
+    ],
+    1,
+  )
+  origin = anchors.mean(1, keepdims=True)
+  goal = jnp.asarray(ALIGNED)
+  middle = goal.mean(0)
+  goal = goal - middle
+  offset = anchors - origin
+  # As complex numbers: goal = a * offset in the least squares, so
+  # a = sum(conj(offset) * goal) / sum(|offset|^2).
+  square = (offset**2).sum((1, 2)).clip(1e-6)
+  real = (offset * goal).sum((1, 2)) / square
+  cross = offset[..., 0] * goal[:, 1] - offset[..., 1] * goal[:, 0]
+  imaginary = cross.sum(1) / square
+  real, imaginary = real[:, None], imaginary[:, None]
+  x, y = (points - origin)[..., 0], (points - origin)[..., 1]
+  u = real * x - imaginary * y
+  v = imaginary * x + real * y
+  return jnp.stack([u, v], -1) + middle
+
+
+def mouth_mask(
+  coordinates: Float[Array, "b n 2"], landmarks: Float[Array, "b 68 2"]
+) -> Float[Array, "b n 1"]:
+  """Soft ellipse over the lips and half of the way down to the chin.
+
+  Exactly 1 inside (1.3 times the mouth's width), falling to exactly 0 at 1.25
+  times the ellipse.
+
+  Args:
+    coordinates: Aligned coordinates of the points.
+    landmarks: Aligned coordinates of the 68 landmarks.
+  """
+  mouth = landmarks[:, spec.MOUTH]
+  low, high = mouth.min(1), mouth.max(1)
+  chin = landmarks[:, 8, 1]
+  left, right = low[:, 0], high[:, 0]
+  top = low[:, 1] - 0.3 * (high[:, 1] - low[:, 1]) - 0.05
+  bottom = high[:, 1] + 0.5 * (chin - high[:, 1]).clip(0.1)
+  # A turned head has a narrow mouth; a mask of no width would blank nothing.
+  half_width = (0.65 * (right - left)).clip(0.3)
+  half_height = ((bottom - top) / 2).clip(0.2)
+  centre = jnp.stack([(left + right) / 2, (top + bottom) / 2], -1)
+  half = jnp.stack([half_width, half_height], -1)
+  away = (coordinates - centre[:, None]) / half[:, None]
+  radius = jnp.sqrt((away**2).sum(-1, keepdims=True) + 1e-12)
+  return ((1.25 - radius) / 0.25).clip(0, 1)
+
+
+def position_map(
+  landmarks: Float[Array, "b 68 2"], size: int, resolution: int
+) -> Float[Array, "b r r 3"]:
+  """Aligned coordinates (u, v) and the mouth mask on a square grid.
+
+  Args:
+    landmarks: In pixels of a square picture of `size`; whole numbers are
+      pixel centres.
+    size: The picture's side.
+    resolution: Side of the grid laid over the whole picture.
+  """
+  side = (jnp.arange(resolution) + 0.5) * (size / resolution) - 0.5
+  x, y = jnp.meshgrid(side, side)
+  grid = jnp.stack([x.ravel(), y.ravel()], -1)[None]
+  landmarks = landmarks.astype(jnp.float32)
+  coordinates = aligned_coordinates(grid, landmarks)
+  aligned = aligned_coordinates(landmarks, landmarks)
+  mask = mouth_mask(coordinates, aligned)
+  both = jnp.concatenate([coordinates, mask], -1)
+  shape = (landmarks.shape[0], resolution, resolution, POSITION_CHANNELS)
+  return both.reshape(shape)

@@ -1,0 +1,110 @@
+"""Residual networks: from ResNet-50 in torchvision's layout to tiny ones."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from speak_jax.nn.conv import Conv
+from speak_jax.nn.norm import Norm
+
+
+class Features(NamedTuple):
+  """What a residual network saw."""
+
+  stages: tuple[Float[Array, "b h w c"], ...]  # the last map of each stage
+  pooled: Float[Array, "b c"]  # float32 mean over the last map
+
+
+class Block(nn.Module):
+  """Basic (3x3, 3x3) or bottleneck (1x1, 3x3, 1x1) residual block, v1.5."""
+
+  width: int
+  stride: int
+  bottleneck: bool
+  norm: str
+  dtype: DTypeLike
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Array:
+    """Adds the block's residual to `x`, projected where shapes differ."""
+    out = self.width * (4 if self.bottleneck else 1)
+    # Size, stride and features of each convolution.
+    layers = (
+      ((1, 1, self.width), (3, self.stride, self.width), (1, 1, out))
+      if self.bottleneck
+      else ((3, self.stride, out), (3, 1, out))
+    )
+    y = x
+    for i, (size, stride, features) in enumerate(layers, 1):
+      y = Conv(features, size, stride, False, self.dtype, name=f"conv{i}")(y)
+      y = Norm(self.norm, self.dtype, name=f"norm{i}")(y, train)
+      if i < len(layers):
+        y = nn.relu(y)
+    if x.shape != y.shape:
+      x = Conv(out, 1, self.stride, False, self.dtype, name="project")(x)
+      x = Norm(self.norm, self.dtype, name="project_norm")(x, train)
+    return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+  """A residual network that keeps the map of every stage.
+
+  Attributes:
+    stages: Blocks of each stage; every stage but the first halves the size.
+    width: Channels of the first stage (times 4 with bottlenecks).
+    bottleneck: ResNet-50's blocks instead of ResNet-18's.
+    stem: "deep" = 7x7 at stride 2 and max pooling, to a quarter of the
+      picture; "small" = 3x3 at stride 2, to a half.
+    norm: "group" or "batch".
+    remat: Recompute blocks in the backward pass.
+  """
+
+  stages: tuple[int, ...]
+  width: int
+  bottleneck: bool
+  stem: str
+  norm: str = "group"
+  dtype: DTypeLike = jnp.float32
+  remat: bool = False
+
+  @nn.compact
+  def __call__(
+    self, frames: Float[Array, "b h w 3"], train: bool = False
+  ) -> Features:
+    """Features of pictures of any size.
+
+    Raises:
+      ValueError: an unknown stem.
+    """
+    if self.stem not in ("deep", "small"):
+      raise ValueError(f"stem {self.stem!r} is not one of deep, small")
+    size = 7 if self.stem == "deep" else 3
+    x = Conv(self.width, size, 2, False, self.dtype, name="stem")(frames)
+    x = nn.relu(Norm(self.norm, self.dtype, name="stem_norm")(x, train))
+    if self.stem == "deep":
+      x = _max_pool(x)
+    block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+    maps = []
+    for i, depth in enumerate(self.stages):
+      for j in range(depth):
+        x = block(
+          width=self.width * 2**i,
+          stride=2 if i and not j else 1,
+          bottleneck=self.bottleneck,
+          norm=self.norm,
+          dtype=self.dtype,
+          name=f"stage{i + 1}_block{j + 1}",
+        )(x, train)
+      maps.append(x)
+    return Features(tuple(maps), x.astype(jnp.float32).mean((1, 2)))
+
+
+def _max_pool(x: Array) -> Array:
+  """3x3 at stride 2, padded by 1: torchvision's."""
+  window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
+  padding = ((0, 0), (1, 1), (1, 1), (0, 0))
+  return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding)

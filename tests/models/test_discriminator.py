@@ -1,0 +1,53 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from speak_jax.models.discriminator import Discriminator
+from tests.models import tiny
+
+
+def setup(spectral=False):
+  net = Discriminator(width=4, scales=2, layers=2, spectral=spectral)
+  frame, condition = tiny.normal(0, 2, 16, 16, 3), tiny.normal(1, 2, 16, 16, 3)
+  return net, net.init(jax.random.key(0), frame, condition), frame, condition
+
+
+def test_every_scale_judges_patches():
+  net, variables, frame, condition = setup()
+  judgement = net.apply(variables, frame, condition)
+  assert [x.shape for x in judgement.logits] == [(2, 4, 4), (2, 2, 2)]
+  assert [len(x) for x in judgement.features] == [3, 3]
+  assert all(x.dtype == jnp.float32 for x in judgement.logits)
+
+
+def test_the_condition_matters_as_the_frame_does():
+  net, variables, frame, condition = setup()
+
+  def score(frame, condition):
+    logits = net.apply(variables, frame, condition).logits
+    return sum(x.sum() for x in logits)
+
+  for slope in jax.grad(score, (0, 1))(frame, condition):
+    assert float(jnp.abs(slope).max()) > 0
+
+
+def test_spectral_norm_holds_the_largest_singular_value_at_one():
+  net, variables, frame, condition = setup(spectral=True)
+  for _ in range(30):
+    _, new = net.apply(
+      variables, frame, condition, train=True, mutable=["spectral"]
+    )
+    variables = {"params": variables["params"], **new}
+  kernel = variables["params"]["scale0_conv0"]["kernel"].reshape(-1, 4)
+  right = variables["spectral"]["scale0_conv0"]["u"]
+  largest = np.linalg.svd(kernel, compute_uv=False)[0]
+  np.testing.assert_allclose(
+    jnp.linalg.norm(kernel @ right), largest, rtol=1e-3
+  )
+  # Scaling a kernel changes nothing.
+  before = net.apply(variables, frame, condition).logits[0]
+  scaled = jax.tree_util.tree_map_with_path(
+    lambda p, x: 5 * x if "kernel" in jax.tree_util.keystr(p) else x, variables
+  )
+  after = net.apply(scaled, frame, condition).logits[0]
+  np.testing.assert_allclose(before, after, atol=1e-4)

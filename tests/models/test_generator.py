@@ -1,0 +1,90 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from speak_jax.models.generator import Flow, Generator
+from tests.models import tiny
+
+
+def test_frames_have_the_pictures_size_and_are_float32(world):
+  frames = world.networks.decoder.apply(
+    world.decoder, world.portrait, world.codes
+  )
+  assert frames.shape == (2, 16, 16, 3)
+  assert frames.dtype == jnp.float32
+  low = tiny.networks(dtype="bfloat16").decoder
+  near = low.apply(world.decoder, world.portrait, world.codes)
+  assert near.dtype == jnp.float32
+  assert float(jnp.abs(near - frames).max()) > 0  # bfloat16 was at work
+  np.testing.assert_allclose(near, frames, atol=0.15)
+
+
+def test_every_code_and_map_and_weight_moves_the_picture(world):
+  def loss(params, portrait, codes):
+    frames = world.networks.decoder.apply({"params": params}, portrait, codes)
+    return (frames * tiny.normal(7, *frames.shape)).sum()
+
+  slopes = jax.jit(jax.grad(loss, (0, 1, 2)))(
+    world.decoder["params"], world.portrait, world.codes
+  )
+  for path, slope in jax.tree_util.tree_leaves_with_path(slopes):
+    assert float(jnp.abs(slope).max()) > 0, jax.tree_util.keystr(path)
+
+
+def test_flow_starts_near_the_identity_and_moves_with_the_pose():
+  flow = Flow(size=4, width=12)
+  inputs = [tiny.normal(i, 2, n) for i, n in enumerate((4, 4, 12))]
+  variables = flow.init(jax.random.key(3), *inputs)
+  out = flow.apply(variables, *inputs)
+  assert out.shape == (2, 4, 4, 2)
+  # Far less than a pixel of 16, which is .125.
+  assert 0 < float(jnp.abs(out).max()) < 0.4
+  assert float(out.std()) < 0.1
+
+
+def test_without_flow_the_maps_stay():
+  model = Generator(((4, 8), (8, 6)))
+  latents, entry = tiny.normal(0, 2, 2, 12), tiny.normal(1, 2, 8, 8, 5)
+  variables = model.init(jax.random.key(2), latents, (entry,), None)
+  plain = model.apply(variables, latents, (entry,), None)
+  still = model.apply(variables, latents, (entry,), jnp.zeros((2, 4, 4, 2)))
+  moved = model.apply(variables, latents, (entry,), jnp.ones((2, 4, 4, 2)))
+  np.testing.assert_allclose(plain, still, atol=1e-6)
+  assert float(jnp.abs(plain - moved).max()) > 1e-2
+
+
+def test_each_level_has_its_own_latent():
+  model = Generator(((4, 8), (8, 6)))
+  latents = tiny.normal(0, 1, 2, 12)
+  variables = model.init(jax.random.key(2), latents)
+
+  def corner(latents):
+    return model.apply(variables, latents)[0, 0, 0, 0]
+
+  slope = jax.grad(corner)(latents)
+  assert (jnp.abs(slope).max((0, 2)) > 0).all()
+
+
+def test_wrong_levels_and_maps_are_named():
+  model = Generator(((4, 8), (8, 6)))
+  with pytest.raises(ValueError, match="3 latents for 2 resolutions"):
+    model.init(jax.random.key(0), jnp.zeros((1, 3, 12)))
+  with pytest.raises(ValueError, match=r"size \[16\] fit no block"):
+    maps = (jnp.zeros((1, 16, 16, 3)),)
+    model.init(jax.random.key(0), jnp.zeros((1, 2, 12)), maps)
+
+
+def test_remat_keeps_parameters_and_pictures(world):
+  again = tiny.build(tiny.config(), remat=True)
+  shapes = jax.eval_shape(
+    lambda: again.decoder.init(jax.random.key(0), world.portrait, world.codes)
+  )
+  names = set(flatten_dict(shapes))
+  assert names == set(flatten_dict(world.decoder))
+  np.testing.assert_allclose(
+    again.decoder.apply(world.decoder, world.portrait, world.codes),
+    world.networks.decoder.apply(world.decoder, world.portrait, world.codes),
+    atol=1e-5,
+  )

@@ -1,0 +1,107 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from speak_jax.models.irfd import Portrait
+from tests.models import tiny
+
+
+def portrait_of(world, frames, landmarks, **changes) -> Portrait:
+  encoders = world.networks.encoders.clone(**changes)
+  return encoders.apply(world.encoders, frames, landmarks, method="portrait")
+
+
+def test_codes_and_maps_have_the_configured_sizes(world):
+  identity, pose, maps = world.portrait
+  assert identity.shape == (2, 8)
+  assert pose.shape == (2, 4)
+  # Two stages of 16 and 8 channels, then the picture; 3 for the position.
+  assert [m.shape for m in maps] == [
+    (2, 4, 4, 19),
+    (2, 8, 8, 11),
+    (2, 16, 16, 6),
+  ]
+  assert [c.shape[-1] for c in world.codes] == [4, 5, 3]
+  apply = world.networks.encoders.apply
+  assert apply(world.encoders, identity[:, :5], method="classify").shape == (
+    2,
+    8,
+  )
+  assert apply(world.encoders, pose, method="angles").shape == (2, 3)
+
+
+def test_a_batch_is_its_examples(world):
+  pair = tiny.pair()
+  both = world.networks.encoders.apply(world.encoders, pair)
+  alone = world.networks.encoders.apply(
+    world.encoders, type(pair)(*(x[1:] for x in pair))
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a[1:], b, atol=1e-4), both, alone
+  )
+
+
+def test_identity_and_emotion_are_standardised_the_others_are_not(world):
+  for code in (world.portrait.identity, world.codes.emotion):
+    np.testing.assert_allclose(code.mean(-1), 0, atol=1e-5)
+    np.testing.assert_allclose(code.std(-1), 1, atol=1e-3)
+  assert abs(float(world.codes.pose.std()) - 1) > 0.05
+
+
+def test_masked_maps_do_not_know_the_lips(world):
+  pair = tiny.pair()
+  frames, where = pair.identity, pair.identity_landmarks
+  other = frames.at[:, 11:13, 7:9].set(1.0)  # well inside the ellipse
+  a = portrait_of(world, frames, where)
+  b = portrait_of(world, other, where)
+  np.testing.assert_array_equal(a.maps[-1], b.maps[-1])
+  # Cells of the 4 x 4 map are too large to lie inside.
+  for entry in a.maps[1:]:
+    inside = entry[..., -1:] == 1
+    assert inside.any()
+    assert float(jnp.abs(jnp.where(inside, entry[..., :-3], 0)).max()) == 0
+  a = portrait_of(world, frames, where, mask_mouth=False)
+  b = portrait_of(world, other, where, mask_mouth=False)
+  assert float(jnp.abs(a.maps[-1] - b.maps[-1]).max()) > 0.1
+  assert a.maps[-1].shape == (2, 16, 16, 6)
+
+
+def test_positions_follow_the_face(world):
+  pair = tiny.pair()
+  moved = pair.identity_landmarks + jnp.array([2.0, 0.0])
+  here = portrait_of(world, pair.identity, pair.identity_landmarks)
+  there = portrait_of(world, pair.identity, moved)
+  np.testing.assert_allclose(
+    there.maps[-1][:, :, 2:, -3:], here.maps[-1][:, :, :-2, -3:], atol=1e-4
+  )
+
+
+def test_wide_maps_are_projected():
+  model = tiny.config(maps=(4, 16))
+  model.encoder.width = 48  # stages of 48 and 96 channels
+  encoders = tiny.build(model).encoders
+  shapes = jax.eval_shape(
+    lambda: encoders.init_with_output(jax.random.key(0), tiny.pair())
+  )
+  (portrait, _), variables = shapes
+  assert portrait.maps[0].shape[-1] == 64 + 3
+  assert "projections_4" in variables["params"]
+
+
+def test_without_maps_and_mouth_code_nothing_of_them_is_left():
+  model = tiny.config(maps=())
+  model.codes.mouth = 0
+  encoders = tiny.build(model).encoders
+  (portrait, codes), variables = jax.eval_shape(
+    lambda: encoders.init_with_output(jax.random.key(0), tiny.pair())
+  )
+  assert portrait.maps == ()
+  assert codes.mouth.shape == (2, 0)
+  assert not [k for k in variables["params"] if "mouth" in k]
+
+
+def test_a_map_that_no_stage_has_is_named():
+  encoders = tiny.networks(maps=(5,)).encoders
+  with pytest.raises(ValueError, match="no identity map of 5"):
+    encoders.init(jax.random.key(0), tiny.pair())

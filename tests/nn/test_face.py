@@ -1,0 +1,74 @@
+import jax.numpy as jnp
+import numpy as np
+
+from data_pipelines.media import face as cut
+from speak_jax import spec
+from speak_jax.nn import face
+
+
+def landmarks() -> np.ndarray:
+  """A plain face in a unit square."""
+  points = np.zeros((68, 2))
+  turn = np.linspace(0, np.pi, 17)
+  points[spec.JAW] = np.c_[0.5 - 0.38 * np.cos(turn), 0.4 + 0.5 * np.sin(turn)]
+  points[spec.BROWS] = np.c_[np.linspace(0.2, 0.8, 10), np.full(10, 0.25)]
+  points[spec.NOSE] = np.c_[np.full(9, 0.5), np.linspace(0.35, 0.6, 9)]
+  ring = np.linspace(0, 2 * np.pi, 7)[:6]
+  for where, x in ((spec.LEFT_EYE, 0.33), (spec.RIGHT_EYE, 0.67)):
+    points[where] = np.c_[x + 0.07 * np.cos(ring), 0.35 + 0.03 * np.sin(ring)]
+  ring = np.linspace(np.pi, 3 * np.pi, 13)[:12]
+  points[48:60] = np.c_[0.5 + 0.15 * np.cos(ring), 0.72 + 0.06 * np.sin(ring)]
+  ring = np.linspace(np.pi, 3 * np.pi, 9)[:8]
+  points[60:68] = np.c_[0.5 + 0.1 * np.cos(ring), 0.72 + 0.02 * np.sin(ring)]
+  return points.astype(np.float32)
+
+
+def move(points, angle=0.4, scale=1.7, shift=(3.0, -2.0)):
+  turn = np.array(
+    [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+  )
+  return (points @ turn.T * scale + np.array(shift)).astype(np.float32)
+
+
+def test_coordinates_do_not_see_rotation_scale_and_shift():
+  points = jnp.asarray(landmarks()[None])
+  moved = jnp.asarray(move(landmarks())[None])
+  here = face.aligned_coordinates(points, points)
+  np.testing.assert_allclose(
+    here, face.aligned_coordinates(moved, moved), atol=1e-4
+  )
+  # Eyes left and right at the same height, mouth below.
+  np.testing.assert_allclose(here[0, spec.LEFT_EYE].mean(0)[1], -0.5375, 0.05)
+  assert here[0, spec.RIGHT_EYE].mean(0)[0] > 0.45
+  assert here[0, spec.MOUTH].mean(0)[1] > 0.45
+
+
+def test_coordinates_equal_the_data_side():
+  points = landmarks() * 60 + 2
+  points[:, 0] += 0.1 * points[:, 1]  # no exact similarity any more
+  size = 100
+  matrix = cut.face_matrix(points, size)
+  aligned = points @ matrix[:, :2].T + matrix[:, 2]
+  template = cut.FACE_TEMPLATE * size - 0.5
+  eyes, mouth = template[:2].mean(0), template[2]
+  unit = template[1, 0] - template[0, 0]
+  want = (aligned - (eyes + mouth) / 2) / unit
+  got = face.aligned_coordinates(*[jnp.asarray(points[None])] * 2)
+  np.testing.assert_allclose(got[0], want, atol=1e-4)
+
+
+def test_mask_covers_the_lips_and_spares_the_eyes():
+  size = 64
+  points = jnp.asarray(np.stack([landmarks()] * 2)) * size
+  for resolution in (8, 64):
+    grid = face.position_map(points, size, resolution)
+    assert grid.shape == (2, resolution, resolution, 3)
+    mask = np.asarray(grid[0, ..., 2])
+    columns, rows = (landmarks() * resolution).astype(int).T
+    assert mask[rows[62], columns[62]] == 1
+    assert mask[rows[36], columns[36]] == 0
+    assert mask.min() == 0
+    assert mask.mean() < 0.3
+  lips = landmarks()[spec.MOUTH] * size
+  columns, rows = np.rint(lips).astype(int).T
+  assert (mask[rows, columns] == 1).all()

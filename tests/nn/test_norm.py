@@ -1,0 +1,55 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from speak_jax.nn import norm
+
+
+@pytest.mark.parametrize("channels", [24, 32, 64])
+def test_group_norm_equals_flax(channels):
+  x = 3 + 2 * jax.random.normal(jax.random.key(0), (2, 5, 6, channels))
+  params = {
+    "scale": jax.random.normal(jax.random.key(1), (channels,)),
+    "bias": jax.random.normal(jax.random.key(2), (channels,)),
+  }
+  groups = np.gcd(channels, 32)
+  reference = nn.GroupNorm(int(groups), epsilon=1e-5)
+  want = reference.apply({"params": params}, x)
+  got = norm.GroupNorm().apply({"params": params}, x)
+  np.testing.assert_allclose(got, want, atol=2e-5)
+
+
+def test_group_norm_measures_bfloat16_in_float32():
+  # A mean of 100 eats bfloat16's 8 bits: only wide statistics survive.
+  x = (100 + jax.random.normal(jax.random.key(0), (1, 16, 16, 32))).astype(
+    jnp.bfloat16
+  )
+  layer = norm.GroupNorm(jnp.bfloat16)
+  y = layer.apply(layer.init(jax.random.key(0), x), x)
+  assert y.dtype == jnp.bfloat16
+  assert abs(float(y.astype(jnp.float32).std()) - 1) < 0.02
+
+
+def test_batch_norm_learns_its_statistics_in_training_alone():
+  layer = norm.Norm("batch")
+  x = 5 + jax.random.normal(jax.random.key(0), (8, 4, 4, 3))
+  variables = layer.init(jax.random.key(0), x)
+  y, new = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+  assert abs(float(y.mean())) < 1e-4
+  assert float(new["batch_stats"]["batch"]["mean"].min()) > 0.4
+  assert float(layer.apply(variables, x).mean()) > 4
+
+
+def test_unknown_norm_is_named():
+  with pytest.raises(ValueError, match="'layer' is not one of"):
+    norm.Norm("layer").init(jax.random.key(0), jnp.ones((1, 2, 2, 3)))
+
+
+def test_standardize_and_unit():
+  x = 7 + 3 * jax.random.normal(jax.random.key(0), (4, 64))
+  y = norm.standardize(x)
+  np.testing.assert_allclose(y.mean(-1), 0, atol=1e-5)
+  np.testing.assert_allclose(y.std(-1), 1, atol=1e-4)
+  np.testing.assert_allclose(jnp.linalg.norm(norm.unit(x), axis=-1), 1, 1e-5)
