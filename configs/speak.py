@@ -8,8 +8,9 @@ losses are the default; `paper` is the paper to the letter.
 
 import copy
 
-from configs import common
 from ml_collections import ConfigDict
+
+from configs import common
 
 PRESETS = ("base256", "paper", "small64", "demo")
 
@@ -89,6 +90,7 @@ RECIPES = {
     "irfd.optim.lr": 1e-4,
     "irfd.weights.pixel": 0.0,
     "irfd.weights.gradient": 0.0,
+    "irfd.weights.flow": 0.0,
     "irfd.weights.mouth_box": 0.0,
     "irfd.weights.self": 1.0,
     "irfd.weights.classify": 1.0,
@@ -104,6 +106,7 @@ RECIPES = {
     "speak.from_scratch": True,  # the paper drops G_d after stage 2
     "speak.weights.pixel": 0.0,
     "speak.weights.gradient": 0.0,
+    "speak.weights.flow": 0.0,
     "speak.weights.mouth_box": 0.0,
     "speak.weights.opening": 0.0,
     "speak.weights.sync": 1.0,
@@ -139,7 +142,6 @@ RECIPES = {
     "irfd.optim.warmup": 30,
     "irfd.optim.ema": 0.98,
     "irfd.weights.covariance": 0.0,
-    "irfd.weights.variance": 0.0,
     "speak.optim.lr": 1.5e-3,
     "speak.optim.warmup": 30,
     "speak.optim.ema": 0.98,
@@ -195,7 +197,7 @@ def _config(preset: str, sizes: dict) -> dict:
     preset=preset,
     commit="",  # of the code; train fills it in
     seed=0,
-    stages=("syncnet", "irfd", "speak"),  # run in this order, each in RUN/<stage>
+    stages=("syncnet", "irfd", "speak"),  # in this order, in RUN/<stage>
     init_from="",  # another RUN: frozen networks of stages not run here
     model=dict(
       **sizes,
@@ -265,6 +267,7 @@ def _config(preset: str, sizes: dict) -> dict:
       weights=dict(  # 0 = not even traced
         pixel=1.0,  # 3-level L1, by region
         gradient=1.0,  # L1 of neighbour differences, by region
+        flow=2.0,  # landmarks that the flow misses; ours, needs model.flow
         mouth_box=0.5,  # L1 in the mouth's box
         self=0.0,  # Eq. 5-7, squared error
         angles=0.3,  # head pose read from the pose code; ours (D2)
@@ -294,6 +297,7 @@ def _config(preset: str, sizes: dict) -> dict:
       weights=dict(
         pixel=1.0,
         gradient=1.0,
+        flow=2.0,  # as in irfd
         mouth_box=1.0,
         opening=1.0,  # mouth opening read from the speech code; ours
         sync=0.1,  # Eq. 11 at y = 1; prototype 2.3: more fools the eye

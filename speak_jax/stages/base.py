@@ -1,0 +1,201 @@
+"""What a stage is: groups of parameters, optimizers, phases of pure losses.
+
+A group without an optimizer that names it is frozen. One loop
+(`training/loop.py`) serves every stage described this way.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Int16, PRNGKeyArray, UInt8
+from ml_collections import ConfigDict
+
+from speak_jax.models.build import Networks, build
+
+Groups = dict[str, Any]  # {group: tree of arrays}
+Metrics = dict[str, Float[Array, ""]]
+
+
+class LossOut(NamedTuple):
+  """What a phase's loss returns."""
+
+  loss: Float[Array, ""]
+  metrics: Metrics  # unweighted terms and what else is worth a curve
+  vars: Groups  # changed mutable collections, {group: {collection: tree}}
+
+
+@runtime_checkable
+class LossFn(Protocol):
+  """A pure loss: no I/O, no globals, no randomness but `key`."""
+
+  def __call__(
+    self,
+    params: Groups,
+    vars: Groups,
+    batch: Any,
+    step: Int[Array, ""],
+    key: PRNGKeyArray,
+    /,
+  ) -> LossOut:
+    """Loss of one batch; differentiated by the optimizer's groups alone."""
+    ...
+
+
+class Optim(NamedTuple):
+  """An optimizer and the groups that it alone trains."""
+
+  trains: tuple[str, ...]
+  tx: optax.GradientTransformation
+
+
+class Phase(NamedTuple):
+  """One update: which loss, by which optimizer, how often."""
+
+  name: str
+  optim: str
+  loss: LossFn
+  every: int = 1  # steps
+
+
+class Stage(NamedTuple):
+  """One training stage (SPEC section 7)."""
+
+  name: str
+  # (seed, earlier groups {group: (params, vars)}) -> (params, vars); a group
+  # of `takes` that is not given is initialised like the others.
+  init: Callable[[int, Mapping[str, tuple[Any, Any]]], tuple[Groups, Groups]]
+  takes: dict[str, str]  # {group: the earlier stage that trained it}
+  optims: dict[str, Optim]
+  phases: tuple[Phase, ...]
+  averaged: tuple[str, ...]  # groups with an EMA
+  decay: float  # of that EMA
+  batch: Any  # a batch as jax.ShapeDtypeStructs
+  # (params, vars, batch) -> {name: uint8 (rows, columns, h, w, 3)}
+  inspect: Callable[[Groups, Groups, Any], dict[str, Array]]
+  notes: tuple[str, ...] = ()  # said once at the start
+
+
+def flows(config: ConfigDict) -> bool:
+  """Whether the generators warp identity maps, and so have a flow."""
+  return config.model.flow and len(config.model.maps) > 0
+
+
+def as_frames(pixels: UInt8[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
+  """Bytes to float RGB in [-1, 1], on the device."""
+  return pixels.astype(jnp.float32) / 127.5 - 1.0
+
+
+def as_bytes(frames: Float[Array, "*b h w 3"]) -> UInt8[Array, "*b h w 3"]:
+  """Float RGB to bytes; what lies outside [-1, 1] is clipped."""
+  scaled = jnp.round((frames.astype(jnp.float32) + 1.0) * 127.5)
+  return jnp.clip(scaled, 0.0, 255.0).astype(jnp.uint8)
+
+
+def as_audio(samples: Int16[Array, "*b s"]) -> Float[Array, "*b s"]:
+  """16-bit samples to float in [-1, 1), on the device."""
+  return samples.astype(jnp.float32) / 32768.0
+
+
+def total(
+  terms: Mapping[str, Callable[[], Float[Array, "..."]]],
+  weights: Mapping[str, float],
+  ramps: Mapping[str, Float[Array, ""]] | None = None,
+) -> tuple[Float[Array, ""], Metrics]:
+  """Weighted sum of the terms' means; a term of weight 0 is never called.
+
+  Args:
+    terms: {name: function of nothing giving per-example values or a scalar}.
+    weights: {name: weight}, the same names.
+    ramps: Factors of some weights, in [0, 1].
+
+  Returns:
+    The sum, and each term's unweighted mean by name.
+
+  Raises:
+    ValueError: the two sets of names differ.
+  """
+  if set(terms) != set(weights):
+    odd = ", ".join(sorted(set(terms) ^ set(weights)))
+    raise ValueError(f"terms and weights do not name the same losses: {odd}")
+  ramps = ramps or {}
+  loss, metrics = jnp.zeros((), jnp.float32), {}
+  for name, term in terms.items():
+    if weights[name]:
+      value = term().astype(jnp.float32).mean()
+      loss += weights[name] * ramps.get(name, 1.0) * value
+      metrics[name] = value
+  return loss, metrics
+
+
+def ramp(step: Int[Array, ""], span: tuple[int, int]) -> Float[Array, ""]:
+  """0 before the span of steps, 1 after it, straight between."""
+  start, stop = span
+  return jnp.clip((step - start + 1) / max(stop - start, 1), 0.0, 1.0)
+
+
+def spread(code: Float[Array, "... d"]) -> Float[Array, ""]:
+  """Mean over the width of a code's std over all the rest: 0 = collapsed."""
+  flat = code.astype(jnp.float32).reshape(-1, code.shape[-1])
+  return jax.lax.stop_gradient(flat.std(0).mean())
+
+
+def adam(settings: Any, steps: int) -> optax.GradientTransformation:
+  """Adam, clipped, with a linear rise and a cosine fall over `steps`.
+
+  Args:
+    settings: lr, warmup (steps; never more than a tenth of `steps`), floor,
+      b1, b2, clip.
+    steps: Length of the stage.
+  """
+  warmup = min(settings.warmup, steps // 10)
+  lr, floor = settings.lr, settings.floor
+
+  def rate(count):
+    rise = jnp.minimum((count + 1) / (warmup + 1), 1.0)
+    share = jnp.clip((count - warmup) / max(steps - warmup, 1), 0.0, 1.0)
+    fall = floor + (1 - floor) * 0.5 * (1 + jnp.cos(math.pi * share))
+    return lr * rise * fall
+
+  clip = settings.clip
+  return optax.chain(
+    optax.clip_by_global_norm(clip) if clip else optax.identity(),
+    optax.adam(rate, b1=settings.b1, b2=settings.b2),
+  )
+
+
+def networks(config: Any) -> Networks:
+  """The networks of a run's config."""
+  return build(config.model, fps=config.data.fps, remat=config.train.remat)
+
+
+def initialise(
+  module: nn.Module, seed: int, name: str, *args: Any, **kwargs: Any
+) -> tuple[Any, Any]:
+  """A module's fresh (params, other collections), without running it.
+
+  Initialisers run one by one and the forward pass not at all: a compiled
+  `init` costs half a minute for a deep network.
+
+  Args:
+    module: The network.
+    seed: Of the run.
+    name: Of the group; it picks the random stream.
+    *args: Its inputs, as jax.ShapeDtypeStructs.
+    **kwargs: Static arguments.
+  """
+  key = jax.random.fold_in(jax.random.key(seed), _number(name))
+  streams = ("params", "noise", "dropout")
+  keys: Any = dict(zip(streams, jax.random.split(key, 3), strict=True))
+  run = lambda bound, *inputs: bound(*inputs, **kwargs)  # noqa: E731
+  variables = dict(module.lazy_init(keys, *args, method=run))
+  return variables.pop("params", {}), variables
+
+
+def _number(name: str) -> int:
+  """A number for a name, the same in every process."""
+  return int.from_bytes(name.encode(), "big") % (2**31 - 1)

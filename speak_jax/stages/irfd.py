@@ -1,0 +1,386 @@
+"""Stage 2: IRFD, a frame taken apart into codes and put together again.
+
+`robust` losses (ours) learn from pairs whose swap has a ground truth, made by
+the sampler, and optionally from swaps with another example of the batch that
+have none. `paper` losses are Eq. 1-8 on such swaps alone.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
+
+from speak_jax import spec
+from speak_jax.losses import adversarial, disentangle, flow, pixel
+from speak_jax.models.irfd import Codes, Portrait
+from speak_jax.nn.align import align_face
+from speak_jax.nn.norm import unit
+from speak_jax.stages import base
+from speak_jax.stages.base import LossOut, Optim, Phase, Stage
+
+IDENTITY, POSE, EMOTION = range(3)  # which code a swap exchanges
+# Terms that need a second image, of exchanged codes.
+SWAPS = ("swap_pose", "swap_emotion", "swap_identity", "gan")
+
+
+class Swap(NamedTuple):
+  """Codes with one kind exchanged between example i and i + b/2."""
+
+  portrait: Portrait
+  codes: Codes
+  kind: Int[Array, "b"]  # IDENTITY, POSE or EMOTION, the same for both
+  frame: Float[Array, "b h w 3"]  # identity picture of the outcome
+  landmarks: Float[Array, "b 68 2"]  # about where the outcome's face is
+
+
+def make(config: ConfigDict) -> Stage:
+  """The stage that trains "encoders" and "decoder" (and a discriminator).
+
+  Raises:
+    ValueError: an unknown kind of losses, or swaps in an odd batch.
+  """
+  settings, weights = config.irfd, config.irfd.weights.to_dict()
+  if not base.flows(config):
+    weights["flow"] = 0.0  # there is none to supervise
+  if settings.losses not in ("robust", "paper"):
+    raise ValueError(
+      f"config.irfd.losses {settings.losses!r} is not robust or paper"
+    )
+  swaps = any(weights[name] for name in SWAPS)
+  if swaps and settings.batch % 2:
+    raise ValueError(f"config.irfd.batch = {settings.batch} must be even")
+  nets, size = base.networks(config), config.model.image
+  face = size if config.model.emotion_input == "frame" else config.model.face
+  batch = _batch(settings.batch, size, face, config.model.mouth)
+  adversary = weights["gan"] > 0
+
+  def init(seed, given):
+    groups = {}
+    groups["encoders"] = given.get("encoders") or base.initialise(
+      nets.encoders, seed, "encoders", _float_shapes(batch), train=False
+    )
+    portrait, codes = jax.eval_shape(
+      lambda params, extra, pair: nets.encoders.apply(
+        {"params": params, **extra}, pair
+      ),
+      *groups["encoders"],
+      _float_shapes(batch),
+    )
+    groups["decoder"] = given.get("decoder") or base.initialise(
+      nets.decoder, seed, "decoder", portrait, codes
+    )
+    if adversary:
+      frame = _float_shapes(batch).target
+      groups["discriminator"] = base.initialise(
+        nets.discriminator, seed, "discriminator", frame, frame
+      )
+    return (
+      {name: params for name, (params, _) in groups.items()},
+      {name: extra for name, (_, extra) in groups.items()},
+    )
+
+  def encode(params, vars, pair) -> Any:
+    """Codes of a batch, and what changed in the encoders' collections."""
+    return nets.encoders.apply(
+      {"params": params["encoders"], **vars["encoders"]},
+      pair,
+      train=True,
+      mutable=list(vars["encoders"]),
+    )
+
+  def decode(params, portrait, codes, **kwargs) -> Any:
+    variables = {"params": params["decoder"]}
+    return nets.decoder.apply(variables, portrait, codes, **kwargs)
+
+  def head(params, name, code) -> Any:
+    return nets.encoders.apply(
+      {"params": params["encoders"]}, code, method=name
+    )
+
+  def encode_again(params, vars, frames, landmarks):
+    """Identity, pose and emotion codes of generated frames."""
+    cut = frames
+    if config.model.emotion_input == "face":
+      cut = align_face(frames, landmarks, config.model.face)
+
+    def run(net, frames, cut, landmarks):
+      portrait = net.portrait(frames, landmarks, train=True)
+      return portrait.identity, portrait.pose, net.emotion(cut, train=True)
+
+    codes, _ = nets.encoders.apply(
+      {"params": params["encoders"], **vars["encoders"]},
+      frames,
+      cut,
+      landmarks,
+      method=run,
+      mutable=list(vars["encoders"]),
+    )
+    return codes
+
+  def judge(params, vars, frames, condition) -> Any:
+    return nets.discriminator.apply(
+      {"params": params["discriminator"], **vars["discriminator"]},
+      frames,
+      condition,
+    )
+
+  def g_loss(params, vars, batch, step, key) -> LossOut:
+    pair = _floats(batch)
+    (portrait, codes), changed = encode(params, vars, pair)
+    made, seen = decode(params, portrait, codes, mutable=["intermediates"])
+    target, points = pair.target, pair.target_landmarks
+    weight = pixel.region_weight(points, size, **settings.region)
+    logits = head(params, "classify", codes.emotion)
+    label = batch.emotion_label
+    known = (label >= 0).sum().clip(1)
+    metrics = {
+      "std/identity": base.spread(portrait.identity),
+      "std/pose": base.spread(codes.pose),
+      "std/emotion": base.spread(codes.emotion),
+      "accuracy": (logits.argmax(-1) == label).sum() / known,
+    }
+    if codes.mouth.shape[-1]:
+      metrics["std/mouth"] = base.spread(codes.mouth)
+
+    swap: Any = None
+    other: Any = None
+    again: Any = None
+    again_params = params
+    if swaps:
+      swap = exchange(portrait, codes, pair, key)
+      other = decode(params, swap.portrait, swap.codes)
+      again_params = params
+      if settings.losses == "robust":
+        # ours: the encoder that reads the generated frame does not learn to
+        # read what the generator hides in it (D4).
+        again_params = jax.lax.stop_gradient(params)
+      again = encode_again(again_params, vars, other, swap.landmarks)
+
+    terms = {
+      "pixel": lambda: pixel.pyramid_l1(made, target, weight),
+      "gradient": lambda: pixel.gradient_l1(made, target, weight),
+      "flow": lambda: flow.landmark_flow(
+        seen["intermediates"]["shift"][0],
+        pair.identity_landmarks,
+        points,
+        size,
+      ),
+      "mouth_box": lambda: pixel.mouth_box_l1(made, target, points),
+      # Eq. 5-7; mean over pixels and channels.
+      "self": lambda: ((made - target) ** 2).mean((1, 2, 3)),
+      "angles": lambda: disentangle.angles(
+        head(params, "angles", codes.pose), batch.target_pose
+      ),
+      "classify": lambda: _classify(logits, again_params, again, swap, label),
+      "swap_pose": lambda: _cycle(again[1], swap.codes.pose),
+      "swap_emotion": lambda: _cycle(again[2], swap.codes.emotion),
+      "swap_identity": lambda: _identity(
+        portrait, again[0], swap.kind, batch.identity_label
+      ),
+      "gan": lambda: adversarial.generator(
+        judge(params, vars, other, swap.frame).logits
+      ),
+      "covariance": lambda: (
+        disentangle.cross_covariance(portrait.identity, codes.pose)
+        + disentangle.cross_covariance(portrait.identity, codes.emotion)
+        + disentangle.cross_covariance(codes.pose, codes.emotion)
+      ),
+      "variance": lambda: (
+        disentangle.variance_floor(portrait.identity, 0.5)
+        + disentangle.variance_floor(codes.pose, 0.1)
+        + disentangle.variance_floor(codes.emotion, 0.5)
+        + (
+          disentangle.variance_floor(codes.mouth, 0.1)
+          if codes.mouth.shape[-1]
+          else 0.0
+        )
+      ),
+    }
+    ramps = {"gan": base.ramp(step, settings.gan_ramp)}
+    loss, named = base.total(terms, weights, ramps)
+    return LossOut(loss, named | metrics, {"encoders": dict(changed)})
+
+  def _cycle(again, fed):
+    """Eq. 3 and 4; the robust form holds the fed code still."""
+    if settings.losses == "robust":
+      return disentangle.cycle(again, fed) / fed.shape[-1]
+    return disentangle.squared_distance(again, fed)
+
+  def _classify(logits, params, again, swap, label):
+    """Eq. 2 on the codes of the inputs, and of re-encoded frames if any."""
+    loss = disentangle.classification(logits, label, settings.smoothing)
+    if again is None or not weights["swap_emotion"]:
+      return loss
+    moved = jnp.where(swap.kind == EMOTION, _partner(label), label)
+    return loss + disentangle.classification(
+      head(params, "classify", again[2]), moved, settings.smoothing
+    )
+
+  def _identity(portrait, again, kind, label):
+    """Eq. 1 on unit vectors; the images come in pairs."""
+    own, again = unit(portrait.identity), unit(again)
+    moved = (kind == IDENTITY)[:, None]
+    like_own = jnp.where(moved, _partner(again), again)
+    like_other = jnp.where(moved, again, _partner(again))
+    if settings.printed_triplet:
+      return disentangle.identity_printed(
+        own, _partner(own), like_own, like_other, settings.margin
+      )
+    return disentangle.identity_triplet(
+      own,
+      _partner(own),
+      like_own,
+      like_other,
+      label == _partner(label),
+      settings.margin,
+    )
+
+  def d_loss(params, vars, batch, step, key) -> LossOut:
+    del step
+    pair = _floats(batch)
+    (portrait, codes), _ = encode(params, vars, pair)
+    swap = exchange(portrait, codes, pair, key)
+    fake = jax.lax.stop_gradient(decode(params, swap.portrait, swap.codes))
+    real = judge(params, vars, pair.target, pair.identity)
+    fake = judge(params, vars, fake, swap.frame)
+    loss = adversarial.discriminator(real.logits, fake.logits).mean()
+    return LossOut(loss, {}, {})
+
+  def r1_loss(params, vars, batch, step, key) -> LossOut:
+    del step, key
+    pair = _floats(batch)
+    wide: Any = nets.discriminator.clone(dtype=jnp.float32)
+    penalty = adversarial.r1(
+      lambda frames: (
+        wide.apply(
+          {"params": params["discriminator"], **vars["discriminator"]},
+          frames,
+          pair.identity,
+        ).logits
+      ),
+      pair.target,
+    ).mean()
+    lazy = settings.r1_every * settings.r1 / 2
+    return LossOut(lazy * penalty, {"r1": penalty}, {})
+
+  def inspect(params, vars, batch):
+    """Rows: identity, target, ours; then ours with a neighbour's code."""
+    pair = _floats(batch)
+    encoders: Any = nets.encoders
+    portrait, codes = encoders.apply(
+      {"params": params["encoders"], **vars["encoders"]}, pair
+    )
+    near = lambda x: jnp.roll(x, 1, 0)  # noqa: E731
+    rows = [
+      pair.identity,
+      pair.target,
+      decode(params, portrait, codes),
+      decode(params, jax.tree.map(near, portrait), codes),
+      decode(params, portrait, codes._replace(pose=near(codes.pose))),
+      decode(params, portrait, codes._replace(emotion=near(codes.emotion))),
+      decode(params, portrait, codes._replace(mouth=near(codes.mouth))),
+    ]
+    return {"swaps": base.as_bytes(jnp.stack(rows))}
+
+  phases = [Phase("gen", "gen", g_loss)]
+  optims = {
+    "gen": Optim(
+      ("encoders", "decoder"), base.adam(settings.optim, settings.steps)
+    )
+  }
+  if adversary:
+    phases = [
+      Phase("disc", "disc", d_loss),
+      Phase("disc_r1", "disc", r1_loss, settings.r1_every),
+      *phases,
+    ]
+    optims["disc"] = Optim(
+      ("discriminator",), base.adam(settings.discriminator, settings.steps)
+    )
+  return Stage(
+    name="irfd",
+    init=init,
+    takes={},
+    optims=optims,
+    phases=tuple(phases),
+    averaged=("encoders", "decoder"),
+    decay=settings.optim.ema,
+    batch=batch,
+    inspect=inspect,
+  )
+
+
+def exchange(
+  portrait: Portrait, codes: Codes, pair: spec.Pair, key: Array
+) -> Swap:
+  """Swaps one randomly chosen kind of code between i and i + b/2.
+
+  Source: paper section "IRFD"; the batch's halves are the sources and the
+  targets. The mouth code stays with the pose's frame.
+  """
+  half = pair.target.shape[0] // 2
+  kind = jnp.tile(jax.random.randint(key, (half,), 0, 3), 2)
+
+  def pick(which):
+    def choose(x):
+      mask = (kind == which).reshape(-1, *[1] * (x.ndim - 1))
+      return jnp.where(mask, _partner(x), x)
+
+    return choose
+
+  person = pick(IDENTITY)
+  return Swap(
+    portrait=jax.tree.map(person, portrait),
+    codes=codes._replace(
+      pose=pick(POSE)(codes.pose), emotion=pick(EMOTION)(codes.emotion)
+    ),
+    kind=kind,
+    frame=person(pair.identity),
+    landmarks=pick(POSE)(pair.target_landmarks),
+  )
+
+
+def _partner(x: Array) -> Array:
+  """The other half of the batch: i meets i + b/2, and the other way round."""
+  return jnp.roll(x, x.shape[0] // 2, 0)
+
+
+def _floats(batch: spec.Pair) -> Any:
+  """The batch with its pictures in [-1, 1]."""
+  return jax.tree.map(
+    lambda x: base.as_frames(x) if x.dtype == jnp.uint8 else x, batch
+  )
+
+
+def _float_shapes(batch: spec.Pair) -> Any:
+  """Two examples of `_floats`, as shapes."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype),
+    jax.eval_shape(_floats, batch),
+  )
+
+
+def _batch(n: int, size: int, face: int, mouth: int) -> Any:
+  """A batch's shapes."""
+
+  def u8(side) -> Any:
+    return jax.ShapeDtypeStruct((n, side, side, 3), jnp.uint8)
+
+  def f32(*shape) -> Any:
+    return jax.ShapeDtypeStruct((n, *shape), jnp.float32)
+
+  label: Any = jax.ShapeDtypeStruct((n,), jnp.int32)
+  return spec.Pair(
+    identity=u8(size),
+    identity_landmarks=f32(68, 2),
+    pose=u8(size),
+    emotion=u8(face),
+    mouth=u8(mouth),
+    target=u8(size),
+    target_landmarks=f32(68, 2),
+    target_pose=f32(3),
+    emotion_label=label,
+    identity_label=label,
+  )

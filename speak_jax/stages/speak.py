@@ -1,0 +1,359 @@
+"""Stage 3: the whole system, from a portrait and sound to talking frames.
+
+SyncNet is frozen, the encoders are unless the config says otherwise; G_g
+starts from stage 2's G_d unless the config says otherwise.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange, repeat
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from speak_jax import spec
+from speak_jax.losses import (
+  adversarial,
+  disentangle,
+  flow,
+  perceptual,
+  pixel,
+  sync,
+)
+from speak_jax.models.speak import Output, warm_start
+from speak_jax.stages import base
+from speak_jax.stages.base import LossOut, Optim, Phase, Stage
+from speak_jax.stages.syncnet import WINDOW_S, frames_of
+
+
+class Made(NamedTuple):
+  """What the networks make of a batch of b clips of t frames."""
+
+  out: Output
+  flow: Any  # (b t) s s 2, of the identity maps; None without
+  emotion: Float[Array, "b e"]
+  identity: Float[Array, "b h w 3"]
+  true: Float[Array, "n h w 3"]  # n = b t
+
+
+def make(config: ConfigDict) -> Stage:
+  """The stage that trains "speak" (a discriminator, and the encoders).
+
+  Group "vgg" is used for L_vgg if it is given; see config.speak.vgg.
+
+  Raises:
+    ValueError: a window of frames shorter than SyncNet's.
+  """
+  settings, model = config.speak, config.model
+  weights = settings.weights.to_dict()
+  flowing = base.flows(config)
+  if not flowing:
+    weights["flow"] = 0.0  # there is none to supervise
+  fps = config.data.fps
+  window = frames_of(fps)
+  if weights["sync"] and model.frames < window:
+    raise ValueError(
+      f"config.model.frames = {model.frames}: SyncNet needs {window}"
+    )
+  nets, size, t = base.networks(config), model.image, model.frames
+  face = size if model.emotion_input == "frame" else model.face
+  samples = round((t + 2 * model.context) * spec.samples_per_frame(fps))
+  batch = _batch(
+    settings.batch, t, size, settings.emotion_frames, face, samples
+  )
+  adversary = weights["gan"] > 0
+  if weights["features"] and not adversary:
+    raise ValueError("config.speak.weights.features needs weights.gan > 0")
+  seen = "vgg" if settings.vgg else "encoders"  # what L_vgg compares
+  takes = {"encoders": "irfd"}
+  if weights["sync"]:
+    takes["sync"] = "syncnet"
+  if not settings.from_scratch:
+    takes["decoder"] = "irfd"  # a start for G_g; no group of this stage
+
+  def init(seed, given):
+    groups = {}
+    groups["encoders"] = given.get("encoders") or base.initialise(
+      nets.encoders, seed, "encoders", _pair(batch), train=False
+    )
+    portrait, codes = jax.eval_shape(
+      lambda params, extra, pair: nets.encoders.apply(
+        {"params": params, **extra}, pair
+      ),
+      *groups["encoders"],
+      _pair(batch),
+    )
+    pose = _f32(2, t, codes.pose.shape[-1])
+    sound = _f32(2, samples)
+    params, extra = base.initialise(
+      nets.speak, seed, "speak", portrait, pose, codes.emotion, sound
+    )
+    if "decoder" in given and not settings.from_scratch:
+      params = warm_start(given["decoder"][0], params).params
+    groups["speak"] = params, extra
+    frame = _f32(2, size, size, 3)
+    if weights["sync"]:
+      half = _f32(2, window, size // 2, size, 3)
+      groups["sync"] = given.get("sync") or base.initialise(
+        nets.sync, seed, "sync", half, _f32(2, round(WINDOW_S * 16_000))
+      )
+    if weights["perceptual"] and settings.vgg:
+      groups["vgg"] = given.get("vgg") or base.initialise(
+        nets.vgg, seed, "vgg", frame
+      )
+    if adversary:
+      groups["discriminator"] = base.initialise(
+        nets.discriminator, seed, "discriminator", frame, frame
+      )
+    return (
+      {name: params for name, (params, _) in groups.items()},
+      {name: extra for name, (_, extra) in groups.items()},
+    )
+
+  def apply(net, name, params, vars, *args, **kwargs) -> Any:
+    return net.apply({"params": params[name], **vars[name]}, *args, **kwargs)
+
+  def generate(params, vars, batch, key) -> Made:
+    """Runs every network but the critics; no key: without noise."""
+    identity = base.as_frames(batch.identity)
+    frames = base.as_frames(rearrange(batch.frames, "b t ... -> (b t) ..."))
+    faces = base.as_frames(rearrange(batch.emotion, "b k ... -> (b k) ..."))
+
+    def encode(net, identity, landmarks, frames, faces):
+      portrait = net.portrait(identity, landmarks)
+      return portrait, net.pose(frames), net.emotion(faces)
+
+    portrait, pose, emotion = apply(
+      nets.encoders,
+      "encoders",
+      params,
+      vars,
+      identity,
+      batch.identity_landmarks,
+      frames,
+      faces,
+      method=encode,
+    )
+    k = batch.emotion.shape[1]
+    emotion = rearrange(emotion, "(b k) d -> b k d", k=k).mean(1)
+    train = key is not None
+    out, kept = apply(
+      nets.speak,
+      "speak",
+      params,
+      vars,
+      portrait,
+      rearrange(pose, "(b t) d -> b t d", t=t),
+      emotion,
+      base.as_audio(batch.audio),
+      train=train,
+      rngs={"noise": key} if train else None,
+      mutable=["intermediates"],
+    )
+    shift = kept["intermediates"]["generator"]["shift"][0] if flowing else None
+    return Made(out, shift, emotion, identity, frames)
+
+  def judge(params, vars, frames, condition) -> Any:
+    condition = repeat(condition, "b ... -> (b t) ...", t=t)
+    return apply(
+      nets.discriminator, "discriminator", params, vars, frames, condition
+    )
+
+  def features(params, vars, frames) -> tuple[Array, ...]:
+    """What L_vgg compares: VGG's five maps, or E_i's one map a stage."""
+    if seen == "vgg":
+      return apply(nets.vgg, "vgg", params, vars, frames)
+    frozen = jax.lax.stop_gradient(params)
+    return apply(
+      nets.encoders,
+      "encoders",
+      frozen,
+      vars,
+      frames,
+      method=lambda net, x: net.identity_net(x, False).stages,
+    )
+
+  def perceive(params, vars, made, true) -> Float[Array, "b"]:
+    pred, target = (features(params, vars, x) for x in (made, true))
+    if seen == "vgg":
+      return perceptual.feature_l1(pred, target)
+    even = [1 / len(pred)] * len(pred)
+    return perceptual.feature_l1(pred, target, even)
+
+  def lips(params, vars, made, batch) -> Float[Array, "n"]:
+    """Eq. 11 at y = 1 for every whole window of generated frames."""
+    step = spec.samples_per_frame(fps)
+    losses = []
+    for start in range(0, t - window + 1, window):
+      first = round((model.context + start) * step)
+      sound = batch.audio[:, first : first + round(window * step)]
+      losses.append(
+        sync.match(
+          apply(
+            nets.sync,
+            "sync",
+            params,
+            vars,
+            base.as_audio(sound),
+            method="hear",
+          ),
+          apply(
+            nets.sync,
+            "sync",
+            params,
+            vars,
+            made[:, start : start + window, size // 2 :],
+            method="see",
+          ),
+        )
+      )
+    return jnp.stack(losses).mean(0)
+
+  def g_loss(params, vars, batch, step, key) -> LossOut:
+    out, shift, emotion, identity, true = generate(params, vars, batch, key)
+    made = rearrange(out.frames, "b t h w c -> (b t) h w c")
+    points = rearrange(batch.landmarks, "b t k d -> (b t) k d")
+    weight = pixel.region_weight(points, size, **settings.region)
+    fake: Any = None
+    real: Any = None
+    if adversary:
+      fake = judge(params, vars, made, identity)
+      real = judge(params, vars, true, identity)
+    terms = {
+      "pixel": lambda: pixel.pyramid_l1(made, true, weight),
+      "gradient": lambda: pixel.gradient_l1(made, true, weight),
+      "flow": lambda: flow.landmark_flow(
+        shift,
+        repeat(batch.identity_landmarks, "b k d -> (b t) k d", t=t),
+        points,
+        size,
+      ),
+      "mouth_box": lambda: pixel.mouth_box_l1(made, true, points),
+      "opening": lambda: sync.opening(out.opening, batch.landmarks),
+      "sync": lambda: lips(params, vars, out.frames, batch),
+      "perceptual": lambda: perceive(params, vars, made, true),
+      "gan": lambda: adversarial.generator(fake.logits),
+      "features": lambda: adversarial.feature_matching(
+        jax.tree.leaves(real.features), jax.tree.leaves(fake.features)
+      ),
+      "covariance": lambda: disentangle.cross_covariance(
+        emotion, out.speech.mean(1)
+      ),
+    }
+    rising = base.ramp(step, settings.gan_ramp)
+    ramps = {
+      "sync": base.ramp(step, settings.sync_ramp),
+      "gan": rising,
+      "features": rising,
+    }
+    loss, metrics = base.total(terms, weights, ramps)
+    metrics["std/speech"] = base.spread(out.speech)
+    return LossOut(loss, metrics, {})
+
+  def d_loss(params, vars, batch, step, key) -> LossOut:
+    del step
+    out, _, _, identity, true = generate(params, vars, batch, key)
+    made = rearrange(out.frames, "b t h w c -> (b t) h w c")
+    fake = judge(params, vars, jax.lax.stop_gradient(made), identity)
+    real = judge(params, vars, true, identity)
+    loss = adversarial.discriminator(real.logits, fake.logits).mean()
+    return LossOut(loss, {}, {})
+
+  def r1_loss(params, vars, batch, step, key) -> LossOut:
+    del step, key
+    wide = nets.discriminator.clone(dtype=jnp.float32)
+    condition = repeat(
+      base.as_frames(batch.identity), "b ... -> (b t) ...", t=t
+    )
+    penalty = adversarial.r1(
+      lambda frames: (
+        apply(wide, "discriminator", params, vars, frames, condition).logits
+      ),
+      base.as_frames(rearrange(batch.frames, "b t ... -> (b t) ...")),
+    ).mean()
+    lazy = settings.r1_every * settings.r1 / 2
+    return LossOut(lazy * penalty, {"r1": penalty}, {})
+
+  def inspect(params, vars, batch):
+    """Per clip: its true frames above ours; the identity picture in front."""
+    out, _, _, identity, _ = generate(params, vars, batch, None)
+    ours = jnp.concatenate([identity[:, None], out.frames], 1)
+    true = jnp.concatenate([base.as_bytes(identity)[:, None], batch.frames], 1)
+    both = jnp.stack([true, base.as_bytes(ours)], 1)
+    return {"windows": rearrange(both, "b r t h w c -> (b r) t h w c")}
+
+  trains = ("speak", "encoders") if settings.finetune_encoders else ("speak",)
+  phases = [Phase("gen", "gen", g_loss)]
+  optims = {"gen": Optim(trains, base.adam(settings.optim, settings.steps))}
+  if adversary:
+    phases = [
+      Phase("disc", "disc", d_loss),
+      Phase("disc_r1", "disc", r1_loss, settings.r1_every),
+      *phases,
+    ]
+    optims["disc"] = Optim(
+      ("discriminator",), base.adam(settings.discriminator, settings.steps)
+    )
+  notes = []
+  if weights["perceptual"]:
+    what = f"VGG-19 of {settings.vgg}" if seen == "vgg" else "identity encoder"
+    notes.append(f"perceptual loss on the features of: {what}")
+  return Stage(
+    name="speak",
+    init=init,
+    takes=takes,
+    optims=optims,
+    phases=tuple(phases),
+    averaged=trains,
+    decay=settings.optim.ema,
+    batch=batch,
+    inspect=inspect,
+    notes=tuple(notes),
+  )
+
+
+def _struct(shape: tuple[int, ...], dtype: Any) -> Any:
+  return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def _f32(*shape: int) -> Any:
+  return _struct(shape, jnp.float32)
+
+
+def _pair(batch: spec.Clip) -> Any:
+  """Shapes of float donors, to initialise the encoders with."""
+  frame = _f32(2, *batch.identity.shape[1:])
+  return spec.Pair(
+    identity=frame,
+    identity_landmarks=_f32(2, 68, 2),
+    pose=frame,
+    emotion=_f32(2, *batch.emotion.shape[2:]),
+    mouth=frame,
+    target=frame,
+    target_landmarks=_f32(2, 68, 2),
+    target_pose=_f32(2, 3),
+    emotion_label=_f32(2),
+    identity_label=_f32(2),
+  )
+
+
+def _batch(n: int, t: int, size: int, k: int, face: int, samples: int) -> Any:
+  """A batch's shapes."""
+
+  def u8(*shape) -> Any:
+    return jax.ShapeDtypeStruct((n, *shape), jnp.uint8)
+
+  def f32(*shape) -> Any:
+    return _f32(n, *shape)
+
+  return spec.Clip(
+    identity=u8(size, size, 3),
+    identity_landmarks=f32(68, 2),
+    frames=u8(t, size, size, 3),
+    landmarks=f32(t, 68, 2),
+    pose=f32(t, 3),
+    audio=_struct((n, samples), jnp.int16),
+    emotion=u8(k, face, face, 3),
+    emotion_label=_struct((n,), jnp.int32),
+  )

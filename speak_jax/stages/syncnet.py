@@ -1,0 +1,121 @@
+"""Stage 1: SyncNet, lips and sound of the same moment close together."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange, repeat
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from speak_jax import spec
+from speak_jax.losses import sync
+from speak_jax.stages import base
+from speak_jax.stages.base import LossOut, Optim, Phase, Stage
+
+WINDOW_S = 0.2  # of sound and picture
+
+
+def frames_of(fps: float) -> int:
+  """Frames of one window: 5 at 25 fps, 6 at 30."""
+  return round(WINDOW_S * fps)
+
+
+def make(config: ConfigDict) -> Stage:
+  """The stage that trains group "sync".
+
+  Raises:
+    ValueError: an unknown loss.
+  """
+  settings, size = config.syncnet, config.model.image
+  if settings.loss not in ("info_nce", "contrastive"):
+    raise ValueError(
+      f"config.syncnet.loss {settings.loss!r} is not info_nce or contrastive"
+    )
+  net = base.networks(config).sync
+  frames = frames_of(config.data.fps)
+  samples = round(WINDOW_S * spec.SAMPLE_RATE_HZ)
+  lead = (settings.batch, settings.windows)
+  batch = spec.SyncWindows(
+    mouth=_struct((*lead, frames, size // 2, size, 3), jnp.uint8),
+    audio=_struct((*lead, samples), jnp.int16),
+  )
+
+  def init(seed, given):
+    if "sync" in given:
+      params, extra = given["sync"]
+    else:
+      mouth = jax.ShapeDtypeStruct((2, *batch.mouth.shape[2:]), jnp.float32)
+      audio = jax.ShapeDtypeStruct((2, samples), jnp.float32)
+      params, extra = base.initialise(net, seed, "sync", mouth, audio)
+    return {"sync": params}, {"sync": extra}
+
+  def codes(params, vars, batch) -> Any:
+    windows = batch.mouth.shape[1]
+    made: Any = net.apply(
+      {"params": params["sync"], **vars["sync"]},
+      base.as_frames(rearrange(batch.mouth, "b n ... -> (b n) ...")),
+      base.as_audio(rearrange(batch.audio, "b n s -> (b n) s")),
+    )
+    return [rearrange(x, "(b n) d -> b n d", n=windows) for x in made]
+
+  def contrast(params, vars, batch, step, key) -> LossOut:
+    del step, key
+    mouth, speech = codes(params, vars, batch)
+    if settings.loss == "info_nce":
+      losses = sync.info_nce(speech, mouth, settings.temperature)
+    else:
+      losses = _shifted(speech, mouth, settings.margin)
+    # Unit vectors: a healthy code has a std of 1 after this scaling.
+    scale = speech.shape[-1] ** 0.5
+    metrics = {
+      "two_way": two_way(speech, mouth),
+      "std/speech": base.spread(speech * scale),
+      "std/mouth": base.spread(mouth * scale),
+    }
+    return LossOut(losses.mean(), metrics, {})
+
+  def inspect(params, vars, batch):
+    """How near each window's lips are to each window's sound, per clip."""
+    mouth, speech = codes(params, vars, batch)
+    near = jnp.einsum("bid,bjd->bij", mouth, speech)
+    cells = repeat(near, "b i j -> 1 b (i p) (j q) 3", p=8, q=8)
+    return {"similarity": base.as_bytes(cells)}
+
+  return Stage(
+    name="syncnet",
+    init=init,
+    takes={},
+    optims={
+      "sync": Optim(("sync",), base.adam(settings.optim, settings.steps))
+    },
+    phases=(Phase("contrast", "sync", contrast),),
+    averaged=("sync",),
+    decay=settings.optim.ema,
+    batch=batch,
+    inspect=inspect,
+  )
+
+
+def two_way(
+  speech: Float[Array, "b n d"], mouth: Float[Array, "b n d"]
+) -> Float[Array, ""]:
+  """How often lips prefer their own sound to another of the same clip."""
+  near = jnp.einsum("bid,bjd->bij", mouth, speech)
+  own = jnp.diagonal(near, axis1=1, axis2=2)[..., None]
+  n = near.shape[-1]
+  return ((own > near).sum() / (near.shape[0] * n * (n - 1))).astype(
+    jnp.float32
+  )
+
+
+def _shifted(speech, mouth, margin: float) -> Float[Array, "b"]:
+  """Eq. 11 on every window and on each with its neighbour's sound."""
+  true = jnp.ones(speech.shape[:2], bool)
+  near = sync.contrastive(speech, mouth, true, margin)
+  apart = sync.contrastive(jnp.roll(speech, 1, 1), mouth, ~true, margin)
+  return 0.5 * (near + apart).mean(1)
+
+
+def _struct(shape: tuple[int, ...], dtype: Any) -> Any:
+  return jax.ShapeDtypeStruct(shape, dtype)

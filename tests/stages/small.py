@@ -1,0 +1,80 @@
+"""The demo config with networks as small as they come, and batches for it."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import speak
+from speak_jax import spec
+
+IMAGE = 16
+
+
+def config(**changes: Any) -> ConfigDict:
+  """A whole config; `changes` by dotted key, dots as double underscores."""
+  small = speak.get_config("demo").copy_and_resolve_references()
+  small.unlock()
+  small.model = ConfigDict(
+    dict(
+      small.model.to_dict(),
+      image=IMAGE,
+      face=12,
+      mouth=6,
+      codes=dict(identity=8, pose=4, emotion=5, mouth=3),
+      encoder=dict(stages=(1, 1), width=8, bottleneck=False, stem="small"),
+      channels={"4": 8, "8": 8, "16": 6},
+      latent=8,
+      maps=(8, 16),
+      audio=dict(front="mel", width=8, layers=1, heads=2, out=8),
+      discriminator=dict(width=4, scales=1, layers=1),
+      sync=dict(width=4, out=8),
+      frames=5,
+      context=1,
+    )
+  )
+  for stage in ("syncnet", "irfd", "speak"):
+    small[stage].batch = 2
+    small[stage].steps = 2
+  small.syncnet.windows = 3
+  small.speak.emotion_frames = 1
+  for key, value in changes.items():
+    *path, last = key.split("__")
+    node = small
+    for name in path:
+      node = node[name]
+    node[last] = value
+  return small.lock()
+
+
+def batch(stage: Any, seed: int = 0) -> Any:
+  """Random pixels and sound in the shapes that a stage takes."""
+  rng = np.random.default_rng(seed)
+
+  def draw(x):
+    if x.dtype == np.uint8:
+      return rng.integers(0, 256, x.shape, np.uint8)
+    if x.dtype == np.int16:
+      return rng.integers(-9000, 9000, x.shape, np.int16)
+    if x.dtype == np.int32:
+      return np.arange(x.shape[0], dtype=np.int32)
+    if x.shape[-2:] == (68, 2):
+      return np.broadcast_to(face(), x.shape).astype(np.float32)
+    return rng.normal(0, 10, x.shape).astype(np.float32)
+
+  return jax.tree.map(draw, stage.batch)
+
+
+def face() -> np.ndarray:
+  """68 points of an upright face that fills the picture."""
+  points = np.full((68, 2), 0.5)
+  points[8] = 0.5, 0.95
+  points[spec.LEFT_EYE] = 0.3, 0.35
+  points[spec.RIGHT_EYE] = 0.7, 0.35
+  turn = np.linspace(np.pi, 3 * np.pi, 21)[:20]
+  points[spec.MOUTH] = np.c_[
+    0.5 + 0.12 * np.cos(turn), 0.7 + 0.05 * np.sin(turn)
+  ]
+  points[48], points[54] = (0.38, 0.7), (0.62, 0.7)
+  return points * IMAGE

@@ -1,0 +1,203 @@
+"""Every term of every loss moves the modules it is meant for, and no other.
+
+All terms of a stage are compiled once: their weights are an argument here.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from speak_jax.stages import base, irfd, speak, syncnet
+from speak_jax.training.state import create
+from tests.stages import small
+
+ENCODERS = {
+  "identity_net",
+  "identity_head",
+  "pose_net",
+  "pose_head",
+  "emotion_net",
+  "emotion_head",
+  "mouth_net",
+  "mouth_head",
+}
+# Identity maps go round the codes; they are wide enough to be projected at
+# larger sizes alone.
+PICTURE = {f"encoders/{name}" for name in ENCODERS} | {
+  "decoder/mlp",
+  "decoder/flow",
+  "decoder/generator",
+}
+CODES = {
+  f"encoders/{code}_{part}"
+  for code in ("identity", "pose", "emotion")
+  for part in ("net", "head")
+}
+IRFD = {
+  "pixel": PICTURE,
+  "gradient": PICTURE,
+  "flow": PICTURE - {"decoder/generator"},
+  "mouth_box": PICTURE,
+  "self": PICTURE,
+  "angles": {"encoders/pose_net", "encoders/pose_head", "encoders/angle_head"},
+  # On the inputs' codes and, through the decoder, on re-encoded frames; the
+  # classifier learns from the inputs.
+  "classify": PICTURE | {"encoders/classifier"},
+  "swap_pose": PICTURE,
+  "swap_emotion": PICTURE,
+  "swap_identity": PICTURE,
+  "gan": PICTURE,
+  "covariance": CODES,
+  "variance": CODES,
+}
+TALK = {
+  "speak/audio",
+  "speak/facial",
+  "speak/editing",
+  "speak/generator",
+}
+SPEAK = {
+  "pixel": TALK,
+  "gradient": TALK,
+  "flow": TALK,
+  "mouth_box": TALK,
+  "sync": TALK,
+  "perceptual": TALK,
+  "gan": TALK,
+  "features": TALK,
+  "opening": {"speak/audio", "speak/mouth"},
+  "covariance": {"speak/audio"},
+}
+
+
+def moved(stage, phase_index: int, weights: dict[str, float]) -> Any:
+  """function(name of a term) -> modules with a gradient, of all groups that
+  the phase's optimizer trains."""
+  phase = stage.phases[phase_index]
+  trains = stage.optims[phase.optim].trains
+
+  def weigh(terms, given, ramps=None):
+    del ramps
+    assert set(terms) == set(given)
+    loss = sum(weights[name] * term().mean() for name, term in terms.items())
+    return loss, {}
+
+  state = create(stage, 0, {})
+  batch = small.batch(stage)
+
+  @jax.jit
+  def gradient(chosen, params, vars, batch):
+    weights.update(chosen)
+
+    def loss(trained):
+      key = jax.random.key(1)
+      step = jnp.asarray(3)
+      with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "total", weigh)
+        out = phase.loss({**params, **trained}, vars, batch, step, key)
+      return out.loss
+
+    grads = jax.grad(loss)({g: params[g] for g in trains})
+    return {
+      f"{group}/{module}": jnp.sqrt(
+        sum(jnp.sum(x**2) for x in jax.tree.leaves(tree))
+      )
+      for group in trains
+      for module, tree in grads[group].items()
+    }
+
+  def of(name):
+    chosen = {k: jnp.float32(k == name) for k in weights}
+    norms = gradient(chosen, state.params, state.vars, batch)
+    return {k for k, v in norms.items() if v > 0}
+
+  return of
+
+
+@pytest.fixture(scope="module")
+def irfd_terms():
+  config = small.config(
+    **{f"irfd__weights__{name}": 1.0 for name in IRFD},
+  )
+  stage = irfd.make(config)
+  index = [phase.name for phase in stage.phases].index("gen")
+  return moved(stage, index, dict.fromkeys(IRFD, 0.0))
+
+
+@pytest.fixture(scope="module")
+def speak_terms():
+  config = small.config(
+    **{f"speak__weights__{name}": 1.0 for name in SPEAK},
+  )
+  stage = speak.make(config)
+  index = [phase.name for phase in stage.phases].index("gen")
+  return moved(stage, index, dict.fromkeys(SPEAK, 0.0))
+
+
+@pytest.mark.parametrize("term", IRFD)
+def test_irfd_term(term, irfd_terms):
+  assert irfd_terms(term) == IRFD[term]
+
+
+@pytest.mark.parametrize("term", SPEAK)
+def test_speak_term(term, speak_terms):
+  assert speak_terms(term) == SPEAK[term]
+
+
+def test_sync_trains_both_towers():
+  stage = syncnet.make(small.config())
+  state = create(stage, 0, {})
+  batch = small.batch(stage)
+  grads = jax.jit(
+    jax.grad(
+      lambda params, batch: (
+        stage.phases[0]
+        .loss(params, state.vars, batch, state.step, jax.random.key(0))
+        .loss
+      )
+    )
+  )(state.params, batch)
+  for tower in ("lips", "sound"):
+    for leaf in jax.tree.leaves(grads["sync"][tower]):
+      assert jnp.abs(leaf).max() > 0
+
+
+@pytest.mark.parametrize(("module", "name"), [(irfd, "irfd"), (speak, "speak")])
+def test_discriminator_phases(module, name):
+  """Both move the discriminator alone; without weight they do not exist."""
+  config = small.config(
+    **{f"{name}__weights__gan": 1.0, f"{name}__r1_every": 3}
+  )
+  stage = module.make(config)
+  named = {phase.name: phase for phase in stage.phases}
+  assert list(named) == ["disc", "disc_r1", "gen"]
+  assert named["disc_r1"].every == 3
+  assert stage.optims["disc"].trains == ("discriminator",)
+  assert "discriminator" not in stage.optims["gen"].trains
+  plain = module.make(small.config())
+  assert [phase.name for phase in plain.phases] == ["gen"]
+  params = jax.eval_shape(lambda: plain.init(0, {})[0])
+  assert "discriminator" not in params
+
+
+def test_total_calls_no_term_of_weight_zero():
+  def never():
+    raise AssertionError
+
+  loss, metrics = base.total(
+    {"a": lambda: jnp.array([1.0, 3.0]), "b": never}, {"a": 0.5, "b": 0.0}
+  )
+  assert loss == 1.0
+  assert metrics == {"a": 2.0}  # unweighted
+  with pytest.raises(ValueError, match="c"):
+    base.total({"a": never}, {"a": 1.0, "c": 1.0})
+
+
+def test_encoders_train_when_asked():
+  frozen = speak.make(small.config())
+  tuned = speak.make(small.config(speak__finetune_encoders=True))
+  assert "encoders" not in frozen.optims["gen"].trains
+  assert "encoders" in tuned.optims["gen"].trains
+  assert "sync" not in tuned.optims["gen"].trains
