@@ -1,0 +1,1 @@
+"""The loop, its state, sharding, checkpoints and logs."""

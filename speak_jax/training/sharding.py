@@ -1,0 +1,99 @@
+"""Where arrays live: a mesh of devices, and a rule for every array.
+
+Axis `data` splits batches, axis `model` splits large arrays. Everything runs
+under `jax.jit` with `NamedSharding` (what used to be called pjit); the mesh's
+axes are Auto, so XLA places the collectives.
+"""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def make_mesh(data: int, model: int) -> Mesh:
+  """All devices as `data` x `model`; data = -1 takes what is left.
+
+  Raises:
+    ValueError: the devices do not divide that way.
+  """
+  count = jax.device_count()
+  if data == -1 and not count % model:
+    data = count // model
+  if data * model != count:
+    raise ValueError(
+      f"config.mesh: {data} x {model} (data x model) is not {count} devices"
+    )
+  return jax.make_mesh(
+    (data, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2
+  )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """A copy on every device."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def by_batch(mesh: Mesh) -> NamedSharding:
+  """The first axis split over `data`."""
+  return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def rules(tree: Any, mesh: Mesh, large: int) -> Any:
+  """A sharding for every array of a tree.
+
+  Args:
+    tree: Arrays or their shapes.
+    mesh: From `make_mesh`.
+    large: Elements from which an array's largest divisible axis is split over
+      `model`; the rest is copied.
+  """
+  parts = mesh.shape["model"]
+
+  def rule(x) -> NamedSharding:
+    if parts > 1 and math.prod(x.shape) >= large:
+      divisible = [n if n % parts == 0 else 0 for n in x.shape]
+      if max(divisible):
+        axis = int(np.argmax(divisible))
+        return NamedSharding(mesh, PartitionSpec(*[None] * axis, "model"))
+    return replicated(mesh)
+
+  return jax.tree.map(rule, tree)
+
+
+def place(tree: Any, shardings: Any) -> Any:
+  """Arrays that every process holds in full, put where they belong.
+
+  Always fresh buffers: the loop donates its state.
+  """
+
+  def put(x, sharding):
+    host = np.array(x)
+    return jax.make_array_from_callback(
+      host.shape, sharding, lambda part: host[part]
+    )
+
+  return jax.tree.map(put, tree, shardings)
+
+
+def place_batch(batch: Any, mesh: Mesh) -> Any:
+  """This process's share of a batch, as arrays split over `data`."""
+  sharding = by_batch(mesh)
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)),
+    batch,
+  )
+
+
+def check_batch(size: int, mesh: Mesh, key: str) -> None:
+  """Refuses a batch that does not divide over the devices.
+
+  Raises:
+    ValueError: naming the config key.
+  """
+  if size % mesh.shape["data"]:
+    raise ValueError(
+      f"config.{key} = {size} does not divide over {mesh.shape['data']} devices"
+    )

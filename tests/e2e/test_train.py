@@ -1,0 +1,133 @@
+"""The command from no data to three trained stages, as small as it gets."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from speak_jax import train
+from speak_jax.training import checkpoints
+from tests.stages import small
+
+
+def config(**changes):
+  faces = dict(
+    identities=2,
+    held_out=1,
+    clips=2,
+    seconds=0.6,
+    size=32,
+    framing="tight",
+    twins_every=5,
+    workers=1,
+  )
+  settings = {f"data__synthetic__{k}": v for k, v in faces.items()}
+  settings |= {"data__threads": 0, "train__first_save": 1}
+  return small.config(**settings | changes)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A complete run of two steps a stage."""
+  folder = tmp_path_factory.mktemp("run")
+  assert train.train(config(), folder) == 0
+  return folder
+
+
+def test_three_stages_leave_their_files(run):
+  assert (run / "data" / "dataset_info.json").exists()
+  for stage in ("syncnet", "irfd", "speak"):
+    assert checkpoints.latest_step(run, stage) == 2
+    rows = (run / stage / "metrics.jsonl").read_text().splitlines()
+    row = json.loads(rows[-1])
+    assert row["step"] == 2
+    assert all(np.isfinite(value) for value in row.values())
+    assert list((run / stage / "samples").glob("*.png"))
+  assert (run / "speak" / "samples" / "video_0000002.mp4").stat().st_size
+  stored = checkpoints.run_config(run)
+  assert stored.model == config().model
+  assert stored.stages == ("syncnet", "irfd", "speak")
+
+
+def test_frozen_networks_are_the_earlier_stages(run):
+  """SPEAK holds IRFD's averaged encoders and SyncNet's, bit for bit."""
+  for stage, group in (("irfd", "encoders"), ("syncnet", "sync")):
+    trained, _ = checkpoints.restore_params(run, stage, [group])
+    frozen, _ = checkpoints.restore_params(run, "speak", [group])
+    jax.tree.map(np.testing.assert_array_equal, trained, frozen)
+
+
+def test_complete_stages_are_skipped(run, capsys):
+  before = {p: p.stat().st_mtime_ns for p in run.rglob("metrics.jsonl")}
+  assert train.train(config(), run) == 0
+  assert "nothing to do" in capsys.readouterr().err
+  assert before == {p: p.stat().st_mtime_ns for p in run.rglob("metrics.jsonl")}
+
+
+def test_another_model_is_refused(run):
+  with pytest.raises(ValueError, match=r"another model\.latent"):
+    train.train(config(model__latent=9), run)
+
+
+def test_signal_saves_and_the_stage_goes_on(run, tmp_path, monkeypatch):
+  """SIGTERM in the first step: exit 42, a checkpoint, and on from there."""
+  here = config(
+    stages=("syncnet",),
+    data__path=str(run / "data"),
+    train__first_save=100,
+  )
+  fit = train.loop.fit
+
+  def interrupted(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return fit(*args, **kwargs)
+
+  old = {number: signal.getsignal(number) for number in train.STOPPED}
+  try:
+    with monkeypatch.context() as patch:
+      patch.setattr(train.loop, "fit", interrupted)
+      assert train.train(here, tmp_path) == 42
+    assert checkpoints.latest_step(tmp_path, "syncnet") == 1
+    assert train.train(here, tmp_path) == 0
+  finally:
+    for number, handler in old.items():
+      signal.signal(number, handler)
+  want, _ = checkpoints.restore_params(run, "syncnet", ["sync"], ema=False)
+  got, _ = checkpoints.restore_params(tmp_path, "syncnet", ["sync"], ema=False)
+  jax.tree.map(np.testing.assert_array_equal, want, got)
+
+
+def test_missing_earlier_stage_is_named(run, tmp_path):
+  alone = config(stages=("speak",), data__path=str(run / "data"))
+  with pytest.raises(ValueError, match="stage speak needs irfd"):
+    train.train(alone, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("changes", "named"),
+  [
+    ({"stages": ("speek",)}, "'speek' is not one of syncnet"),
+    ({"irfd__losses": "none"}, "irfd.losses"),
+    ({"irfd__batch": 5}, "irfd.batch"),
+    ({"model__frames": 4}, "model.frames"),
+    ({"mesh__model": 7}, "config.mesh"),
+  ],
+)
+def test_wrong_config_is_one_line(changes, named, tmp_path):
+  with pytest.raises(ValueError, match=named) as caught:
+    train.train(config(**changes), tmp_path / "run")
+  assert "\n" not in str(caught.value)
+  assert not (tmp_path / "run").exists()
+
+
+def test_unusable_data_is_one_line(run, tmp_path):
+  with pytest.raises(train.DataError, match="nowhere"):
+    train.train(config(data__path=str(tmp_path / "nowhere")), tmp_path / "a")
+  with pytest.raises(train.DataError, match=r"frames/s"):
+    train.train(
+      config(data__path=str(run / "data"), data__fps=50.0, model__frames=10),
+      tmp_path / "b",
+    )

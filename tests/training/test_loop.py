@@ -1,0 +1,175 @@
+"""The loop on a stage of a few numbers: resuming, guards, schedule, files."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from speak_jax.training import checkpoints, loop, sharding
+from speak_jax.training.state import averaged, create, update
+from tests.training import toy
+
+
+def rows(folder) -> list[dict]:
+  text = (folder / "metrics.jsonl").read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def equal(a, b) -> None:
+  jax.tree.map(
+    np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b)
+  )
+
+
+def test_resume_is_bit_equal(tmp_path):
+  straight = toy.batches()
+  want, done = loop.fit(toy.run(tmp_path / "a", 7), straight, {})
+  assert done
+  asked = iter([False, False, True])
+  half, done = loop.fit(
+    toy.run(tmp_path / "b", 7), toy.batches(), {}, stopping=lambda: next(asked)
+  )
+  assert not done
+  assert int(half.step) == 3
+  again = toy.batches()
+  got, done = loop.fit(toy.run(tmp_path / "b", 7), again, {})
+  assert done
+  equal(want, got)
+  assert straight.get_state() == again.get_state()
+  for a, b in zip(rows(tmp_path / "a"), rows(tmp_path / "b"), strict=True):
+    a.pop("data_wait"), b.pop("data_wait")
+    assert a == b
+
+
+def test_resume_drops_the_lines_of_a_lost_run(tmp_path):
+  run = toy.run(tmp_path, 4, save_every=2)
+  loop.fit(run, toy.batches(), {})
+  with (tmp_path / "metrics.jsonl").open("a") as lines:
+    lines.write('{"step": 9, "main/loss": 1}\n{"step": 10, "ma')
+  loop.fit(run._replace(steps=6), toy.batches(), {})
+  assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_frozen_groups_and_lazy_phases(tmp_path):
+  before, _ = toy.stage().init(5, {})
+  state, _ = loop.fit(toy.run(tmp_path, 5), toy.batches(), {})
+  equal(before["c"], state.params["c"])
+  assert not np.array_equal(before["a"]["w"], state.params["a"]["w"])
+  fired = [row["step"] for row in rows(tmp_path) if "side/loss" in row]
+  assert fired == [1, 4]  # every third step, the first one included
+  assert int(state.opt["side"][0].count) == 2
+  assert int(state.opt["main"][0].count) == 5
+
+
+def test_given_groups_are_taken(tmp_path):
+  given = {"c": ({"w": np.full(4, 2.0, np.float32)}, {})}
+  state, _ = loop.fit(toy.run(tmp_path, 1), toy.batches(), given)
+  equal(state.params["c"], given["c"][0])
+
+
+def test_bad_batch_changes_nothing():
+  stage = toy.stage()
+  state = create(stage, 0, {})
+  step = jax.jit(update(stage, 1))
+  key = jax.random.key(0)
+  good = toy.Batch(jnp.ones((4, 4)))
+  bad = toy.Batch(good.x.at[0, 0].set(jnp.nan))
+  state, metrics = step(state, good, key)
+  assert metrics["bad"] == 0
+  same, metrics = step(state, bad, key)
+  assert metrics["bad"] == 1
+  equal(state, same)
+
+
+def test_bad_steps_in_a_row_end_the_run(tmp_path):
+  state, done = loop.fit(
+    toy.run(tmp_path / "two", 6), toy.batches(spoil=(1, 2)), {}
+  )
+  assert done
+  assert int(state.opt["main"][0].count) == 4
+  with pytest.raises(loop.TrainingError, match="toy: not finite for 3 steps"):
+    loop.fit(toy.run(tmp_path / "three", 6), toy.batches(spoil=(1, 2, 3)), {})
+
+
+def test_collapsed_code_ends_the_run(tmp_path):
+  run = toy.run(tmp_path, 30, collapse=1e6, collapse_after=5)
+  with pytest.raises(loop.TrainingError, match="the code code has collapsed"):
+    loop.fit(run, toy.batches(), {})
+  assert len(rows(tmp_path)) < 20
+
+
+def test_average_warms_up():
+  stage = toy.stage()
+  state = create(stage, 0, {})
+  old = np.array(state.ema["a"]["w"])
+  batch = toy.Batch(jnp.ones((4, 4)))
+  state, _ = jax.jit(update(stage, 1))(state, batch, jax.random.key(0))
+  new = np.asarray(state.params["a"]["w"])
+  want = old + 0.9 * (new - old)  # decay 1/10 at step 0, not .9
+  np.testing.assert_allclose(state.ema["a"]["w"], want, rtol=1e-5)
+  assert averaged(state)["a"] is state.ema["a"]
+  assert averaged(state)["c"] is state.params["c"]
+
+
+def test_state_is_donated(tmp_path):
+  run = toy.run(tmp_path, 1)
+  state = create(run.stage, 0, {})
+  placing = sharding.rules(state, run.mesh, run.large)
+  state = sharding.place(state, placing)
+  (_, step), *_ = loop.compiled(run.stage, placing, run.mesh)[1:]
+  batch = sharding.place_batch(next(toy.batches()), run.mesh)
+  step(state, batch, jax.random.key(0))
+  assert state.params["a"]["w"].is_deleted()
+
+
+def test_files(tmp_path):
+  run = toy.run(tmp_path, 4, sheet_every=2, first_save=1, save_every=2)
+  state, _ = loop.fit(
+    run, toy.batches(), {}, held_out=next(toy.batches(seed=1))
+  )
+  assert len(list((tmp_path / "samples").glob("shades_*.png"))) == 2
+  assert list((tmp_path / "tb").glob("events*"))
+  kept = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+  assert kept == {"2", "4"}  # the newest two
+  row = rows(tmp_path)[0]
+  assert {"main/loss", "main/grad_norm", "data_wait", "step"} <= set(row)
+  assert 0 <= row["data_wait"] <= 1
+  run_folder = tmp_path.parent
+  name = tmp_path.name
+  assert checkpoints.latest_step(run_folder, name) == 4
+  params, extra = checkpoints.restore_params(run_folder, name, ["a", "c"])
+  equal(params["a"], state.ema["a"])
+  equal(params["c"], state.params["c"])
+  assert extra["a"]["stats"]["seen"] == state.vars["a"]["stats"]["seen"]
+  raw, _ = checkpoints.restore_params(run_folder, name, ["a"], ema=False)
+  equal(raw["a"], state.params["a"])
+  with pytest.raises(ValueError, match="no group nobody"):
+    checkpoints.restore_params(run_folder, name, ["nobody"])
+
+
+def test_checkpoint_of_another_model_is_refused(tmp_path):
+  run = toy.run(tmp_path, 1)
+  loop.fit(run, toy.batches(), {})
+  other = run.stage.init
+
+  def wider(seed, given):
+    params, extra = other(seed, given)
+    params["a"]["w"] = jnp.zeros((4, 7))
+    return params, extra
+
+  with pytest.raises(ValueError, match="not a checkpoint of this config"):
+    loop.fit(
+      run._replace(steps=2, stage=run.stage._replace(init=wider)),
+      toy.batches(),
+      {},
+    )
+
+
+def test_nothing_to_restore(tmp_path):
+  assert checkpoints.latest_step(tmp_path, "toy") is None
+  with pytest.raises(ValueError, match="no checkpoint"):
+    checkpoints.restore_params(tmp_path, "toy", ["a"])
+  with pytest.raises(ValueError, match="not a run"):
+    checkpoints.run_config(tmp_path)
