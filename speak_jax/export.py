@@ -1,0 +1,238 @@
+"""Makes a bundle out of a training run: what `generate` needs, alone.
+
+python -m speak_jax.export --workdir RUN --out BUNDLE
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags, logging
+from flax import traverse_util
+from jaxtyping import Float
+
+from data_pipelines.media import face
+from data_pipelines.records import Records, open_records
+from speak_jax import bundle, synthesis
+from speak_jax.generate import Tracker
+from speak_jax.stages import base
+from speak_jax.training import checkpoints
+
+CARD = """\
+# {name}
+
+A talking-head model: an identity picture, speech, a video of head motion and a
+video of an emotion go in; a video of that identity comes out, speaking so.
+Method: SPEAK (arXiv 2405.07257), in JAX.
+
+| | |
+|---|---|
+| preset | `{preset}` |
+| frames | {image} x {image} px, {fps:g} a second |
+| weights | {count:,} numbers, averaged over training (EMA) |
+| trained on | {data} |
+| steps | {steps} |
+| seed | {seed} |
+| code | commit `{commit}` |
+
+## How to run it
+
+    python -m speak_jax.generate --model {folder} --identity face.png \\
+      --audio speech.wav --pose nods.mp4 --emotion happy.mp4 -o out.mp4
+
+`SHA256SUMS` is checked whenever the bundle is read. `stablehlo/*.bin` are the
+functions (portrait, pose, emotion, frames) for CPU, CUDA and TPU, any batch
+size; they take the weights of `model.safetensors` as their first argument.
+Nothing here is a pickle.
+
+## What it was trained on, and what follows
+
+{training}
+
+It knows faces like those it saw. Others may come out wrong: beards, glasses,
+hats, strong turns, skin tones or ages that the data lacks. It does not know
+what is said, only how it sounds.
+
+## Consent
+
+Use it on a person's face or voice only with that person's clear consent to
+this very use, or your own. Do not use it to deceive, to defame, to harass, to
+evade identity checks, or to put words into the mouth of somebody who did not
+say them. Label what it makes as synthetic wherever you show it; in many places
+the law asks for that. Keep the consent with the result. Public figures are
+people too.
+"""
+
+_SYNTHETIC = """\
+Rendered faces and synthesised speech alone: no picture and no voice of a real
+person. Results on photographs show that the pipeline runs, not what the method
+can do."""
+_RECORDED = """\
+Recordings of people, in the data sets above. Their licences and the consent
+given there bind this model too; read them before you ship it."""
+
+
+def export(
+  workdir: str | os.PathLike,
+  out: str | os.PathLike,
+  say: Callable[[str], None] = print,
+) -> Path:
+  """Writes the bundle of a run whose stage `speak` has a checkpoint.
+
+  Args:
+    workdir: The run.
+    out: The folder to make.
+    say: Takes notes.
+
+  Raises:
+    BundleError: `out` is there and is no bundle.
+    ValueError: no run, or no checkpoint to export; one line.
+  """
+  workdir, out = Path(workdir), Path(out)
+  config = checkpoints.run_config(workdir)
+  variables = synthesis.run_variables(workdir)
+  settings = synthesis.settings_of(config)._replace(
+    framing=_measured(config, workdir, say)
+  )
+  functions = synthesis.functions_of(base.networks(config))
+  weights = {
+    name: np.asarray(value)
+    for name, value in traverse_util.flatten_dict(variables, sep="/").items()
+  }
+  facts = _facts(config, workdir)
+  content = bundle.Bundle(
+    config={
+      "settings": synthesis.settings_to_json(settings),
+      "model": config.model.to_dict(),
+      **facts,
+    },
+    weights=weights,
+    artifacts=synthesis.serialize(functions, variables, settings),
+  )
+  bundle.write(out, content, _card(out, settings, facts, weights))
+  return out
+
+
+def framing_of(
+  data: Records, tracker: Tracker, *, clips: int = 24, frames: int = 8
+) -> synthesis.Framing:
+  """How the clips of a data set are cut, in the tracker's own landmarks.
+
+  Rendered clips have landmarks of their own, which lie elsewhere, and are cut
+  by their renderer; so pictures are looked at as `generate` will look.
+
+  Args:
+    data: What the model learned from.
+    tracker: That of `generate`.
+    clips: How many to look at, evenly spread.
+    frames: Of each clip.
+
+  Raises:
+    ValueError: no face in any of them.
+  """
+  whole, single = [], []
+  for i in np.unique(np.linspace(0, len(data) - 1, clips).astype(int)):
+    row = data.index[i]
+    times = np.linspace(0, row.frames - 1, min(frames, row.frames))
+    size = max(row.size, 128)
+    # Pictures far apart in time: each is searched on its own.
+    tracks = [
+      tracker.track([frame])
+      for frame in data.frames(int(i), times.round().astype(int).tolist(), size)
+    ]
+    seen = np.concatenate([t.landmarks[t.found] for t in tracks])
+    if len(seen):
+      whole.append(_proportions(seen, size))
+      single += [_proportions(one[None], size) for one in seen]
+  if not whole:
+    raise ValueError("no face found in the training data")
+  side, up = np.median(whole, 0)
+  still_side, still_up = np.median(single, 0)
+  return synthesis.Framing(
+    float(side), float(up), float(still_side), float(still_up)
+  )
+
+
+def _proportions(
+  landmarks: Float[np.ndarray, "n 68 2"], size: int
+) -> tuple[float, float]:
+  """(side, up) of a whole picture as a crop, see `synthesis.Framing`."""
+  low, high = landmarks.min((0, 1)), landmarks.max((0, 1))
+  middle = (low[1] + high[1]) / 2 + 0.5
+  return size / float((high - low).max()), float(middle / size - 0.5)
+
+
+def _measured(
+  config: Any, workdir: Path, say: Callable[[str], None]
+) -> synthesis.Framing:
+  """The training data's framing, or the usual one where it cannot be seen."""
+  data = config.data.path or workdir / "data"
+  try:
+    return framing_of(open_records(data, "train"), face.Tracker())
+  except (ValueError, face.MissingModelError) as error:
+    say(f"note: crops as of recordings are assumed ({error})")
+    return synthesis.Framing()
+
+
+def _facts(config: Any, workdir: Path) -> dict[str, Any]:
+  """Where the model comes from, out of the run."""
+  done = {
+    name: checkpoints.latest_step(workdir, name) for name in config.stages
+  }
+  return {
+    "preset": config.preset,
+    "commit": config.commit,
+    "seed": config.seed,
+    "data": config.data.path,
+    "steps": {name: step for name, step in done.items() if step is not None},
+  }
+
+
+def _card(
+  out: Path,
+  settings: synthesis.Settings,
+  facts: dict[str, Any],
+  weights: dict[str, np.ndarray],
+) -> str:
+  """The model card."""
+  synthetic = not facts["data"]
+  return CARD.format(
+    name=out.name,
+    folder=out.name,
+    image=settings.image,
+    fps=settings.fps,
+    count=sum(x.size for x in weights.values()),
+    preset=facts["preset"],
+    commit=facts["commit"] or "unknown",
+    seed=facts["seed"],
+    data="synthetic faces" if synthetic else f"`{facts['data']}`",
+    steps=", ".join(f"{k} {v}" for k, v in facts["steps"].items()),
+    training=_SYNTHETIC if synthetic else _RECORDED,
+  )
+
+
+FLAGS = flags.FLAGS
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command; 0 if the bundle is there, 1 with one line if not."""
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  try:
+    out = export(FLAGS.workdir, FLAGS.out)
+  except (ValueError, OSError) as error:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1
+  size = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
+  print(f"wrote {out}: {size / 1e6:.1f} MB; see {out / 'README.md'}")
+  return 0
+
+
+if __name__ == "__main__":
+  # Not at import: other commands have flags of these names too.
+  flags.DEFINE_string("workdir", None, "Training run.", required=True)
+  flags.DEFINE_string("out", None, "Bundle to write.", required=True)
+  app.run(main)

@@ -1,0 +1,441 @@
+"""Makes a talking head: picture, speech, head motion and emotion to an mp4.
+
+  python -m speak_jax.generate --model BUNDLE --identity face.png \
+    --audio speech.wav --pose nods.mp4 --emotion happy.mp4 -o out.mp4
+
+Four inputs, each from another person if you like. Pictures may be videos and
+videos pictures; speech may be the sound of a video. The video lasts as long as
+the speech; pose clips that are shorter go back and forth.
+"""
+
+import itertools
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from absl import app, flags, logging
+from jaxtyping import Float, Int16, UInt8
+from PIL import Image
+from tqdm import tqdm
+
+from data_pipelines.media import face
+from data_pipelines.media.audio import read_audio
+from data_pipelines.media.error import MediaError, MediaWarning, warn
+from data_pipelines.media.image import read_image
+from data_pipelines.media.video import read_frames, write_video
+from speak_jax import bundle, synthesis
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+EMOTION_FACES = 8  # whose codes are averaged
+SEARCH_S = 10.0  # how far a video is searched for a face or an emotion
+MIN_SIDE_PX = 32  # of the crop round a face, in the source
+MIN_FOUND = 0.5  # share of a driving video's frames with a face
+MAX_OUTSIDE = 0.25  # share of a crop beyond the picture before it is said
+MAX_SIDE_PX = 2048  # of the output
+SHEET_CELL_PX = 128
+SHEET_COLUMNS = 8
+
+
+@runtime_checkable
+class Tracker(Protocol):
+  """What `media.face.Tracker` does."""
+
+  def track(self, frames: Iterable[np.ndarray]) -> face.Track:
+    """Follows one face through RGB frames."""
+    ...
+
+
+class Result(NamedTuple):
+  """What was written."""
+
+  path: Path
+  frames: int
+  seconds: float
+  size: int
+
+
+class Motion(NamedTuple):
+  """A driving video, as the encoders want it."""
+
+  frames: UInt8[np.ndarray, "m h w 3"]  # crops where a face was found
+  found: np.ndarray  # (n,) bool, n >= m
+
+
+def generate(
+  synthesizer: synthesis.Synthesizer,
+  *,
+  identity: str | os.PathLike,
+  audio: str | os.PathLike,
+  pose: str | os.PathLike,
+  emotion: str | os.PathLike,
+  output: str | os.PathLike,
+  tracker: Tracker,
+  size: int | None = None,
+  sheet: str | os.PathLike | None = None,
+  smooth: bool = True,
+  say: Callable[[str], None] = print,
+) -> Result:
+  """Reads the four inputs, makes the frames, writes the mp4.
+
+  Args:
+    synthesizer: From a bundle.
+    identity: Picture, or a video whose first good frame is taken.
+    audio: Any file with sound.
+    pose: Video of the head motion; a picture holds still.
+    emotion: Video or picture of the emotion.
+    output: The mp4, replaced if it is there; its folder must exist.
+    tracker: Finds faces, usually `media.face.Tracker()`.
+    size: Side of the output in px, even; None: the model's own.
+    sheet: Also write a contact sheet PNG here.
+    smooth: Whether to smooth the pose over three frames.
+    say: Takes progress lines. What is odd about an input but can be borne is
+      a MediaWarning.
+
+  Raises:
+    MediaError: an input cannot be used, or the output cannot be written; one
+      line naming the file. Nothing is left half-written.
+  """
+  settings = synthesizer.settings
+  size = settings.image if size is None else size
+  _check_output(output, size)
+  say(f"speech    {audio}")
+  sound = _speech(audio)
+  try:
+    n = synthesizer.length(sound)
+  except ValueError as error:
+    raise MediaError(audio, str(error)) from None
+  say(f"identity  {identity}")
+  portrait, landmarks = _portrait(identity, settings, tracker)
+  say(f"pose      {pose}")
+  motion = _motion(pose, n, settings, tracker)
+  say(f"emotion   {emotion}")
+  faces = _faces(emotion, settings, tracker)
+
+  say(f"{n} frames at {settings.fps:g} a second, {size} px")
+  codes = synthesis.bridge(synthesizer.pose(motion.frames), motion.found)
+  pieces = synthesizer.stream(
+    synthesizer.portrait(portrait, landmarks),
+    synthesis.drive(codes, n, smooth=smooth),
+    synthesizer.emotion(faces).mean(0),
+    sound,
+  )
+  columns = np.linspace(0, n - 1, min(SHEET_COLUMNS, n)).astype(int)
+  kept = {}
+
+  def frames() -> Iterator[np.ndarray]:
+    with tqdm(total=n, unit="frame", desc="generate") as bar:
+      for i, frame in enumerate(itertools.chain.from_iterable(pieces)):
+        if i in columns:
+          kept[i] = frame
+        bar.update()
+        yield _resize(frame, size)
+
+  output = Path(output)
+  count = write_video(output, frames(), settings.fps, sound)
+  if sheet is not None:
+    driver = np.maximum(np.cumsum(motion.found) - 1, 0)
+    driver = driver[synthesis.ping_pong(len(driver), n)]
+    rows = (
+      ("identity, emotion", [portrait, *faces]),
+      ("pose", [motion.frames[driver[i]] for i in columns]),
+      ("made", [kept[i] for i in columns]),
+    )
+    _write_sheet(sheet, rows)
+    say(f"sheet     {sheet}")
+  return Result(output, count, count / settings.fps, size)
+
+
+def _check_output(path: str | os.PathLike, size: int) -> None:
+  """Refuses early what could only fail after all the work."""
+  path = Path(path)
+  if path.suffix.lower() != ".mp4":
+    raise MediaError(path, "the output is an mp4; name it so")
+  if not path.parent.is_dir():
+    raise MediaError(path, f"no folder {path.parent}")
+  if path.is_dir():
+    raise MediaError(path, "is a folder")
+  if size % 2 or not 16 <= size <= MAX_SIDE_PX:
+    raise MediaError(path, f"size {size} is not even, 16 to {MAX_SIDE_PX}")
+
+
+def _speech(path: str | os.PathLike) -> Int16[np.ndarray, "s"]:
+  """The sound; silence is allowed and said."""
+  sound = read_audio(path)
+  if len(sound) and np.abs(sound.astype(np.int32)).max() < 33:  # -60 dB
+    warn(path, "silent; the mouth will rest")
+  return sound
+
+
+def _portrait(
+  path: str | os.PathLike,
+  settings: synthesis.Settings,
+  tracker: Tracker,
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
+  """The identity's crop and its landmarks in crop pixels."""
+  frame, landmarks = _first_face(path, settings.fps, tracker)
+  matrix = _crop(path, landmarks[None], frame, settings.image, settings.framing)
+  crop = face.warp(frame, matrix, settings.image)
+  return crop, face.transform(landmarks, matrix)
+
+
+def _motion(
+  path: str | os.PathLike,
+  n: int,
+  settings: synthesis.Settings,
+  tracker: Tracker,
+) -> Motion:
+  """Crops of the pose donor, at most n frames of it, one static square."""
+  track = _track(path, n, settings.fps, tracker, "the motion is interpolated")
+  if len(track.found) == 1:
+    warn(path, "a single picture; the head will keep still")
+  first = next(_frames(path, settings.fps))
+  seen = track.landmarks[track.found]
+  matrix = _crop(path, seen, first, settings.image, settings.framing)
+  crops = [
+    face.warp(frame, matrix, settings.image)
+    for frame, found in zip(
+      _frames(path, settings.fps), track.found, strict=False
+    )
+    if found
+  ]
+  return Motion(np.stack(crops), track.found)
+
+
+def _faces(
+  path: str | os.PathLike,
+  settings: synthesis.Settings,
+  tracker: Tracker,
+) -> UInt8[np.ndarray, "k f f 3"]:
+  """Faces of the emotion donor, evenly spread over its first seconds."""
+  limit = round(SEARCH_S * settings.fps)
+  track = _track(
+    path, limit, settings.fps, tracker, "those frames are left out"
+  )
+  where = np.flatnonzero(track.found)
+  spread = np.linspace(0, len(where) - 1, min(EMOTION_FACES, len(where)))
+  chosen = where[spread.round().astype(int)]
+  wanted = {0, *chosen.tolist()}
+  until = itertools.islice(_frames(path, settings.fps), max(wanted) + 1)
+  frames = {i: frame for i, frame in enumerate(until) if i in wanted}
+  size, points = settings.emotion, track.landmarks
+  if settings.emotion_input == "frame":
+    framing = settings.framing
+    matrix = _crop(path, points[track.found], frames[0], size, framing)
+    pictures = [face.warp(frames[i], matrix, size) for i in chosen]
+  else:
+    scale = np.hypot(*face.face_matrix(points[chosen[0]], size)[:, 0])
+    _check_side(path, size / scale, size)
+    pictures = [face.align_face(frames[i], points[i], size) for i in chosen]
+  return np.stack(pictures)
+
+
+def _frames(path: str | os.PathLike, fps: float) -> Iterator[np.ndarray]:
+  """Frames of a video on the grid; a picture is a video of one frame."""
+  if Path(path).suffix.lower() in PICTURES:
+    return iter([read_image(path)])
+  return read_frames(path, fps)
+
+
+def _first_face(
+  path: str | os.PathLike, fps: float, tracker: Tracker
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
+  """The first frame with a face, and the face's landmarks."""
+  limit = round(SEARCH_S * fps)
+  for frame in itertools.islice(_frames(path, fps), limit):
+    track = tracker.track([frame])
+    if track.found[0]:
+      _warn_of_crowd(path, track)
+      return frame, track.landmarks[0]
+  raise MediaError(path, "no face found")
+
+
+def _track(
+  path: str | os.PathLike,
+  limit: int,
+  fps: float,
+  tracker: Tracker,
+  bridge: str,
+) -> face.Track:
+  """Tracks the first `limit` frames; gaps are said, too large ones refused.
+
+  `bridge` says what becomes of a gap.
+  """
+  track = tracker.track(itertools.islice(_frames(path, fps), limit))
+  if not track.found.any():
+    raise MediaError(path, "no face found")
+  share = track.found.mean()
+  if share < MIN_FOUND:
+    raise MediaError(path, f"a face in only {share:.0%} of the frames")
+  _warn_of_crowd(path, track)
+  gaps = [
+    f"{start / fps:.1f} to {stop / fps:.1f} s"
+    for start, stop in face.runs(~track.found)
+  ]
+  if gaps:
+    warn(path, f"no face from {', '.join(gaps)}; {bridge}")
+  return track
+
+
+def _warn_of_crowd(path: str | os.PathLike, track: face.Track) -> None:
+  """Says by which rule one face of several was taken."""
+  if track.faces > 1:
+    warn(path, f"{track.faces} faces; the largest one is followed")
+
+
+def _crop(
+  path: str | os.PathLike,
+  landmarks: Float[np.ndarray, "n 68 2"],
+  frame: UInt8[np.ndarray, "h w 3"],
+  size: int,
+  framing: synthesis.Framing,
+) -> Float[np.ndarray, "2 3"]:
+  """The static square of a track; small and cut faces are said."""
+  matrix = square(landmarks, size, framing)
+  _check_side(path, size / matrix[0, 0], size)
+  height, width = frame.shape[:2]
+  beyond = face.outside(matrix, size, width, height)
+  if beyond > MAX_OUTSIDE:
+    warn(path, f"{beyond:.0%} of the face's square is outside the picture")
+  return matrix
+
+
+def _check_side(path: str | os.PathLike, side: float, size: int) -> None:
+  """Refuses a crop of too few source pixels; says that one is enlarged."""
+  if side < MIN_SIDE_PX:
+    raise MediaError(path, f"face too small ({side:.0f} px)")
+  if side < size:
+    warn(path, f"the face is {side:.0f} px and is enlarged to {size}")
+
+
+def square(
+  landmarks: Float[np.ndarray, "n 68 2"],
+  size: int,
+  framing: synthesis.Framing,
+) -> Float[np.ndarray, "2 3"]:
+  """The crop of a track (or of one picture) as the training data have it.
+
+  `media.face.square` with the data's own proportions: source pixels to `size`
+  px, one static square that never turns.
+  """
+  still = len(landmarks) == 1
+  low, high = landmarks.min((0, 1)), landmarks.max((0, 1))
+  larger = float((high - low).max())
+  side = max((framing.still_side if still else framing.side) * larger, 1.0)
+  up = framing.still_up if still else framing.up
+  # Landmarks count from pixel centres, corners from pixel edges.
+  corner = (low + high) / 2 + 0.5 - side / 2 - np.array([0, up * side])
+  scale = size / side
+  shift = scale * (0.5 - corner) - 0.5
+  return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+
+
+def _resize(
+  frame: UInt8[np.ndarray, "h w 3"], size: int
+) -> UInt8[np.ndarray, "s s 3"]:
+  """Lanczos up, area down."""
+  if frame.shape[0] == size:
+    return frame
+  way = cv2.INTER_LANCZOS4 if size > frame.shape[0] else cv2.INTER_AREA
+  return cv2.resize(frame, (size, size), interpolation=way)
+
+
+def _write_sheet(
+  path: str | os.PathLike, rows: tuple[tuple[str, list[np.ndarray]], ...]
+) -> None:
+  """A PNG with a titled row per kind of picture, whole or not at all."""
+  title, cell = 18, SHEET_CELL_PX
+  width = cell * max(len(pictures) for _, pictures in rows)
+  sheet = np.full(((cell + title) * len(rows), width, 3), 255, np.uint8)
+  for i, (name, pictures) in enumerate(rows):
+    top = i * (cell + title)
+    where = (4, top + title - 5)
+    cv2.putText(sheet, name, where, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0))
+    for j, picture in enumerate(pictures):
+      left = j * cell
+      sheet[top + title : top + title + cell, left : left + cell] = _resize(
+        picture, cell
+      )
+  path = Path(path)
+  partial = path.with_name(f".{path.name}.{os.getpid()}.partial.png")
+  try:
+    Image.fromarray(sheet).save(partial)
+    os.replace(partial, path)
+  except OSError as error:
+    raise MediaError(path, f"cannot be written ({error})") from None
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+FLAGS = flags.FLAGS
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command; 0 if the mp4 is there, 1 with one line if not."""
+  if len(argv) > 1:
+    return _fail(f"{argv[1]}: what is this? Inputs are given as --name FILE")
+  logging.set_verbosity(logging.WARNING)  # not which backends are not there
+  warnings.simplefilter("default", MediaWarning)  # each line once
+  warnings.showwarning = _show_warning
+  start = time.perf_counter()
+  try:
+    synthesizer = synthesis.Synthesizer.from_bundle(
+      FLAGS.model, windows=FLAGS.windows
+    )
+    result = generate(
+      synthesizer,
+      identity=FLAGS.identity,
+      audio=FLAGS.audio,
+      pose=FLAGS.pose,
+      emotion=FLAGS.emotion,
+      output=FLAGS.output,
+      tracker=face.Tracker(),
+      size=FLAGS.size,
+      sheet=FLAGS.sheet,
+      smooth=FLAGS.smooth,
+    )
+  except (MediaError, bundle.BundleError, face.MissingModelError) as error:
+    return _fail(str(error))
+  took = time.perf_counter() - start
+  print(
+    f"wrote {result.path}: {result.frames} frames, {result.seconds:.2f} s,"
+    f" {result.size} px, in {took:.1f} s"
+  )
+  return 0
+
+
+def _show_warning(message, category, *where, **rest) -> None:
+  """A media warning as one line, without the place in the code."""
+  if issubclass(category, MediaWarning):
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _fail(line: str) -> int:
+  """One line, and the exit code."""
+  print(f"error: {' '.join(line.split())}", file=sys.stderr)
+  return 1
+
+
+def _define_flags() -> None:
+  """Not at import: other commands have flags of these names too."""
+  text = flags.DEFINE_string
+  text("model", None, "Bundle, made by speak_jax.export.", required=True)
+  text("identity", None, "Picture (or video).", required=True)
+  text("audio", None, "File with speech: wav, mp3, mp4.", required=True)
+  text("pose", None, "Video of the head motion.", required=True)
+  text("emotion", None, "Video of the emotion.", required=True)
+  text("output", None, "The mp4.", short_name="o", required=True)
+  text("sheet", None, "Also a contact sheet PNG.")
+  flags.DEFINE_integer("size", None, "Output side, px (the model's own).")
+  flags.DEFINE_integer("windows", 8, "Windows made at a time.", 1)
+  flags.DEFINE_bool("smooth", True, "Smooth the pose over three frames.")
+
+
+if __name__ == "__main__":
+  _define_flags()
+  app.run(main)

@@ -1,0 +1,442 @@
+"""Frames from a trained model: latent -> frames -> video, without training.
+
+Goes in: uint8 pictures, int16 sound, weights from a run or a bundle. Comes
+out: uint8 frames. Pixels and sound cross the border to the device as integers
+and are scaled there, once, inside the functions that a bundle ships.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange, repeat
+from flax import traverse_util
+from jax import export
+from jaxtyping import Array, Bool, Float, Int16, UInt8
+
+from speak_jax import bundle as bundles
+from speak_jax import spec
+from speak_jax.models.irfd import Portrait
+from speak_jax.stages.base import as_audio, as_bytes, as_frames, networks
+
+Variables = Mapping[str, Any]  # {"encoders": ..., "speak": ...} for .apply
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+class Functions(NamedTuple):
+  """The four pure functions of inference; `variables` come first.
+
+  A portrait is a plain tuple (identity, pose, maps): a bundle's functions
+  know no class of ours.
+  """
+
+  portrait: Callable  # (variables, u8 (b h w 3), landmarks (b 68 2)) -> tuple
+  pose: Callable  # (variables, u8 (b h w 3)) -> (b p)
+  emotion: Callable  # (variables, u8 (b f f 3)) -> (b e)
+  frames: Callable  # (variables, portrait, pose (b t p), emotion (b e),
+  #                    audio int16 (b s)) -> u8 (b t h w 3)
+
+
+class Framing(NamedTuple):
+  """Where the training data's square crops lie round the landmarks.
+
+  Pictures must be cut as those that the model learned from, or heads come out
+  larger or smaller than any it has seen. The default is that of
+  `media.face.square`, by which recordings are cut.
+  """
+
+  side: float = 1.3  # of the square, over the larger side of a clip's landmarks
+  up: float = 0.04  # its centre over that of the landmarks, in sides
+  still_side: float = 1.3  # the same for a single picture
+  still_up: float = 0.04
+
+
+class Settings(NamedTuple):
+  """What the functions expect of their inputs."""
+
+  image: int  # px, side of a frame
+  emotion: int  # px, side of the picture that the emotion encoder sees
+  emotion_input: str  # "face": aligned face; "frame": the whole crop
+  frames: int  # t, frames of one window
+  context: int  # frames of sound heard on each side of a window
+  fps: float
+  framing: Framing = Framing()
+
+  @property
+  def samples(self) -> int:
+    """Samples of sound of one window, context included."""
+    span = self.frames + 2 * self.context
+    return round(span * spec.samples_per_frame(self.fps))
+
+
+def settings_of(config: Any) -> Settings:
+  """Settings out of a run's config."""
+  model = config.model
+  whole = model.emotion_input == "frame"
+  return Settings(
+    image=model.image,
+    emotion=model.image if whole else model.face,
+    emotion_input=model.emotion_input,
+    frames=model.frames,
+    context=model.context,
+    fps=float(config.data.fps),
+  )
+
+
+def settings_to_json(settings: Settings) -> dict[str, Any]:
+  """Plain data for a bundle's config."""
+  return {**settings._asdict(), "framing": settings.framing._asdict()}
+
+
+def settings_from_json(stored: Mapping[str, Any]) -> Settings:
+  """The inverse of `settings_to_json`."""
+  return Settings(**{**stored, "framing": Framing(**stored["framing"])})
+
+
+def functions_of(nets: Any) -> Functions:
+  """The pure functions of a set of networks (`models.build.Networks`).
+
+  Encoders and decoder run as at evaluation: no noise, no dropout.
+  """
+  encoders, speak = nets.encoders, nets.speak
+
+  def portrait(variables, frame, landmarks):
+    out = encoders.apply(
+      variables["encoders"], as_frames(frame), landmarks, method="portrait"
+    )
+    return tuple(Portrait(out.identity, out.pose, tuple(out.maps)))
+
+  def pose(variables, frames):
+    return encoders.apply(
+      variables["encoders"], as_frames(frames), method="pose"
+    )
+
+  def emotion(variables, faces):
+    return encoders.apply(
+      variables["encoders"], as_frames(faces), method="emotion"
+    )
+
+  def frames(variables, portrait, pose, emotion, audio):
+    out = speak.apply(
+      variables["speak"],
+      Portrait(*portrait),
+      pose,
+      emotion,
+      as_audio(audio),
+      train=False,
+    )
+    return as_bytes(out.frames)
+
+  return Functions(portrait, pose, emotion, frames)
+
+
+def serialize(
+  functions: Functions, variables: Variables, settings: Settings
+) -> dict[str, bytes]:
+  """StableHLO of every function, for any batch size and every platform.
+
+  Weights stay outside, as the first argument.
+
+  Returns:
+    {name in bundle.FUNCTIONS: bytes}.
+  """
+  (b,) = export.symbolic_shape("b")
+  size, face = settings.image, settings.emotion
+  weights = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), dict(variables)
+  )
+
+  def lower(function, *arguments):
+    return export.export(jax.jit(function), platforms=PLATFORMS)(
+      weights, *arguments
+    )
+
+  def u8(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.uint8)
+
+  landmarks = jax.ShapeDtypeStruct((b, 68, 2), jnp.float32)
+  portrait = lower(functions.portrait, u8(b, size, size, 3), landmarks)
+  pose = lower(functions.pose, u8(b, size, size, 3))
+  emotion = lower(functions.emotion, u8(b, face, face, 3))
+  pose_code, emotion_code = pose.out_avals[0], emotion.out_avals[0]
+  frames = lower(
+    functions.frames,
+    jax.tree.unflatten(portrait.out_tree, map(_struct, portrait.out_avals)),
+    jax.ShapeDtypeStruct(
+      (b, settings.frames, pose_code.shape[-1]), pose_code.dtype
+    ),
+    _struct(emotion_code),
+    jax.ShapeDtypeStruct((b, settings.samples), jnp.int16),
+  )
+  lowered = dict(portrait=portrait, pose=pose, emotion=emotion, frames=frames)
+  return {name: bytes(one.serialize()) for name, one in lowered.items()}
+
+
+def deserialize(artifacts: Mapping[str, bytes]) -> Functions:
+  """The functions of `serialize`, callable again on this machine."""
+  calls: dict[str, Callable] = {
+    name: export.deserialize(bytearray(blob)).call
+    for name, blob in artifacts.items()
+  }
+  return Functions(**calls)
+
+
+class Synthesizer:
+  """Weights and functions together: pictures and sound in, video out.
+
+  Every function is compiled once: batches have one size, the last is padded.
+  """
+
+  def __init__(
+    self,
+    functions: Functions,
+    variables: Variables,
+    settings: Settings,
+    *,
+    windows: int = 8,
+  ):
+    """Takes what `from_run` and `from_bundle` find; `windows` go at a time."""
+    self.settings = settings
+    self.windows = windows
+    self.variables = jax.device_put(dict(variables))
+    self._portrait = jax.jit(functions.portrait)
+    self._pose = jax.jit(functions.pose)
+    self._emotion = jax.jit(functions.emotion)
+
+    def frames(variables, portrait, pose, emotion, audio):
+      n = pose.shape[0]  # one portrait and one emotion serve all windows
+      portrait, emotion = jax.tree.map(
+        lambda x: repeat(x, "1 ... -> n ...", n=n), (portrait, emotion)
+      )
+      return functions.frames(variables, portrait, pose, emotion, audio)
+
+    self._frames = jax.jit(frames)
+
+  @classmethod
+  def from_run(cls, path: str | Path, **kwargs: Any) -> "Synthesizer":
+    """From a training run: the averaged (EMA) weights of its last stage.
+
+    Raises:
+      ValueError: no such run, or its stage `speak` has no checkpoint yet.
+    """
+    # Here alone: orbax is slow to import, and a bundle has no use for it.
+    from speak_jax.training import checkpoints
+
+    config = checkpoints.run_config(path)
+    variables = run_variables(path)
+    functions = functions_of(networks(config))
+    return cls(functions, variables, settings_of(config), **kwargs)
+
+  @classmethod
+  def from_bundle(cls, path: str | Path, **kwargs: Any) -> "Synthesizer":
+    """From an exported bundle; none of the networks' code is needed.
+
+    Raises:
+      BundleError: the bundle is damaged; the line names the file.
+    """
+    found = bundles.read(path)
+    return cls(
+      deserialize(found.artifacts),
+      traverse_util.unflatten_dict(found.weights, sep="/"),
+      settings_from_json(found.config["settings"]),
+      **kwargs,
+    )
+
+  def portrait(
+    self,
+    frame: UInt8[np.ndarray, "h w 3"],
+    landmarks: Float[np.ndarray, "68 2"],
+  ) -> Any:
+    """The identity picture, encoded once for all windows (batch axis 1)."""
+    return self._portrait(
+      self.variables,
+      frame[None],
+      np.asarray(landmarks, np.float32)[None],
+    )
+
+  def pose(
+    self, frames: UInt8[np.ndarray, "n h w 3"]
+  ) -> Float[np.ndarray, "n p"]:
+    """Pose code of every frame."""
+    return self._batched(self._pose, frames)
+
+  def emotion(
+    self, faces: UInt8[np.ndarray, "k f f 3"]
+  ) -> Float[np.ndarray, "k e"]:
+    """Emotion code of every face."""
+    return self._batched(self._emotion, faces)
+
+  def stream(
+    self,
+    portrait: Any,
+    pose: Float[np.ndarray, "n p"],
+    emotion: Float[np.ndarray, "e"],
+    audio: Int16[np.ndarray, "s"],
+  ) -> Iterator[UInt8[np.ndarray, "k h w 3"]]:
+    """The video piece by piece: all of its n frames, a few windows at a time.
+
+    Args:
+      portrait: From `portrait`.
+      pose: One code for each frame to make.
+      emotion: One code for the whole video.
+      audio: 16 kHz; frame i hears the sound round i / fps.
+    """
+    poses, sounds = cut_windows(pose, audio, self.settings)
+    mood = np.asarray(emotion, np.float32)[None]
+    left, pending = len(pose), None
+    for start in range(0, len(poses), self.windows):
+      stop = start + self.windows
+      made = self._frames(
+        self.variables,
+        portrait,
+        _pad(poses[start:stop], self.windows),
+        mood,
+        _pad(sounds[start:stop], self.windows),
+      )
+      # One batch ahead: the device works while the last one is fetched.
+      if pending is not None:
+        yield self._fetch(pending, left)
+        left -= self.windows * self.settings.frames
+      pending = made
+    if pending is not None:
+      yield self._fetch(pending, left)
+
+  def video(
+    self,
+    portrait_frame: UInt8[np.ndarray, "h w 3"],
+    landmarks: Float[np.ndarray, "68 2"],
+    pose_frames: UInt8[np.ndarray, "m h w 3"],
+    emotion_faces: UInt8[np.ndarray, "k f f 3"],
+    audio: Int16[np.ndarray, "s"],
+    *,
+    smooth: bool = True,
+  ) -> UInt8[np.ndarray, "n h w 3"]:
+    """A talking head: n = round(seconds of sound x fps) frames.
+
+    Source: SPEAK (arXiv 2405.07257), inference: identity, pose and emotion
+    from three donors, lips from the sound. ours: pose codes are smoothed over
+    three frames and looped back and forth.
+
+    Args:
+      portrait_frame: The identity, a square crop of the model's size.
+      landmarks: Its 68 points in crop pixels.
+      pose_frames: Crops of the pose donor, at the model's frame rate.
+      emotion_faces: Pictures of the emotion donor, of `settings.emotion` px;
+        their codes are averaged.
+      audio: 16 kHz mono.
+      smooth: Whether to smooth the pose.
+
+    Raises:
+      ValueError: less than half a frame of sound.
+    """
+    pieces = self.stream(
+      self.portrait(portrait_frame, landmarks),
+      drive(self.pose(pose_frames), self.length(audio), smooth=smooth),
+      self.emotion(emotion_faces).mean(0),
+      audio,
+    )
+    return np.concatenate(list(pieces))
+
+  def length(self, audio: Int16[np.ndarray, "s"]) -> int:
+    """Frames that a sound asks for: round(seconds x fps).
+
+    Raises:
+      ValueError: it asks for none.
+    """
+    n = round(len(audio) * self.settings.fps / spec.SAMPLE_RATE_HZ)
+    if n < 1:
+      raise ValueError(f"sound too short ({len(audio)} samples at 16 kHz)")
+    return n
+
+  def _batched(self, function: Callable, pictures: np.ndarray) -> np.ndarray:
+    """Codes of pictures, in batches of one size."""
+    codes = []
+    for start in range(0, len(pictures), self.windows):
+      part = pictures[start : start + self.windows]
+      made = function(self.variables, _pad(part, self.windows))
+      codes.append(np.asarray(made)[: len(part)])
+    return np.concatenate(codes)
+
+  def _fetch(self, made: Array, left: int) -> np.ndarray:
+    """Windows to consecutive frames on the host, padding dropped."""
+    return rearrange(np.asarray(made), "b t h w c -> (b t) h w c")[:left]
+
+
+def run_variables(path: str | Path) -> dict[str, Any]:
+  """What inference needs of a run: {"encoders": ..., "speak": ...}."""
+  from speak_jax.training import checkpoints
+
+  groups = ("encoders", "speak")
+  params, state = checkpoints.restore_params(path, "speak", groups, ema=True)
+  return {
+    name: {"params": params[name], **state.get(name, {})} for name in groups
+  }
+
+
+def drive(
+  codes: Float[np.ndarray, "m p"], n: int, *, smooth: bool = True
+) -> Float[np.ndarray, "n p"]:
+  """Pose codes for n frames: smoothed over time, then back and forth."""
+  if smooth:
+    padded = np.pad(codes, ((1, 1), (0, 0)), mode="edge")
+    codes = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
+  return codes[ping_pong(len(codes), n)]
+
+
+def bridge(
+  codes: Float[np.ndarray, "m p"], found: Bool[np.ndarray, "n"]
+) -> Float[np.ndarray, "n p"]:
+  """Codes of the m found frames, interpolated over the n - m others.
+
+  Before the first and after the last found frame the code is held.
+  """
+  at, where = np.arange(len(found)), np.flatnonzero(found)
+  columns = [np.interp(at, where, column) for column in codes.T]
+  return np.stack(columns, -1).astype(codes.dtype)
+
+
+def ping_pong(m: int, n: int) -> np.ndarray:
+  """n indices into m items, back and forth: 0 1 2 1 0 1 ...; ends once."""
+  if m < 1:
+    raise ValueError("nothing to loop over")
+  period = max(2 * (m - 1), 1)
+  index = np.arange(n) % period
+  return np.minimum(index, period - index) if m > 1 else index
+
+
+def cut_windows(
+  pose: Float[np.ndarray, "n p"],
+  audio: Int16[np.ndarray, "s"],
+  settings: Settings,
+) -> tuple[Float[np.ndarray, "w t p"], Int16[np.ndarray, "w a"]]:
+  """Poses and sound of consecutive windows of `settings.frames` frames.
+
+  A window's sound reaches `settings.context` frames over both its ends; there
+  is silence outside the recording, as at training. The last pose is held to
+  fill the last window.
+  """
+  t, length = settings.frames, settings.samples
+  count = -(-len(pose) // t)
+  poses = np.pad(pose, ((0, count * t - len(pose)), (0, 0)), mode="edge")
+  per_frame = spec.samples_per_frame(settings.fps)
+  before = round(settings.context * per_frame)
+  starts = [round(i * t * per_frame) for i in range(count)]
+  # starts count from `before` samples ahead of the recording
+  after = max(0, starts[-1] + length - before - len(audio))
+  padded = np.pad(audio, (before, after))
+  sounds = np.stack([padded[i : i + length] for i in starts])
+  return rearrange(poses, "(w t) p -> w t p", t=t), sounds
+
+
+def _pad(x: np.ndarray, size: int) -> np.ndarray:
+  """Repeats the last row until there are `size`."""
+  return np.pad(x, [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1), mode="edge")
+
+
+def _struct(aval: Any) -> jax.ShapeDtypeStruct:
+  """An abstract value as an argument's description."""
+  return jax.ShapeDtypeStruct(aval.shape, aval.dtype)

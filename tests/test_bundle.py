@@ -1,0 +1,144 @@
+"""A bundle gives the run's own frames, or says which file is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from speak_jax import bundle as bundles
+from speak_jax import synthesis
+from tests import glass
+
+FLAT = {
+  "encoders/params/scale": np.float32(1.0),
+  "speak/params/gain": np.ones(3, np.float32),
+}
+
+
+@pytest.fixture(scope="module")
+def content() -> bundles.Bundle:
+  """The glass functions as a bundle's content."""
+  return bundles.Bundle(
+    config={"settings": synthesis.settings_to_json(glass.SETTINGS)},
+    weights=FLAT,
+    artifacts=synthesis.serialize(
+      glass.functions(), glass.VARIABLES, glass.SETTINGS
+    ),
+  )
+
+
+@pytest.fixture
+def folder(content, tmp_path):
+  """A bundle on disk."""
+  bundles.write(tmp_path / "bundle", content, "# Model card\n")
+  return tmp_path / "bundle"
+
+
+def test_bundle_makes_the_frames_that_memory_makes(folder):
+  shipped = synthesis.Synthesizer.from_bundle(folder, windows=2)
+  memory = synthesis.Synthesizer(
+    glass.functions(), glass.VARIABLES, glass.SETTINGS, windows=2
+  )
+  assert shipped.settings == glass.SETTINGS
+  np.testing.assert_array_equal(
+    shipped.video(**glass.inputs(10)), memory.video(**glass.inputs(10))
+  )
+
+
+def test_artifacts_take_any_batch_size(folder):
+  found = bundles.read(folder)
+  functions = synthesis.deserialize(found.artifacts)
+  frames = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+  together = functions.pose(glass.VARIABLES, frames)
+  alone = [functions.pose(glass.VARIABLES, frame[None])[0] for frame in frames]
+  np.testing.assert_allclose(together, np.stack(alone), atol=1e-6)
+
+
+def test_weights_in_the_file_are_the_ones_used(content, tmp_path):
+  darker = content._replace(
+    weights=FLAT | {"speak/params/gain": np.zeros(3, np.float32)}
+  )
+  bundles.write(tmp_path / "b", darker, "")
+  shipped = synthesis.Synthesizer.from_bundle(tmp_path / "b", windows=2)
+  video = shipped.video(**glass.inputs(4))
+  np.testing.assert_array_equal(video, np.full_like(video, 128))
+
+
+def test_artifacts_name_every_platform(folder):
+  from jax import export
+
+  for blob in bundles.read(folder).artifacts.values():
+    platforms = export.deserialize(bytearray(blob)).platforms
+    assert set(platforms) == {"cpu", "cuda", "tpu"}
+
+
+@pytest.mark.parametrize(
+  "name",
+  ["model.safetensors", "config.json", "README.md", "stablehlo/frames.bin"],
+)
+def test_one_changed_byte_is_refused_and_named(folder, name):
+  data = bytearray((folder / name).read_bytes())
+  data[len(data) // 2] ^= 1
+  (folder / name).write_bytes(data)
+  with pytest.raises(bundles.BundleError, match=f"{name}: altered"):
+    bundles.read(folder)
+
+
+def test_missing_file_is_refused_and_named(folder):
+  (folder / "stablehlo/pose.bin").unlink()
+  with pytest.raises(bundles.BundleError, match=r"pose\.bin: missing"):
+    bundles.read(folder)
+
+
+def test_unknown_file_is_refused_and_named(folder):
+  (folder / "extra.pkl").write_bytes(b"x")
+  with pytest.raises(bundles.BundleError, match=r"extra\.pkl: does not belong"):
+    bundles.read(folder)
+
+
+def test_sums_may_not_point_out_of_the_folder(folder):
+  with (folder / "SHA256SUMS").open("a") as sums:
+    sums.write("0" * 64 + "  ../other\n")
+  with pytest.raises(bundles.BundleError, match="unknown file"):
+    bundles.read(folder)
+
+
+def test_unlisted_file_is_refused(folder):
+  sums = folder / "SHA256SUMS"
+  kept = [x for x in sums.read_text().splitlines() if "README" not in x]
+  sums.write_text("\n".join(kept) + "\n")
+  with pytest.raises(bundles.BundleError, match=r"README\.md: not listed"):
+    bundles.read(folder)
+
+
+def test_other_formats_are_refused(content, tmp_path):
+  other = content._replace(config=content.config | {"format": 99})
+  bundles.write(tmp_path / "b", other, "")
+  with pytest.raises(bundles.BundleError, match="bundle format 99"):
+    bundles.read(tmp_path / "b")
+
+
+def test_no_folder_and_no_bundle_are_told_apart(tmp_path):
+  with pytest.raises(bundles.BundleError, match="no such bundle folder"):
+    bundles.read(tmp_path / "nothing")
+  with pytest.raises(bundles.BundleError, match="not a bundle"):
+    bundles.read(tmp_path)
+
+
+def test_bundle_replaces_a_bundle_and_nothing_else(content, folder):
+  bundles.write(folder, content._replace(config={"seed": 7}), "")
+  assert json.loads((folder / "config.json").read_text())["seed"] == 7
+  assert [x.name for x in folder.parent.iterdir()] == [folder.name]
+  other = folder.parent / "mine"
+  other.mkdir()
+  (other / "thesis.txt").write_text("dear")
+  with pytest.raises(bundles.BundleError, match="is not a bundle"):
+    bundles.write(other, content, "")
+  assert (other / "thesis.txt").read_text() == "dear"
+
+
+def test_failed_write_leaves_nothing(content, tmp_path):
+  broken = content._replace(config={"array": np.zeros(2)})  # not JSON
+  with pytest.raises(TypeError):
+    bundles.write(tmp_path / "b", broken, "")
+  assert list(tmp_path.iterdir()) == []

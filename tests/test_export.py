@@ -1,0 +1,135 @@
+"""From a run on disk to a bundle that makes the run's own frames."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from data_pipelines.media import face
+from data_pipelines.records import in_memory
+from speak_jax import bundle, export, generate, synthesis, train
+from speak_jax.training import checkpoints, state
+from tests.stages import small
+from tests.toy_records import record
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A run of untrained small networks whose averages differ from them."""
+  folder = tmp_path_factory.mktemp("run")
+  config = small.config(stages=("speak",), preset="demo", commit="abc1234")
+  stage = train.STAGES["speak"](config)
+  fresh = state.create(stage, 0, {})
+  ema = jax.tree.map(lambda x: x * 1.25 + 0.01, fresh.ema)
+  saved = checkpoints.Checkpoints(folder / "speak" / "checkpoints")
+  saved.save(fresh._replace(ema=ema, step=fresh.step + 7), {}, {})
+  saved.close()
+  (folder / "config.json").write_text(json.dumps({"config": config.to_dict()}))
+  return folder, ema
+
+
+@pytest.fixture(scope="module")
+def shipped(run, tmp_path_factory):
+  """The run's bundle, and what was said while it was made."""
+  said = []
+  out = tmp_path_factory.mktemp("out") / "bundle"
+  export.export(run[0], out, said.append)
+  return out, said
+
+
+def _inputs(settings, seconds: float = 0.6) -> dict:
+  rng = np.random.default_rng(0)
+  size = settings.image
+  return {
+    "portrait_frame": rng.integers(0, 256, (size, size, 3), np.uint8),
+    "landmarks": small._face(),
+    "pose_frames": rng.integers(0, 256, (7, size, size, 3), np.uint8),
+    "emotion_faces": rng.integers(
+      0, 256, (3, settings.emotion, settings.emotion, 3), np.uint8
+    ),
+    "audio": rng.integers(-9000, 9000, round(seconds * 16000), np.int16),
+  }
+
+
+@pytest.fixture(scope="module")
+def from_memory(run) -> np.ndarray:
+  """What the run itself makes, two windows at a time."""
+  memory = synthesis.Synthesizer.from_run(run[0], windows=2)
+  return memory.video(**_inputs(memory.settings))
+
+
+def test_bundle_makes_the_frames_of_the_run(shipped, from_memory):
+  assert from_memory.shape == (15, small.IMAGE, small.IMAGE, 3)
+  assert from_memory.std() > 1  # not one colour: equality would mean nothing
+  made = synthesis.Synthesizer.from_bundle(shipped[0], windows=2)
+  np.testing.assert_array_equal(
+    made.video(**_inputs(made.settings)), from_memory
+  )
+
+
+def test_frames_do_not_depend_on_the_batch(shipped, from_memory):
+  made = synthesis.Synthesizer.from_bundle(shipped[0], windows=3)
+  video = made.video(**_inputs(made.settings))
+  # float32 sums in another order may round one level up or down.
+  assert np.abs(video.astype(int) - from_memory).max() <= 1
+
+
+def test_averaged_weights_are_shipped_and_nothing_else(run, shipped):
+  weights = bundle.read(shipped[0]).weights
+  assert {name.split("/")[0] for name in weights} == {"encoders", "speak"}
+  kernel = run[1]["speak"]["mouth"]["kernel"]
+  np.testing.assert_array_equal(weights["speak/params/mouth/kernel"], kernel)
+
+
+def test_bundle_says_where_it_comes_from(shipped):
+  config = bundle.read(shipped[0]).config
+  assert config["commit"] == "abc1234"
+  assert config["steps"] == {"speak": 7}
+  card = (shipped[0] / "README.md").read_text()
+  for word in ("abc1234", "speak 7", "synthetic faces", "consent"):
+    assert word in card
+
+
+def test_unseen_training_data_are_said(shipped):
+  assert any("crops as of recordings are assumed" in x for x in shipped[1])
+
+
+def test_run_without_a_checkpoint_is_one_line(run, tmp_path):
+  with pytest.raises(ValueError, match="not a run") as error:
+    export.export(tmp_path, tmp_path / "out")
+  assert "\n" not in str(error.value)
+  (tmp_path / "config.json").write_text((run[0] / "config.json").read_text())
+  with pytest.raises(ValueError, match="no checkpoint"):
+    export.export(tmp_path, tmp_path / "out")
+  assert not (tmp_path / "out").exists()
+
+
+class Marks:
+  """A tracker that finds the same landmarks in every picture."""
+
+  def __init__(self, landmarks: np.ndarray):
+    self.landmarks = landmarks
+
+  def track(self, frames) -> face.Track:
+    n = len(list(frames))
+    return face.Track(
+      np.repeat(self.landmarks[None], n, 0).astype(np.float32),
+      np.zeros((n, 3), np.float32),
+      np.ones(n, bool),
+      1,
+    )
+
+
+def test_generate_crops_as_the_training_data_are_cropped():
+  clips = in_memory([record(0)])
+  size = max(clips.index[0].size, 128)
+  rng = np.random.default_rng(0)
+  landmarks = rng.uniform(0.3, 0.8, (68, 2)) * size + np.array([0, 9])
+  framing = export.framing_of(clips, Marks(landmarks))
+  # A wider picture round the same face: the crop finds the old borders.
+  matrix = generate.square(landmarks[None] + np.array([0, 40]), size, framing)
+  middle = landmarks[:, 0].min() / 2 + landmarks[:, 0].max() / 2
+  np.testing.assert_allclose(matrix[0, 0], 1, atol=1e-5)
+  np.testing.assert_allclose(matrix[1, 2], -40, atol=1e-3)
+  np.testing.assert_allclose(matrix[0, 2], (size - 1) / 2 - middle, atol=1e-3)

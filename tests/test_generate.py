@@ -1,0 +1,220 @@
+"""Four files to an mp4: its length, its sound, and one line when it fails."""
+
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines.media import face, video
+from data_pipelines.media.audio import read_audio
+from data_pipelines.media.error import MediaError, MediaWarning
+from speak_jax import generate, synthesis
+from tests import glass
+
+ROOT = Path(__file__).parents[1]
+
+
+class Centred:
+  """A tracker that sees a face in the middle of every bright picture."""
+
+  def __init__(self, faces: int = 1):
+    self.faces = faces
+
+  def track(self, frames) -> face.Track:
+    frames = list(frames)
+    found = np.array([frame.mean() > 20 for frame in frames])
+    turn = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+    points = np.stack([np.cos(turn), np.sin(turn)], -1) * 30 + 48
+    points[36:42], points[42:48] = (36, 40), (60, 40)
+    points[48:68] = (48, 64)
+    points[48], points[54] = (40, 64), (56, 64)
+    landmarks = np.repeat(points[None], len(frames), 0).astype(np.float32)
+    landmarks[~found] = np.nan
+    return face.Track(
+      landmarks, np.zeros((len(frames), 3), np.float32), found, self.faces
+    )
+
+
+@pytest.fixture(scope="module")
+def synthesizer() -> synthesis.Synthesizer:
+  return synthesis.Synthesizer(
+    glass.functions(), glass.VARIABLES, glass.SETTINGS, windows=4
+  )
+
+
+@pytest.fixture
+def files(tmp_path) -> dict[str, Path]:
+  """Grey inputs: 96 px picture, 1 s pose and emotion, 1 s of noise."""
+  picture = np.full((96, 96, 3), 100, np.uint8)
+  Image.fromarray(picture).save(tmp_path / "face.png")
+  clip = np.repeat(picture[None], 25, 0)
+  video.write_video(tmp_path / "pose.mp4", clip)
+  video.write_video(tmp_path / "emotion.mp4", clip)
+  _write_wav(tmp_path / "speech.wav", 1.0)
+  return {
+    "identity": tmp_path / "face.png",
+    "audio": tmp_path / "speech.wav",
+    "pose": tmp_path / "pose.mp4",
+    "emotion": tmp_path / "emotion.mp4",
+    "output": tmp_path / "out.mp4",
+  }
+
+
+def _write_wav(path: Path, seconds: float, level: int = 8000) -> None:
+  noise = np.random.default_rng(0).uniform(-1, 1, round(seconds * 16000))
+  with wave.open(str(path), "wb") as file:
+    file.setparams((1, 2, 16000, 0, "NONE", ""))
+    file.writeframes((noise * level).astype("<i2").tobytes())
+
+
+def _run(synthesizer, files, tracker=None, **kwargs):
+  return generate.generate(
+    synthesizer,
+    **({"size": 16} | files | kwargs),
+    tracker=tracker or Centred(),
+    say=lambda line: None,
+  )
+
+
+@pytest.mark.parametrize(
+  ("seconds", "frames"), [(0.1, 2), (2.03, 51), (5.24, 131)]
+)
+def test_video_lasts_as_long_as_the_speech(synthesizer, files, seconds, frames):
+  _write_wav(files["audio"], seconds)
+  result = _run(synthesizer, files, size=32)
+  assert result.frames == frames
+  info = video.probe(result.path)
+  assert (info.frames, info.width, info.height) == (frames, 32, 32)
+  sound = read_audio(result.path)
+  # AAC pads to its own frames of 1024; the video says how much counts.
+  assert abs(len(sound) - seconds * 16000) <= 1024
+  assert abs(_lag(sound, read_audio(files["audio"]))) <= 320  # half a frame
+
+
+def _lag(late: np.ndarray, early: np.ndarray) -> int:
+  """By how many samples `late` is behind, by cross-correlation."""
+  n = 2 * max(len(late), len(early))
+  spectrum = np.fft.rfft(late, n) * np.conj(np.fft.rfft(early, n))
+  lag = int(np.fft.irfft(spectrum, n).argmax())
+  return lag - n if lag > n // 2 else lag
+
+
+def test_speech_may_come_from_a_video_and_identity_too(synthesizer, files):
+  clip = np.full((30, 96, 96, 3), 100, np.uint8)
+  clip[:3] = 0  # no face at first
+  sound = read_audio(files["audio"], frames=30, fps=25.0)
+  video.write_video(files["audio"].with_suffix(".mp4"), clip, audio=sound)
+  result = _run(
+    synthesizer,
+    files,
+    audio=files["audio"].with_suffix(".mp4"),
+    identity=files["audio"].with_suffix(".mp4"),
+  )
+  assert result.frames == 30
+
+
+def test_gap_in_the_pose_is_bridged_and_said(synthesizer, files):
+  clip = np.full((25, 96, 96, 3), 100, np.uint8)
+  clip[10:15] = 0
+  video.write_video(files["pose"], clip)
+  with pytest.warns(MediaWarning, match=r"no face from 0\.4 to 0\.6 s"):
+    result = _run(synthesizer, files)
+  assert result.frames == 25
+
+
+def test_mostly_faceless_pose_is_refused(synthesizer, files):
+  clip = np.zeros((25, 96, 96, 3), np.uint8)
+  clip[:5] = 100
+  video.write_video(files["pose"], clip)
+  with pytest.raises(MediaError, match=r"pose\.mp4: a face in only 20%"):
+    _run(synthesizer, files)
+
+
+def test_faceless_identity_is_refused_and_nothing_is_written(
+  synthesizer, files
+):
+  Image.new("RGB", (96, 96)).save(files["identity"])
+  with pytest.raises(MediaError, match=r"face\.png: no face found"):
+    _run(synthesizer, files)
+  assert not list(files["output"].parent.glob("*out*"))
+
+
+def test_crowd_is_said(synthesizer, files):
+  with pytest.warns(MediaWarning, match="2 faces; the largest"):
+    _run(synthesizer, files, Centred(faces=2))
+
+
+def test_a_picture_may_drive_and_is_said_to_be_still(synthesizer, files):
+  with pytest.warns(MediaWarning, match="keep still"):
+    _run(synthesizer, files, pose=files["identity"])
+
+
+def test_silence_is_said(synthesizer, files):
+  _write_wav(files["audio"], 0.5, level=0)
+  with pytest.warns(MediaWarning, match="silent"):
+    assert _run(synthesizer, files).frames == 12
+
+
+@pytest.mark.parametrize(
+  ("change", "line"),
+  [
+    ({"output": "out.avi"}, "name it so"),
+    ({"output": "no/where/out.mp4"}, "no folder"),
+    ({"size": 33}, "not even"),
+    ({"audio": "face.png"}, "face.png: "),
+    ({"audio": "pose.mp4"}, "pose.mp4: no audio track"),
+    ({"audio": "none.wav"}, "none.wav: no such file"),
+    ({"pose": "speech.wav"}, "speech.wav: no picture track"),
+    ({"emotion": "none.mp4"}, "none.mp4: no such file"),
+  ],
+)
+def test_bad_input_is_one_line_with_the_file(synthesizer, files, change, line):
+  folder = files["output"].parent
+  change = {
+    k: folder / v if isinstance(v, str) else v for k, v in change.items()
+  }
+  with pytest.raises(MediaError) as error:
+    _run(synthesizer, files, **change)
+  assert line in str(error.value)
+  assert "\n" not in str(error.value)
+  assert not list(folder.glob("*out*"))
+
+
+def test_failure_while_writing_leaves_nothing(synthesizer, files, monkeypatch):
+  def broken(*args):
+    yield np.zeros((3, 8, 8, 3), np.uint8)
+    raise MediaError("device", "gone")
+
+  monkeypatch.setattr(synthesizer, "stream", broken)
+  with pytest.raises(MediaError, match="gone"):
+    _run(synthesizer, files)
+  assert not list(files["output"].parent.glob("*out*"))
+
+
+def test_sheet_has_a_row_per_kind(synthesizer, files):
+  sheet = files["output"].with_suffix(".png")
+  _run(synthesizer, files, sheet=sheet)
+  with Image.open(sheet) as image:
+    cell = generate.SHEET_CELL_PX
+    assert image.size[0] == cell * 9  # identity and eight emotion faces
+    assert image.size[1] > 3 * cell
+
+
+def test_command_fails_in_one_line(tmp_path):
+  made = subprocess.run(
+    [
+      *(sys.executable, "-m", "speak_jax.generate", "--model", tmp_path),
+      *("--identity=a.png", "--audio=a.wav", "--pose=a.mp4"),
+      *("--emotion=a.mp4", "-o", tmp_path / "out.mp4"),
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert made.returncode == 1
+  assert made.stderr.count("\n") == 1
+  assert f"{tmp_path}: not a bundle" in made.stderr

@@ -1,0 +1,99 @@
+"""Windows, context, looping and batches of `synthesis`."""
+
+import numpy as np
+import pytest
+
+from speak_jax import synthesis
+from tests import glass
+
+
+@pytest.fixture(scope="module")
+def synthesizer() -> synthesis.Synthesizer:
+  """Two windows at a time, so that one video needs several batches."""
+  return synthesis.Synthesizer(
+    glass.functions(), glass.VARIABLES, glass.SETTINGS, windows=2
+  )
+
+
+def test_every_frame_gets_its_own_pose_sound_and_portrait(synthesizer):
+  n = 16  # 5 windows and a bit, 3 batches
+  video = synthesizer.video(**glass.inputs(n), smooth=False)
+  assert video.shape == (n, 8, 8, 3)
+  red, green, blue = video[:, 0, 0].T
+  bounce = [0, 50, 100, 150, 200, 150, 100, 50]
+  np.testing.assert_array_equal(red, (bounce * 2)[:n])
+  expected = np.round((np.arange(n) * 200 / 32768 + 1) * 127.5)
+  np.testing.assert_array_equal(green, expected)
+  np.testing.assert_array_equal(blue, np.full(n, 110))
+
+
+@pytest.mark.parametrize(
+  ("seconds", "frames"), [(0.1, 2), (2.03, 51), (5.24, 131), (0.04, 1)]
+)
+def test_frame_count_is_rounded_seconds_times_fps(synthesizer, seconds, frames):
+  inputs = glass.inputs(1) | {
+    "audio": np.ones(round(seconds * 16000), np.int16)
+  }
+  assert len(synthesizer.video(**inputs)) == frames
+
+
+def test_no_sound_is_refused(synthesizer):
+  inputs = glass.inputs(1) | {"audio": np.zeros(100, np.int16)}
+  with pytest.raises(ValueError, match="sound too short"):
+    synthesizer.video(**inputs)
+
+
+def test_video_does_not_depend_on_how_many_windows_go_at_a_time(synthesizer):
+  other = synthesis.Synthesizer(
+    glass.functions(), glass.VARIABLES, glass.SETTINGS, windows=5
+  )
+  inputs = glass.inputs(17)
+  np.testing.assert_array_equal(
+    synthesizer.video(**inputs), other.video(**inputs)
+  )
+
+
+def test_context_is_heard_and_silence_lies_outside():
+  audio = np.arange(1, 7 * 640 + 1, dtype=np.int16)
+  _, sounds = synthesis.cut_windows(np.zeros((7, 1)), audio, glass.SETTINGS)
+  assert sounds.shape == (3, 7 * 640)
+  for i, sound in enumerate(sounds):
+    start = (3 * i - 2) * 640
+    where = np.arange(start, start + 7 * 640)
+    inside = (where >= 0) & (where < len(audio))
+    np.testing.assert_array_equal(sound[~inside], 0)
+    np.testing.assert_array_equal(sound[inside], audio[where[inside]])
+
+
+def test_windows_follow_a_grid_that_is_not_whole_in_samples():
+  settings = glass.SETTINGS._replace(fps=30.0)
+  audio = np.arange(16000, dtype=np.int16)
+  poses, sounds = synthesis.cut_windows(np.zeros((30, 1)), audio, settings)
+  assert len(poses) == 10
+  before = round(2 * 16000 / 30)
+  for i, sound in enumerate(sounds[:9]):
+    first = round(3 * i * 16000 / 30)
+    assert sound[before] == audio[first]
+
+
+@pytest.mark.parametrize(
+  ("m", "n", "expected"),
+  [
+    (1, 3, [0, 0, 0]),
+    (2, 5, [0, 1, 0, 1, 0]),
+    (4, 9, [0, 1, 2, 3, 2, 1, 0, 1, 2]),
+    (4, 2, [0, 1]),
+  ],
+)
+def test_ping_pong(m, n, expected):
+  assert synthesis.ping_pong(m, n).tolist() == expected
+
+
+def test_smoothing_keeps_a_constant_and_halves_a_spike():
+  flat = np.full((4, 2), 3.0)
+  np.testing.assert_array_equal(synthesis.drive(flat, 4), flat)
+  spike = np.eye(5)[:, 2:3]
+  np.testing.assert_array_equal(
+    synthesis.drive(spike, 5)[:, 0], [0, 0.25, 0.5, 0.25, 0]
+  )
+  np.testing.assert_array_equal(synthesis.drive(spike, 5, smooth=False), spike)
