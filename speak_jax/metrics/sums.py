@@ -80,6 +80,8 @@ def r2(rows: Rows) -> float:
   1 is perfect, 0 what the mean of the true values scores.
   """
   total = rows.sum(0)
+  if not total[-1]:
+    return float("nan")
   errors, sums, squares = total[:-1].reshape(3, -1)
   spread = (squares - sums**2 / total[-1]).sum()
   return float(1 - errors.sum() / spread) if spread > 0 else float("nan")
@@ -95,5 +97,7 @@ def interval(
   rng = np.random.default_rng(seed)
   picks = rng.integers(0, len(rows), (draws, len(rows)))
   values = [statistic(rows[pick]) for pick in picks]
+  if np.isnan(values).all():
+    return Interval(statistic(rows), float("nan"), float("nan"))
   low, high = np.nanquantile(values, (0.025, 0.975))
   return Interval(statistic(rows), float(low), float(high))

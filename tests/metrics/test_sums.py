@@ -52,3 +52,10 @@ def test_r2_of_the_mean_is_zero():
   mean = np.broadcast_to(true.mean(0), true.shape)
   assert sums.r2(sums.r2_row(mean, true)[None]) == pytest.approx(0)
   assert sums.r2(sums.r2_row(true, true)[None]) == 1
+
+
+def test_nothing_measured_is_nan_without_a_warning():
+  none = np.zeros((3, 2))
+  assert np.isnan(sums.mean(none))
+  assert np.isnan(sums.interval(none, sums.mean, seed=0, draws=10).low)
+  assert np.isnan(sums.r2(np.zeros((3, 10))))

@@ -1,0 +1,1 @@
+"""Measures trained networks on held-out clips; no flags, no files read."""

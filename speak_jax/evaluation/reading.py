@@ -1,0 +1,147 @@
+"""What is read off frames, real or generated, and by whom.
+
+On synthetic faces the judge reads (`models/judge.py`); on all others the face
+tracker does, and what it cannot tell is left out.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import cv2
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int16, UInt8
+
+from speak_jax import spec
+from speak_jax.models import judge
+
+BATCH = 64  # frames or windows that go through a network at a time
+WINDOW_SAMPLES = 3200  # 0.2 s, SyncNet's
+
+
+class Take(NamedTuple):
+  """A held-out clip with all that is known of it."""
+
+  clip: str
+  person: str
+  emotion: int  # index into spec.EMOTIONS, -1 unknown
+  level: int
+  frames: UInt8[np.ndarray, "n h w 3"]
+  landmarks: Float[np.ndarray, "n 68 2"]
+  pose: Float[np.ndarray, "n 3"]  # degrees
+  opening: Float[np.ndarray, "n"]  # of the mouth, exact where rendered
+  audio: Int16[np.ndarray, "s"]
+  emotion_faces: UInt8[np.ndarray, "k f f 3"]
+
+
+class Reading(NamedTuple):
+  """What a reader sees in n frames; rows of frames without a face are NaN."""
+
+  found: Bool[np.ndarray, "n"]
+  landmarks: Float[np.ndarray, "n 68 2"]  # in the frames' pixels
+  pose: Float[np.ndarray, "n 3"]
+  opening: Float[np.ndarray, "n"]
+  emotion: Float[np.ndarray, "n 8"] | None  # logits; None: cannot tell
+  identity: Float[np.ndarray, "n d"] | None
+
+
+Reader = Callable[[UInt8[np.ndarray, "n h w 3"]], Reading]
+
+
+@runtime_checkable
+class Tracker(Protocol):
+  """What `data_pipelines.media.face.Tracker` does."""
+
+  def track(self, frames: Iterable[np.ndarray]) -> Any:
+    """Landmarks, pose and found of every frame."""
+    ...
+
+
+def judge_reader(params: Any) -> Reader:
+  """Reads by the judge; frames of another size are brought to its own."""
+  run = jax.jit(judge.apply)
+
+  def read(frames: UInt8[np.ndarray, "n h w 3"]) -> Reading:
+    size = frames.shape[1]
+    if size != judge.SIZE:
+      side = (judge.SIZE, judge.SIZE)
+      way = cv2.INTER_AREA if size > judge.SIZE else cv2.INTER_LINEAR
+      frames = np.stack(
+        [cv2.resize(x, side, interpolation=way) for x in frames]
+      )
+    seen = judge.Judgement(*in_batches(lambda x: run(params, x), frames))
+    points = (seen.landmarks + 0.5) * (size / judge.SIZE) - 0.5
+    found = np.ones(len(frames), bool)
+    return Reading(
+      found, points, seen.pose, seen.opening, seen.emotion, seen.identity
+    )
+
+  return read
+
+
+def tracker_reader(tracker: Tracker) -> Reader:
+  """Reads by the face tracker that also made the records."""
+
+  def read(frames: UInt8[np.ndarray, "n h w 3"]) -> Reading:
+    seen = tracker.track(frames)
+    return Reading(
+      seen.found,
+      seen.landmarks,
+      seen.pose,
+      spec.mouth_opening(seen.landmarks),
+      None,
+      None,
+    )
+
+  return read
+
+
+class Sync(NamedTuple):
+  """Our own SyncNet: windows of lips or of sound to unit vectors."""
+
+  see: Callable[[UInt8[np.ndarray, "n f h w 3"]], tuple]
+  hear: Callable[[Int16[np.ndarray, "n s"]], tuple]
+  frames: int  # of a window, 0.2 s
+  fps: float
+
+  def lips(
+    self, frames: UInt8[np.ndarray, "n h w 3"]
+  ) -> Float[np.ndarray, "t d"]:
+    """Codes of the windows that start at frames 0, 1, ..."""
+    lower = frames[:, frames.shape[1] // 2 :]
+    count = len(frames) - self.frames + 1
+    windows = np.stack([lower[i : i + self.frames] for i in range(count)])
+    return in_batches(self.see, windows)[0]
+
+  def sound(
+    self, audio: Int16[np.ndarray, "s"], count: int
+  ) -> Float[np.ndarray, "t d"]:
+    """Codes of the `count` windows that start with frames 0, 1, ..."""
+    step = spec.samples_per_frame(self.fps)
+    starts = [round(i * step) for i in range(count)]
+    lack = starts[-1] + WINDOW_SAMPLES - len(audio)
+    audio = np.pad(audio, (0, max(lack, 0)))
+    windows = np.stack([audio[s : s + WINDOW_SAMPLES] for s in starts])
+    return in_batches(self.hear, windows)[0]
+
+
+def in_batches(run: Callable, *arrays: np.ndarray) -> list[np.ndarray]:
+  """Runs a function over rows in batches of one size, the last one padded.
+
+  Args:
+    run: Arrays of `BATCH` rows in, a sequence of such arrays out.
+    *arrays: Of equal length.
+
+  Returns:
+    The outputs, of the inputs' length.
+  """
+  parts, n = [], len(arrays[0])
+  for start in range(0, n, BATCH):
+    rows = [a[start : start + BATCH] for a in arrays]
+    lack = BATCH - len(rows[0])
+    rows = [
+      np.pad(r, [(0, lack)] + [(0, 0)] * (r.ndim - 1), mode="edge")
+      for r in rows
+    ]
+    parts.append([np.asarray(x)[: BATCH - lack] for x in run(*rows)])
+  return [np.concatenate(column) for column in zip(*parts, strict=True)]

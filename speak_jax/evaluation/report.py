@@ -1,0 +1,264 @@
+"""From figures and pictures to report.md and PNG sheets."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from speak_jax.evaluation import talking
+from speak_jax.evaluation.figures import Figure
+
+CELL_PX = 128  # least side of a picture on a sheet
+_BAR_PX = 18  # of captions
+_MARGIN_PX = 86  # for the rows' names
+
+# Metric, title, unit, digits, and whether more is better.
+_SPEAKING = (
+  ("psnr", "PSNR", "dB", 2, "up"),
+  ("ssim", "SSIM", "", 3, "up"),
+  ("f_lmd", "F-LMD", "px", 2, "down"),
+  ("m_lmd", "M-LMD", "px", 2, "down"),
+  ("mouth_r", "mouth opening r", "", 2, "up"),
+  ("mouth_box_psnr", "mouth-box PSNR", "dB", 2, "up"),
+  ("gradient_energy", "gradient energy / real", "", 2, "1"),
+  ("mouth_gradient_energy", "the same in the mouth box", "", 2, "1"),
+  ("pose_error", "pose error", "deg", 2, "down"),
+  ("pose_r2", "pose R2", "", 2, "up"),
+  ("identity_cosine", "identity cosine to first frame", "", 2, "up"),
+  ("emotion", "emotion read right", "", 2, "up"),
+  ("sync_confidence", "Sync confidence (ours)", "", 3, "up"),
+  ("sync_distance", "Sync distance (ours)", "", 3, "down"),
+  ("sync_offset", "Sync offset (ours)", "frames", 1, "0"),
+  ("two_way", "SyncNet two-way", "", 3, "real"),
+  ("found", "face found", "", 2, "up"),
+)
+_COLUMNS = (
+  (talking.MODEL, "model"),
+  (talking.STATIC, "static first frame"),
+  (talking.SHUFFLED, "model, shuffled audio"),
+  (talking.TRUE, "ground truth = the reader's own score"),
+)
+_BETWEEN = (
+  ("speak/psnr_over_static", "PSNR, model over static", "dB", 2),
+  ("speak/mouth_box_over_static", "mouth box, model over static", "dB", 2),
+  (
+    "speak/mouth_box_over_shuffled",
+    "mouth box, own over other speech",
+    "dB",
+    3,
+  ),
+  ("speak/shuffled_driving_r", "other speech: r to the speech heard", "", 2),
+  ("speak/shuffled_true_r", "other speech: r to the clip's own", "", 2),
+  ("speak/shuffled_driving_minus_true", "the difference of the two", "", 2),
+)
+_IRFD = (
+  ("irfd/psnr", "reconstruction PSNR", "dB", 2, None),
+  ("irfd/ssim", "reconstruction SSIM", "", 3, None),
+  ("irfd/gradient_energy", "gradient energy / real", "", 2, None),
+  ("irfd/pose_moved", "pose moved by a pose swap", "", 2, None),
+  ("irfd/pose_moved_no_swap", "the same without a swap", "", 2, None),
+  (
+    "irfd/pose_r2_donor_pose_swap",
+    "R2 of pose to the donor, pose swap",
+    "",
+    2,
+    "irfd/judge/pose_r2",
+  ),
+  (
+    "irfd/identity_swap_margin",
+    "identity swap: cosine to donor - source",
+    "",
+    2,
+    None,
+  ),
+  (
+    "irfd/emotion_accuracy",
+    "emotion from f_E by C_m (chance .125)",
+    "",
+    2,
+    "irfd/judge/emotion",
+  ),
+)
+_CODES = ("identity", "pose", "emotion", "mouth")
+_SWAPS = (
+  ("no_swap", "nothing"),
+  ("identity_swap", "identity"),
+  ("emotion_swap", "emotion"),
+  ("pose_swap", "pose"),
+  ("mouth_swap", "mouth"),
+)
+
+
+def markdown(
+  figures: Mapping[str, Figure],
+  facts: Mapping[str, str],
+  words: Sequence[str],
+  pictures: Mapping[str, str],
+) -> str:
+  """The report's text.
+
+  Args:
+    figures: What was measured; tables without any figure are left out.
+    facts: How it was measured, a line each.
+    words: Paragraphs to begin with.
+    pictures: {file: caption}.
+  """
+  parts = ["# Evaluation", *words, _facts(facts)]
+  if "speak/psnr" in figures:
+    parts += [
+      "## The whole system",
+      "Self-driven: the clip's first frame is the identity picture (and left"
+      " out of every figure), pose and emotion come from the clip. Shuffled"
+      " audio: the same with another person's speech; its Sync figures are"
+      " against the speech heard. In brackets: 95 % bootstrap interval over"
+      " clips.",
+      _speaking(figures),
+      _lines(figures, _BETWEEN),
+    ]
+  if "syncnet/two_way" in figures:
+    parts += [
+      "## SyncNet",
+      "Two-way accuracy on real held-out clips, against other sounds of the"
+      f" same clip (chance .5): {_cell(figures['syncnet/two_way'], 3)}.",
+    ]
+  if "irfd/psnr" in figures:
+    parts += [
+      "## IRFD",
+      "The identity picture comes from another clip of the person where there"
+      " is one. Donors are other people. With identity maps, PSNR says nothing"
+      " about the codes: read the swaps.",
+      _irfd(figures),
+      _matrix(figures),
+    ]
+  for file, caption in pictures.items():
+    parts += [f"![{caption}]({file})", f"*{caption}*"]
+  return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def sheet(
+  cells: UInt8[np.ndarray, "r c h w 3"],
+  rows: Sequence[str],
+  columns: Sequence[str] = (),
+) -> UInt8[np.ndarray, "y x 3"]:
+  """A sheet of pictures with names of rows, and of columns if given."""
+  _, count, side = cells.shape[:3]
+  scale = max(1, -(-CELL_PX // side))
+  cells = cells.repeat(scale, 2).repeat(scale, 3)
+  lines = []
+  for row, label in zip(cells, rows, strict=True):
+    name = np.full((row.shape[1], _MARGIN_PX, 3), 255, np.uint8)
+    _write(name, label, (4, row.shape[1] // 2))
+    lines.append(np.concatenate([name, *row], 1))
+  if columns:
+    bar = np.full((_BAR_PX, lines[0].shape[1], 3), 255, np.uint8)
+    for i, label in enumerate(columns[:count]):
+      _write(bar, label, (_MARGIN_PX + i * side * scale + 4, 13))
+    lines.insert(0, bar)
+  return np.concatenate(lines)
+
+
+def _write(picture: np.ndarray, text: str, at: tuple[int, int]) -> None:
+  font = cv2.FONT_HERSHEY_SIMPLEX
+  cv2.putText(picture, text, at, font, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+  lines = [f"| {key} | {value} |" for key, value in facts.items()]
+  return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _cell(figure: Figure | None, digits: int) -> str:
+  if figure is None or not np.isfinite(figure.value):
+    return "-"
+  text = f"{figure.value:.{digits}f}"
+  if np.isfinite(figure.low):
+    text += f" [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+  return text
+
+
+def _speaking(figures: Mapping[str, Figure]) -> str:
+  head = " | ".join(title for _, title in _COLUMNS)
+  lines = [f"| | {head} |", "|---|" + "---|" * len(_COLUMNS)]
+  for metric, title, unit, digits, best in _SPEAKING:
+    cells = []
+    for row, _ in _COLUMNS:
+      key = talking.name(row, metric)
+      if metric == "two_way" and row == talking.TRUE:
+        key = "syncnet/two_way"
+      cells.append(_cell(figures.get(key), digits))
+    if set(cells) == {"-"}:
+      continue
+    goal = {"up": "more is better", "down": "less is better"}.get(
+      best, f"best: {best}"
+    )
+    note = ", ".join(x for x in (unit, goal) if x)
+    lines.append(f"| {title} ({note}) | {' | '.join(cells)} |")
+  return "\n".join(lines)
+
+
+def _lines(
+  figures: Mapping[str, Figure], rows: Sequence[tuple[str, str, str, int]]
+) -> str:
+  lines = ["| between rows | |", "|---|---|"]
+  for key, title, unit, digits in rows:
+    if key in figures:
+      lines.append(f"| {title} | {_cell(figures[key], digits)} {unit} |")
+  return "\n".join(lines)
+
+
+def _irfd(figures: Mapping[str, Figure]) -> str:
+  lines = [
+    "| | IRFD | the reader on real frames |",
+    "|---|---|---|",
+  ]
+  for key, title, unit, digits, own in _IRFD:
+    if key in figures:
+      beside = _cell(figures.get(own), digits) if own else "-"
+      lines.append(
+        f"| {title} | {_cell(figures[key], digits)} {unit} | {beside} |"
+      )
+  for code in _CODES:
+    key = f"irfd/code_std/{code}"
+    if key in figures:
+      value = _cell(figures[key], 3)
+      lines.append(f"| standard deviation of the {code} code | {value} | - |")
+  return "\n".join(lines)
+
+
+def _matrix(figures: Mapping[str, Figure]) -> str:
+  lines = [
+    "| swapped | identity cosine source / donor | pose moved | R2 of pose to"
+    " source (pose swap: donor) | emotion = source / donor | mouth r to source"
+    " / donor |",
+    "|---|---|---|---|---|---|",
+  ]
+
+  def value(key):
+    return _cell(_bare(figures.get(f"irfd/{key}")), 2)
+
+  for key, title in _SWAPS:
+    moved = {"no_swap": "pose_moved_no_swap", "pose_swap": "pose_moved"}.get(
+      key, f"pose_moved_{key}"
+    )
+    goal = "donor" if key == "pose_swap" else "source"
+    lines.append(
+      f"| {title} | {value(f'identity_source_{key}')} /"
+      f" {value(f'identity_donor_{key}')} | {value(moved)} |"
+      f" {value(f'pose_r2_{goal}_{key}')} |"
+      f" {value(f'emotion_source_{key}')} / {value(f'emotion_donor_{key}')} |"
+      f" {value(f'mouth_r_source_{key}')} / {value(f'mouth_r_donor_{key}')} |"
+    )
+  lines.append(
+    f"| *the reader on real frames* | {value('judge/identity_same')} /"
+    f" {value('judge/identity_other')} | - | {value('judge/pose_r2')} |"
+    f" {value('judge/emotion')} / - | {value('judge/mouth_r')} / - |"
+  )
+  return "\n".join(lines)
+
+
+def _bare(figure: Figure | None) -> Figure | None:
+  """Without the interval: a matrix must stay readable."""
+  if figure is None:
+    return None
+  return Figure(figure.value, float("nan"), float("nan"))

@@ -1,0 +1,79 @@
+"""Readers give one kind of reading; batches have one size and keep order."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from data_pipelines.synthetic.render import random_frames
+from speak_jax import spec
+from speak_jax.evaluation import reading
+from speak_jax.models import judge
+
+
+def test_batches_are_padded_and_kept_in_order():
+  sizes = []
+
+  def run(a, b):
+    sizes.append(len(a))
+    return a + b, a[:, None]
+
+  x = np.arange(2 * reading.BATCH + 3)
+  total, column = reading.in_batches(run, x, 2 * x)
+  assert sizes == [reading.BATCH] * 3
+  np.testing.assert_array_equal(total, 3 * x)
+  assert column.shape == (len(x), 1)
+
+
+def test_the_judge_reads_larger_frames_in_their_own_pixels():
+  made = random_frames(3, 8, 128, "tight")
+  small = np.stack(
+    [cv2.resize(x, (64, 64), interpolation=cv2.INTER_AREA) for x in made.frames]
+  )
+  read = reading.judge_reader(judge.load())
+  large, own = read(made.frames), read(small)
+  assert large.found.all()
+  np.testing.assert_allclose(
+    large.landmarks + 0.5, 2 * (own.landmarks + 0.5), atol=1e-3
+  )
+  miss = np.linalg.norm(large.landmarks - made.landmarks, axis=-1).mean()
+  assert miss < 5
+
+
+def test_the_tracker_tells_neither_emotion_nor_identity():
+  class Track(NamedTuple):
+    landmarks: np.ndarray
+    pose: np.ndarray
+    found: np.ndarray
+
+  class Tracker:
+    def track(self, frames):
+      n = len(list(frames))
+      points = np.random.default_rng(0).uniform(0, 64, (n, 68, 2))
+      found = np.arange(n) != 1
+      points[1] = np.nan
+      return Track(points, np.zeros((n, 3)), found)
+
+  seen = reading.tracker_reader(Tracker())(np.zeros((3, 64, 64, 3), np.uint8))
+  assert seen.emotion is None
+  assert seen.identity is None
+  np.testing.assert_array_equal(np.isnan(seen.opening), [False, True, False])
+  np.testing.assert_allclose(
+    seen.opening[0], spec.mouth_opening(seen.landmarks[0])
+  )
+
+
+def test_sync_windows_of_sound_and_picture_start_together():
+  n = 9
+  frames = np.zeros((n, 4, 4, 3), np.uint8)
+  frames[:, 3] = np.arange(n)[:, None, None]
+  audio = np.arange(n, dtype=np.int16).repeat(640)
+  lips = reading.Sync(
+    see=lambda mouth: (mouth[:, :, 1, 0, 0].astype(float),),
+    hear=lambda sound: (sound[:, 320::640].astype(float),),
+    frames=5,
+    fps=25.0,
+  )
+  seen = lips.lips(frames)
+  assert seen.shape == (5, 5)
+  np.testing.assert_array_equal(seen, lips.sound(audio, 5))

@@ -1,0 +1,46 @@
+"""The report's text and sheets."""
+
+import json
+
+import numpy as np
+
+from speak_jax.evaluation import figures, report
+
+
+def test_tables_hold_what_was_measured_and_no_more():
+  found = {
+    "speak/psnr": figures.Figure(25.126, 24.0, 26.0),
+    "speak/static_psnr": figures.Figure(21.3, 20.0, 22.0),
+    "speak/mouth_box_psnr_shuffled": figures.Figure(18.25, 18.0, 18.5),
+    "syncnet/two_way": figures.Figure(0.8649, 0.8, 0.9),
+  }
+  text = report.markdown(found, {"seed": "3"}, ["Words."], {"a.png": "A."})
+  assert "25.13 [24.00, 26.00] | 21.30 [20.00, 22.00] | -" in text
+  assert "18.25" in text
+  assert "0.865" in text
+  assert "![A.](a.png)" in text
+  assert "IRFD" not in text
+  assert "emotion read right" not in text
+
+
+def test_flat_figures_are_json_numbers():
+  found = {
+    "a": figures.Figure(1.0, 0.5, 1.5),
+    "b": figures.Figure(2.0, float("nan"), float("nan")),
+    "c": figures.Figure(float("nan"), float("nan"), float("nan")),
+  }
+  flat = figures.flat(found)
+  assert flat == {"a": 1.0, "a/low": 0.5, "a/high": 1.5, "b": 2.0}
+  assert json.loads(json.dumps(flat)) == flat
+
+
+def test_sheet_enlarges_small_pictures_and_keeps_their_order():
+  cells = np.zeros((2, 3, 64, 64, 3), np.uint8)
+  cells[1, 2] = 200
+  sheet = report.sheet(cells, ["one", "two"], ["a", "b", "c"])
+  top = sheet.shape[0] - 2 * 128
+  left = sheet.shape[1] - 3 * 128
+  assert top > 0
+  assert left > 0
+  assert np.all(sheet[top + 128 :, left + 256 :] == 200)
+  assert np.all(sheet[top : top + 128, left:] == 0)

@@ -1,0 +1,192 @@
+"""The command from records to a report, with stand-ins for the networks."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from data_pipelines import records
+from data_pipelines.synthetic.render import Recipe, render_clip
+from speak_jax import evaluate, spec, synthesis
+from speak_jax.evaluation import reading, swapping
+from speak_jax.models.irfd import Codes, Portrait
+
+SIZE, N = 64, 12
+
+
+@pytest.fixture(scope="module")
+def held_out():
+  return records.in_memory(
+    [
+      render_clip(
+        Recipe(
+          seed=5,
+          split="test",
+          identity=person,
+          emotion=feeling,
+          level=2,
+          seconds=N / 25,
+          size=SIZE,
+          framing="tight",
+        )
+      )
+      for person in (0, 1)
+      for feeling in (0, 5)
+    ]
+  )
+
+
+SETTINGS = synthesis.Settings(SIZE, 48, "face", 5, 5, 25.0)
+
+
+class Echo(synthesis.Synthesizer):
+  """A system that always shows its portrait."""
+
+  def __init__(self):
+    pass
+
+  def portrait(self, frame, landmarks):
+    assert landmarks.shape == (68, 2)
+    return frame
+
+  def pose(self, frames):
+    return np.zeros((len(frames), 2), np.float32)
+
+  def emotion(self, faces):
+    assert faces.shape[1:] == (48, 48, 3)
+    return np.zeros((len(faces), 3), np.float32)
+
+  def stream(self, portrait, pose, emotion, audio):
+    assert len(audio) == 640 * len(pose)
+    yield np.repeat(portrait[None], len(pose), 0)
+
+
+def _encode(face, landmarks, frame, emotion, mouth):
+  n = len(face)
+  portrait = Portrait(face.reshape(n, -1)[:, :9] / 1.0, frame[:, 0, 0], ())
+  code = emotion[:, 24, 24] / 255.0
+  codes = Codes(frame.reshape(n, -1)[:, :6] / 1.0, code, mouth[:, 9, 9] / 1.0)
+  return portrait, codes, np.zeros((n, 8))
+
+
+def _decode(portrait, codes):
+  return (np.full((len(codes.pose), SIZE, SIZE, 3), 128, np.uint8),)
+
+
+def _judge(frames):
+  n = len(frames)
+  return reading.Reading(
+    np.ones(n, bool),
+    np.full((n, 68, 2), 32.0),
+    np.zeros((n, 3)),
+    frames[:, 45, 32, 0] / 255.0,
+    np.eye(8)[np.zeros(n, int)],
+    frames.reshape(n, -1)[:, :64] / 255.0 + 1e-3,
+  )
+
+
+@pytest.fixture
+def stand_ins(held_out, monkeypatch):
+  model = evaluate.Model(
+    settings=SETTINGS,
+    preset="demo",
+    commit="abc",
+    synthesizer=Echo(),
+    irfd=swapping.Irfd(_encode, _decode),
+    sync=reading.Sync(
+      lambda mouth: (np.ones((len(mouth), 4)) / 2,),
+      lambda audio: (np.ones((len(audio), 4)) / 2,),
+      5,
+      25.0,
+    ),
+    mouth=24,
+  )
+  monkeypatch.setattr(evaluate, "load", lambda path, frames: model)
+  monkeypatch.setattr(evaluate, "open_records", lambda path, split: held_out)
+  monkeypatch.setattr(reading, "judge_reader", lambda params: _judge)
+  return model
+
+
+def test_from_records_to_a_report(stand_ins, tmp_path):
+  out = tmp_path / "report"
+  metrics = evaluate.evaluate(tmp_path, "DATA", out, clips=4, seed=3)
+  names = sorted(path.name for path in out.iterdir())
+  assert names == ["metrics.json", "report.md", "sheet.png", "swaps.png"]
+  stored = json.loads((out / "metrics.json").read_text())
+  assert stored == metrics
+  assert metrics["speak/psnr"] == metrics["speak/static_psnr"]
+  assert metrics["speak/psnr_over_static"] == 0
+  assert metrics["speak/mouth_box_over_shuffled"] == 0
+  assert metrics["syncnet/two_way"] == 0.5
+  assert metrics["irfd/code_std/pose"] > 0
+  assert metrics["speak/psnr/low"] <= metrics["speak/psnr"]
+  text = (out / "report.md").read_text()
+  assert "not what quality it can reach" in text
+  assert "synthetic" in text
+  assert "commit | abc" in text
+  sheet = cv2.imread(str(out / "swaps.png"))
+  assert sheet.shape[0] > 8 * 128
+
+
+def test_a_model_without_irfd_or_sync_leaves_their_tables_out(
+  stand_ins, tmp_path, monkeypatch
+):
+  bare = stand_ins._replace(irfd=None, sync=None)
+  monkeypatch.setattr(evaluate, "load", lambda path, frames: bare)
+  metrics = evaluate.evaluate(tmp_path, "DATA", tmp_path / "r", 2, 0)
+  assert not any(key.startswith(("irfd", "syncnet")) for key in metrics)
+  assert not any("sync" in key for key in metrics)
+  assert not (tmp_path / "r" / "swaps.png").exists()
+
+
+def test_subjects_hold_the_truth_of_their_frames(held_out):
+  wholes = list(
+    evaluate.evaluation_clips(
+      held_out, size=SIZE, face_size=48, emotion_frames=4
+    )
+  )
+  found = evaluate.subjects(wholes, mouth=24)
+  assert found.target.shape == (4 * evaluate.SUBJECTS, SIZE, SIZE, 3)
+  assert found.mouth.shape[1:] == (24, 24, 3)
+  for i in range(len(found.target)):
+    whole = wholes[found.clip[i]]
+    t = next(
+      t
+      for t, f in enumerate(whole.frames)
+      if np.array_equal(f, found.target[i])
+    )
+    np.testing.assert_array_equal(found.pose[i], whole.pose[t])
+    assert found.label[i] == whole.emotion_label
+    assert whole.factors[t, 6] == found.opening[i]
+    assert not np.array_equal(found.identity[i], found.target[i])
+
+
+def test_real_clips_take_the_opening_from_landmarks(held_out):
+  whole = next(
+    iter(
+      evaluate.evaluation_clips(
+        held_out, size=SIZE, face_size=48, emotion_frames=4
+      )
+    )
+  )
+  real = whole._replace(factors=whole.factors[:0])
+  np.testing.assert_allclose(
+    evaluate._opening(real), spec.mouth_opening(whole.landmarks)
+  )
+  assert (
+    np.corrcoef(evaluate._opening(real), evaluate._opening(whole))[0, 1] > 0.8
+  )
+
+
+def test_another_frame_rate_is_one_line(stand_ins, tmp_path, monkeypatch):
+  slow = stand_ins._replace(settings=SETTINGS._replace(fps=30.0))
+  monkeypatch.setattr(evaluate, "load", lambda path, frames: slow)
+  with pytest.raises(ValueError, match=r"25 frames/s, the model makes 30"):
+    evaluate.evaluate(tmp_path, "DATA", tmp_path / "r", 2, 0)
+  assert not (tmp_path / "r").exists()
+
+
+def test_neither_run_nor_bundle(tmp_path):
+  with pytest.raises(ValueError, match="not a run"):
+    evaluate.load(tmp_path, 10)
