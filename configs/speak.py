@@ -77,6 +77,7 @@ RECIPES = {
     "model.maps": (),
     "model.flow": False,
     "model.mask_mouth": False,
+    "model.pose_places": 0,
     "model.codes.mouth": 0,  # no slot for the lips in the paper's IRFD
     "model.emotion_input": "frame",
     "model.norm": "batch",  # ResNet-50 as published
@@ -205,6 +206,7 @@ def _config(preset: str, sizes: dict) -> dict:
       mouth=image * 3 // 8,  # px, side of the aligned mouth patch
       flow=True,  # warp the identity maps by the codes; ours
       mask_mouth=True,  # lips of the maps are masked, codes make them; ours
+      pose_places=8,  # channels E_p reads place by place, 0 = mean alone; ours
       emotion_input="face",  # "face" aligned crop, "frame" as in the paper
       norm="group",  # of the encoders: "group", "batch"
       dtype="float32",  # of the computations: "float32", "bfloat16"

@@ -44,6 +44,7 @@ MAX_CLIPS = 32  # a shard, so that little work is lost with it
 TOO_MANY_REJECTS = 65  # exit code: the input data is at fault
 PARTS = ".parts"  # unfinished shards, and what is known of finished ones
 STATE = "prepare.json"
+QUIET_S = 10.0  # between two lines of progress where there is no terminal
 
 Tick = Callable[[int, int], None]  # frames of a clip, whether it was rejected
 
@@ -145,13 +146,11 @@ def _plan(tasks: Sequence[Task], meta: dict[str, Any]) -> list[Part]:
 def _work_all(
   parts: list[Part], output: Path, workers: int, total: int
 ) -> None:
-  """Makes every part, with a progress bar, in this or other processes."""
+  """Makes every part, telling of progress, in this or other processes."""
   todo = sum(len(part.tasks) for part in parts)
   if not todo:
     return
-  bar = tqdm(total=total, initial=total - todo, unit="clip", desc="prepare")
-  with bar:
-    progress = _Progress(bar)
+  with contextlib.closing(_Progress(total - todo, total)) as progress:
     if workers <= 1:
       for part in parts:
         _work(part, output, progress.tick)
@@ -178,20 +177,45 @@ def _work_all(
 
 
 class _Progress:
-  """Counts frames and rejects into the bar's postfix."""
+  """A bar of clips with frames, rejects and time left.
 
-  def __init__(self, bar: tqdm):
-    self._bar, self._start = bar, time.monotonic()
+  Where there is no terminal: lines, at most one in `QUIET_S` and the last.
+  """
+
+  def __init__(self, done: int, total: int):
+    self._before = self._done = done
+    self._total = total
     self._frames = self._rejects = 0
+    self._start = self._said = time.monotonic()
+    self._bar = None
+    if sys.stderr.isatty():
+      self._bar = tqdm(total=total, initial=done, unit="clip", desc="prepare")
 
   def tick(self, frames: int, rejected: int) -> None:
+    """Counts a clip."""
+    self._done += 1
     self._frames += frames
     self._rejects += rejected
-    rate = self._frames / max(time.monotonic() - self._start, 1e-3)
-    self._bar.set_postfix_str(
-      f"{rate:.0f} frames/s, {self._rejects} rejected", refresh=False
-    )
-    self._bar.update()
+    now = time.monotonic()
+    spent = max(now - self._start, 1e-3)
+    note = f"{self._frames / spent:.0f} frames/s, {self._rejects} rejected"
+    if self._bar is not None:
+      self._bar.set_postfix_str(note, refresh=False)
+      self._bar.update()
+    elif now - self._said > QUIET_S or self._done == self._total:
+      self._said = now
+      each = spent / (self._done - self._before)
+      left = tqdm.format_interval(each * (self._total - self._done))
+      print(
+        f"prepare {self._done}/{self._total} clips  {left} left  {note}",
+        file=sys.stderr,
+        flush=True,
+      )
+
+  def close(self) -> None:
+    """Leaves the bar as it is."""
+    if self._bar is not None:
+      self._bar.close()
 
 
 _ticks: Any = None  # of a worker process

@@ -34,6 +34,7 @@ from speak_jax.models import judge
 from speak_jax.stages import base
 from speak_jax.stages.syncnet import frames_of
 from speak_jax.training import checkpoints
+from speak_jax.training.weights import trained
 
 MOST_FRAMES = 100  # of a clip that are measured
 MOST_WINDOWS = 16  # that the system makes at a time
@@ -81,15 +82,14 @@ def load(path: Path, frames: int) -> Model:
   }
   if not any(there.values()):
     raise ValueError(f"{path}: no stage has a checkpoint yet")
-  nets: Any = base.networks(config)
   irfd, sync, made = None, None, None
   if there["irfd"]:
     groups = ("encoders", "decoder")
-    weights = checkpoints.restore_params(there["irfd"], "irfd", groups)
-    irfd = swapping.irfd(nets, *weights)
+    weights = trained(there["irfd"], config, "irfd", groups)
+    irfd = swapping.irfd(base.networks(config), *weights)
   if there["syncnet"]:
-    weights = checkpoints.restore_params(there["syncnet"], "syncnet", ("sync",))
-    sync = _sync(nets, *weights, float(config.data.fps))
+    weights = trained(there["syncnet"], config, "syncnet", ("sync",))
+    sync = _sync(base.networks(config), *weights, float(config.data.fps))
   if there["speak"]:
     windows = min(-(-frames // config.model.frames), MOST_WINDOWS)
     made = synthesis.Synthesizer.from_run(there["speak"], windows=windows)

@@ -93,7 +93,7 @@ def export(
   """
   workdir, out = Path(workdir), Path(out)
   config = checkpoints.run_config(workdir)
-  variables = synthesis.run_variables(workdir)
+  variables = synthesis.run_variables(workdir, config)
   settings = synthesis.settings_of(config)._replace(
     framing=_measured(config, workdir, say)
   )

@@ -16,6 +16,7 @@ from einops import rearrange, repeat
 from flax import traverse_util
 from jax import export
 from jaxtyping import Array, Bool, Float, Int16, UInt8
+from ml_collections import ConfigDict
 
 from speak_jax import bundle as bundles
 from speak_jax import spec
@@ -221,13 +222,14 @@ class Synthesizer:
     """From a training run: the averaged (EMA) weights of its last stage.
 
     Raises:
-      ValueError: no such run, or its stage `speak` has no checkpoint yet.
+      ValueError: no such run, or its stage `speak` has no checkpoint yet or
+        one of another version of the code.
     """
     # Here alone: orbax is slow to import, and a bundle has no use for it.
     from speak_jax.training import checkpoints
 
     config = checkpoints.run_config(path)
-    variables = run_variables(path)
+    variables = run_variables(path, config)
     functions = functions_of(networks(config))
     return cls(functions, variables, settings_of(config), **kwargs)
 
@@ -366,12 +368,12 @@ class Synthesizer:
     return rearrange(np.asarray(made), "b t h w c -> (b t) h w c")[:left]
 
 
-def run_variables(path: str | Path) -> dict[str, Any]:
+def run_variables(path: str | Path, config: ConfigDict) -> dict[str, Any]:
   """What inference needs of a run: {"encoders": ..., "speak": ...}."""
-  from speak_jax.training import checkpoints
+  from speak_jax.training.weights import trained
 
   groups = ("encoders", "speak")
-  params, state = checkpoints.restore_params(path, "speak", groups, ema=True)
+  params, state = trained(path, config, "speak", groups)
   return {
     name: {"params": params[name], **state.get(name, {})} for name in groups
   }

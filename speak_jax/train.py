@@ -36,11 +36,11 @@ from data_pipelines.media import video
 from data_pipelines.prepare import TooManyRejectsError, prepare
 from data_pipelines.sources import synthetic
 from speak_jax import synthesis
-from speak_jax.stages import base, irfd, speak, syncnet
+from speak_jax.stages import base, syncnet
 from speak_jax.training import checkpoints, loop, sharding
 from speak_jax.training.state import TrainState, averaged
+from speak_jax.training.weights import STAGES
 
-STAGES = {"syncnet": syncnet.make, "irfd": irfd.make, "speak": speak.make}
 PACKAGES = (
   "jax",
   "jaxlib",

@@ -8,8 +8,8 @@ import pytest
 
 from data_pipelines.media import face
 from data_pipelines.records import in_memory
-from speak_jax import bundle, export, generate, synthesis, train
-from speak_jax.training import checkpoints, state
+from speak_jax import bundle, export, generate, synthesis
+from speak_jax.training import checkpoints, state, weights
 from tests.stages import small
 from tests.toy_records import record
 
@@ -19,7 +19,7 @@ def run(tmp_path_factory):
   """A run of untrained small networks whose averages differ from them."""
   folder = tmp_path_factory.mktemp("run")
   config = small.config(stages=("speak",), preset="demo", commit="abc1234")
-  stage = train.STAGES["speak"](config)
+  stage = weights.STAGES["speak"](config)
   fresh = state.create(stage, 0, {})
   ema = jax.tree.map(lambda x: x * 1.25 + 0.01, fresh.ema)
   saved = checkpoints.Checkpoints(folder / "speak" / "checkpoints")
@@ -43,7 +43,7 @@ def _inputs(settings, seconds: float = 0.6) -> dict:
   size = settings.image
   return {
     "portrait_frame": rng.integers(0, 256, (size, size, 3), np.uint8),
-    "landmarks": small._face(),
+    "landmarks": small.face(),
     "pose_frames": rng.integers(0, 256, (7, size, size, 3), np.uint8),
     "emotion_faces": rng.integers(
       0, 256, (3, settings.emotion, settings.emotion, 3), np.uint8

@@ -70,6 +70,27 @@ def test_a_data_set_with_its_rejects_and_notes(tmp_path):
   assert notes == [{"clip": "clip1", "note": "raw1.mp4: odd"}]
 
 
+def test_progress_is_few_whole_lines_without_a_terminal(
+  tmp_path, monkeypatch, capsys
+):
+  class Clock:
+    """Four seconds pass whenever somebody looks."""
+
+    now = 0.0
+
+    def monotonic(self):
+      self.now += 4.0
+      return self.now
+
+  monkeypatch.setattr(prepare, "time", Clock())
+  prepare.prepare(listed(7), tmp_path, workers=1, meta=META)
+  assert capsys.readouterr().err.splitlines(keepends=True) == [
+    "prepare 3/7 clips  00:16 left  1 frames/s, 1 rejected\n",
+    "prepare 6/7 clips  00:04 left  1 frames/s, 2 rejected\n",
+    "prepare 7/7 clips  00:00 left  1 frames/s, 2 rejected\n",
+  ]
+
+
 def test_bytes_do_not_depend_on_workers(tmp_path, monkeypatch):
   monkeypatch.setattr(prepare, "SHARDS", 3)  # two clips a shard
   prepare.prepare(listed(6), tmp_path / "one", workers=1, meta=META)

@@ -32,7 +32,7 @@ def build(
 
   Args:
     model: Keys image, codes, encoder, channels, latent, maps, audio,
-      discriminator, sync, flow, mask_mouth, norm, dtype.
+      discriminator, sync, flow, mask_mouth, pose_places, norm, dtype.
     fps: Frames a second that the audio encoder gives.
     remat: Recompute residual and generator blocks in the backward pass:
       less memory, a third more time; same parameters.
@@ -68,6 +68,7 @@ def build(
       stem=encoder.stem,
       maps=tuple(model.maps),
       mask_mouth=model.mask_mouth,
+      pose_places=model.pose_places,
       norm=model.norm,
       dtype=dtype,
       remat=remat,

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from einops import rearrange
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from speak_jax import spec
-from speak_jax.nn.conv import LECUN, Conv
+from speak_jax.nn.conv import LECUN, Conv, leaky
 from speak_jax.nn.face import position_map
 from speak_jax.nn.norm import standardize
 from speak_jax.nn.resnet import ResNet
@@ -27,7 +28,8 @@ class Portrait(NamedTuple):
   identity: Float[Array, "b i"]  # f_I
   pose: Float[Array, "b p"]  # f_P of the identity picture itself
   # Coarse to fine; the last three channels are aligned face coordinates
-  # (u, v) and the mouth mask. The full-size map is the picture itself.
+  # (u, v) and how much is blanked round the mouth, 0 to 1. The full-size map
+  # is the picture itself.
   maps: tuple[Float[Array, "b r r c"], ...]
 
 
@@ -51,6 +53,9 @@ class Encoders(nn.Module):
     stages, width, bottleneck, stem, norm, remat: See `ResNet`.
     maps: Sizes of the identity maps, coarse to fine; () for none.
     mask_mouth: Blank the lips in the identity maps.
+    pose_places: Channels of E_p's last map that are read place by place,
+      beside its mean: a mean hardly tells where the head is. 0: the mean
+      alone, as in the paper.
   """
 
   image: int
@@ -61,6 +66,7 @@ class Encoders(nn.Module):
   stem: str
   maps: tuple[int, ...]
   mask_mouth: bool = True
+  pose_places: int = 0
   norm: str = "group"
   dtype: DTypeLike = jnp.float32
   remat: bool = False
@@ -82,6 +88,8 @@ class Encoders(nn.Module):
     self.emotion_net = ResNet(**whole, **backbone)
     self.identity_head = nn.Dense(identity)
     self.pose_head = nn.Dense(pose)
+    if self.pose_places:
+      self.pose_squeeze = Conv(self.pose_places, 1, dtype=self.dtype)
     self.emotion_head = nn.Dense(emotion)
     self.classifier = nn.Dense(len(spec.EMOTIONS))  # C_m
     self.angle_head = nn.Dense(3)
@@ -142,6 +150,8 @@ class Encoders(nn.Module):
       position = position.astype(entry.dtype)
       if self.mask_mouth:
         entry = entry * (1 - position[..., 2:])
+      else:
+        position = position.at[..., 2:].set(0.0)  # nothing is blank
       maps.append(jnp.concatenate([entry, position], -1))
     return Portrait(identity, self.pose(frames, train), tuple(maps))
 
@@ -149,7 +159,13 @@ class Encoders(nn.Module):
     self, frames: Float[Array, "b h w 3"], train: bool = False
   ) -> Float[Array, "b p"]:
     """Pose code f_P of whole frames."""
-    return self.pose_head(self.pose_net(frames, train).pooled)
+    features = self.pose_net(frames, train)
+    seen = features.pooled
+    if self.pose_places:
+      places = leaky(self.pose_squeeze(features.stages[-1]))
+      places = rearrange(places, "b h w c -> b (h w c)")
+      seen = jnp.concatenate([seen, places.astype(seen.dtype)], -1)
+    return self.pose_head(seen)
 
   def emotion(
     self, faces: Float[Array, "b f f 3"], train: bool = False

@@ -77,7 +77,7 @@ class Checkpoints:
     model = {"params": want.params, "vars": want.vars, "ema": want.ema}
     step = self.latest
     stored: Any = self._manager.checkpointables_metadata(step).metadata
-    odd = sorted(_shapes(stored["model"]) ^ _shapes(model))
+    odd = sorted(shapes(stored["model"]) ^ shapes(model))
     if odd:
       raise ValueError(
         f"{self._manager.directory}/{step}: not a checkpoint of this config,"
@@ -162,8 +162,8 @@ def run_config(run: str | Path) -> ConfigDict:
   return ConfigDict(_tuples(stored["config"])).lock()
 
 
-def _shapes(tree: Any) -> set[tuple[str, tuple[int, ...]]]:
-  """Path and shape of every array."""
+def shapes(tree: Any) -> set[tuple[str, tuple[int, ...]]]:
+  """Path and shape of every array of a tree."""
   leaves, _ = jax.tree.flatten_with_path(tree)
   return {(jax.tree_util.keystr(p), tuple(x.shape)) for p, x in leaves}
 

@@ -75,6 +75,7 @@ class Progress:
     self._name, self._step, self._steps = name, step, steps
     self._start, self._begin = time.monotonic(), step
     self._said = 0.0
+    self._warm = False
     self._bar = None
     self._first = first
     if first and sys.stderr.isatty():
@@ -92,19 +93,19 @@ class Progress:
       self._bar.update(step - self._step)
     self._step = step
     now = time.monotonic()
+    if not self._warm:  # the first step compiles: it says nothing of the rate
+      self._warm, self._start, self._begin = True, now, step
+      return
     if self._bar is None and (
       now - self._said > QUIET_S or step == self._steps
     ):
       self._said = now
-      # The first step compiles: it says nothing of the rate.
       rate = (step - self._begin) / max(now - self._start, 1e-9)
       left = (self._steps - step) / max(rate, 1e-9)
       _say(
         f"{self._name} {step}/{self._steps}  {rate:.2f} steps/s"
         f"  {clock(left)} left  {note}".rstrip()
       )
-    if step == self._begin + 1:
-      self._start, self._begin = now, step
 
   def say(self, text: str) -> None:
     """Prints a line without breaking the bar."""

@@ -34,7 +34,7 @@ from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
 from speak_jax import generate, spec, synthesis, train
 from speak_jax.stages import base
-from speak_jax.training import loop, sharding, state
+from speak_jax.training import loop, sharding, state, weights
 from tests.stages import small
 
 
@@ -130,7 +130,7 @@ def _prepared(name: str, tasks: list, out: Path, plan: Plan) -> Row:
 def stage_steps(plan: Plan, name: str, data: Path) -> Iterator[Row]:
   """Steps of one stage as the loop makes them, each waited for."""
   config = plan.config
-  stage = train.STAGES[name](config)
+  stage = weights.STAGES[name](config)
   mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
   current = state.create(stage, 0, {})
   placing = sharding.rules(current, mesh, config.mesh.large)
@@ -160,7 +160,7 @@ def generating(plan: Plan, out: Path) -> Iterator[Row]:
   """The command's work with fresh weights: the whole, and frames alone."""
   config = plan.config
   settings = synthesis.settings_of(config)
-  stage = train.STAGES["speak"](config)
+  stage = weights.STAGES["speak"](config)
   params, extra = stage.init(0, {})
   variables = {
     name: {"params": params[name], **extra.get(name, {})}

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from speak_jax.losses import flow
 from speak_jax.nn import warp
 
@@ -38,9 +39,9 @@ def test_it_reads_the_flow_where_the_warp_does(points):
   )
   whole = warp.resize_flow(field, SIZE)
   at = jnp.round(points).astype(int)
-  moved = jnp.stack(
-    [whole[b, at[b, :, 1], at[b, :, 0]] for b in range(2)]
-  ) * (SIZE / 2)
+  moved = jnp.stack([whole[b, at[b, :, 1], at[b, :, 0]] for b in range(2)]) * (
+    SIZE / 2
+  )
   points = at.astype(jnp.float32)
   loss = flow.landmark_flow(field, points + moved, points, SIZE)
   np.testing.assert_allclose(loss, 0, atol=1e-5)

@@ -26,6 +26,7 @@ def config(**changes) -> ConfigDict:
       sync=dict(width=4, out=8),
       flow=True,
       mask_mouth=True,
+      pose_places=2,
       norm="group",
       dtype="float32",
     )

@@ -18,6 +18,7 @@ ENCODERS = {
   "identity_head",
   "pose_net",
   "pose_head",
+  "pose_squeeze",
   "emotion_net",
   "emotion_head",
   "mouth_net",
@@ -34,14 +35,17 @@ CODES = {
   f"encoders/{code}_{part}"
   for code in ("identity", "pose", "emotion")
   for part in ("net", "head")
-}
+} | {"encoders/pose_squeeze"}
 IRFD = {
   "pixel": PICTURE,
   "gradient": PICTURE,
   "flow": PICTURE - {"decoder/generator"},
   "mouth_box": PICTURE,
   "self": PICTURE,
-  "angles": {"encoders/pose_net", "encoders/pose_head", "encoders/angle_head"},
+  "angles": {
+    f"encoders/{name}"
+    for name in ("pose_net", "pose_head", "pose_squeeze", "angle_head")
+  },
   # On the inputs' codes and, through the decoder, on re-encoded frames; the
   # classifier learns from the inputs.
   "classify": PICTURE | {"encoders/classifier"},
@@ -50,7 +54,7 @@ IRFD = {
   "swap_identity": PICTURE,
   "gan": PICTURE,
   "covariance": CODES,
-  "variance": CODES,
+  "variance": CODES | {"encoders/mouth_net", "encoders/mouth_head"},
 }
 TALK = {
   "speak/audio",
