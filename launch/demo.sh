@@ -64,7 +64,7 @@ python -m launch.demo_inputs --seed "$seed" --out "$out/inputs"
 python -m speak_jax.generate --model "$out/bundle" \
   --identity "$out/inputs/identity.png" --audio "$out/inputs/speech.wav" \
   --pose "$out/inputs/pose.mp4" --emotion "$out/inputs/emotion.mp4" \
-  -o "$out/sample.mp4" --sheet "$out/sample.png"
+  -o "$out/sample.mp4" --size 256 --sheet "$out/sample.png"
 python -m data_pipelines.inspect "$out/data" --sheet "$out/faces.png"
 
 step done "look at these"

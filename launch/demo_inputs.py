@@ -4,7 +4,8 @@
 
 The person whose picture it is, the one who speaks, the one whose head moves
 and the one who is happy are four people that no training has seen, drawn at
-256 px with more room round the face than the training data have.
+256 px, with more room round the face and larger turns than the training data
+have.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def clip(seed: int, person: int, emotion: str, level: int) -> spec.Record:
       level=level,
       seconds=SECONDS,
       size=SIZE_PX,
-      framing="wide",
+      framing="medium",
     )
   )
 

@@ -10,6 +10,8 @@ import pytest
 from speak_jax import judge, spec
 from speak_jax.models import judge as models
 
+disturb = jax.jit(judge.disturb)
+
 
 def dots(seed, n, framing):
   """Pictures of nothing but landmarks, standing in for the renderer."""
@@ -40,7 +42,7 @@ def test_landmarks_follow_the_disturbed_picture():
     x, y = marks[30].round().astype(int)
     frame[y - 3 : y + 4, x - 3 : x + 4] = 255
   batch = jax.tree.map(jnp.asarray, faces._replace(frames=frames))
-  moved, points, pose = jax.jit(judge.disturb)(jax.random.key(0), batch)
+  moved, points, pose = disturb(jax.random.key(0), batch)
   light = np.asarray(moved).mean(-1)
   for picture, marks in zip(light, np.asarray(points), strict=True):
     weight = (picture - picture.min()) ** 4
@@ -58,17 +60,19 @@ def test_landmarks_follow_the_disturbed_picture():
 
 def test_mirrored_landmarks_keep_their_names():
   batch = jax.tree.map(jnp.asarray, dots(1, 16, "tight"))
-  _, points, _ = judge.disturb(jax.random.key(1), batch)
+  _, points, _ = disturb(jax.random.key(1), batch)
   left, right = points[:, spec.LEFT_EYE], points[:, spec.RIGHT_EYE]
   assert np.all(left[..., 0].mean(1) < right[..., 0].mean(1))
 
 
-def test_the_command_writes_weights_and_their_score(tmp_path):
+def test_the_command_writes_weights_and_their_score(tmp_path, monkeypatch):
+  for name, frames in (("BATCH", 16), ("CHUNK", 24), ("HELD_OUT", 24)):
+    monkeypatch.setattr(judge, name, frames)
   out = tmp_path / "judge.safetensors"
-  report = judge.make(out, 60.0, 3, renderer=dots, frames=192, steps=2)
+  report = judge.make(out, 60.0, 3, renderer=dots, frames=48, steps=2)
   stored = json.loads(out.with_suffix(".json").read_text())
   assert stored == report
-  assert stored["frames"] == 192
+  assert stored["frames"] == 48
   assert stored["seed"] == 3
   for framing in judge.FRAMINGS:
     score = stored[framing]

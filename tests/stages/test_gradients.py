@@ -90,6 +90,10 @@ def moved(stage, phase_index: int, weights: dict[str, float]) -> Any:
 
   state = create(stage, 0, {})
   batch = small.batch(stage)
+  # A floor under the codes' variance acts on examples that are alike only.
+  alike = jax.tree.map(
+    lambda x: (x[:1] + (x - x[:1].astype(float)) / 32).astype(x.dtype), batch
+  )
 
   @jax.jit
   def gradient(chosen, params, vars, batch):
@@ -114,7 +118,8 @@ def moved(stage, phase_index: int, weights: dict[str, float]) -> Any:
 
   def of(name):
     chosen = {k: jnp.float32(k == name) for k in weights}
-    norms = gradient(chosen, state.params, state.vars, batch)
+    given = alike if name == "variance" else batch
+    norms = gradient(chosen, state.params, state.vars, given)
     return {k for k, v in norms.items() if v > 0}
 
   return of

@@ -32,7 +32,7 @@ def test_weights_that_fit(run):
 
 def test_other_networks_are_one_line(run):
   other = small.config(model__sync=dict(width=6, out=8))
-  line = "run0: its checkpoint of stage syncnet does not fit .* see .'sync'"
+  line = r"run\d: its checkpoint of stage syncnet does not fit .* see .'sync'"
   with pytest.raises(ValueError, match=line) as caught:
     weights.trained(run[0], other, "syncnet", ["sync"])
   assert "\n" not in str(caught.value)
@@ -41,5 +41,5 @@ def test_other_networks_are_one_line(run):
 def test_a_config_without_a_key_is_one_line(run):
   old = small.config().copy_and_resolve_references().unlock()
   del old.model.pose_places
-  with pytest.raises(ValueError, match="run0: its config .*pose_places"):
+  with pytest.raises(ValueError, match=r"run\d: its config .*pose_places"):
     weights.trained(run[0], old, "syncnet", ["sync"])
