@@ -42,7 +42,7 @@ cat <<TEXT
 
 The demo draws a data set of synthetic people, trains the three stages on it at
 64 px, evaluates them on people left out of the training, exports a bundle and
-makes a video with it. It takes about 15 minutes on 2 cores and shows that the
+makes a video with it. It takes about 10 minutes on 2 cores and shows that the
 pipeline works; the pictures are as good as minutes on a CPU allow, no better.
 Everything goes to $out. Stop it at any time; the same command goes on.
 TEXT
