@@ -32,19 +32,18 @@ from typing import Any, NamedTuple
 
 import cv2
 from absl import app, flags
-from tqdm import tqdm
 
 from data_pipelines import records
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.sources.task import Task
 from speak_jax import spec
+from speak_jax.progress import Progress
 
 SHARDS = 64  # aimed at, so that many workers share a small set
 MAX_CLIPS = 32  # a shard, so that little work is lost with it
 TOO_MANY_REJECTS = 65  # exit code: the input data is at fault
 PARTS = ".parts"  # unfinished shards, and what is known of finished ones
 STATE = "prepare.json"
-QUIET_S = 10.0  # between two lines of progress where there is no terminal
 
 Tick = Callable[[int, int], None]  # frames of a clip, whether it was rejected
 
@@ -150,10 +149,11 @@ def _work_all(
   todo = sum(len(part.tasks) for part in parts)
   if not todo:
     return
-  with contextlib.closing(_Progress(total - todo, total)) as progress:
+  with Progress("prepare", "clip", total, total - todo) as progress:
+    count = _Count(total - todo, progress)
     if workers <= 1:
       for part in parts:
-        _work(part, output, progress.tick)
+        _work(part, output, count.tick)
       return
     context = multiprocessing.get_context("spawn")  # safe beside threads
     ticks = context.SimpleQueue()
@@ -165,7 +165,7 @@ def _work_all(
       while waiting:
         done, waiting = futures.wait(waiting, 0.2, futures.FIRST_COMPLETED)
         while not ticks.empty():
-          progress.tick(*ticks.get())
+          count.tick(*ticks.get())
         for future in done:
           future.result()
     except futures.process.BrokenProcessPool:
@@ -176,46 +176,23 @@ def _work_all(
       pool.shutdown(wait=True, cancel_futures=True)
 
 
-class _Progress:
-  """A bar of clips with frames, rejects and time left.
+class _Count:
+  """What of all clips is done, told as it grows."""
 
-  Where there is no terminal: lines, at most one in `QUIET_S` and the last.
-  """
-
-  def __init__(self, done: int, total: int):
-    self._before = self._done = done
-    self._total = total
+  def __init__(self, done: int, progress: Progress):
+    self._done, self._progress = done, progress
     self._frames = self._rejects = 0
-    self._start = self._said = time.monotonic()
-    self._bar = None
-    if sys.stderr.isatty():
-      self._bar = tqdm(total=total, initial=done, unit="clip", desc="prepare")
+    self._start = time.monotonic()
 
   def tick(self, frames: int, rejected: int) -> None:
     """Counts a clip."""
     self._done += 1
     self._frames += frames
     self._rejects += rejected
-    now = time.monotonic()
-    spent = max(now - self._start, 1e-3)
-    note = f"{self._frames / spent:.0f} frames/s, {self._rejects} rejected"
-    if self._bar is not None:
-      self._bar.set_postfix_str(note, refresh=False)
-      self._bar.update()
-    elif now - self._said > QUIET_S or self._done == self._total:
-      self._said = now
-      each = spent / (self._done - self._before)
-      left = tqdm.format_interval(each * (self._total - self._done))
-      print(
-        f"prepare {self._done}/{self._total} clips  {left} left  {note}",
-        file=sys.stderr,
-        flush=True,
-      )
-
-  def close(self) -> None:
-    """Leaves the bar as it is."""
-    if self._bar is not None:
-      self._bar.close()
+    rate = self._frames / max(time.monotonic() - self._start, 1e-3)
+    self._progress.update(
+      self._done, f"{rate:.0f} frames/s, {self._rejects} rejected"
+    )
 
 
 _ticks: Any = None  # of a worker process
@@ -494,6 +471,7 @@ def _chosen() -> tuple[list[Task], dict[str, Any]]:
     tasks = folder.tasks(_INPUT.value, **settings)
   else:
     from data_pipelines.sources import synthetic
+    from data_pipelines.synthetic import render
 
     settings |= {
       "identities": _IDENTITIES.value,
@@ -505,7 +483,7 @@ def _chosen() -> tuple[list[Task], dict[str, Any]]:
       "levels": tuple(int(level) for level in _LEVELS.value),
       "twins_every": _TWINS.value,
     }
-    tasks = synthetic.tasks(**settings)
+    tasks = synthetic.tasks(render.recipes(**settings))
   return tasks, {"source": _SOURCE.value, **settings}
 
 

@@ -22,7 +22,6 @@ import numpy as np
 from absl import app, flags, logging
 from jaxtyping import Float, Int16, UInt8
 from PIL import Image
-from tqdm import tqdm
 
 from data_pipelines.media import face
 from data_pipelines.media.audio import read_audio
@@ -30,6 +29,7 @@ from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.image import read_image
 from data_pipelines.media.video import read_frames, write_video
 from speak_jax import bundle, synthesis
+from speak_jax.progress import Progress
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 EMOTION_FACES = 8  # whose codes are averaged
@@ -129,11 +129,11 @@ def generate(
   kept = {}
 
   def frames() -> Iterator[np.ndarray]:
-    with tqdm(total=n, unit="frame", desc="generate") as bar:
+    with Progress("generate", "frame", n) as progress:
       for i, frame in enumerate(itertools.chain.from_iterable(pieces)):
         if i in columns:
           kept[i] = frame
-        bar.update()
+        progress.update(i + 1)
         yield _resize(frame, size)
 
   output = Path(output)

@@ -22,7 +22,6 @@ import numpy as np
 import optax
 from absl import app, flags
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
-from tqdm import tqdm
 
 from data_pipelines.augment import MIRROR
 from data_pipelines.synthetic.render import random_frames
@@ -31,6 +30,7 @@ from speak_jax.losses import disentangle
 from speak_jax.metrics import identity as identity_metrics
 from speak_jax.metrics import sums
 from speak_jax.models import judge as models
+from speak_jax.progress import Progress
 
 FRAMINGS = ("tight", "medium", "wide")
 RENDER_SHARE = 0.2  # of the time goes into rendering
@@ -79,14 +79,14 @@ def collect(
   Every chunk shows people of its own, numbered from 0 over all chunks.
   """
   start, parts, people, count = time.monotonic(), [], 0, 0
-  with tqdm(desc="render", unit="frame", total=most) as bar:
+  with Progress("render", "frame", most) as progress:
     while time.monotonic() - start < seconds and count < (most or sys.maxsize):
       part = renderer(seed + len(parts), CHUNK, FRAMINGS[len(parts) % 3])
       names, numbers = np.unique(part.identity, return_inverse=True)
       parts.append(part._replace(identity=(numbers + people).astype(np.int32)))
       people += len(names)
       count += len(part.frames)
-      bar.update(len(part.frames))
+      progress.update(count)
   return Faces(*map(np.concatenate, zip(*parts, strict=True)))
 
 
@@ -210,7 +210,7 @@ def train(faces: Faces, seed: int, seconds: float, steps: int | None) -> Any:
   state: Any = tx.init(params)
   rng = np.random.default_rng(seed)
   begun, count, terms = time.monotonic(), 0, {}
-  with tqdm(desc="learn", unit="step", total=steps) as bar:
+  with Progress("learn", "step", steps) as progress:
     while True:
       gone = time.monotonic() - begun
       share = count / steps if steps else min(gone / seconds, 1.0)
@@ -226,9 +226,10 @@ def train(faces: Faces, seed: int, seconds: float, steps: int | None) -> Any:
         params, average, state, now, rate, keep, batch
       )
       count += 1
-      bar.update()
       if count % 25 == 0:
-        bar.set_postfix({k: f"{float(v):.3f}" for k, v in terms.items()})
+        progress.update(
+          count, "  ".join(f"{k} {float(v):.3f}" for k, v in terms.items())
+        )
   return average
 
 

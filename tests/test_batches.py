@@ -3,6 +3,7 @@ import pytest
 
 from data_pipelines import augment, batches, held_out, records
 from data_pipelines.sources import synthetic
+from data_pipelines.synthetic import render
 from speak_jax import spec
 from tests import toy_records
 from tests.toy_records import FRAME, TWIN_MOUTH, TWIN_POSE, read, record
@@ -375,7 +376,7 @@ def test_evaluation_clips_are_whole_and_in_turn():
 
 
 def test_rendered_faces_serve_every_stage(tmp_path):
-  jobs = synthetic.tasks(
+  recipes = render.recipes(
     seed=1,
     identities=2,
     held_out=1,
@@ -387,6 +388,7 @@ def test_rendered_faces_serve_every_stage(tmp_path):
     framing="tight",
     twins_every=5,
   )
+  jobs = synthetic.tasks(recipes)
   rows = []
   for split in records.SPLITS:
     clips = [clip for job in jobs if job.split == split for clip in job.make()]

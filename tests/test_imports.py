@@ -15,9 +15,15 @@ OURS = ("configs", "data_pipelines", "launch", "speak_jax")
 # what is beside it in its package, and what its row names.
 ALLOWED = {
   "configs": ("configs.common",),
-  "data_pipelines": ("data_pipelines", "speak_jax.spec"),
+  "data_pipelines": ("data_pipelines", "speak_jax.spec", "speak_jax.progress"),
   "launch": OURS,
   "speak_jax.spec": (),
+  "speak_jax.progress": (),
+  "speak_jax.pretrained": (
+    "speak_jax.spec",
+    "speak_jax.nn",
+    "speak_jax.models",
+  ),
   "speak_jax.nn": ("speak_jax.spec",),
   "speak_jax.losses": ("speak_jax.spec",),
   "speak_jax.metrics": ("speak_jax.spec",),
@@ -30,6 +36,8 @@ ALLOWED = {
     "speak_jax.metrics",
   ),
   "speak_jax.training": (
+    "speak_jax.progress",
+    "speak_jax.pretrained",
     "speak_jax.spec",
     "speak_jax.nn",
     "speak_jax.models",
@@ -58,6 +66,7 @@ LAYERS = (
   "losses",
   "metrics",
   "models",
+  "pretrained",
   "stages",
   "training",
   "evaluation",
@@ -70,6 +79,7 @@ FORBIDDEN = {
   "configs": ("jax", "flax", "numpy"),
   "data_pipelines": ("jax", "flax", "optax", "orbax"),
   "speak_jax.spec": ("jax", "flax"),
+  "speak_jax.progress": ("jax", "flax"),
 }
 
 

@@ -13,6 +13,7 @@ from absl.testing import flagsaver
 from data_pipelines import prepare, records
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.sources.task import Task
+from speak_jax import progress
 from tests import toy_records
 
 META = {"source": "toy", "size": 32}
@@ -82,12 +83,15 @@ def test_progress_is_few_whole_lines_without_a_terminal(
       self.now += 4.0
       return self.now
 
-  monkeypatch.setattr(prepare, "time", Clock())
+  clock = Clock()
+  for module in (prepare, progress):
+    monkeypatch.setattr(module, "time", clock)
   prepare.prepare(listed(7), tmp_path, workers=1, meta=META)
   assert capsys.readouterr().err.splitlines(keepends=True) == [
-    "prepare 3/7 clips  00:16 left  1 frames/s, 1 rejected\n",
-    "prepare 6/7 clips  00:04 left  1 frames/s, 2 rejected\n",
-    "prepare 7/7 clips  00:00 left  1 frames/s, 2 rejected\n",
+    "prepare 2/7  0.12 clips/s  0:40 left  0 frames/s, 1 rejected\n",
+    "prepare 4/7  0.12 clips/s  0:24 left  0 frames/s, 1 rejected\n",
+    "prepare 6/7  0.12 clips/s  0:08 left  0 frames/s, 2 rejected\n",
+    "prepare 7/7  0.12 clips/s  0:00 left  0 frames/s, 2 rejected\n",
   ]
 
 

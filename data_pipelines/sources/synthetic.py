@@ -1,5 +1,6 @@
 """Synthetic faces as a source: one task for each recipe."""
 
+from collections.abc import Iterable
 from functools import partial
 
 from data_pipelines.sources.task import Task
@@ -12,21 +13,8 @@ def _make(recipe: render.Recipe) -> list[spec.Record]:
   return [render.render_clip(recipe)]
 
 
-def tasks(
-  *,
-  seed: int,
-  identities: int,
-  held_out: int,
-  clips_per_identity: int,
-  emotions: tuple[int, ...] = tuple(range(len(spec.EMOTIONS))),
-  levels: tuple[int, ...] = (1, 2, 3),
-  seconds: float = 2.0,
-  fps: float = spec.FPS,
-  size: int = 256,
-  framing: str = "medium",
-  twins_every: int = 0,
-) -> list[Task]:
-  """Tasks of a whole data set, train and test; see `render.recipes`."""
+def tasks(recipes: Iterable[render.Recipe]) -> list[Task]:
+  """A task for each clip of a data set; see `render.recipes`."""
   return [
     Task(
       clip=recipe.clip,
@@ -34,17 +22,5 @@ def tasks(
       split=recipe.split,
       make=partial(_make, recipe),
     )
-    for recipe in render.recipes(
-      seed=seed,
-      identities=identities,
-      held_out=held_out,
-      clips_per_identity=clips_per_identity,
-      emotions=emotions,
-      levels=levels,
-      seconds=seconds,
-      fps=fps,
-      size=size,
-      framing=framing,
-      twins_every=twins_every,
-    )
+    for recipe in recipes
   ]

@@ -99,7 +99,7 @@ def preparing(plan: Plan, out: Path) -> Iterator[Row]:
   size = plan.config.model.image
   common = {"seed": 0, "size": size, "seconds": plan.seconds}
   # Two people are held out, so that training on it has samples to show.
-  made = synthetic.tasks(
+  made = render.recipes(
     **common,
     identities=plan.clips,
     held_out=2,
@@ -107,7 +107,8 @@ def preparing(plan: Plan, out: Path) -> Iterator[Row]:
     framing="tight",
     twins_every=plan.config.data.synthetic.twins_every,
   )
-  yield _prepared("prepare synthetic", made, out / "synthetic", plan)
+  tasks = synthetic.tasks(made)
+  yield _prepared("prepare synthetic", tasks, out / "synthetic", plan)
   videos = out / "videos"
   videos.mkdir()
   for recipe in recipes(plan, 256):

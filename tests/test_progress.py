@@ -1,12 +1,14 @@
 """The progress line: its rate leaves the first, compiling step out."""
 
-from speak_jax.training import log
+import time
+
+from speak_jax.progress import Progress, clock
 
 
 def test_rate_is_of_the_steps_after_the_first(monkeypatch, capsys):
-  clock = iter([0.0, 100.0, 101.0, 102.0, 103.0, 115.0])
-  monkeypatch.setattr(log.time, "monotonic", lambda: next(clock))
-  progress = log.Progress("toy", 0, 9)
+  ticks = iter([100.0, 101.0, 102.0, 103.0, 115.0])
+  monkeypatch.setattr(time, "monotonic", lambda: next(ticks))
+  progress = Progress("toy", "step", 9)
   for step in (1, 2, 3, 4, 5):
     progress.update(step)
   lines = capsys.readouterr().err.splitlines()
@@ -16,5 +18,5 @@ def test_rate_is_of_the_steps_after_the_first(monkeypatch, capsys):
 
 
 def test_clock():
-  assert log.clock(65) == "1:05"
-  assert log.clock(3725.4) == "1:02:05"
+  assert clock(65) == "1:05"
+  assert clock(3725.4) == "1:02:05"
