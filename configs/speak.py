@@ -27,6 +27,7 @@ SIZES = {
     discriminator=dict(width=64, scales=3, layers=3),
     sync=dict(width=64, out=512),
     batch=dict(sync=32, irfd=32, speak=4),
+    parts=dict(sync=4, irfd=8, speak=4),
     frames=5,
     context=20,
     steps=dict(sync=50_000, irfd=200_000, speak=400_000),
@@ -42,6 +43,7 @@ SIZES = {
     discriminator=dict(width=32, scales=2, layers=2),
     sync=dict(width=24, out=128),
     batch=dict(sync=16, irfd=16, speak=5),
+    parts=dict(sync=1, irfd=1, speak=1),
     frames=5,
     context=5,
     steps=dict(sync=3_000, irfd=11_000, speak=10_000),
@@ -57,6 +59,7 @@ SIZES = {
     discriminator=dict(width=16, scales=1, layers=2),
     sync=dict(width=16, out=128),
     batch=dict(sync=16, irfd=16, speak=5),
+    parts=dict(sync=1, irfd=1, speak=1),
     frames=5,
     context=5,
     steps=dict(sync=300, irfd=600, speak=500),
@@ -190,7 +193,7 @@ def _optim(lr: float) -> dict:
 
 
 def _config(preset: str, sizes: dict) -> dict:
-  batch, steps = sizes.pop("batch"), sizes.pop("steps")
+  batch, parts, steps = (sizes.pop(k) for k in ("batch", "parts", "steps"))
   image = sizes["image"]
   # JSON has no integer keys, and a run's config is read back from JSON.
   sizes["channels"] = {str(k): v for k, v in sizes["channels"].items()}
@@ -248,6 +251,7 @@ def _config(preset: str, sizes: dict) -> dict:
     syncnet=dict(
       steps=steps["sync"],
       batch=batch["sync"],  # clips
+      parts=parts["sync"],  # of the batch, one by one: less memory
       windows=8,  # of one clip
       loss="info_nce",  # prototype 2.1; "contrastive" = paper Eq. 11
       temperature=0.07,  # of info_nce
@@ -257,6 +261,7 @@ def _config(preset: str, sizes: dict) -> dict:
     irfd=dict(
       steps=steps["irfd"],
       batch=batch["irfd"],  # pairs
+      parts=parts["irfd"],
       losses="robust",  # "robust", "paper" (Eq. 1-8)
       pairs="auto",  # or "kind:weight,..." of self cross_clip geometry twins
       region=dict(mouth=4.0, face=1.5),  # extra pixel weight; prototype 2.2
@@ -287,6 +292,7 @@ def _config(preset: str, sizes: dict) -> dict:
     speak=dict(
       steps=steps["speak"],
       batch=batch["speak"],  # clips of model.frames frames
+      parts=parts["speak"],
       emotion_frames=4,  # pooled into one emotion code
       from_scratch=False,  # True: G_g does not start from G_d
       vgg="",  # safetensors with VGG-19's weights; "" = E_i's features instead

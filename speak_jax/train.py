@@ -35,6 +35,7 @@ from data_pipelines import batches, held_out, records
 from data_pipelines.media import video
 from data_pipelines.prepare import TooManyRejectsError, prepare
 from data_pipelines.sources import synthetic
+from data_pipelines.synthetic import render
 from speak_jax import synthesis
 from speak_jax.stages import base, syncnet
 from speak_jax.training import checkpoints, loop, sharding
@@ -103,7 +104,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
   stages = {name: STAGES[name](config) for name in config.stages}
   for name in stages:
-    sharding.check_batch(config[name].batch, mesh, f"{name}.batch")
+    sharding.check_batch(config[name].batch, config[name].parts, mesh, name)
     if config[name].batch % jax.process_count():
       raise ValueError(
         f"config.{name}.batch = {config[name].batch} does not divide over"
@@ -329,7 +330,7 @@ def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
     )
   try:
     prepare(
-      synthetic.tasks(**options),
+      synthetic.tasks(render.recipes(**options)),
       path,
       workers=workers,
       meta={"source": "synthetic", **options},

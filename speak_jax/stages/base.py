@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array, Float, Int, Int16, PRNGKeyArray, UInt8
 from ml_collections import ConfigDict
 
+from speak_jax import spec
 from speak_jax.models.build import Networks, build
 
 Groups = dict[str, Any]  # {group: tree of arrays}
@@ -77,6 +78,7 @@ class Stage(NamedTuple):
   batch: Any  # a batch as jax.ShapeDtypeStructs
   # (params, vars, batch) -> {name: uint8 (rows, columns, h, w, 3)}
   inspect: Callable[[Groups, Groups, Any], dict[str, Array]]
+  parts: int = 1  # that a batch is computed in, one after the other
   notes: tuple[str, ...] = ()  # said once at the start
 
 
@@ -171,6 +173,59 @@ def adam(settings: Any, steps: int) -> optax.GradientTransformation:
 def networks(config: Any) -> Networks:
   """The networks of a run's config."""
   return build(config.model, fps=config.data.fps, remat=config.train.remat)
+
+
+def struct(shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
+  """The shape of an array, for what is traced and not run."""
+  return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def pair_shapes(config: ConfigDict, n: int) -> Any:
+  """Shapes of n IRFD pairs as the sampler makes them, pictures in bytes."""
+  model = config.model
+  face = model.image if model.emotion_input == "frame" else model.face
+  picture = lambda side: struct((n, side, side, 3), jnp.uint8)  # noqa: E731
+  label: Any = struct((n,), jnp.int32)
+  return spec.Pair(
+    identity=picture(model.image),
+    identity_landmarks=struct((n, 68, 2)),
+    pose=picture(model.image),
+    emotion=picture(face),
+    mouth=picture(model.mouth),
+    target=picture(model.image),
+    target_landmarks=struct((n, 68, 2)),
+    target_pose=struct((n, 3)),
+    emotion_label=label,
+    identity_label=label,
+  )
+
+
+def with_frames(batch: Any) -> Any:
+  """A batch whose pictures are floats in [-1, 1]; the rest is untouched."""
+  return jax.tree.map(
+    lambda x: as_frames(x) if x.dtype == jnp.uint8 else x, batch
+  )
+
+
+def initialise_encoders(
+  config: ConfigDict, seed: int, given: Mapping[str, tuple[Any, Any]]
+) -> tuple[tuple[Any, Any], Any, Any]:
+  """Group "encoders", given or fresh, and what they make of two pairs.
+
+  Returns:
+    (params, other collections), then the shapes of Portrait and of Codes.
+  """
+  net = networks(config).encoders
+  pair = jax.eval_shape(with_frames, pair_shapes(config, 2))
+  group = given.get("encoders") or initialise(
+    net, seed, "encoders", pair, train=False
+  )
+  portrait, codes = jax.eval_shape(
+    lambda params, extra, pair: net.apply({"params": params, **extra}, pair),
+    *group,
+    pair,
+  )
+  return group, portrait, codes
 
 
 def initialise(

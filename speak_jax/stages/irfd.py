@@ -49,30 +49,25 @@ def make(config: ConfigDict) -> Stage:
       f"config.irfd.losses {settings.losses!r} is not robust or paper"
     )
   swaps = any(weights[name] for name in SWAPS)
-  if swaps and settings.batch % 2:
-    raise ValueError(f"config.irfd.batch = {settings.batch} must be even")
+  if swaps and settings.batch // settings.parts % 2:
+    raise ValueError(
+      f"config.irfd.batch = {settings.batch} in {settings.parts} parts: swaps"
+      " need an even number in each"
+    )
   nets, size = base.networks(config), config.model.image
-  face = size if config.model.emotion_input == "frame" else config.model.face
-  batch = _batch(settings.batch, size, face, config.model.mouth)
+  batch = base.pair_shapes(config, settings.batch)
   adversary = weights["gan"] > 0
 
   def init(seed, given):
     groups = {}
-    groups["encoders"] = given.get("encoders") or base.initialise(
-      nets.encoders, seed, "encoders", _float_shapes(batch), train=False
-    )
-    portrait, codes = jax.eval_shape(
-      lambda params, extra, pair: nets.encoders.apply(
-        {"params": params, **extra}, pair
-      ),
-      *groups["encoders"],
-      _float_shapes(batch),
+    groups["encoders"], portrait, codes = base.initialise_encoders(
+      config, seed, given
     )
     groups["decoder"] = given.get("decoder") or base.initialise(
       nets.decoder, seed, "decoder", portrait, codes
     )
     if adversary:
-      frame = _float_shapes(batch).target
+      frame = base.struct((2, size, size, 3))
       groups["discriminator"] = base.initialise(
         nets.discriminator, seed, "discriminator", frame, frame
       )
@@ -127,7 +122,7 @@ def make(config: ConfigDict) -> Stage:
     )
 
   def g_loss(params, vars, batch, step, key) -> LossOut:
-    pair = _floats(batch)
+    pair = base.with_frames(batch)
     (portrait, codes), changed = encode(params, vars, pair)
     made, seen = decode(params, portrait, codes, mutable=["intermediates"])
     target, points = pair.target, pair.target_landmarks
@@ -239,7 +234,7 @@ def make(config: ConfigDict) -> Stage:
 
   def d_loss(params, vars, batch, step, key) -> LossOut:
     del step
-    pair = _floats(batch)
+    pair = base.with_frames(batch)
     (portrait, codes), _ = encode(params, vars, pair)
     swap = exchange(portrait, codes, pair, key)
     fake = jax.lax.stop_gradient(decode(params, swap.portrait, swap.codes))
@@ -250,7 +245,7 @@ def make(config: ConfigDict) -> Stage:
 
   def r1_loss(params, vars, batch, step, key) -> LossOut:
     del step, key
-    pair = _floats(batch)
+    pair = base.with_frames(batch)
     wide: Any = nets.discriminator.clone(dtype=jnp.float32)
     penalty = adversarial.r1(
       lambda frames: (
@@ -267,7 +262,7 @@ def make(config: ConfigDict) -> Stage:
 
   def inspect(params, vars, batch):
     """Rows: identity, target, ours; then ours with a neighbour's code."""
-    pair = _floats(batch)
+    pair = base.with_frames(batch)
     encoders: Any = nets.encoders
     portrait, codes = encoders.apply(
       {"params": params["encoders"], **vars["encoders"]}, pair
@@ -308,6 +303,7 @@ def make(config: ConfigDict) -> Stage:
     averaged=("encoders", "decoder"),
     decay=settings.optim.ema,
     batch=batch,
+    parts=settings.parts,
     inspect=inspect,
   )
 
@@ -345,42 +341,3 @@ def exchange(
 def _partner(x: Array) -> Array:
   """The other half of the batch: i meets i + b/2, and the other way round."""
   return jnp.roll(x, x.shape[0] // 2, 0)
-
-
-def _floats(batch: spec.Pair) -> Any:
-  """The batch with its pictures in [-1, 1]."""
-  return jax.tree.map(
-    lambda x: base.as_frames(x) if x.dtype == jnp.uint8 else x, batch
-  )
-
-
-def _float_shapes(batch: spec.Pair) -> Any:
-  """Two examples of `_floats`, as shapes."""
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype),
-    jax.eval_shape(_floats, batch),
-  )
-
-
-def _batch(n: int, size: int, face: int, mouth: int) -> Any:
-  """A batch's shapes."""
-
-  def u8(side) -> Any:
-    return jax.ShapeDtypeStruct((n, side, side, 3), jnp.uint8)
-
-  def f32(*shape) -> Any:
-    return jax.ShapeDtypeStruct((n, *shape), jnp.float32)
-
-  label: Any = jax.ShapeDtypeStruct((n,), jnp.int32)
-  return spec.Pair(
-    identity=u8(size),
-    identity_landmarks=f32(68, 2),
-    pose=u8(size),
-    emotion=u8(face),
-    mouth=u8(mouth),
-    target=u8(size),
-    target_landmarks=f32(68, 2),
-    target_pose=f32(3),
-    emotion_label=label,
-    identity_label=label,
-  )

@@ -74,29 +74,26 @@ def make(config: ConfigDict) -> Stage:
 
   def init(seed, given):
     groups = {}
-    groups["encoders"] = given.get("encoders") or base.initialise(
-      nets.encoders, seed, "encoders", _pair(batch), train=False
+    groups["encoders"], portrait, codes = base.initialise_encoders(
+      config, seed, given
     )
-    portrait, codes = jax.eval_shape(
-      lambda params, extra, pair: nets.encoders.apply(
-        {"params": params, **extra}, pair
-      ),
-      *groups["encoders"],
-      _pair(batch),
-    )
-    pose = _f32(2, t, codes.pose.shape[-1])
-    sound = _f32(2, samples)
+    pose = base.struct((2, t, codes.pose.shape[-1]))
+    sound = base.struct((2, samples))
     params, extra = base.initialise(
       nets.speak, seed, "speak", portrait, pose, codes.emotion, sound
     )
     if "decoder" in given and not settings.from_scratch:
       params = warm_start(given["decoder"][0], params).params
     groups["speak"] = params, extra
-    frame = _f32(2, size, size, 3)
+    frame = base.struct((2, size, size, 3))
     if weights["sync"]:
-      half = _f32(2, window, size // 2, size, 3)
+      half = base.struct((2, window, size // 2, size, 3))
       groups["sync"] = given.get("sync") or base.initialise(
-        nets.sync, seed, "sync", half, _f32(2, round(WINDOW_S * 16_000))
+        nets.sync,
+        seed,
+        "sync",
+        half,
+        base.struct((2, round(WINDOW_S * 16_000))),
       )
     if weights["perceptual"] and settings.vgg:
       groups["vgg"] = given.get("vgg") or base.initialise(
@@ -308,33 +305,9 @@ def make(config: ConfigDict) -> Stage:
     averaged=trains,
     decay=settings.optim.ema,
     batch=batch,
+    parts=settings.parts,
     inspect=inspect,
     notes=tuple(notes),
-  )
-
-
-def _struct(shape: tuple[int, ...], dtype: Any) -> Any:
-  return jax.ShapeDtypeStruct(shape, dtype)
-
-
-def _f32(*shape: int) -> Any:
-  return _struct(shape, jnp.float32)
-
-
-def _pair(batch: spec.Clip) -> Any:
-  """Shapes of float donors, to initialise the encoders with."""
-  frame = _f32(2, *batch.identity.shape[1:])
-  return spec.Pair(
-    identity=frame,
-    identity_landmarks=_f32(2, 68, 2),
-    pose=frame,
-    emotion=_f32(2, *batch.emotion.shape[2:]),
-    mouth=frame,
-    target=frame,
-    target_landmarks=_f32(2, 68, 2),
-    target_pose=_f32(2, 3),
-    emotion_label=_f32(2),
-    identity_label=_f32(2),
   )
 
 
@@ -342,10 +315,10 @@ def _batch(n: int, t: int, size: int, k: int, face: int, samples: int) -> Any:
   """A batch's shapes."""
 
   def u8(*shape) -> Any:
-    return jax.ShapeDtypeStruct((n, *shape), jnp.uint8)
+    return base.struct((n, *shape), jnp.uint8)
 
   def f32(*shape) -> Any:
-    return _f32(n, *shape)
+    return base.struct((n, *shape))
 
   return spec.Clip(
     identity=u8(size, size, 3),
@@ -353,7 +326,7 @@ def _batch(n: int, t: int, size: int, k: int, face: int, samples: int) -> Any:
     frames=u8(t, size, size, 3),
     landmarks=f32(t, 68, 2),
     pose=f32(t, 3),
-    audio=_struct((n, samples), jnp.int16),
+    audio=base.struct((n, samples), jnp.int16),
     emotion=u8(k, face, face, 3),
-    emotion_label=_struct((n,), jnp.int32),
+    emotion_label=base.struct((n,), jnp.int32),
   )

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from einops import rearrange, repeat
 from jaxtyping import Array, Float
@@ -37,16 +36,16 @@ def make(config: ConfigDict) -> Stage:
   samples = round(WINDOW_S * spec.SAMPLE_RATE_HZ)
   lead = (settings.batch, settings.windows)
   batch = spec.SyncWindows(
-    mouth=_struct((*lead, frames, size // 2, size, 3), jnp.uint8),
-    audio=_struct((*lead, samples), jnp.int16),
+    mouth=base.struct((*lead, frames, size // 2, size, 3), jnp.uint8),
+    audio=base.struct((*lead, samples), jnp.int16),
   )
 
   def init(seed, given):
     if "sync" in given:
       params, extra = given["sync"]
     else:
-      mouth = jax.ShapeDtypeStruct((2, *batch.mouth.shape[2:]), jnp.float32)
-      audio = jax.ShapeDtypeStruct((2, samples), jnp.float32)
+      mouth = base.struct((2, *batch.mouth.shape[2:]))
+      audio = base.struct((2, samples))
       params, extra = base.initialise(net, seed, "sync", mouth, audio)
     return {"sync": params}, {"sync": extra}
 
@@ -93,6 +92,7 @@ def make(config: ConfigDict) -> Stage:
     averaged=("sync",),
     decay=settings.optim.ema,
     batch=batch,
+    parts=settings.parts,
     inspect=inspect,
   )
 
@@ -115,7 +115,3 @@ def _shifted(speech, mouth, margin: float) -> Float[Array, "b"]:
   near = sync.contrastive(speech, mouth, true, margin)
   apart = sync.contrastive(jnp.roll(speech, 1, 1), mouth, ~true, margin)
   return 0.5 * (near + apart).mean(1)
-
-
-def _struct(shape: tuple[int, ...], dtype: Any) -> Any:
-  return jax.ShapeDtypeStruct(shape, dtype)

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from speak_jax.progress import Progress, clock
 from speak_jax.stages.base import Metrics, Stage
 from speak_jax.training import sharding
 from speak_jax.training.checkpoints import Checkpoints
-from speak_jax.training.log import Log, Progress, clock
+from speak_jax.training.log import Log
 from speak_jax.training.state import (
   TrainState,
   averaged,
@@ -87,7 +88,7 @@ def fit(
   state, placing = _start(run, saved, batches, given)
   start = int(state.step)
   log = Log(run.folder, start, first)
-  progress = Progress(stage.name, start, run.steps, first)
+  progress = Progress(stage.name, "step", run.steps, start, shown=first)
   step_phases = compiled(stage, placing, run.mesh)
   show = jax.jit(stage.inspect)
   watch = _Watch(stage.name, schedule)

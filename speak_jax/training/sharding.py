@@ -87,13 +87,19 @@ def place_batch(batch: Any, mesh: Mesh) -> Any:
   )
 
 
-def check_batch(size: int, mesh: Mesh, key: str) -> None:
-  """Refuses a batch that does not divide over the devices.
+def check_batch(size: int, parts: int, mesh: Mesh, stage: str) -> None:
+  """Refuses a batch that does not divide over its parts and the devices.
 
   Raises:
-    ValueError: naming the config key.
+    ValueError: naming the config keys.
   """
-  if size % mesh.shape["data"]:
+  if parts < 1 or size % parts:
     raise ValueError(
-      f"config.{key} = {size} does not divide over {mesh.shape['data']} devices"
+      f"config.{stage}.batch = {size} does not divide into config.{stage}.parts"
+      f" = {parts}"
+    )
+  if size // parts % mesh.shape["data"]:
+    raise ValueError(
+      f"config.{stage}.batch = {size} in {parts} parts does not divide over"
+      f" {mesh.shape['data']} devices"
     )

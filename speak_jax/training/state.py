@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from einops import rearrange
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from speak_jax.stages.base import Groups, Metrics, Optim, Stage
+from speak_jax.stages.base import Groups, LossOut, Metrics, Optim, Stage
 
 
 class TrainState(NamedTuple):
@@ -91,12 +92,18 @@ def update(
     key = jax.random.fold_in(jax.random.fold_in(key, state.step), index)
     trained = _pick(state.params, optim)
 
-    def loss(trained):
+    def loss(trained, vars, part, key):
       params = {**state.params, **trained}
-      out = phase.loss(params, state.vars, batch, state.step, key)
+      out = phase.loss(params, vars, part, state.step, key)
       return out.loss, out
 
-    (value, out), grads = jax.value_and_grad(loss, has_aux=True)(trained)
+    grad = jax.value_and_grad(loss, has_aux=True)
+    if stage.parts == 1:
+      (value, out), grads = grad(trained, state.vars, batch, key)
+    else:
+      (value, out), grads = _accumulate(
+        grad, stage.parts, trained, state.vars, batch, key
+      )
     norms = {g: optax.tree.norm(grads[g]) for g in optim.trains}
     norm = optax.tree.norm(list(norms.values()))
     ok = jnp.isfinite(value) & jnp.isfinite(norm)
@@ -136,3 +143,35 @@ def averaged(state: TrainState) -> Groups:
 def _pick(params: Groups, optim: Optim) -> Groups:
   """The groups that an optimizer trains."""
   return {g: params[g] for g in optim.trains}
+
+
+def _accumulate(
+  grad: Callable,
+  parts: int,
+  trained: Groups,
+  vars: Groups,
+  batch: Any,
+  key: Any,
+) -> tuple[tuple[Any, LossOut], Groups]:
+  """What `grad` gives for the batch, as the mean over `parts` of it in turn.
+
+  Only one part's activations are in memory at a time. Statistics over a
+  batch (swap partners, covariances, norms) are over a part.
+  """
+  # Neighbours go to different parts: every device has its share of each.
+  cut = jax.tree.map(
+    lambda x: rearrange(x, "(b p) ... -> p b ...", p=parts), batch
+  )
+  keys = jax.random.split(key, parts)
+
+  def one(carry, part):
+    vars, total = carry
+    (value, out), grads = grad(trained, vars, *part)
+    total = jax.tree.map(jnp.add, total, grads)
+    return (vars | out.vars, total), (value, out.metrics)
+
+  zeros = jax.tree.map(jnp.zeros_like, trained)
+  (after, total), told = jax.lax.scan(one, (vars, zeros), (cut, keys))
+  value, metrics = jax.tree.map(lambda x: x.mean(0), told)
+  grads = jax.tree.map(lambda x: x / parts, total)
+  return (value, LossOut(value, metrics, after)), grads

@@ -69,6 +69,15 @@ def test_given_groups_are_taken(tmp_path):
   equal(state.params["c"], given["c"][0])
 
 
+def test_parts_follow_one_another():
+  """What a loss keeps between batches, it keeps between parts as well."""
+  stage = toy.stage()._replace(parts=2)
+  state = create(stage, 0, {})
+  batch = toy.Batch(jnp.arange(16.0).reshape(4, 4))
+  state, _ = jax.jit(update(stage, 1))(state, batch, jax.random.key(0))
+  assert state.vars["a"]["stats"]["seen"] == batch.x.sum()
+
+
 def test_bad_batch_changes_nothing():
   stage = toy.stage()
   state = create(stage, 0, {})
