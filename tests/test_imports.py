@@ -226,7 +226,7 @@ def test_spec_loads_without_jax():
 def commands() -> list[str]:
   """Modules that run with `python -m`: those that ask for __main__."""
   return [
-    module
+    module.removesuffix(".__main__")
     for module, path in sources().items()
     if '__name__ == "__main__"' in path.read_text()
   ]

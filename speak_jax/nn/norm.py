@@ -9,6 +9,10 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+# ImageNet's mean and deviation of red, green and blue in [0, 1].
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+
 
 class GroupNorm(nn.Module):
   """Group normalisation over the picture and gcd(channels, 32) groups.
@@ -74,6 +78,11 @@ def standardize(x: Float[Array, "*b d"], epsilon: float = 1e-6) -> Array:
   x = x.astype(jnp.float32)
   x = x - x.mean(-1, keepdims=True)
   return x * lax.rsqrt((x**2).mean(-1, keepdims=True) + epsilon)
+
+
+def imagenet(frames: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
+  """Frames in [-1, 1] as published ResNets and VGGs take them."""
+  return ((frames + 1) / 2 - jnp.asarray(MEAN)) / jnp.asarray(DEVIATION)
 
 
 def unit(x: Float[Array, "*b d"], epsilon: float = 1e-8) -> Array:

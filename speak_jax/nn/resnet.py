@@ -15,6 +15,7 @@ from speak_jax.nn.norm import Norm
 class Features(NamedTuple):
   """What a residual network saw."""
 
+  stem: Float[Array, "b h w c"]  # what the first stage is given
   stages: tuple[Float[Array, "b h w c"], ...]  # the last map of each stage
   pooled: Float[Array, "b c"]  # float32 mean over the last map
 
@@ -44,7 +45,7 @@ class Block(nn.Module):
       y = Norm(self.norm, self.dtype, name=f"norm{i}")(y, train)
       if i < len(layers):
         y = nn.relu(y)
-    if x.shape != y.shape:
+    if self.stride > 1 or x.shape[-1] != out:
       x = Conv(out, 1, self.stride, False, self.dtype, name="project")(x)
       x = Norm(self.norm, self.dtype, name="project_norm")(x, train)
     return nn.relu(x + y)
@@ -55,21 +56,24 @@ class ResNet(nn.Module):
 
   Attributes:
     stages: Blocks of each stage; every stage but the first halves the size.
-    width: Channels of the first stage (times 4 with bottlenecks).
+    width: Channels of the first stage, each later one having twice as many;
+      or those of every stage (all times 4 with bottlenecks).
     bottleneck: ResNet-50's blocks instead of ResNet-18's.
     stem: "deep" = 7x7 at stride 2 and max pooling, to a quarter of the
       picture; "small" = 3x3 at stride 2, to a half.
     norm: "group" or "batch".
     remat: Recompute blocks in the backward pass.
+    stem_width: Channels of the stem; None: as the first stage's `width`.
   """
 
   stages: tuple[int, ...]
-  width: int
+  width: int | tuple[int, ...]
   bottleneck: bool
   stem: str
   norm: str = "group"
   dtype: DTypeLike = jnp.float32
   remat: bool = False
+  stem_width: int | None = None
 
   @nn.compact
   def __call__(
@@ -78,21 +82,28 @@ class ResNet(nn.Module):
     """Features of pictures of any size.
 
     Raises:
-      ValueError: an unknown stem.
+      ValueError: an unknown stem, or not as many widths as stages.
     """
     if self.stem not in ("deep", "small"):
       raise ValueError(f"stem {self.stem!r} is not one of deep, small")
+    widths = self.width
+    if isinstance(widths, int):
+      widths = tuple(widths * 2**i for i in range(len(self.stages)))
+    if len(widths) != len(self.stages):
+      raise ValueError(f"{len(widths)} widths of {len(self.stages)} stages")
     size = 7 if self.stem == "deep" else 3
-    x = Conv(self.width, size, 2, False, self.dtype, name="stem")(frames)
+    first = widths[0] if self.stem_width is None else self.stem_width
+    x = Conv(first, size, 2, False, self.dtype, name="stem")(frames)
     x = nn.relu(Norm(self.norm, self.dtype, name="stem_norm")(x, train))
     if self.stem == "deep":
       x = _max_pool(x)
+    stem = x
     block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
     maps = []
-    for i, depth in enumerate(self.stages):
+    for i, (depth, width) in enumerate(zip(self.stages, widths, strict=True)):
       for j in range(depth):
         x = block(
-          width=self.width * 2**i,
+          width=width,
           stride=2 if i and not j else 1,
           bottleneck=self.bottleneck,
           norm=self.norm,
@@ -100,7 +111,7 @@ class ResNet(nn.Module):
           name=f"stage{i + 1}_block{j + 1}",
         )(x, train)
       maps.append(x)
-    return Features(tuple(maps), x.astype(jnp.float32).mean((1, 2)))
+    return Features(stem, tuple(maps), x.astype(jnp.float32).mean((1, 2)))
 
 
 def _max_pool(x: Array) -> Array:

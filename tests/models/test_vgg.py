@@ -32,3 +32,20 @@ def test_pictures_are_brought_to_imagenets_scale():
   )
   got = Vgg().apply(variables, frames)[0][0, 8, 8]
   assert jnp.allclose(got, jnp.maximum(inside, 0), atol=1e-4)
+
+
+def test_widths_can_be_cut_and_sides_be_odd():
+  frames = jnp.zeros((1, 35, 18, 3))
+  model = Vgg(widths=((2,), (3, 4), (5,)))
+  features, variables = model.init_with_output(jax.random.key(0), frames)
+  assert [f.shape for f in features] == [
+    (1, 35, 18, 2),
+    (1, 17, 9, 3),
+    (1, 8, 4, 5),
+  ]
+  assert set(variables["params"]) == {
+    "conv1_1",
+    "conv2_1",
+    "conv2_2",
+    "conv3_1",
+  }

@@ -52,6 +52,39 @@ def test_remat_changes_nothing_but_memory():
   )
 
 
+def test_widths_of_every_stage_and_the_stem_can_be_given():
+  frames = jax.random.normal(jax.random.key(0), (1, 16, 16, 3))
+  model = net(width=(4, 6), stem="deep", bottleneck=True, stem_width=10)
+  out, variables = model.init_with_output(jax.random.key(1), frames)
+  assert out.stem.shape == (1, 4, 4, 10)
+  assert [m.shape[-1] for m in out.stages] == [16, 24]
+  assert variables["params"]["stem"]["kernel"].shape == (7, 7, 3, 10)
+
+
+def test_a_width_is_doubled_from_stage_to_stage():
+  frames = jnp.zeros((1, 16, 16, 3))
+  short, long = net(width=4), net(width=(4, 8), stem_width=4)
+  shapes = [
+    jax.tree.map(jnp.shape, model.init(jax.random.key(0), frames))
+    for model in (short, long)
+  ]
+  assert shapes[0] == shapes[1]
+
+
+def test_a_block_with_a_stride_projects_even_one_pixel():
+  """As torchvision does, whose rule looks at the stride, not the map."""
+  frames = jnp.zeros((1, 2, 2, 3))
+  model = net(width=(8, 8))
+  params = model.init(jax.random.key(0), frames)["params"]
+  assert "project" in params["stage2_block1"]
+  assert "project" not in params["stage1_block1"]
+
+
+def test_widths_that_do_not_fit_the_stages_are_named():
+  with pytest.raises(ValueError, match="3 widths of 2 stages"):
+    net(width=(4, 8, 16)).init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+
+
 def test_unknown_stem_is_named():
   with pytest.raises(ValueError, match="'wide' is not one of"):
     net(stem="wide").init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))

@@ -1,0 +1,1 @@
+"""Public weights: read safely, converted to our trees, proved equal."""

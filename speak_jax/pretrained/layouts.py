@@ -1,0 +1,152 @@
+"""The public layouts that can be read, and which one a file has."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.numpy
+from flax import traverse_util
+
+from speak_jax.pretrained import files, hub, resnet, speech, syncnet, vgg
+from speak_jax.pretrained.tensors import Converted, Tensors, WeightsError
+
+FORMAT = "speak_jax"  # in the facts of files that `save` wrote
+Outputs = Callable[[Converted, dict[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+class Layout(NamedTuple):
+  """What there is to know about one of them."""
+
+  mark: str  # how a key ends that it has and no other
+  # From the tensors and what config.json says, which may be nothing.
+  convert: Callable[[Tensors, Mapping[str, Any]], Converted]
+  outputs: Outputs  # of the network, from and in PyTorch's layout
+
+
+LAYOUTS = {
+  "resnet": Layout(
+    resnet.MARK, lambda tensors, _: resnet.convert(tensors), resnet.outputs
+  ),
+  "vgg": Layout(vgg.MARK, lambda tensors, _: vgg.convert(tensors), vgg.outputs),
+  "speech": Layout(
+    "feature_extractor.conv_layers.0.conv.weight",
+    speech.convert,
+    speech.outputs,
+  ),
+  "syncnet": Layout(
+    "netcnnlip.0.weight",
+    lambda tensors, _: syncnet.convert(tensors),
+    syncnet.outputs,
+  ),
+}
+
+
+def layout_of(tensors: Tensors) -> str:
+  """Which of LAYOUTS a file has, by its keys.
+
+  Raises:
+    WeightsError: none of them.
+  """
+  for name, layout in LAYOUTS.items():
+    if any(key.endswith(layout.mark) for key in tensors):
+      return name
+  first = next(iter(tensors), "nothing")
+  raise WeightsError(
+    f"{tensors.source}: holds {first} and so on, which is no layout of"
+    f" {', '.join(LAYOUTS)}"
+  )
+
+
+class Loaded(NamedTuple):
+  """Public weights as one of our networks takes them."""
+
+  layout: str  # in LAYOUTS
+  converted: Converted
+
+
+def load(name: str, layout: str | None = None) -> Loaded:
+  """Public weights, found, read and converted.
+
+  Args:
+    name: See `hub.find`; a file of `save` goes as well. A config.json beside
+      a public file is heeded.
+    layout: In LAYOUTS, for a better message where another one is found; None:
+      any.
+
+  Raises:
+    WeightsError: not found, damaged, unsafe, of another layout or unknown.
+  """
+  path = hub.find(name)
+  tensors = files.read(path)
+  ours = tensors.facts.get("format") == FORMAT
+  found = tensors.facts.get("layout", "") if ours else layout_of(tensors)
+  if layout not in (None, found):
+    raise WeightsError(f"{path}: weights of a {found}, wanted {layout}")
+  if ours:
+    return Loaded(found, _ours(tensors))
+  config = _config(path.parent / "config.json")
+  return Loaded(found, LAYOUTS[found].convert(tensors, config))
+
+
+def save(path: Path, loaded: Loaded) -> None:
+  """Writes converted weights for `load`, whole or not at all.
+
+  Keys are such as `params/stem/kernel` and `head/bias`.
+
+  Raises:
+    WeightsError: there is such a file already.
+  """
+  if path.exists():
+    raise WeightsError(f"{path}: is there already")
+  converted = loaded.converted
+  tree = {**converted.variables, "head": converted.head}
+  flat = traverse_util.flatten_dict(tree, sep="/")
+  facts = {
+    "format": FORMAT,
+    "layout": loaded.layout,
+    "sizes": json.dumps(converted.sizes),
+    "unused": json.dumps(converted.unused),
+  }
+  arrays = {key: np.ascontiguousarray(value) for key, value in flat.items()}
+  path.parent.mkdir(parents=True, exist_ok=True)
+  part = path.with_name(f".{path.name}.part")
+  try:
+    safetensors.numpy.save_file(arrays, part, facts)
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)
+
+
+def _ours(tensors: Tensors) -> Converted:
+  """What `save` wrote."""
+  flat = {key: tensors.take(key) for key in tensors}
+  try:
+    sizes = json.loads(tensors.facts["sizes"])
+    unused = tuple(json.loads(tensors.facts["unused"]))
+    sizes = {name: _frozen(size) for name, size in sizes.items()}
+    tree = traverse_util.unflatten_dict(flat, sep="/")
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise WeightsError(f"{tensors.source}: damaged ({error})") from error
+  head = tree.pop("head", {})
+  return Converted(tree, sizes, head, unused)
+
+
+def _frozen(value: Any) -> Any:
+  """JSON's lists as the tuples that they were."""
+  return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _config(path: Path) -> dict[str, Any]:
+  """What a model says about itself; nothing if it says nothing."""
+  if not path.is_file():
+    return {}
+  try:
+    config = json.loads(path.read_bytes())
+  except ValueError as error:
+    raise WeightsError(f"{path}: damaged ({error})") from error
+  if not isinstance(config, dict):
+    raise WeightsError(f"{path}: holds no settings")
+  return config

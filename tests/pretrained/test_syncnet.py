@@ -1,0 +1,116 @@
+"""SyncNet v2's file: the same numbers as PyTorch, and what does not fit."""
+
+import importlib.util
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from speak_jax.models.syncnet_v2 import SyncNetV2
+from speak_jax.pretrained import syncnet
+from speak_jax.pretrained.tensors import Tensors, WeightsError
+from tests.pretrained import narrow_syncnet
+
+NAME = "syncnet_v2_full"
+
+
+def _recipe(goldens):
+  spec = importlib.util.spec_from_file_location("recipe", goldens / "recipe.py")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def test_numbers_are_those_of_pytorch(shared):
+  goldens = shared / "data" / "goldens"
+  recipe = _recipe(goldens)
+  meta = json.loads((goldens / "meta.json").read_text())[NAME]
+  seed = meta["seed"]
+  weights = {
+    key: recipe.weight(key, tuple(shape), seed)
+    for key, shape in meta["shapes"].items()
+  }
+  converted = syncnet.convert(Tensors(weights, NAME))
+  assert converted.sizes == dict(
+    lip_widths=(96, 256, 256, 256, 256, 512),
+    lip_last=(6, 6),
+    lip_hidden=512,
+    sound_widths=(64, 192, 384, 256, 256, 512),
+    sound_hidden=512,
+    out=1024,
+  )
+  assert len(converted.unused) == 14
+  with np.load(goldens / f"{NAME}.npz") as golden:
+    inputs = {
+      "mfcc": golden["in.mfcc"],
+      "clip": recipe.image("clip", (2, 3, 5, 224, 224), seed),
+    }
+    got = syncnet.outputs(converted, inputs)
+    assert sorted(got) == ["audio", "lip", "lip_feat"]
+    for name, value in got.items():
+      want = golden[f"out.{name}"]
+      assert value.shape == want.shape
+      error = np.abs(value - want).max() / np.abs(want).max()
+      assert error < 2e-5, f"{name}: {error:.1e}"
+
+
+def _clip():
+  rng = np.random.default_rng(1)
+  return rng.integers(0, 256, (2, 3, 5, 224, 224)).astype(np.float32)
+
+
+@pytest.mark.parametrize("change", ["frames", "colours", "rows"])
+def test_no_axis_is_confused_with_another(change):
+  converted = syncnet.convert(Tensors(narrow_syncnet.weights(), "w"))
+  clip = _clip()
+  mfcc = np.random.default_rng(2).normal(size=(2, 1, 13, 20))
+  axis = {"frames": 2, "colours": 1, "rows": 3}[change]
+  plain = syncnet.outputs(converted, {"clip": clip, "mfcc": mfcc})
+  flipped = syncnet.outputs(
+    converted, {"clip": np.flip(clip, axis), "mfcc": mfcc}
+  )
+  assert not np.allclose(plain["lip"], flipped["lip"], rtol=1e-3)
+  np.testing.assert_array_equal(plain["audio"], flipped["audio"])
+
+
+def test_widths_are_read_off_the_file():
+  converted = syncnet.convert(Tensors(narrow_syncnet.weights(), "w"))
+  net = SyncNetV2(**converted.sizes)
+  seen = net.apply(
+    converted.variables, jnp.zeros((1, 5, 224, 224, 3)), method="see"
+  )
+  heard = net.apply(converted.variables, jnp.zeros((1, 20, 13)), method="hear")
+  assert seen.features.shape == (1, 8)
+  assert seen.code.shape == heard.code.shape == (1, 12)
+
+
+def _without(key):
+  return lambda w: {k: v for k, v in w.items() if k != key}
+
+
+def _with(key, shape):
+  return lambda w: w | {key: np.ones(shape, np.float32)}
+
+
+@pytest.mark.parametrize(
+  ("change", "line"),
+  [
+    (_without("netcnnlip.8.bias"), "key netcnnlip.8.bias is missing"),
+    (_without("netfcaud.1.running_var"), "netfcaud.1.running_var is missing"),
+    (_with("netcnnaud.21.weight", 3), "unknown key netcnnaud.21.weight"),
+    (_with("netcnnlip.0.weight", (4, 3, 7, 7)), "netcnnlip.0.weight has shape"),
+    (_with("netcnnlip.4.weight", (5, 4, 1, 3, 3)), "netcnnlip.4.weight has"),
+    (_with("netcnnaud.4.weight", (5, 9, 3, 3)), "netcnnaud.4.weight has shape"),
+    (_with("netfclip.0.weight", (6, 9)), "netfclip.0.weight has shape"),
+    (_with("netfcaud.0.weight", (6, 16)), "netfcaud.0.weight has shape"),
+    (_with("netfclip.3.bias", 9), "netfclip.3.bias has shape"),
+    (_with("netfcaud.3.weight", (9, 6)), "netfcaud.3.weight has shape"),
+    (_with("netcnnaud.18.weight", (8, 5, 4, 4)), "netcnnaud.18.weight has"),
+  ],
+)
+def test_what_does_not_fit_is_one_line(change, line):
+  with pytest.raises(WeightsError, match=line) as caught:
+    syncnet.convert(Tensors(change(narrow_syncnet.weights()), "FILE"))
+  assert str(caught.value).startswith("FILE: ")
+  assert "\n" not in str(caught.value)
