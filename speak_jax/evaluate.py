@@ -1,12 +1,16 @@
 """Measures a run or a bundle on held-out people, and writes a report.
 
-  python -m speak_jax.evaluate --model RUN|BUNDLE --data DATA --out REPORT
+  python -m speak_jax.evaluate --model RUN|BUNDLE --data DATA --out REPORT \
+    [--syncnet syncnet_v2.model]
 
 REPORT/metrics.json holds every figure under a flat name, REPORT/report.md
 says what they are, REPORT/sheet.png and swaps.png show what was measured. Of
 a run whose later stages are not there yet the earlier ones are measured.
+Lip sync is judged by the public SyncNet v2 where its weights are given
+(Sync-C and Sync-D, the field's figures), else by the run's own SyncNet.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -14,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,15 +27,24 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from data_pipelines.held_out import Whole, evaluation_clips
 from data_pipelines.media import face
 from data_pipelines.records import Records, open_records
 from data_pipelines.synthetic.render import FACTORS
 from speak_jax import bundle, spec, synthesis
-from speak_jax.evaluation import figures, reading, report, swapping, talking
+from speak_jax.evaluation import (
+  figures,
+  reading,
+  released_sync,
+  report,
+  swapping,
+  talking,
+)
+from speak_jax.metrics import sums
 from speak_jax.models import judge
+from speak_jax.pretrained import files, syncnet
+from speak_jax.progress import Progress
 from speak_jax.stages import base
 from speak_jax.stages.syncnet import frames_of
 from speak_jax.training import checkpoints
@@ -51,7 +65,7 @@ class Model(NamedTuple):
   commit: str
   synthesizer: synthesis.Synthesizer | None
   irfd: swapping.Irfd | None
-  sync: reading.Sync | None
+  sync: reading.OwnSync | None
   mouth: int  # px, side of the mouth patches
 
 
@@ -105,7 +119,12 @@ def load(path: Path, frames: int) -> Model:
 
 
 def evaluate(
-  model_path: Path, data: str, out: Path, clips: int, seed: int
+  model_path: Path,
+  data: str,
+  out: Path,
+  clips: int,
+  seed: int,
+  syncnet_path: Path | None = None,
 ) -> dict[str, float | str]:
   """Measures, writes the report, and returns what metrics.json holds.
 
@@ -115,11 +134,15 @@ def evaluate(
     out: Folder of the report.
     clips: Held-out clips at most.
     seed: Of the bootstrap and of the donors.
+    syncnet_path: Weights of the public SyncNet v2, which then judges lip sync.
 
   Raises:
-    ValueError: one line: no such model or data, or frame rates that differ.
+    ValueError: one line: no such model, data or weights, or frame rates that
+      differ.
   """
   begun = time.monotonic()
+  # First, because it fails soonest.
+  public = syncnet.convert(files.read(syncnet_path)) if syncnet_path else None
   data = data or str(model_path / "data")
   records = open_records(data, "test")
   longest = min(max(row.frames for row in records.index), MOST_FRAMES)
@@ -142,6 +165,10 @@ def evaluate(
     if synthetic
     else reading.tracker_reader(face.Tracker())
   )
+  sync: reading.Sync | None = model.sync
+  if public:
+    fps = model.settings.fps
+    sync = released_sync.released(public.variables, public.sizes, fps)
   found: figures.Figures = {}
   sheets: dict[str, np.ndarray] = {}
   if model.synthesizer is not None:
@@ -149,16 +176,16 @@ def evaluate(
       [_take(whole) for whole in wholes],
       _talker(model.synthesizer),
       read,
-      model.sync,
+      sync,
       seed=seed,
       shown=SHOWN_CLIPS,
-      progress=lambda takes: tqdm(takes, desc="speak", unit="clip"),
+      progress=_counted,
     )
     found |= made
     sheets["sheet.png"] = report.sheet(
       talking.grid(shown, SHOWN_TIMES), list(talking.ROWS) * len(shown)
     )
-  elif model.sync is not None:
+  if model.sync and (public or not model.synthesizer):
     found |= _sync_alone(model.sync, wholes, seed)
   if model.irfd is not None:
     made, swapped = swapping.measure(
@@ -176,15 +203,26 @@ def evaluate(
     )
   minutes = (time.monotonic() - begun) / 60
   facts = _facts(model, model_path, data, wholes, seed, minutes, synthetic)
-  text = report.markdown(
-    found, facts, _words(model, synthetic), _captions(sheets)
-  )
+  if syncnet_path:
+    facts["syncnet"] = _released(syncnet_path)
+  elif model.sync:
+    facts["syncnet"] = "the run's own"
+  words = _words(model, synthetic, syncnet_path is not None)
+  text = report.markdown(found, facts, words, _captions(sheets))
   metrics: dict[str, float | str] = {
     **figures.flat(found),
     **{f"meta/{key}": value for key, value in facts.items()},
   }
   _write(out, metrics, text, sheets)
   return metrics
+
+
+def _counted(takes: Sequence[reading.Take]) -> Iterator[reading.Take]:
+  """The clips, one by one, with a progress line."""
+  with Progress("speak", "clip", len(takes)) as progress:
+    for i, take in enumerate(takes):
+      yield take
+      progress.update(i + 1)
 
 
 def subjects(wholes: list[Whole], mouth: int) -> swapping.Subjects:
@@ -223,7 +261,7 @@ def _where(path: Path, config: ConfigDict, stage: str) -> Path | None:
   return None
 
 
-def _sync(nets: Any, params: Any, extra: Any, fps: float) -> reading.Sync:
+def _sync(nets: Any, params: Any, extra: Any, fps: float) -> reading.OwnSync:
   """SyncNet's two towers on uint8 and int16."""
   variables = {"params": params["sync"], **extra["sync"]}
 
@@ -235,7 +273,7 @@ def _sync(nets: Any, params: Any, extra: Any, fps: float) -> reading.Sync:
   def hear(variables, audio):
     return nets.sync.apply(variables, base.as_audio(audio), method="hear")
 
-  return reading.Sync(
+  return reading.OwnSync(
     see=lambda mouth: (see(variables, mouth),),
     hear=lambda audio: (hear(variables, audio),),
     frames=frames_of(fps),
@@ -262,13 +300,14 @@ def _talker(made: synthesis.Synthesizer) -> talking.Talk:
 
 
 def _sync_alone(
-  sync: reading.Sync, wholes: list[Whole], seed: int
+  sync: reading.OwnSync, wholes: list[Whole], seed: int
 ) -> figures.Figures:
-  """SyncNet on real clips, while there is no system to put beside them."""
+  """Our SyncNet on real clips, where it does not judge a system's."""
   ledger = figures.Ledger()
   for whole in wholes:
-    lips = sync.lips(whole.frames)
-    talking.two_way(ledger, lips, sync.sound(whole.audio, len(lips)))
+    seen = sync.lips(whole.frames, whole.landmarks)
+    found = sync.figures(seen, sync.sound(whole.audio, len(whole.frames)))
+    ledger.add("syncnet/two_way", sums.mean_row(found["two_way"]))
   return ledger.figures(seed)
 
 
@@ -354,6 +393,14 @@ def _facts(
   return facts
 
 
+def _released(path: Path) -> str:
+  """Whether weights are those that everybody else uses."""
+  with path.open("rb") as stream:
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+  kind = "the" if digest == syncnet.RELEASED_SHA256 else "NOT the"
+  return f"official SyncNet v2, {path}: {kind} released file, {digest[:8]}"
+
+
 def _judge_score() -> str:
   """One line of the judge's own report, tight framing."""
   path = judge.WEIGHTS.with_suffix(".json")
@@ -367,7 +414,7 @@ def _judge_score() -> str:
   )
 
 
-def _words(model: Model, synthetic: bool) -> list[str]:
+def _words(model: Model, synthetic: bool, public: bool) -> list[str]:
   words = []
   if model.preset == "demo":
     words.append(
@@ -386,7 +433,23 @@ def _words(model: Model, synthetic: bool) -> list[str]:
     " reader itself scores on real frames. A high Sync figure without a"
     " mouth box above shuffled speech means lips that only SyncNet sees."
   )
-  if model.sync is None:
+  if public and model.synthesizer:
+    words.append(
+      "Sync-C, Sync-D and the Sync offset are those of the official SyncNet"
+      " v2, scored as its authors' code does, but for the face crop, which is"
+      " made from landmarks instead of S3FD's boxes. That code takes zeros for"
+      " the sound beyond a clip's ends, so that clips of other lengths than the"
+      " literature's (its pipeline wants 100 frames) do not compare."
+    )
+  elif public:
+    words.append("Nothing speaks yet: the official SyncNet had nothing to do.")
+  elif model.sync:
+    words.append(
+      "Sync figures are those of the run's own SyncNet: they compare the rows"
+      " below, and are not the literature's Sync-C and Sync-D. For those, give"
+      " the official SyncNet's weights (`--syncnet`)."
+    )
+  else:
     words.append("No SyncNet is at hand (a bundle has none): no Sync figures.")
   return words
 
@@ -431,6 +494,8 @@ _HEADLINES = (
   "speak/static_psnr",
   "speak/ssim",
   "speak/mouth_r",
+  "speak/sync_c",
+  "speak/sync_d",
   "speak/shuffled_driving_minus_true",
   "speak/mouth_box_over_shuffled",
 )
@@ -442,7 +507,12 @@ def main(_: list[str]) -> int:
   out = Path(FLAGS.out)
   try:
     metrics = evaluate(
-      Path(FLAGS.model), FLAGS.data, out, FLAGS.clips, FLAGS.seed
+      Path(FLAGS.model),
+      FLAGS.data,
+      out,
+      FLAGS.clips,
+      FLAGS.seed,
+      Path(FLAGS.syncnet) if FLAGS.syncnet else None,
     )
   except (ValueError, face.MissingModelError) as error:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -460,4 +530,5 @@ if __name__ == "__main__":
   flags.DEFINE_string("out", None, "folder of the report", required=True)
   flags.DEFINE_integer("clips", 24, "held-out clips at most", lower_bound=2)
   flags.DEFINE_integer("seed", 0, "of the bootstrap and of the donors")
+  flags.DEFINE_string("syncnet", "", "weights of the public SyncNet v2")
   app.run(main)

@@ -1,16 +1,19 @@
 """The command from records to a report, with stand-ins for the networks."""
 
 import json
+import re
 
 import cv2
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from data_pipelines import records
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import evaluate, spec, synthesis
 from speak_jax.evaluation import reading, swapping
 from speak_jax.models.irfd import Codes, Portrait
+from tests.pretrained import narrow_syncnet, torch_files
 
 SIZE, N = 64, 12
 
@@ -94,7 +97,7 @@ def stand_ins(held_out, monkeypatch):
     commit="abc",
     synthesizer=Echo(),
     irfd=swapping.Irfd(_encode, _decode),
-    sync=reading.Sync(
+    sync=reading.OwnSync(
       lambda mouth: (np.ones((len(mouth), 4)) / 2,),
       lambda audio: (np.ones((len(audio), 4)) / 2,),
       5,
@@ -138,6 +141,73 @@ def test_a_model_without_irfd_or_sync_leaves_their_tables_out(
   assert not any(key.startswith(("irfd", "syncnet")) for key in metrics)
   assert not any("sync" in key for key in metrics)
   assert not (tmp_path / "r" / "swaps.png").exists()
+
+
+def test_the_official_syncnet_gives_the_fields_figures(stand_ins, tmp_path):
+  # In the container of the released file, torch's from before 1.6.
+  weights = tmp_path / "syncnet_v2.model"
+  state = torch_files.state(**narrow_syncnet.weights())
+  weights.write_bytes(torch_files.legacy_bytes(state))
+  out = tmp_path / "report"
+  metrics = evaluate.evaluate(tmp_path, "DATA", out, 2, 0, weights)
+  for metric in ("sync_c", "sync_d", "sync_offset"):
+    for name in (metric, f"static_{metric}", f"true_{metric}"):
+      assert np.isfinite(metrics[f"speak/{name}"])
+    assert np.isfinite(metrics[f"speak/{metric}_shuffled"])
+  # The system stands still, so that both rows are the same pictures.
+  assert metrics["speak/sync_d"] == metrics["speak/static_sync_d"]
+  assert metrics["speak/sync_d"] != metrics["speak/true_sync_d"]
+  assert metrics["speak/sync_d"] > 0
+  # Our own network is still measured, under its own name alone.
+  assert metrics["syncnet/two_way"] == 0.5
+  assert not any("confidence" in key for key in metrics)
+  assert "NOT the released file" in metrics["meta/syncnet"]
+  text = (out / "report.md").read_text()
+  assert "| Sync-C (official SyncNet v2, more is better) |" in text
+  assert "| Sync-D (official SyncNet v2, less is better) |" in text
+  assert "Sync confidence" not in text
+
+
+def test_without_weights_the_runs_own_network_is_named(stand_ins, tmp_path):
+  out = tmp_path / "report"
+  metrics = evaluate.evaluate(tmp_path, "DATA", out, 2, 0)
+  assert metrics["meta/syncnet"] == "the run's own"
+  assert "speak/sync_confidence" in metrics
+  assert "speak/sync_c" not in metrics
+  text = (out / "report.md").read_text()
+  assert "| Sync confidence (our own SyncNet, more is better) |" in text
+  assert "official SyncNet v2," not in text
+
+
+def test_a_bundle_has_sync_figures_with_the_official_syncnet(
+  stand_ins, tmp_path, monkeypatch
+):
+  bare = stand_ins._replace(irfd=None, sync=None)
+  monkeypatch.setattr(evaluate, "load", lambda path, frames: bare)
+  weights = tmp_path / "w.safetensors"
+  save_file(narrow_syncnet.weights(), weights)
+  metrics = evaluate.evaluate(tmp_path, "DATA", tmp_path / "r", 2, 0, weights)
+  assert np.isfinite(metrics["speak/sync_c"])
+  assert "syncnet/two_way" not in metrics
+
+
+@pytest.mark.parametrize(
+  "damage", ["gone", "garbage", "short of a key", "other layout"]
+)
+def test_weights_that_cannot_be_used_are_one_line(stand_ins, tmp_path, damage):
+  path = tmp_path / "syncnet_v2.model"
+  weights = narrow_syncnet.weights()
+  if damage == "garbage":
+    path.write_bytes(b"no weights at all" * 9)
+  elif damage == "short of a key":
+    del weights["netfclip.3.bias"]
+    save_file(weights, path)
+  elif damage == "other layout":
+    save_file({"conv1.weight": np.zeros((4, 3, 7, 7), np.float32)}, path)
+  with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+    evaluate.evaluate(tmp_path, "DATA", tmp_path / "r", 2, 0, path)
+  assert "\n" not in str(caught.value)
+  assert not (tmp_path / "r").exists()
 
 
 def test_subjects_hold_the_truth_of_their_frames(held_out):

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int16, UInt8
 
 from speak_jax import spec
+from speak_jax.metrics import sync
 from speak_jax.models import judge
 
 BATCH = 64  # frames or windows that go through a network at a time
@@ -96,7 +97,37 @@ def tracker_reader(tracker: Tracker) -> Reader:
   return read
 
 
-class Sync(NamedTuple):
+@runtime_checkable
+class Sync(Protocol):
+  """A SyncNet: codes of a clip's 0.2 s windows, and what they say of it."""
+
+  def lips(
+    self,
+    frames: UInt8[np.ndarray, "n h w 3"],
+    landmarks: Float[np.ndarray, "n 68 2"],
+  ) -> Float[np.ndarray, "t d"] | None:
+    """Codes of windows of the picture; None where there is no face to judge.
+
+    Args:
+      frames: The clip.
+      landmarks: In the frames' pixels, NaN where there is no face.
+    """
+    ...
+
+  def sound(
+    self, audio: Int16[np.ndarray, "s"], frames: int
+  ) -> Float[np.ndarray, "t d"]:
+    """Codes of the same windows of the sound of so many frames."""
+    ...
+
+  def figures(
+    self, seen: Float[np.ndarray, "t d"], sound: Float[np.ndarray, "u d"]
+  ) -> dict[str, Float[np.ndarray, "n"]]:
+    """Figures of one clip, each as the values whose mean it is."""
+    ...
+
+
+class OwnSync(NamedTuple):
   """Our own SyncNet: windows of lips or of sound to unit vectors."""
 
   see: Callable[[UInt8[np.ndarray, "n f h w 3"]], tuple]
@@ -105,43 +136,63 @@ class Sync(NamedTuple):
   fps: float
 
   def lips(
-    self, frames: UInt8[np.ndarray, "n h w 3"]
+    self,
+    frames: UInt8[np.ndarray, "n h w 3"],
+    landmarks: Float[np.ndarray, "n 68 2"],
   ) -> Float[np.ndarray, "t d"]:
-    """Codes of the windows that start at frames 0, 1, ..."""
+    """Codes of the windows that start at frames 0, 1, ...
+
+    It learned from the lower half of the frames, wherever the face is in them.
+    """
+    del landmarks
     lower = frames[:, frames.shape[1] // 2 :]
     count = len(frames) - self.frames + 1
     windows = np.stack([lower[i : i + self.frames] for i in range(count)])
     return in_batches(self.see, windows)[0]
 
   def sound(
-    self, audio: Int16[np.ndarray, "s"], count: int
+    self, audio: Int16[np.ndarray, "s"], frames: int
   ) -> Float[np.ndarray, "t d"]:
-    """Codes of the `count` windows that start with frames 0, 1, ..."""
+    """Codes of the windows that start with frames 0, 1, ..."""
     step = spec.samples_per_frame(self.fps)
-    starts = [round(i * step) for i in range(count)]
+    starts = [round(i * step) for i in range(frames - self.frames + 1)]
     lack = starts[-1] + WINDOW_SAMPLES - len(audio)
     audio = np.pad(audio, (0, max(lack, 0)))
     windows = np.stack([audio[s : s + WINDOW_SAMPLES] for s in starts])
     return in_batches(self.hear, windows)[0]
 
+  def figures(
+    self, seen: Float[np.ndarray, "t d"], sound: Float[np.ndarray, "u d"]
+  ) -> dict[str, Float[np.ndarray, "n"]]:
+    """sync_confidence, sync_distance, sync_offset and two_way."""
+    found = sync.score(sync.distances(seen, sound))
+    scores = {
+      f"sync_{name}": np.array([value], float)
+      for name, value in found._asdict().items()
+    }
+    return scores | {"two_way": sync.two_way(seen, sound)}
 
-def in_batches(run: Callable, *arrays: np.ndarray) -> list[np.ndarray]:
+
+def in_batches(
+  run: Callable, *arrays: np.ndarray, size: int = BATCH
+) -> list[np.ndarray]:
   """Runs a function over rows in batches of one size, the last one padded.
 
   Args:
-    run: Arrays of `BATCH` rows in, a sequence of such arrays out.
+    run: Arrays of `size` rows in, a sequence of such arrays out.
     *arrays: Of equal length.
+    size: Rows of a batch.
 
   Returns:
     The outputs, of the inputs' length.
   """
   parts, n = [], len(arrays[0])
-  for start in range(0, n, BATCH):
-    rows = [a[start : start + BATCH] for a in arrays]
-    lack = BATCH - len(rows[0])
+  for start in range(0, n, size):
+    rows = [a[start : start + size] for a in arrays]
+    lack = size - len(rows[0])
     rows = [
       np.pad(r, [(0, lack)] + [(0, 0)] * (r.ndim - 1), mode="edge")
       for r in rows
     ]
-    parts.append([np.asarray(x)[: BATCH - lack] for x in run(*rows)])
+    parts.append([np.asarray(x)[: size - lack] for x in run(*rows)])
   return [np.concatenate(column) for column in zip(*parts, strict=True)]

@@ -27,10 +27,12 @@ _SPEAKING = (
   ("pose_r2", "pose R2", "", 2, "up"),
   ("identity_cosine", "identity cosine to first frame", "", 2, "up"),
   ("emotion", "emotion read right", "", 2, "up"),
-  ("sync_confidence", "Sync confidence (ours)", "", 3, "up"),
-  ("sync_distance", "Sync distance (ours)", "", 3, "down"),
-  ("sync_offset", "Sync offset (ours)", "frames", 1, "0"),
-  ("two_way", "SyncNet two-way", "", 3, "real"),
+  ("sync_c", "Sync-C", "official SyncNet v2", 2, "up"),
+  ("sync_d", "Sync-D", "official SyncNet v2", 2, "down"),
+  ("sync_confidence", "Sync confidence", "our own SyncNet", 3, "up"),
+  ("sync_distance", "Sync distance", "our own SyncNet", 3, "down"),
+  ("sync_offset", "Sync offset", "frames, by the same network", 1, "0"),
+  ("two_way", "two-way", "our own SyncNet", 3, "real"),
   ("found", "face found", "", 2, "up"),
 )
 _COLUMNS = (
@@ -119,8 +121,9 @@ def markdown(
   if "syncnet/two_way" in figures:
     parts += [
       "## SyncNet",
-      "Two-way accuracy on real held-out clips, against other sounds of the"
-      f" same clip (chance .5): {_cell(figures['syncnet/two_way'], 3)}.",
+      "Two-way accuracy of our own SyncNet on real held-out clips, against"
+      " other sounds of the same clip (chance .5):"
+      f" {_cell(figures['syncnet/two_way'], 3)}.",
     ]
   if "irfd/psnr" in figures:
     parts += [
@@ -183,10 +186,7 @@ def _speaking(figures: Mapping[str, Figure]) -> str:
   for metric, title, unit, digits, best in _SPEAKING:
     cells = []
     for row, _ in _COLUMNS:
-      key = talking.name(row, metric)
-      if metric == "two_way" and row == talking.TRUE:
-        key = "syncnet/two_way"
-      cells.append(_cell(figures.get(key), digits))
+      cells.append(_cell(figures.get(talking.name(row, metric)), digits))
     if set(cells) == {"-"}:
       continue
     goal = {"up": "more is better", "down": "less is better"}.get(

@@ -27,7 +27,8 @@ def distances(
 ) -> Float[np.ndarray, "t o"]:
   """D[t, o] = ||mouth[t] - speech[t + o - reach]||, NaN outside the clip.
 
-  Ours: the released code pads with zeros, which favours short clips.
+  Ours: the released code pads with zeros, which favours short clips; see
+  `padded_distances`.
   """
   full = np.linalg.norm(mouth[:, None] - speech[None], axis=-1)
   t = np.arange(len(mouth))[:, None]
@@ -37,8 +38,25 @@ def distances(
   return np.where(outside, np.nan, picked)
 
 
+def padded_distances(
+  mouth: Float[np.ndarray, "t d"],
+  speech: Float[np.ndarray, "t d"],
+  reach: int = REACH,
+) -> Float[np.ndarray, "t o"]:
+  """`distances` as the released evaluation has them: codes of 0 outside.
+
+  For the public SyncNet alone, so that its score is the field's number; the
+  shorter the clip, the more the zeros weigh. Source: joonson/syncnet_python,
+  calc_pdist, whose 1e-6 comes from PyTorch's pairwise_distance.
+  """
+  padded = np.pad(speech, ((reach, reach), (0, 0)))
+  offsets = range(2 * reach + 1)
+  columns = [mouth - padded[o : o + len(mouth)] + 1e-6 for o in offsets]
+  return np.stack([np.linalg.norm(x, axis=-1) for x in columns], -1)
+
+
 def score(matrix: Float[np.ndarray, "t o"]) -> Score:
-  """Confidence, distance and offset from `distances` of one clip.
+  """Confidence, distance and offset from the distances of one clip.
 
   Offsets that fewer than a third of the windows reach are left out.
 

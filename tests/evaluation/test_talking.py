@@ -129,7 +129,7 @@ def test_sync_figures_follow_the_sound(takes):
     codes = np.stack([np.cos(loud.mean(1) * 3), np.sin(loud.mean(1) * 3)], -1)
     return (codes,)
 
-  lips = reading.Sync(
+  lips = reading.OwnSync(
     see=lambda mouth: codes(mouth[:, :, 6, 16, 0] / 200.0),
     hear=lambda audio: codes(audio[:, 320::640] / 10_000.0),
     frames=5,

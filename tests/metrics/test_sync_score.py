@@ -25,6 +25,17 @@ def test_distances_by_loops(codes):
         assert np.isnan(matrix[t, o + 4])
 
 
+def test_padded_distances_by_loops(codes):
+  mouth, speech = codes[:20], codes[30:50]
+  matrix = sync.padded_distances(mouth, speech, reach=4)
+  assert matrix.shape == (20, 9)
+  for t in range(20):
+    for o in range(-4, 5):
+      heard = speech[t + o] if 0 <= t + o < 20 else np.zeros(16)
+      want = np.sqrt(sum((mouth[t] - heard + 1e-6) ** 2))
+      assert matrix[t, o + 4] == pytest.approx(want, rel=1e-12)
+
+
 @pytest.mark.parametrize("lag", [-6, 0, 3])
 def test_a_planted_lag_is_the_offset(codes, lag):
   # The picture shows at t + lag what is heard at t.
