@@ -1,23 +1,42 @@
 """The audio encoder: speech in, one vector for each video frame out."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
-from jax import Array
+from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from speak_jax import spec
+from speak_jax.models.wav2vec import Wav2vec
 from speak_jax.nn import mel
 from speak_jax.nn.attention import TransformerLayer
 from speak_jax.nn.conv import Conv1d
 from speak_jax.nn.norm import standardize
 
-# Kernel and stride of wav2vec 2.0's feature extractor: 320 samples a step.
-WAVE_LAYERS = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
-WAVE_CHANNELS = 512
-POSITION_KERNEL, POSITION_GROUPS = 128, 16
+# The fronts that hear the waveform: attributes of `Wav2vec` by style.
+WAVE_FRONTS: dict[str, dict[str, Any]] = {
+  "waveform": {},
+  "waveform_large": dict(conv_bias=True, conv_norm="layer", pre_norm=True),
+}
+# What the published feature extractors add to a clip's variance.
+WAVE_EPSILON = 1e-7
+
+
+def wave_sizes(
+  front: str, width: int, layers: int, heads: int
+) -> dict[str, Any]:
+  """Attributes of the `Wav2vec` inside an `AudioEncoder` of these sizes."""
+  return dict(
+    width=width,
+    layers=layers,
+    heads=heads,
+    hidden=4 * width,
+    **WAVE_FRONTS[front],
+  )
 
 
 def resample(x: Float[Array, "b n d"], steps: int) -> Float[Array, "b t d"]:
@@ -48,60 +67,23 @@ class MelFront(nn.Module):
     return x + jnp.asarray(_sinusoids(x.shape[1], self.width), x.dtype)
 
 
-class WaveFront(nn.Module):
-  """wav2vec 2.0 / HuBERT (base): TCN, projection, positional convolution.
-
-  Parameter names follow the public checkpoints where they can.
-  """
-
-  width: int
-  dtype: DTypeLike
-
-  @nn.compact
-  def __call__(
-    self, audio: Float[Array, "b s"], steps: int
-  ) -> Float[Array, "b t w"]:
-    """`steps` vectors; features are resampled before the projection."""
-    x = standardize(audio)[..., None]
-    for i, (size, stride) in enumerate(WAVE_LAYERS):
-      x = Conv1d(
-        WAVE_CHANNELS,
-        size,
-        stride,
-        use_bias=False,
-        dtype=self.dtype,
-        name=f"conv_layers_{i}",
-      )(x)
-      if i == 0:
-        x = nn.GroupNorm(
-          WAVE_CHANNELS, epsilon=1e-5, dtype=self.dtype, name="group_norm"
-        )(x)
-      x = nn.gelu(x, approximate=False)
-    x = resample(x, steps)
-    x = nn.LayerNorm(1e-5, dtype=self.dtype, name="projection_norm")(x)
-    x = nn.Dense(self.width, dtype=self.dtype, name="projection")(x)
-    pad = POSITION_KERNEL // 2
-    position = Conv1d(
-      self.width,
-      POSITION_KERNEL,
-      pad=pad,
-      groups=POSITION_GROUPS,
-      dtype=self.dtype,
-      name="pos_conv_embed",
-    )(x)
-    x = x + nn.gelu(position[:, :-1], approximate=False)
-    return nn.LayerNorm(1e-5, dtype=self.dtype, name="layer_norm")(x)
-
-
 class AudioEncoder(nn.Module):
   """E_a: speech to one vector a frame, with context from both sides.
 
+  The waveform fronts are wav2vec 2.0 or HuBERT whole, used as in FaceFormer
+  (which the paper follows): every clip is brought to zero mean and unit
+  variance as the published feature extractors do, the TCN's features are
+  resampled to the frame rate, then projected and attended to. Their parameters
+  lie under "front" in the layout of `Wav2vec`; the TCN, which FaceFormer
+  freezes, is "front/feature_extractor".
+
   Attributes:
-    front: "mel" or "waveform".
+    front: "mel", "waveform" (base style) or "waveform_large".
     width: Of the transformer; a multiple of `heads`.
     layers: Transformer layers.
     out: Width of the speech code f_a.
     fps: Frames a second of the output.
+    freeze_features: Give the TCN no gradient; "mel" has none.
   """
 
   front: str
@@ -111,6 +93,7 @@ class AudioEncoder(nn.Module):
   out: int
   fps: float = spec.FPS
   dtype: DTypeLike = jnp.float32
+  freeze_features: bool = False
 
   @nn.compact
   def __call__(self, audio: Float[Array, "b s"]) -> Float[Array, "b t a"]:
@@ -126,14 +109,20 @@ class AudioEncoder(nn.Module):
     if self.front == "mel":
       x = MelFront(self.width, self.dtype, name="front")(audio)
       x = resample(x, steps)
-    elif self.front == "waveform":
-      x = WaveFront(self.width, self.dtype, name="front")(audio, steps)
+      for i in range(self.layers):
+        x = TransformerLayer(
+          self.heads, 4 * self.width, self.dtype, name=f"layers_{i}"
+        )(x)
+    elif self.front in WAVE_FRONTS:
+      sizes = wave_sizes(self.front, self.width, self.layers, self.heads)
+      front = Wav2vec(**sizes, dtype=self.dtype, name="front")
+      features = front.features(standardize(audio, WAVE_EPSILON))
+      if self.freeze_features:
+        features = lax.stop_gradient(features)
+      x = front.encode(resample(features, steps)).last
     else:
-      raise ValueError(f"front {self.front!r} is not one of mel, waveform")
-    for i in range(self.layers):
-      x = TransformerLayer(
-        self.heads, 4 * self.width, self.dtype, name=f"layers_{i}"
-      )(x)
+      known = ", ".join(("mel", *WAVE_FRONTS))
+      raise ValueError(f"front {self.front!r} is not one of {known}")
     return nn.Dense(self.out, name="out")(x.astype(jnp.float32))
 
 

@@ -1,4 +1,4 @@
-"""A post-norm transformer layer, as wav2vec 2.0 and HuBERT (base) have it."""
+"""Transformer layers as wav2vec 2.0 and HuBERT have them, base and large."""
 
 import flax.linen as nn
 import jax
@@ -6,7 +6,9 @@ import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+
+EPSILON = 1e-5  # of every layer norm in the public networks
 
 
 class Attention(nn.Module):
@@ -16,8 +18,17 @@ class Attention(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-    """Attends; parameters q_proj, k_proj, v_proj, out_proj."""
+  def __call__(
+    self,
+    x: Float[Array, "b n d"],
+    valid: Bool[Array, "b n"] | None = None,
+  ) -> Float[Array, "b n d"]:
+    """Attends; parameters q_proj, k_proj, v_proj, out_proj.
+
+    Args:
+      x: Any number of steps; its width is a multiple of `heads`.
+      valid: Steps to attend to; None: all of them.
+    """
     width = x.shape[-1]
 
     def project(name: str) -> Array:
@@ -25,29 +36,45 @@ class Attention(nn.Module):
       return rearrange(y, "b n (h d) -> b n h d", h=self.heads)
 
     query, key, value = map(project, ("q_proj", "k_proj", "v_proj"))
-    query = query * (width // self.heads) ** -0.5
-    scores = jnp.einsum(
-      "bnhd,bmhd->bhnm", query, key, preferred_element_type=jnp.float32
-    )
-    weights = jax.nn.softmax(scores, -1).astype(self.dtype)
-    y = jnp.einsum("bhnm,bmhd->bnhd", weights, value)
+    mask = None if valid is None else valid[:, None, None]
+    y = jax.nn.dot_product_attention(query, key, value, mask=mask)
     y = rearrange(y, "b n h d -> b n (h d)")
     return nn.Dense(width, dtype=self.dtype, name="out_proj")(y)
 
 
 class TransformerLayer(nn.Module):
-  """Attention and a GELU feed-forward net, each added, then normalised."""
+  """Attention and an exact-GELU feed-forward net, each added to its input.
+
+  Attributes:
+    heads: Divide the width.
+    hidden: Width inside the feed-forward net.
+    pre_norm: Normalise what goes into each of the two (large style) and not
+      what comes out of the sum (base style).
+  """
 
   heads: int
   hidden: int
   dtype: DTypeLike = jnp.float32
+  pre_norm: bool = False
 
   @nn.compact
-  def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-    """One layer, same shape."""
-    x = x + Attention(self.heads, self.dtype, name="attention")(x)
-    x = nn.LayerNorm(1e-5, dtype=self.dtype, name="layer_norm")(x)
-    y = nn.Dense(self.hidden, dtype=self.dtype, name="intermediate")(x)
-    y = nn.gelu(y, approximate=False)
-    y = nn.Dense(x.shape[-1], dtype=self.dtype, name="output")(y)
-    return nn.LayerNorm(1e-5, dtype=self.dtype, name="final_layer_norm")(x + y)
+  def __call__(
+    self,
+    x: Float[Array, "b n d"],
+    valid: Bool[Array, "b n"] | None = None,
+  ) -> Float[Array, "b n d"]:
+    """One layer, same shape; `valid` as in `Attention`."""
+    attend = Attention(self.heads, self.dtype, name="attention")
+    first = nn.LayerNorm(EPSILON, dtype=self.dtype, name="layer_norm")
+    widen = nn.Dense(self.hidden, dtype=self.dtype, name="intermediate")
+    narrow = nn.Dense(x.shape[-1], dtype=self.dtype, name="output")
+    last = nn.LayerNorm(EPSILON, dtype=self.dtype, name="final_layer_norm")
+
+    def feed(y: Array) -> Array:
+      return narrow(nn.gelu(widen(y), approximate=False))
+
+    if self.pre_norm:
+      x = x + attend(first(x), valid)
+      return x + feed(last(x))
+    x = first(x + attend(x, valid))
+    return last(x + feed(x))
