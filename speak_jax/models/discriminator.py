@@ -8,7 +8,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from speak_jax.nn.conv import LECUN, conv, leaky
+from speak_jax.nn.conv import LECUN, conv, equalize, leaky
 from speak_jax.nn.resize import halve
 
 
@@ -27,6 +27,7 @@ class PatchConv(nn.Module):
   stride: int
   spectral: bool
   dtype: DTypeLike
+  rate: float | None = None  # see `equalize`
 
   @nn.compact
   def __call__(
@@ -34,7 +35,7 @@ class PatchConv(nn.Module):
   ) -> Float[Array, "b i j d"]:
     """Convolves; in training also advances the power iteration."""
     shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = self.param("kernel", LECUN, shape)
+    kernel = equalize(self, "kernel", LECUN, shape, self.rate)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     if self.spectral:
       start = self.features**-0.5
@@ -53,13 +54,18 @@ class PatchConv(nn.Module):
 class Discriminator(nn.Module):
   """PatchGANs on the frame and its halvings (pix2pixHD's arrangement).
 
-  Source: SPEAK Eq. 10, D(x, y): x the identity frame, y the judged frame.
+  Source: SPEAK Eq. 10, D(x, y): x the identity frame, y the judged frame. Ours:
+  3x3 after the halvings, where pix2pixHD has 4x4, so that maps keep their
+  size; frames halved by StyleGAN2's [1, 3, 3, 1]. StyleGAN2's own residual
+  discriminator, which costs 3.5 times as much, is not used, and so neither is
+  its deviation over the batch: every example is judged by itself.
 
   Attributes:
     width: Channels of the first layer, doubled by each up to 8 times.
     scales: How many sizes are judged.
     layers: Halvings at each scale.
     spectral: Spectral normalisation (collection "spectral").
+    equalized: Equalize learning rates, as in `Generator`.
   """
 
   width: int
@@ -67,6 +73,7 @@ class Discriminator(nn.Module):
   layers: int
   spectral: bool = False
   dtype: DTypeLike = jnp.float32
+  equalized: bool = False
 
   @nn.compact
   def __call__(
@@ -77,6 +84,7 @@ class Discriminator(nn.Module):
   ) -> Judgement:
     """Judges frames given the identity frame; all logits are float32."""
     x = jnp.concatenate([frame, condition], -1)
+    rate = 1.0 if self.equalized else None
     logits, features = [], []
     for scale in range(self.scales):
       y, kept = x, []
@@ -89,12 +97,13 @@ class Discriminator(nn.Module):
           1 if last else 2,
           self.spectral,
           self.dtype,
+          rate,
           name=f"scale{scale}_conv{i}",
         )(y, train)
         y = leaky(y)
         kept.append(y)
       y = PatchConv(
-        1, 3, 1, self.spectral, self.dtype, name=f"scale{scale}_logit"
+        1, 3, 1, self.spectral, self.dtype, rate, name=f"scale{scale}_logit"
       )(y, train)
       logits.append(y[..., 0].astype(jnp.float32))
       features.append(tuple(kept))

@@ -6,6 +6,7 @@ picture's feature maps by a coarse flow before they enter the blocks.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -20,6 +21,10 @@ from speak_jax.nn.resize import double
 from speak_jax.nn.warp import resize_flow, warp
 
 FLOW_SIZE = 16  # at most; a quarter of the picture when that is smaller
+# How a block doubles its picture, see `Generator`.
+UPS = ("bilinear", "transposed")
+# Of the MLP that makes styles, when learning rates are equalized: StyleGAN's.
+MAPPING_RATE = 0.01
 
 # A resolution and its channels, coarse to fine.
 Channels = tuple[tuple[int, int], ...]
@@ -31,11 +36,17 @@ def scaled(init: Callable, factor: float) -> Callable:
 
 
 class GeneratorBlock(nn.Module):
-  """One resolution: (conv, up), add the identity map, conv, RGB."""
+  """One resolution: (conv, up), add the identity map, conv, RGB.
+
+  Attributes:
+    up: One of `UPS`; None in the first block, which starts at its size.
+    rate: Of all weights, see `nn.conv.equalize`.
+  """
 
   channels: int
-  up: bool
+  up: str | None
   dtype: DTypeLike
+  rate: float | None = None
 
   @nn.compact
   def __call__(
@@ -45,23 +56,25 @@ class GeneratorBlock(nn.Module):
     maps: Float[Array, "b i i e"] | None,
   ) -> tuple[Float[Array, "b i i o"], Float[Array, "b i i 3"]]:
     """The block's features and its share of the picture (float32)."""
+    given: dict[str, Any] = dict(dtype=self.dtype, rate=self.rate)
     if self.up:
-      # ours: convolve, then double bilinearly. As cheap as StyleGAN2's
-      # transposed convolution, whose weight gradient is slow in XLA.
-      x = StyleConv(self.channels, 3, dtype=self.dtype, name="conv0")(x, latent)
-      x = double(leaky(x))
+      transposed = self.up == "transposed"
+      x = StyleConv(self.channels, 3, up=transposed, **given, name="conv0")(
+        x, latent
+      )
+      x = leaky(x) if transposed else double(leaky(x))
     if maps is not None:
-      x = x + Conv(
-        self.channels, 1, dtype=self.dtype, kernel_init=LECUN, name="maps"
-      )(maps)
-    x = StyleConv(self.channels, 3, dtype=self.dtype, name="conv1")(x, latent)
+      x = x + Conv(self.channels, 1, kernel_init=LECUN, **given, name="maps")(
+        maps
+      )
+    x = StyleConv(self.channels, 3, **given, name="conv1")(x, latent)
     x = leaky(x)
     rgb = StyleConv(
       3,
       1,
       demodulate=False,
-      dtype=self.dtype,
       kernel_init=scaled(LECUN, 0.1),  # every block adds its share: start grey
+      **given,
       name="rgb",
     )(x, latent)
     return x, rgb.astype(jnp.float32)
@@ -70,16 +83,31 @@ class GeneratorBlock(nn.Module):
 class Generator(nn.Module):
   """StyleGAN2's synthesis network with skip RGB and optional identity maps.
 
-  Source: arXiv 1912.04958 section 2; maps, flow and the gate are ours.
+  Source: arXiv 1912.04958 section 2; maps, flow and the gate are ours, and
+  there is no noise: frames of one clip must agree.
+
+  Weights are stored as they are used; `equalized`, they are scaled at run
+  time as in StyleGAN2. Both start as the same function, but Adam moves them
+  at other speeds: a plain weight by the learning rate, an equalized one by
+  the learning rate times its initial deviation, 1/68 in a 3x3 layer of 512
+  channels. So 1e-4, SPEAK's, does to plain weights what 7e-3 does to
+  equalized ones, StyleGAN2's being 2e-3. Learning rates here are tuned to
+  plain weights, and so those are the default.
 
   Attributes:
     channels: (resolution, channels) from the first block to the picture.
     remat: Recompute blocks in the backward pass.
+    equalized: Equalize the learning rates of all layers.
+    up: How a block doubles. "transposed": StyleGAN2's transposed convolution
+      and [1, 3, 3, 1]. "bilinear", ours: convolve and activate before that
+      filter, a third less work on the CPU.
   """
 
   channels: Channels
   dtype: DTypeLike = jnp.float32
   remat: bool = False
+  equalized: bool = False
+  up: str = "bilinear"
 
   @nn.compact
   def __call__(
@@ -96,9 +124,11 @@ class Generator(nn.Module):
       flow: How to warp the maps (`nn.warp`); None leaves them in place.
 
     Raises:
-      ValueError: as many latents as resolutions are needed; or a map has a
-        size that no block has.
+      ValueError: as many latents as resolutions are needed; a map has a
+        size that no block has; or an unknown `up`.
     """
+    if self.up not in UPS:
+      raise ValueError(f"up {self.up!r} is not one of {', '.join(UPS)}")
     if latents.shape[1] != len(self.channels):
       raise ValueError(
         f"{latents.shape[1]} latents for {len(self.channels)} resolutions"
@@ -115,6 +145,7 @@ class Generator(nn.Module):
     x = jnp.broadcast_to(
       start.astype(self.dtype), (latents.shape[0], *start.shape)
     )
+    rate = 1.0 if self.equalized else None
     frames, entry = jnp.zeros(()), None
     for i, (size, width) in enumerate(self.channels):
       entry = by_size.get(size)
@@ -123,15 +154,19 @@ class Generator(nn.Module):
         if flow is not None:
           entry = warp(entry, resize_flow(flow, size))
       x, rgb = block(
-        channels=width, up=i > 0, dtype=self.dtype, name=f"block{size}"
+        channels=width,
+        up=self.up if i else None,
+        dtype=self.dtype,
+        rate=rate,
+        name=f"block{size}",
       )(x, latents[:, i], entry)
       frames = double(frames) + rgb if i else rgb
     if entry is not None:
       # ours: what the identity picture shows already is taken from it, as it
       # lies after the warp; the blocks draw the rest.
-      gate = StyleConv(1, 1, demodulate=False, dtype=self.dtype, name="gate")(
-        x, latents[:, -1]
-      )
+      gate = StyleConv(
+        1, 1, demodulate=False, dtype=self.dtype, rate=rate, name="gate"
+      )(x, latents[:, -1])
       # At first nearly all of it: sharp and misplaced learns to move, while
       # a blur that the pixel loss likes would stay.
       gate = nn.sigmoid(gate.astype(jnp.float32) + 3.0)
@@ -185,6 +220,18 @@ def _flow(module: "Decoder | GlobalGenerator") -> Flow:
   return Flow(size, module.latent, module.dtype, name="flow")
 
 
+def _generator(module: "Decoder | GlobalGenerator") -> Generator:
+  """The synthesis network of both, under the same name and shapes."""
+  return Generator(
+    module.channels,
+    module.dtype,
+    module.remat,
+    module.equalized,
+    module.up,
+    name="generator",
+  )
+
+
 class Decoder(nn.Module):
   """G_d: I_d = G_d(mlp(f_I, f_P, f_E)), section "IRFD"; ours: mouth, maps.
 
@@ -192,6 +239,8 @@ class Decoder(nn.Module):
     channels: (resolution, channels), coarse to fine.
     latent: Width of the style latent.
     flow: Warp the identity maps by `Flow`; without maps it does nothing.
+    remat, equalized, up: See `Generator`. An equalized MLP is called
+      "mapping": `warm_start` must not take its weights for plain ones.
   """
 
   channels: Channels
@@ -199,6 +248,8 @@ class Decoder(nn.Module):
   flow: bool = True
   dtype: DTypeLike = jnp.float32
   remat: bool = False
+  equalized: bool = False
+  up: str = "bilinear"
 
   @nn.compact
   def __call__(
@@ -210,7 +261,10 @@ class Decoder(nn.Module):
     code = jnp.concatenate(
       [portrait.identity, codes.pose, codes.emotion, codes.mouth], -1
     )
-    latent = Mlp(self.latent, 2, name="mlp")(code)
+    if self.equalized:
+      latent = Mlp(self.latent, 2, rate=MAPPING_RATE, name="mapping")(code)
+    else:
+      latent = Mlp(self.latent, 2, name="mlp")(code)
     flow = None
     if self.flow and portrait.maps:
       flow = _flow(self)(portrait.pose, codes.pose, latent)
@@ -218,9 +272,7 @@ class Decoder(nn.Module):
     levels = len(self.channels)
     shape = (latent.shape[0], levels, self.latent)
     latents = jnp.broadcast_to(latent[:, None], shape)
-    return Generator(self.channels, self.dtype, self.remat, name="generator")(
-      latents, portrait.maps, flow
-    )
+    return _generator(self)(latents, portrait.maps, flow)
 
 
 class GlobalGenerator(nn.Module):
@@ -228,7 +280,7 @@ class GlobalGenerator(nn.Module):
 
   The style of level l is Affine_l(F_l + B_l(f_R')); Affine_l lives in the
   block's convolutions. B_l starts as the identity, so that a network that
-  starts from G_d draws a face from the first step.
+  starts from G_d draws a face from the first step. Attributes as `Decoder`'s.
   """
 
   channels: Channels
@@ -236,6 +288,8 @@ class GlobalGenerator(nn.Module):
   flow: bool = True
   dtype: DTypeLike = jnp.float32
   remat: bool = False
+  equalized: bool = False
+  up: str = "bilinear"
 
   @nn.compact
   def __call__(
@@ -264,9 +318,7 @@ class GlobalGenerator(nn.Module):
     if self.flow and portrait.maps:
       flow = _flow(self)(portrait.pose, pose, latents.mean(1))
       self.sow("intermediates", "shift", flow)
-    return Generator(self.channels, self.dtype, self.remat, name="generator")(
-      latents, portrait.maps, flow
-    )
+    return _generator(self)(latents, portrait.maps, flow)
 
 
 def _identities(key: Array, shape: tuple[int, ...]) -> Array:

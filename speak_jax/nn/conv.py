@@ -1,16 +1,26 @@
 """Convolution and dense layers in the forms that XLA runs fast.
 
 Weight gradients of even or 1x1 kernels with `padding=` are up to 60 times
-slower than the forward pass on the CPU, so both are padded by hand.
+slower than the forward pass on the CPU, so both are padded by hand. Weight
+gradients of convolutions that are dilated on the left are as slow, so there
+are none: no transposed convolution, and no input gradient that is one where
+R1 differentiates it again. `python -m tests.benchmarks --layers` measures.
 """
 
+import functools
+import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+from einops import rearrange
 from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
+
+from speak_jax.nn.resize import smooth
 
 KAIMING = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
@@ -31,22 +41,162 @@ def conv(
   Even kernels get one row less before than after at stride 1 and equal
   padding at stride 2, so the size is h / stride for even h.
   """
-  size = kernel.shape[0]
+  size, features = kernel.shape[0], kernel.shape[-1]
   if size == 1:
-    return jnp.einsum("bhwc,cd->bhwd", x[:, ::stride, ::stride], kernel[0, 0])
+    return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
+  if size % 2 and stride == 1 and features == 1:
+    return _taps(x, kernel)
   if size % 2:
-    padding = ((size // 2, size // 2),) * 2
-  else:
-    before = (size - stride) // 2
-    x = pad_edges(x, before, size - stride - before)
-    padding = ((0, 0), (0, 0))
+    return _convolve(x, kernel, stride, size // 2)
+  if size == 4 and stride == 2 and not (x.shape[1] % 2 or x.shape[2] % 2):
+    return _halving(x, kernel)
+  before = (size - stride) // 2
+  return _convolve(pad_edges(x, before, size - stride - before), kernel, stride)
+
+
+def _convolve(x: Array, kernel: Array, stride: int = 1, pad: int = 0) -> Array:
+  """XLA's convolution, NHWC and HWIO."""
   return lax.conv_general_dilated(
     x,
     kernel,
     (stride, stride),
-    padding,
+    ((pad, pad), (pad, pad)),
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
   )
+
+
+@jax.custom_vjp
+def _pointwise(x: Array, kernel: Array) -> Array:
+  """A matrix product at every place.
+
+  Its own gradient, as that of `einsum` multiplies in an order that makes the
+  weights' half as fast.
+  """
+  return jnp.einsum("bhwc,cd->bhwd", x, kernel)
+
+
+def _pointwise_backward(
+  saved: tuple[Array, Array], slope: Array
+) -> tuple[Array, Array]:
+  x, kernel = saved
+  back = jnp.einsum("bhwd,cd->bhwc", slope, kernel)
+  if kernel.shape[1] > 4:
+    return back, jnp.einsum("bhwc,bhwd->cd", x, slope)
+  # A product of few columns: row by row, it is 2 to 12 times as fast.
+  rows = jnp.einsum("bhwd,bhwc->bhdc", slope, x)
+  return back, rearrange(rows.sum((0, 1)), "d c -> c d")
+
+
+_pointwise.defvjp(
+  lambda x, kernel: (_pointwise(x, kernel), (x, kernel)), _pointwise_backward
+)
+
+
+def _taps(x: Array, kernel: Array) -> Array:
+  """Every tap's picture by one matrix product, then their shifted sum.
+
+  For one output channel, where a convolution's weight gradient is 80 times
+  slower.
+  """
+  size, (height, width) = kernel.shape[0], x.shape[1:3]
+  flat = rearrange(kernel, "i j c d -> c (i j d)")
+  maps = pad_edges(_pointwise(x, flat), size // 2, size // 2)
+  maps = rearrange(maps, "b h w (i j d) -> i j b h w d", i=size, j=size)
+  return sum(
+    (
+      maps[i, j, :, i : i + height, j : j + width]
+      for i in range(size)
+      for j in range(size)
+    ),
+    start=jnp.zeros((), x.dtype),
+  )
+
+
+def _strided(x: Array, kernel: Array) -> Array:
+  """4x4 at stride 2, both sides even."""
+  return _convolve(pad_edges(x, 1, 1), kernel, 2)
+
+
+@jax.custom_vjp
+def _halving(x: Array, kernel: Array) -> Array:
+  """The same, whose input gradient is a plain convolution.
+
+  XLA's is dilated on the left: half as fast, and R1, which takes the weight
+  gradient of this gradient, 20 to 30 times slower.
+  """
+  return _strided(x, kernel)
+
+
+def _halving_backward(
+  saved: tuple[Array, Array], slope: Array
+) -> tuple[Array, Array]:
+  x, kernel = saved
+  # 2x2 on a picture whose 2x2 places lie in the channels.
+  back = rearrange(kernel, "(i p) (j q) c d -> i j d (p q c)", p=2, q=2)
+  places = _convolve(pad_edges(slope, 1, 1), back[::-1, ::-1])
+  padded = rearrange(places, "b h w (p q c) -> b (h p) (w q) c", p=2, q=2)
+  weights = jax.vjp(lambda kernel: _strided(x, kernel), kernel)[1](slope)[0]
+  return padded[:, 1:-1, 1:-1], weights
+
+
+_halving.defvjp(
+  lambda x, kernel: (_halving(x, kernel), (x, kernel)), _halving_backward
+)
+
+
+def conv_up(
+  x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]
+) -> Float[Array, "b 2*h 2*w d"]:
+  """StyleGAN2's convolution to twice the size: transposed, then smoothed.
+
+  `kernel` spreads each place over 3 x 3 of twice the size; `resize.smooth`
+  (the filter [1, 3, 3, 1], gain 4) follows; zeros beyond the edges. Source:
+  arXiv 1912.04958, the public code's `upsample_conv_2d`.
+
+  Four small convolutions, one for each of the 2 x 2 places that a place
+  becomes: as many products as a 3x3 convolution before doubling, and a weight
+  gradient 60 times faster than that of a transposed convolution.
+  """
+  x = pad_edges(x, 1, 1)
+  right, below, both = x[:, :, 1:], x[:, 1:], x[:, 1:, 1:]
+  parts = [
+    _convolve(x, kernel[::-2, ::-2]),
+    _convolve(right, kernel[::-2, 1:2]),
+    _convolve(below, kernel[1:2, ::-2]),
+    _pointwise(both, kernel[1, 1]),
+  ]
+  return smooth(
+    rearrange(jnp.stack(parts), "(p q) b h w d -> b (h p) (w q) d", p=2, q=2)
+  )
+
+
+def equalize(
+  module: nn.Module,
+  name: str,
+  init: Callable,
+  shape: tuple[int, ...],
+  rate: float | None,
+) -> Array:
+  """A weight of `module`, its learning rate equalized if asked.
+
+  Source: arXiv 1710.10196 section 4.1; `rate` is StyleGAN's `lrmul`.
+
+  Args:
+    module: Owns the parameter.
+    name: Of the parameter.
+    init: Its initial value; the same function with and without `rate`.
+    shape: Its last axis is the output, the others are the fan-in; (d,) is a
+      bias, whose fan-in is 1.
+    rate: None: the weight is stored as it is used. Otherwise it is stored
+      divided by rate / sqrt(fan-in) and multiplied by it here, so that Adam
+      moves every layer at the same speed relative to its initial weights,
+      `rate` times as fast as the optimizer says.
+  """
+  if rate is None:
+    return module.param(name, init, shape)
+  scale = rate / math.sqrt(math.prod(shape[:-1]))
+  stored = lambda *args: init(*args) / scale  # noqa: E731
+  return module.param(name, stored, shape) * scale
 
 
 class Conv(nn.Module):
@@ -58,12 +208,13 @@ class Conv(nn.Module):
   use_bias: bool = True
   dtype: DTypeLike = jnp.float32
   kernel_init: Callable = KAIMING
+  rate: float | None = None  # see `equalize`
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b i j d"]:
     """Convolves `x`; parameters `kernel` (k, k, c, d) and `bias` (d,)."""
     shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = self.param("kernel", self.kernel_init, shape)
+    kernel = equalize(self, "kernel", self.kernel_init, shape, self.rate)
     y = conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -71,8 +222,68 @@ class Conv(nn.Module):
     return y
 
 
+def _slide(
+  x: Array, kernel: Array, stride: int, pad: int, groups: int
+) -> Array:
+  """XLA's convolution over time, NWC and WIO."""
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride,),
+    ((pad, pad),),
+    dimension_numbers=("NWC", "WIO", "NWC"),
+    feature_group_count=groups,
+  )
+
+
+def _grouped(x: Array, kernel: Array, pad: int, groups: int) -> Array:
+  """A grouped 1-D convolution of stride 1 that also trains fast.
+
+  XLA's weight gradient of it takes 60 times as long as the forward pass on the
+  CPU; that of each group by itself takes as long as the forward pass.
+  """
+  return _grouped_rule(x, kernel, pad, groups)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _grouped_rule(x: Array, kernel: Array, pad: int, groups: int) -> Any:
+  return _slide(x, kernel, 1, pad, groups)
+
+
+def _grouped_forward(
+  x: Array, kernel: Array, pad: int, groups: int
+) -> tuple[Array, tuple[Array, Array]]:
+  return _slide(x, kernel, 1, pad, groups), (x, kernel)
+
+
+def _grouped_backward(
+  pad: int, groups: int, saved: tuple[Array, Array], slope: Array
+) -> tuple[Array, Array]:
+  x, kernel = saved
+  (to_x,) = jax.linear_transpose(
+    lambda x: _slide(x, kernel, 1, pad, groups), x
+  )(slope)
+  x = jnp.pad(x, ((0, 0), (pad, pad), (0, 0)))
+  to_kernel = []
+  for part, weights, back in zip(
+    jnp.split(x, groups, -1),
+    jnp.split(kernel, groups, -1),
+    jnp.split(slope, groups, -1),
+    strict=True,
+  ):
+    slide = functools.partial(_slide, part, stride=1, pad=0, groups=1)
+    to_kernel.extend(jax.linear_transpose(slide, weights)(back))
+  return to_x, jnp.concatenate(to_kernel, -1)
+
+
+_grouped_rule.defvjp(_grouped_forward, _grouped_backward)
+
+
 class Conv1d(nn.Module):
-  """A 1-D convolution over time; zero padding given by `pad`."""
+  """A 1-D convolution over time; zero padding given by `pad`.
+
+  More than one group goes with stride 1 alone.
+  """
 
   features: int
   size: int
@@ -85,18 +296,21 @@ class Conv1d(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b m d"]:
-    """Convolves `x`; parameters `kernel` (k, c / groups, d), `bias` (d,)."""
+    """Convolves `x`; parameters `kernel` (k, c / groups, d), `bias` (d,).
+
+    Raises:
+      ValueError: groups at another stride than 1.
+    """
     shape = (self.size, x.shape[-1] // self.groups, self.features)
     kernel = self.param("kernel", self.kernel_init, shape)
-    x = jnp.pad(x.astype(self.dtype), ((0, 0), (self.pad, self.pad), (0, 0)))
-    y = lax.conv_general_dilated(
-      x,
-      kernel.astype(self.dtype),
-      (self.stride,),
-      ((0, 0),),
-      dimension_numbers=("NWC", "WIO", "NWC"),
-      feature_group_count=self.groups,
-    )
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    if self.groups == 1:
+      x = jnp.pad(x, ((0, 0), (self.pad, self.pad), (0, 0)))
+      y = _slide(x, kernel, self.stride, 0, 1)
+    elif self.stride == 1:
+      y = _grouped(x, kernel, self.pad, self.groups)
+    else:
+      raise ValueError(f"{self.groups} groups at stride {self.stride}")
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros, (self.features,))
       y = y + bias.astype(self.dtype)
@@ -108,17 +322,37 @@ def leaky(x: Array) -> Array:
   return nn.leaky_relu(x, 0.2) * 2**0.5
 
 
+class Dense(nn.Module):
+  """`nn.Dense`, its learning rate equalized if asked."""
+
+  features: int
+  dtype: DTypeLike = jnp.float32
+  bias_init: Callable = nn.initializers.zeros
+  rate: float | None = None  # see `equalize`
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b d"]:
+    """Parameters `kernel` (c, d) and `bias` (d,)."""
+    shape = (x.shape[-1], self.features)
+    start = nn.initializers.lecun_normal()
+    kernel = equalize(self, "kernel", start, shape, self.rate)
+    bias = equalize(self, "bias", self.bias_init, shape[1:], self.rate)
+    x = x.astype(self.dtype) @ kernel.astype(self.dtype)
+    return x + bias.astype(self.dtype)
+
+
 class Mlp(nn.Module):
   """`depth` dense layers of one width, each followed by a leaky ReLU."""
 
   width: int
   depth: int = 2
   dtype: DTypeLike = jnp.float32
+  rate: float | None = None  # see `equalize`
 
   @nn.compact
   def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b w"]:
     """Maps the last axis to `width`."""
     for i in range(self.depth):
-      x = nn.Dense(self.width, dtype=self.dtype, name=f"dense{i}")(x)
+      x = Dense(self.width, self.dtype, rate=self.rate, name=f"dense{i}")(x)
       x = leaky(x)
     return x

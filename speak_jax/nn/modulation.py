@@ -19,6 +19,14 @@ class StyleConv(nn.Module):
   section 2.2), without a grouped convolution. Styles and demodulation are
   float32; styles are normalised first when demodulated, which changes nothing
   but keeps bfloat16 in range.
+
+  Attributes:
+    features: Channels of the result.
+    size: Of the kernel; 3 with `up`.
+    demodulate: Divide by the norm of each example's weights.
+    kernel_init: Of the shared weights.
+    up: Convolve to twice the size (`conv.conv_up`).
+    rate: Of all weights, see `conv.equalize`.
   """
 
   features: int
@@ -26,23 +34,26 @@ class StyleConv(nn.Module):
   demodulate: bool = True
   dtype: DTypeLike = jnp.float32
   kernel_init: Callable = convs.LECUN
+  up: bool = False
+  rate: float | None = None
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b h w c"], latent: Float[Array, "b d"]
-  ) -> Float[Array, "b h w e"]:
-    """Convolves `x`, same size; bias included, no activation."""
+  ) -> Float[Array, "b i j e"]:
+    """Convolves `x`, same or twice the size; with bias, no activation."""
     channels = x.shape[-1]
-    style = nn.Dense(channels, bias_init=nn.initializers.ones, name="style")(
-      latent.astype(jnp.float32)
-    )
+    style = convs.Dense(
+      channels, bias_init=nn.initializers.ones, rate=self.rate, name="style"
+    )(latent)
     shape = (self.size, self.size, channels, self.features)
-    kernel = self.param("kernel", self.kernel_init, shape)
+    kernel = convs.equalize(self, "kernel", self.kernel_init, shape, self.rate)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     if self.demodulate:
       style = style * lax.rsqrt((style**2).mean(-1, keepdims=True) + 1e-8)
     x = x.astype(self.dtype) * style[:, None, None].astype(self.dtype)
-    y = convs.conv(x, kernel.astype(self.dtype))
+    convolve = convs.conv_up if self.up else convs.conv
+    y = convolve(x, kernel.astype(self.dtype))
     if self.demodulate:
       energy = (style**2) @ (kernel**2).sum((0, 1))
       y = y * lax.rsqrt(energy + 1e-8)[:, None, None].astype(self.dtype)

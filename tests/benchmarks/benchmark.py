@@ -1,6 +1,7 @@
 """How fast each part is, on this machine, in one run.
 
   python -m tests.benchmarks [--preset demo] [--steps 12] [--stages a,b]
+  python -m tests.benchmarks --layers [--preset base256]: see layers.py
 
 Prints a table: seconds a step of every stage and the share of it that waits
 for input; frames a second of the renderer, of `prepare` and of `generate`.
@@ -35,6 +36,7 @@ from data_pipelines.synthetic import render
 from speak_jax import generate, spec, synthesis, train
 from speak_jax.stages import base
 from speak_jax.training import loop, sharding, state, weights
+from tests.benchmarks import layers
 from tests.stages import small
 
 
@@ -277,20 +279,27 @@ def main() -> None:
     prog="python -m tests.benchmarks",
     description="Prints how fast each part is.",
   )
-  parser.add_argument("--preset", default="demo")
+  parser.add_argument("--preset", help="demo; of the layers, base256")
   parser.add_argument("--steps", type=int, default=12, help="timed, a stage")
   parser.add_argument("--stages", default="syncnet,irfd,speak")
   parser.add_argument("--clips", type=int, default=12)
   parser.add_argument("--seconds", type=float, default=4.0, help="of a clip")
   parser.add_argument("--workers", type=int, default=2)
   parser.add_argument("--minimal", action="store_true", help="only to see it")
+  parser.add_argument(
+    "--layers", action="store_true", help="every convolution in one thread"
+  )
   flags = parser.parse_args()
+  if flags.layers:
+    model = configs.get_config(flags.preset or "base256").model
+    layers.show(model, batch=1, seconds=0.05)
+    return
   if flags.minimal:
     show(minimal())
     return
   show(
     Plan(
-      config=configs.get_config(flags.preset),
+      config=configs.get_config(flags.preset or "demo"),
       stages=tuple(flags.stages.split(",")),
       steps=flags.steps,
       clips=flags.clips,

@@ -51,3 +51,32 @@ def test_spectral_norm_holds_the_largest_singular_value_at_one():
   )
   after = net.apply(scaled, frame, condition).logits[0]
   np.testing.assert_allclose(before, after, atol=1e-4)
+
+
+def test_coarser_scales_see_the_smoothed_picture():
+  net, variables, frame, condition = setup()
+  judge = lambda frame: net.apply(variables, frame, condition)  # noqa: E731
+  # A pattern that [1, 3, 3, 1] does not let through, far from the edge.
+  stripes = jnp.zeros(frame.shape).at[:, :, 4:12:2].set(1.0)
+  stripes = stripes.at[:, :, 5:12:2].set(-1.0)
+  seen = jax.tree.map(
+    lambda a, b: float(jnp.abs(a - b).max()),
+    judge(frame).logits,
+    judge(frame + stripes).logits,
+  )
+  assert seen[1] < 0.2 * seen[0]
+
+
+def test_equalized_judges_the_same_at_first():
+  net, variables, frame, condition = setup()
+  equal = net.clone(equalized=True)
+  stored = equal.init(jax.random.key(0), frame, condition)
+  same = equal.apply(stored, frame, condition)
+  for a, b in zip(
+    jax.tree.leaves(same),
+    jax.tree.leaves(net.apply(variables, frame, condition)),
+    strict=True,
+  ):
+    np.testing.assert_allclose(a, b, atol=1e-5)
+  kernel = stored["params"]["scale0_conv1"]["kernel"]
+  assert abs(float(kernel.std()) - 1) < 0.1

@@ -67,8 +67,64 @@ def test_each_level_has_its_own_latent():
   assert (jnp.abs(slope).max((0, 2)) > 0).all()
 
 
+CHANNELS = ((4, 32), (8, 32), (16, 24))
+
+
+def start(**given):
+  """A generator without maps, and frames and features of random latents."""
+  model = Generator(CHANNELS, **given)
+  latents = 3 * tiny.normal(0, 4, 3, 12)
+  variables = jax.jit(model.init)(jax.random.key(1), latents)
+  kept = lambda module, _: module.name in ("conv0", "conv1")  # noqa: E731
+  frames, found = jax.jit(
+    lambda variables: model.apply(
+      variables, latents, capture_intermediates=kept
+    )
+  )(variables)
+  return variables["params"], frames, flatten_dict(found["intermediates"])
+
+
+@pytest.mark.parametrize("up", ["bilinear", "transposed"])
+def test_features_keep_their_size_from_block_to_block(up):
+  _, frames, found = start(up=up)
+  assert frames.shape == (4, 16, 16, 3)
+  assert len(found) == 5
+  for path, (features,) in found.items():
+    size = jnp.sqrt((features**2).mean())  # 1, less what doubling smooths
+    assert 0.5 < size < 1.2, (path, size)
+
+
+def test_ways_up_share_parameters_and_differ():
+  params, frames, _ = start()
+  again, other, _ = start(up="transposed")
+  jax.tree.map(np.testing.assert_array_equal, params, again)
+  assert float(jnp.abs(frames - other).max()) > 1e-2
+
+
+def test_equalized_draws_the_same_at_first_with_unit_weights():
+  params, frames, _ = start()
+  stored, same, _ = start(equalized=True)
+  np.testing.assert_allclose(frames, same, atol=1e-4)
+  for path, weight in flatten_dict(stored).items():
+    plain = flatten_dict(params)[path]
+    assert weight.shape == plain.shape
+    if path[-1] == "kernel" and "rgb" not in path:
+      assert abs(float(weight.std()) - 1) < 0.15, path
+      assert float(plain.std()) < 0.4, path
+
+
+def test_equalized_decoder_keeps_its_mlp_from_a_warm_start(world):
+  model = tiny.networks().decoder.clone(equalized=True)
+  params = jax.eval_shape(
+    lambda: model.init(jax.random.key(0), world.portrait, world.codes)
+  )["params"]
+  assert set(params) == {"mapping", "flow", "generator"}
+
+
 def test_wrong_levels_and_maps_are_named():
   model = Generator(((4, 8), (8, 6)))
+  with pytest.raises(ValueError, match="'up' is not one of bilinear, transp"):
+    model.clone(up="up").init(jax.random.key(0), jnp.zeros((1, 2, 12)))
   with pytest.raises(ValueError, match="3 latents for 2 resolutions"):
     model.init(jax.random.key(0), jnp.zeros((1, 3, 12)))
   with pytest.raises(ValueError, match=r"size \[16\] fit no block"):

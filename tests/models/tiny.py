@@ -26,7 +26,11 @@ def config(**changes) -> ConfigDict:
       sync=dict(width=4, out=8),
       flow=True,
       mask_mouth=True,
+      bare_codes=False,
+      ablate="",
       pose_places=2,
+      up="bilinear",
+      equalized=False,
       norm="group",
       dtype="float32",
     )

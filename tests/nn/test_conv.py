@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from jax import lax
 
 from speak_jax.nn import conv
+from tests.nn.test_resize import upfirdn
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,89 @@ def test_conv_pads_like_its_docstring(size, stride, before, after):
   got = conv.conv(x, kernel, stride)
   assert got.shape == (2, 8 // stride, 8 // stride, 5)
   np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def plain(x, kernel, stride, pad):
+  """XLA's convolution with XLA's gradients."""
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride, stride),
+    ((pad, pad), (pad, pad)),
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+
+
+# Those that take a way of their own, or give their own gradient.
+OWN = [(1, 1, 5), (1, 2, 5), (1, 1, 3), (3, 1, 1), (4, 2, 5)]
+
+
+@pytest.mark.parametrize(("size", "stride", "features"), OWN)
+def test_own_gradients_and_r1_equal_xlas(size, stride, features):
+  x = jax.random.normal(jax.random.key(0), (2, 8, 6, 4))
+  kernel = jax.random.normal(jax.random.key(1), (size, size, 4, features))
+  pad = (size - 1) // 2
+
+  def gradients(convolve):
+    y, pull = jax.vjp(convolve, x, kernel)
+    slope = jax.random.normal(jax.random.key(2), y.shape)
+
+    def penalty(kernel, slope):
+      back = jax.vjp(lambda x: convolve(x, kernel), x)[1](slope)[0]
+      return (back**2).sum()
+
+    return y, pull(slope), jax.grad(penalty, (0, 1))(kernel, slope)
+
+  got = gradients(lambda x, k: conv.conv(x, k, stride))
+  want = gradients(lambda x, k: plain(x, k, stride, pad))
+  for ours, theirs in zip(*map(jax.tree.leaves, (got, want)), strict=True):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_conv_up_is_stylegans():
+  """Zeros between pixels, [1, 3, 3, 1] with gain 4, 3x3: in that order."""
+  x = jax.random.normal(jax.random.key(0), (2, 5, 4, 3))
+  kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 2))
+  smoothed = upfirdn(x, up=2, pad=(3, 2), gain=4)
+  # `kernel` spreads, so that it is read backwards here.
+  want = plain(jnp.asarray(smoothed), kernel[::-1, ::-1], 1, 0)
+  got = conv.conv_up(x, kernel)
+  assert got.shape == (2, 10, 8, 2)
+  np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+LAYERS = {
+  "conv": (conv.Conv(7, 3), (6, 6, 5), 45),
+  "dense": (conv.Dense(7, bias_init=nn.initializers.ones), (5,), 5),
+}
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.01])
+@pytest.mark.parametrize("name", LAYERS)
+def test_equalized_starts_alike_and_learns_in_its_deviation(name, rate):
+  layer, shape, fan_in = LAYERS[name]
+  x = jax.random.normal(jax.random.key(0), (2, *shape))
+
+  def start(layer):
+    params = layer.init(jax.random.key(1), x)["params"]
+    loss = lambda params: layer.apply({"params": params}, x).sum()  # noqa: E731
+    return params["kernel"], layer.apply({"params": params}, x), loss, params
+
+  plain, y, loss, params = start(layer)
+  stored, z, equal_loss, equal_params = start(layer.clone(rate=rate))
+  np.testing.assert_allclose(z, y, atol=1e-5)
+  scale = rate / fan_in**0.5
+  np.testing.assert_allclose(stored, plain / scale, rtol=1e-5)
+  slope = jax.grad(loss)(params)["kernel"]
+  equal = jax.grad(equal_loss)(equal_params)["kernel"]
+  np.testing.assert_allclose(equal, slope * scale, rtol=1e-4, atol=1e-5)
+
+
+def test_equalized_weights_are_unit_normals():
+  layer = conv.Conv(64, 3, kernel_init=conv.LECUN, rate=1.0)
+  x = jnp.ones((1, 3, 3, 64))
+  kernel = layer.init(jax.random.key(0), x)["params"]["kernel"]
+  assert abs(float(kernel.std()) - 1) < 0.02
 
 
 def test_conv1d_pads_both_ends():

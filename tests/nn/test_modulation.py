@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from speak_jax.nn.conv import conv_up
 from speak_jax.nn.modulation import StyleConv
 
 
@@ -39,11 +40,56 @@ def test_equals_weights_made_for_each_example(demodulate, size):
   np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-def test_demodulated_output_has_unit_variance_whatever_the_style():
-  layer, variables, _, latent = setup()
-  x = jax.random.normal(jax.random.key(5), (3, 32, 32, 5))
-  y = layer.apply(variables, x, 30 * latent)
-  np.testing.assert_allclose(y[:, 1:-1, 1:-1].std((1, 2)), 1, atol=0.15)
+def deviations(demodulate, strength):
+  """Of each example and channel, in and out of a wide layer."""
+  layer = StyleConv(48, 3, demodulate)
+  x = jax.random.normal(jax.random.key(5), (3, 34, 34, 64))
+  latent = strength * jax.random.normal(jax.random.key(1), (3, 16))
+  y = layer.apply(layer.init(jax.random.key(2), x, latent), x, latent)
+  return y[:, 1:-1, 1:-1].std((1, 2))
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0, 30.0])
+def test_demodulated_output_has_unit_variance_whatever_the_style(strength):
+  made = deviations(True, strength)
+  np.testing.assert_allclose((made**2).mean(-1), 1, atol=0.02)
+  np.testing.assert_allclose(made, 1, atol=0.12)  # of 1024 places
+
+
+def test_without_demodulation_the_style_sets_the_variance():
+  assert (deviations(False, 30.0) > 5).all()
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+def test_up_equals_stylegans_modulated_transposed_convolution(demodulate):
+  layer, variables, x, latent = setup(demodulate)
+  params = variables["params"]
+  style = latent @ params["style"]["kernel"] + params["style"]["bias"]
+
+  def one(x, style):
+    kernel = params["kernel"] * style[:, None]
+    if demodulate:
+      kernel = kernel / jnp.sqrt((kernel**2).sum((0, 1, 2)) + 1e-8)
+    return conv_up(x[None], kernel)[0]
+
+  got = layer.clone(up=True).apply(variables, x, latent)
+  assert got.shape == (3, 12, 12, 7)
+  np.testing.assert_allclose(got, jax.vmap(one)(x, style), atol=1e-5)
+
+
+def test_equalized_is_the_same_function_at_first():
+  layer, variables, x, latent = setup()
+  equal = layer.clone(rate=1.0)
+  stored = equal.init(jax.random.key(2), x, latent)
+  shapes = jax.tree.map(jnp.shape, (stored, variables))
+  assert shapes[0] == shapes[1]
+  kernel = stored["params"]["kernel"]
+  np.testing.assert_allclose(
+    kernel, variables["params"]["kernel"] * 45**0.5, rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    equal.apply(stored, x, latent), layer.apply(variables, x, latent), atol=1e-5
+  )
 
 
 def test_bfloat16_stays_close():

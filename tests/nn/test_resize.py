@@ -1,17 +1,78 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from speak_jax.nn import resize
 
 
+def upfirdn(x, up=1, down=1, pad=(0, 0), gain=1.0):
+  """Zeros between the pixels, padding, [1, 3, 3, 1]^2, every `down`th."""
+  taps = np.array([1, 3, 3, 1]) / 8 * gain**0.5
+  x = np.asarray(x, np.float64)
+  for axis in (1, 2):
+    shape = list(x.shape)
+    shape[axis] *= up
+    wide = np.zeros(shape)
+    wide[(slice(None),) * axis + (slice(None, None, up),)] = x
+    margin = [(0, 0)] * 4
+    margin[axis] = pad
+    lines = np.pad(wide, margin)
+    x = np.apply_along_axis(np.convolve, axis, lines, taps, "valid")
+    x = x[(slice(None),) * axis + (slice(None, None, down),)]
+  return x
+
+
+def normal(seed, *shape):
+  return jax.random.normal(jax.random.key(seed), shape)
+
+
 def test_double_is_bilinear():
-  x = jax.random.normal(jax.random.key(0), (2, 4, 6, 3))
+  x = normal(0, 2, 4, 6, 3)
   want = jax.image.resize(x, (2, 8, 12, 3), "bilinear")
   np.testing.assert_allclose(resize.double(x), want, atol=1e-6)
 
 
-def test_halve_is_the_mean_and_halve_max_the_maximum():
-  x = np.arange(16.0, dtype=np.float32).reshape(1, 4, 4, 1)
-  x = jax.numpy.asarray(x)
-  np.testing.assert_allclose(resize.halve(x)[0, 0, :, 0], [2.5, 4.5])
+def test_double_is_stylegans_filter_inside():
+  x = normal(0, 2, 5, 6, 3)
+  want = upfirdn(x, up=2, pad=(2, 1), gain=4)
+  got = resize.double(x)
+  np.testing.assert_allclose(got[:, 1:-1, 1:-1], want[:, 1:-1, 1:-1], atol=1e-6)
+  flat = resize.double(jnp.ones((1, 3, 3, 1)))
+  np.testing.assert_allclose(flat, 1, atol=1e-6)  # no dark frame
+
+
+def test_halve_is_stylegans_filter_inside():
+  x = normal(0, 2, 10, 8, 3)
+  want = upfirdn(x, down=2, pad=(1, 1))
+  got = resize.halve(x)
+  assert got.shape == (2, 5, 4, 3)
+  np.testing.assert_allclose(got[:, 1:-1, 1:-1], want[:, 1:-1, 1:-1], atol=1e-6)
+  flat = resize.halve(jnp.ones((1, 4, 4, 1)))
+  np.testing.assert_allclose(flat, 1, atol=1e-6)
+
+
+def test_smooth_is_stylegans_filter():
+  x = normal(0, 2, 7, 6, 3)
+  want = upfirdn(x, pad=(1, 0), gain=4)
+  np.testing.assert_allclose(resize.smooth(x), want, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["double", "halve", "smooth"])
+def test_own_gradient_is_the_transpose(name):
+  function = getattr(resize, name)
+  x = normal(0, 2, 6, 8, 3)
+  y, pull = jax.vjp(function, x)
+  slope = normal(1, *y.shape)
+  # <slope, A x> = <A^T slope, x> for every x.
+  for at in (x, normal(2, *x.shape)):
+    want = (slope * function(at)).sum()
+    np.testing.assert_allclose((pull(slope)[0] * at).sum(), want, rtol=1e-4)
+  # R1 differentiates gradients again.
+  again = jax.grad(lambda g: (pull(g)[0] * x).sum())(slope)
+  np.testing.assert_allclose(again, y, atol=1e-5)
+
+
+def test_halve_max_is_the_maximum():
+  x = jnp.arange(16.0).reshape(1, 4, 4, 1)
   np.testing.assert_allclose(resize.halve_max(x)[0, 0, :, 0], [5, 7])
