@@ -9,15 +9,19 @@ import jax
 import numpy as np
 
 from speak_jax.progress import Progress, clock
-from speak_jax.stages.base import Metrics, Stage
+from speak_jax.stages.base import Metrics, Phase, Stage
 from speak_jax.training import sharding
 from speak_jax.training.checkpoints import Checkpoints
 from speak_jax.training.log import Log
 from speak_jax.training.state import (
+  Gradient,
   TrainState,
+  add_part,
+  apply,
   averaged,
   create,
   initial,
+  no_gradient,
   update,
 )
 
@@ -166,21 +170,61 @@ def fit(
 
 def compiled(
   stage: Stage, placing: TrainState, mesh: jax.sharding.Mesh
-) -> list[tuple[Any, Callable]]:
-  """Each phase with its jitted update; the state is donated to it."""
+) -> list[tuple[Phase, Callable]]:
+  """Each phase with its update, compiled; the state is donated to it."""
   whole = sharding.replicated(mesh)
+  batch = sharding.by_batch(mesh)
+  make = _in_parts if stage.parts > 1 else _at_once
   return [
-    (
-      phase,
-      jax.jit(
-        update(stage, index),
-        in_shardings=(placing, sharding.by_batch(mesh), whole),
-        out_shardings=(placing, whole),
-        donate_argnums=0,
-      ),
-    )
+    (phase, make(stage, index, placing, batch, whole))
     for index, phase in enumerate(stage.phases)
   ]
+
+
+def _at_once(stage, index, placing, batch, whole) -> Callable:
+  return jax.jit(
+    update(stage, index),
+    in_shardings=(placing, batch, whole),
+    out_shardings=(placing, whole),
+    donate_argnums=0,
+  )
+
+
+def _in_parts(stage, index, placing, batch, whole) -> Callable:
+  """One program adds up the gradient part by part, another applies it."""
+  trained = stage.optims[stage.phases[index].optim].trains
+  found = Gradient(
+    grads={group: placing.params[group] for group in trained},
+    loss=whole,
+    metrics=whole,
+    vars=whole,
+  )
+  begin = jax.jit(
+    no_gradient(stage, index),
+    in_shardings=(placing, batch, whole),
+    out_shardings=found,
+  )
+  add = jax.jit(
+    add_part(stage, index),
+    in_shardings=(placing, found, batch, whole, whole),
+    out_shardings=found,
+    donate_argnums=1,
+  )
+  finish = jax.jit(
+    apply(stage, index),
+    in_shardings=(placing, found),
+    out_shardings=(placing, whole),
+    donate_argnums=0,
+  )
+  numbers = np.arange(stage.parts, dtype=np.int32)
+
+  def advance(state, examples, key):
+    so_far = begin(state, examples, key)
+    for number in numbers:
+      so_far = add(state, so_far, examples, number, key)
+    return finish(state, so_far)
+
+  return advance
 
 
 def _start(

@@ -6,11 +6,21 @@ axes are Auto, so XLA places the collectives.
 """
 
 import math
+import re
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+# How a parameter's name ends, and which of its axes `model` splits; the first
+# that fits counts. Layers split what they put out, those that end a block
+# what they take in: between the two nothing has to be gathered.
+RULES = (
+  (r"(^|/)(out_proj|output)/kernel$", -2),
+  (r"(^|/)kernel$", -1),
+  (r"(^|/)base$", -1),  # B_l of all levels
+)
 
 
 def make_mesh(data: int, model: int) -> Mesh:
@@ -42,25 +52,32 @@ def by_batch(mesh: Mesh) -> NamedSharding:
 
 
 def rules(tree: Any, mesh: Mesh, large: int) -> Any:
-  """A sharding for every array of a tree.
+  """A sharding for every array of a tree, by its name; see `RULES`.
 
   Args:
-    tree: Arrays or their shapes.
+    tree: Arrays or their shapes. Optimizer state and averages repeat the
+      parameters' names, and so their shardings.
     mesh: From `make_mesh`.
-    large: Elements from which an array's largest divisible axis is split over
-      `model`; the rest is copied.
+    large: Elements from which an array is split over `model`; smaller ones
+      are copied, and so is one whose axis does not divide.
   """
   parts = mesh.shape["model"]
 
-  def rule(x) -> NamedSharding:
-    if parts > 1 and math.prod(x.shape) >= large:
-      divisible = [n if n % parts == 0 else 0 for n in x.shape]
-      if max(divisible):
-        axis = int(np.argmax(divisible))
-        return NamedSharding(mesh, PartitionSpec(*[None] * axis, "model"))
-    return replicated(mesh)
+  def rule(path, x) -> NamedSharding:
+    axis = split_axis(jax.tree_util.keystr(path, simple=True, separator="/"))
+    if parts == 1 or axis is None or math.prod(x.shape) < large:
+      return replicated(mesh)
+    axis %= x.ndim
+    if x.shape[axis] % parts:
+      return replicated(mesh)
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "model"))
 
-  return jax.tree.map(rule, tree)
+  return jax.tree_util.tree_map_with_path(rule, tree)
+
+
+def split_axis(name: str) -> int | None:
+  """The axis of a named array that `model` splits; None: it is copied."""
+  return next((axis for end, axis in RULES if re.search(end, name)), None)
 
 
 def place(tree: Any, shardings: Any) -> Any:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from einops import rearrange
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from speak_jax.stages.base import Groups, LossOut, Metrics, Optim, Stage
+from speak_jax.stages.base import Groups, Metrics, Optim, Stage
 
 
 class TrainState(NamedTuple):
@@ -68,49 +68,69 @@ def create(
     return made(dict(given))
 
 
-def update(
-  stage: Stage, index: int
-) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
-  """The pure update of one phase, to be jitted.
+class Gradient(NamedTuple):
+  """What a phase's loss says about a batch, or about parts of one."""
 
-  A loss or gradient that is not finite changes nothing at all: parameters,
-  optimizer, averages and mutable collections stay as they were, and the
-  metric `bad` is 1.
+  grads: Groups  # of the groups that the phase's optimizer trains
+  loss: Float[Array, ""]
+  metrics: Metrics
+  vars: Groups  # changed mutable collections
+
+
+def gradient(
+  stage: Stage, index: int
+) -> Callable[[TrainState, Any, PRNGKeyArray], Gradient]:
+  """The gradient of one phase, as a pure function of (state, batch, key).
 
   Args:
     stage: Whose phase.
     index: Which phase.
-
-  Returns:
-    (state, batch, key of the run) -> (state, metrics). `step` is left to the
-    loop, because several phases make a step.
   """
   phase = stage.phases[index]
   optim = stage.optims[phase.optim]
 
-  def run(state: TrainState, batch: Any, key: PRNGKeyArray):
+  def run(state: TrainState, batch: Any, key: PRNGKeyArray) -> Gradient:
     key = jax.random.fold_in(jax.random.fold_in(key, state.step), index)
-    trained = _pick(state.params, optim)
 
-    def loss(trained, vars, part, key):
+    def loss(trained):
       params = {**state.params, **trained}
-      out = phase.loss(params, vars, part, state.step, key)
+      out = phase.loss(params, state.vars, batch, state.step, key)
       return out.loss, out
 
-    grad = jax.value_and_grad(loss, has_aux=True)
-    if stage.parts == 1:
-      (value, out), grads = grad(trained, state.vars, batch, key)
-    else:
-      (value, out), grads = _accumulate(
-        grad, stage.parts, trained, state.vars, batch, key
-      )
-    norms = {g: optax.tree.norm(grads[g]) for g in optim.trains}
+    trained = _pick(state.params, optim)
+    (value, out), grads = jax.value_and_grad(loss, has_aux=True)(trained)
+    return Gradient(grads, value, out.metrics, out.vars)
+
+  return run
+
+
+def apply(
+  stage: Stage, index: int
+) -> Callable[[TrainState, Gradient], tuple[TrainState, Metrics]]:
+  """The step of one phase, as a pure function of (state, gradient).
+
+  A loss or gradient that is not finite changes nothing at all: parameters,
+  optimizer, averages and mutable collections stay as they were, and the
+  metric `bad` is 1. `step` is left to the loop, because several phases make a
+  step.
+
+  Args:
+    stage: Whose phase.
+    index: Which phase.
+  """
+  optim_name = stage.phases[index].optim
+  optim = stage.optims[optim_name]
+
+  def run(state: TrainState, found: Gradient) -> tuple[TrainState, Metrics]:
+    trained = _pick(state.params, optim)
+    norms = {g: optax.tree.norm(found.grads[g]) for g in optim.trains}
     norm = optax.tree.norm(list(norms.values()))
-    ok = jnp.isfinite(value) & jnp.isfinite(norm)
-    ok &= jnp.isfinite(optax.tree.norm(jax.tree.leaves(out.vars)))
+    ok = jnp.isfinite(found.loss) & jnp.isfinite(norm)
+    ok &= jnp.isfinite(optax.tree.norm(jax.tree.leaves(found.vars)))
     keep = partial(jax.tree.map, partial(jnp.where, ok))
 
-    changes, opt = optim.tx.update(grads, state.opt[phase.optim], trained)
+    old = state.opt[optim_name]
+    changes, opt = optim.tx.update(found.grads, old, trained)
     params: Any = optax.apply_updates(trained, changes)
     averaged = {g: params[g] for g in optim.trains if g in state.ema}
     # Without a warm-up the average is still the initial noise for long.
@@ -121,16 +141,68 @@ def update(
       {g: state.ema[g] for g in averaged},
       averaged,
     )
+    before = {g: state.vars[g] for g in found.vars}
     new = state._replace(
       params=state.params | keep(params, trained),
-      vars=state.vars | keep(out.vars, {g: state.vars[g] for g in out.vars}),
-      opt=state.opt | {phase.optim: keep(opt, state.opt[phase.optim])},
+      vars=state.vars | keep(found.vars, before),
+      opt=state.opt | {optim_name: keep(opt, old)},
       ema=state.ema | keep(ema, {g: state.ema[g] for g in ema}),
     )
-    metrics = {"loss": value, **out.metrics, "grad_norm": norm}
+    metrics = {"loss": found.loss, **found.metrics, "grad_norm": norm}
     if len(norms) > 1:
       metrics |= {f"grad_norm/{g}": n for g, n in norms.items()}
     return new, metrics | {"bad": 1.0 - ok.astype(jnp.float32)}
+
+  return run
+
+
+def update(
+  stage: Stage, index: int
+) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
+  """`gradient` of a whole batch and `apply`, as one pure function."""
+  find, change = gradient(stage, index), apply(stage, index)
+  return lambda state, batch, key: change(state, find(state, batch, key))
+
+
+def no_gradient(
+  stage: Stage, index: int
+) -> Callable[[TrainState, Any, PRNGKeyArray], Gradient]:
+  """What `add_part` starts from, as a function of (state, batch, key)."""
+  find = gradient(stage, index)
+
+  def run(state: TrainState, batch: Any, key: PRNGKeyArray) -> Gradient:
+    like = jax.eval_shape(find, state, _part(batch, 0, stage.parts), key)
+    zeros: Any = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+    # Copies: `add_part` gives the buffers back to the device.
+    vars = {g: jax.tree.map(jnp.copy, state.vars[g]) for g in like.vars}
+    return zeros._replace(vars=vars)
+
+  return run
+
+
+def add_part(stage: Stage, index: int) -> Callable[..., Gradient]:
+  """Adds one part of a batch to the mean gradient over its `stage.parts`.
+
+  Only one part's activations are in memory at a time. What a loss compares
+  within a batch (swap partners, covariances), it compares within a part.
+  A program a part and no loop on the device: XLA runs convolutions inside a
+  loop 20 times slower on the CPU.
+
+  Returns:
+    (state, gradient so far, batch, number of the part, key) -> gradient.
+  """
+  find = gradient(stage, index)
+
+  def run(state, so_far: Gradient, batch, part, key) -> Gradient:
+    state = state._replace(vars=state.vars | so_far.vars)
+    key = jax.random.fold_in(key, part)
+    found = find(state, _part(batch, part, stage.parts), key)
+    total = jax.tree.map(
+      lambda old, new: old + new / stage.parts,
+      so_far._replace(vars={}),
+      found._replace(vars={}),
+    )
+    return total._replace(vars=found.vars)
 
   return run
 
@@ -145,33 +217,8 @@ def _pick(params: Groups, optim: Optim) -> Groups:
   return {g: params[g] for g in optim.trains}
 
 
-def _accumulate(
-  grad: Callable,
-  parts: int,
-  trained: Groups,
-  vars: Groups,
-  batch: Any,
-  key: Any,
-) -> tuple[tuple[Any, LossOut], Groups]:
-  """What `grad` gives for the batch, as the mean over `parts` of it in turn.
-
-  Only one part's activations are in memory at a time. Statistics over a
-  batch (swap partners, covariances, norms) are over a part.
-  """
-  # Neighbours go to different parts: every device has its share of each.
-  cut = jax.tree.map(
-    lambda x: rearrange(x, "(b p) ... -> p b ...", p=parts), batch
+def _part(batch: Any, part: Any, parts: int) -> Any:
+  """Every `parts`-th example, so that each device has its share of a part."""
+  return jax.tree.map(
+    lambda x: rearrange(x, "(b p) ... -> b p ...", p=parts)[:, part], batch
   )
-  keys = jax.random.split(key, parts)
-
-  def one(carry, part):
-    vars, total = carry
-    (value, out), grads = grad(trained, vars, *part)
-    total = jax.tree.map(jnp.add, total, grads)
-    return (vars | out.vars, total), (value, out.metrics)
-
-  zeros = jax.tree.map(jnp.zeros_like, trained)
-  (after, total), told = jax.lax.scan(one, (vars, zeros), (cut, keys))
-  value, metrics = jax.tree.map(lambda x: x.mean(0), told)
-  grads = jax.tree.map(lambda x: x / parts, total)
-  return (value, LossOut(value, metrics, after)), grads

@@ -72,9 +72,13 @@ def test_given_groups_are_taken(tmp_path):
 def test_parts_follow_one_another():
   """What a loss keeps between batches, it keeps between parts as well."""
   stage = toy.stage()._replace(parts=2)
+  mesh = sharding.make_mesh(-1, 1)
   state = create(stage, 0, {})
+  placing = sharding.rules(state, mesh, 8)
+  state = sharding.place(state, placing)
   batch = toy.Batch(jnp.arange(16.0).reshape(4, 4))
-  state, _ = jax.jit(update(stage, 1))(state, batch, jax.random.key(0))
+  _, run = loop.compiled(stage, placing, mesh)[1]
+  state, _ = run(state, batch, jax.random.key(0))
   assert state.vars["a"]["stats"]["seen"] == batch.x.sum()
 
 

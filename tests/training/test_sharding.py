@@ -1,14 +1,22 @@
 """Two devices do what one does; large arrays are split, small ones copied."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from speak_jax.stages import syncnet
+from configs import speak
+from speak_jax.stages import irfd, syncnet
+from speak_jax.stages import speak as speak_stage
 from speak_jax.training import loop, sharding
-from speak_jax.training.state import create
+from speak_jax.training.state import create, initial
 from tests.stages import small
 
 two = pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
@@ -24,17 +32,52 @@ def mesh(data: int, model: int):
 
 
 @two
-def test_rules_split_the_largest_divisible_axis():
+def test_rules_go_by_name_size_and_divisor():
   tree = {
-    "large": jnp.zeros((3, 4, 8)),
-    "odd": jnp.zeros((3, 33)),
-    "small": jnp.zeros(4),
+    "layer": {"kernel": jnp.zeros((3, 4, 8)), "bias": jnp.zeros(64)},
+    "output": {"kernel": jnp.zeros((8, 9))},
+    "odd": {"kernel": jnp.zeros((4, 33))},
+    "small": {"kernel": jnp.zeros((2, 4))},
   }
   found = sharding.rules(tree, mesh(1, 2), 50)
-  assert found["large"].spec == PartitionSpec(None, None, "model")
-  assert found["odd"].spec == found["small"].spec == PartitionSpec()
-  for rule in sharding.rules(tree, mesh(2, 1), 50).values():
+  assert found["layer"]["kernel"].spec == PartitionSpec(None, None, "model")
+  assert found["output"]["kernel"].spec == PartitionSpec("model")
+  for copied in (found["layer"]["bias"], *found["odd"].values()):
+    assert copied.spec == PartitionSpec()
+  assert found["small"]["kernel"].spec == PartitionSpec()
+  for rule in jax.tree.leaves(sharding.rules(tree, mesh(2, 1), 50)):
     assert rule.spec == PartitionSpec()
+
+
+def test_every_large_array_of_base256_is_split():
+  config = speak.get_config()
+  for module in (syncnet, irfd, speak_stage):
+    stage = module.make(config)
+    state = jax.eval_shape(lambda stage=stage: initial(stage, 0, {}))
+    for path, x in jax.tree_util.tree_flatten_with_path(state)[0]:
+      name = jax.tree_util.keystr(path, simple=True, separator="/")
+      axis = sharding.split_axis(name)
+      if x.size >= config.mesh.large:
+        assert axis is not None and x.shape[axis] % 8 == 0, name
+
+
+def test_eight_devices_train_as_one():
+  """Five steps of every stage, and what they send to each other."""
+  run = subprocess.run(
+    [sys.executable, "-m", "tests.training.eight_devices"],
+    cwd=Path(__file__).parents[2],
+    env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
+    capture_output=True,
+    text=True,
+  )
+  assert run.returncode == 0, run.stderr[-2000:]
+  found = json.loads(run.stdout)
+  assert set(found) == {"syncnet", "irfd", "speak"}
+  for name, figures in found.items():
+    assert figures["moved"] > 1e-4, name  # the five steps went somewhere
+    assert figures["apart"] < 1e-5, name
+    assert figures["all_reduce"] > 0, name
+    assert figures["gathers"] == [], name
 
 
 @two

@@ -1,0 +1,82 @@
+"""Public weights arrive where the config says, and nowhere else."""
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from speak_jax.pretrained.goldens import fill
+from speak_jax.pretrained.tensors import WeightsError
+from speak_jax.stages import irfd, speak
+from speak_jax.training import public
+from speak_jax.training.state import create
+from tests.pretrained.reference import resnet_shapes, vgg_shapes
+from tests.stages import small
+
+BACKBONE = dict(stages=(1, 1), width=8, bottleneck=True, stem="deep")
+
+
+def resnet(tmp_path, widths=(8, 16)):
+  path = tmp_path / "resnet.safetensors"
+  save_file(fill(resnet_shapes((1, 1), widths, 8, 5), 3), path)
+  return str(path)
+
+
+def config(path, **changes):
+  settings = {
+    "model__encoder": BACKBONE,
+    "model__maps": (4, 16),
+    "model__norm": "batch",
+    "pretrained__resnet": path,
+  }
+  return small.config(**settings | changes)
+
+
+def test_resnets_start_from_the_file(tmp_path):
+  settings = config(resnet(tmp_path))
+  stage = irfd.make(settings)
+  given = public.weights(settings, stage)
+  assert set(given) == {"resnet"}
+  state = create(stage, 0, given)
+  params, stats = given["resnet"]
+  for name in ("identity_net", "pose_net", "emotion_net"):
+    for mine, theirs in (
+      (state.params["encoders"][name], params),
+      (state.vars["encoders"]["batch_stats"][name], stats["batch_stats"]),
+    ):
+      jax.tree.map(np.testing.assert_array_equal, mine, theirs)
+  fresh = create(stage, 0, {})
+  head = "pose_head"
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    state.params["encoders"][head],
+    fresh.params["encoders"][head],
+  )
+
+
+@pytest.mark.parametrize(
+  ("widths", "changes"),
+  [((8, 24), {}), ((8, 16), {"model__norm": "group"})],
+)
+def test_other_sizes_are_one_line(tmp_path, widths, changes):
+  path = resnet(tmp_path, widths)
+  settings = config(path, **changes)
+  with pytest.raises(WeightsError, match=r"resnet\.safetensors: ") as error:
+    public.weights(settings, irfd.make(settings))
+  assert "\n" not in str(error.value)
+
+
+def test_weights_of_another_kind_are_one_line(tmp_path):
+  path = tmp_path / "vgg.safetensors"
+  save_file(fill(vgg_shapes(((4, 4), (8,))), 3), path)
+  settings = config(str(path))
+  with pytest.raises(WeightsError, match="weights of a vgg, wanted resnet"):
+    public.weights(settings, irfd.make(settings))
+
+
+def test_a_stage_takes_what_it_has_a_use_for(tmp_path):
+  """SPEAK's encoders come from IRFD, unless there was none."""
+  settings = config(resnet(tmp_path))
+  assert public.weights(settings, speak.make(settings)) == {}
+  settings = config(resnet(tmp_path), speak__encoders="fresh")
+  assert set(public.weights(settings, speak.make(settings))) == {"resnet"}
