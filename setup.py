@@ -20,7 +20,7 @@ INSTALL_REQUIRES = [
   "orbax-checkpoint>=0.12.8",
   "flatbuffers",  # jax.export needs it and jax does not ask for it
   "safetensors",
-  "huggingface_hub>=1.0",
+  "huggingface-hub>=1.0",
   "einops",
   "jaxtyping",
   "numpy>=2.0",

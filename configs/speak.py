@@ -74,9 +74,34 @@ _NO_PAIRS = {  # terms on swaps that have no ground truth: P6 doubles the cost
   "irfd.weights.swap_identity": 0.0,
   "irfd.weights.gan": 0.0,
 }
+# Adam at a constant 1e-4 and no more: all that the paper says (1.6).
+_PLAIN_ADAM = {
+  "lr": 1e-4,
+  "warmup": 0,
+  "floor": 1.0,
+  "b1": 0.9,
+  "b2": 0.999,
+  "clip": 0.0,
+  "ema": 0.0,
+}
 RECIPES = {
   "base256": {},
   "paper": {
+    **{
+      f"{stage}.{key}": value
+      for stage in (
+        "syncnet.optim",
+        "irfd.optim",
+        "irfd.discriminator",
+        "speak.optim",
+        "speak.discriminator",
+      )
+      for key, value in _PLAIN_ADAM.items()
+    },
+    "model.bare_codes": True,
+    "model.codes.identity": 2048,
+    "model.codes.pose": 2048,
+    "model.codes.emotion": 2048,
     "model.maps": (),
     "model.flow": False,
     "model.mask_mouth": False,
@@ -84,14 +109,13 @@ RECIPES = {
     "model.codes.mouth": 0,  # no slot for the lips in the paper's IRFD
     "model.emotion_input": "frame",
     "model.norm": "batch",  # ResNet-50 as published
+    "model.up": "transposed",
     "model.frames": 6,  # SyncNet's 0.2 s
     "model.context": 27,  # 2 s of sound, as in FaceFormer
     "data.fps": 30.0,
     "syncnet.loss": "contrastive",
-    "syncnet.optim.lr": 1e-4,
     "irfd.losses": "paper",
     "irfd.pairs": "self",
-    "irfd.optim.lr": 1e-4,
     "irfd.weights.pixel": 0.0,
     "irfd.weights.gradient": 0.0,
     "irfd.weights.flow": 0.0,
@@ -106,8 +130,8 @@ RECIPES = {
     "irfd.weights.covariance": 0.0,
     "irfd.weights.variance": 0.0,
     "irfd.smoothing": 0.0,
-    "speak.optim.lr": 1e-4,
     "speak.from_scratch": True,  # the paper drops G_d after stage 2
+    "speak.identity_from": "same_clip",  # I and R are one video's (1.5)
     "speak.weights.pixel": 0.0,
     "speak.weights.gradient": 0.0,
     "speak.weights.flow": 0.0,
@@ -209,10 +233,20 @@ def _config(preset: str, sizes: dict) -> dict:
       mouth=image * 3 // 8,  # px, side of the aligned mouth patch
       flow=True,  # warp the identity maps by the codes; ours
       mask_mouth=True,  # lips of the maps are masked, codes make them; ours
+      bare_codes=False,  # codes are the pooled vectors themselves, no heads
+      ablate="",  # code left out: "identity", "pose", "emotion" (Table III)
       pose_places=8,  # channels E_p reads place by place, 0 = mean alone; ours
       emotion_input="face",  # "face" aligned crop, "frame" as in the paper
+      up="bilinear",  # how G doubles; "transposed" as StyleGAN2
+      equalized=False,  # learning rates of G and D as StyleGAN2; ask for 2e-3
       norm="group",  # of the encoders: "group", "batch"
       dtype="float32",  # of the computations: "float32", "bfloat16"
+    ),
+    # Public weights to start from: a file, or a name on the Hugging Face hub.
+    pretrained=dict(
+      resnet="",  # ResNet-50 of E_i, E_p, E_e; needs model.norm = "batch"
+      speech="",  # wav2vec 2.0 or HuBERT of E_a; its convolutions stay fixed
+      vgg="",  # VGG-19 of L_vgg; "" = E_i's features instead
     ),
     mesh=dict(
       data=-1,  # devices that share a batch; -1 = all that are left
@@ -295,10 +329,11 @@ def _config(preset: str, sizes: dict) -> dict:
       parts=parts["speak"],
       emotion_frames=4,  # pooled into one emotion code
       from_scratch=False,  # True: G_g does not start from G_d
-      vgg="",  # safetensors with VGG-19's weights; "" = E_i's features instead
-      finetune_encoders=False,  # True: E_i, E_e, E_p train too
+      encoders="frozen",  # "tuned": they train on; "fresh": there was no IRFD
+      identity_from="other_clip",  # "same_clip": another time of the clip
       region=dict(mouth=8.0, face=1.5),
       sync_ramp=(20_000, 60_000),  # steps over which the weight rises
+      sync_target="audio",  # Eq. 12 as its text; "video" = as printed
       gan_ramp=(20_000, 40_000),
       r1=1.0,
       r1_every=16,

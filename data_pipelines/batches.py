@@ -13,7 +13,7 @@ import grain
 import numpy as np
 from jaxtyping import Int16, UInt8
 
-from data_pipelines.donors import Donors
+from data_pipelines.donors import Donors, other_time
 from data_pipelines.media import face
 from data_pipelines.pairs import KINDS, PairMaker
 from data_pipelines.records import Records
@@ -159,12 +159,14 @@ def clips(
   context: int,
   emotion_frames: int,
   emotion_input: str = "face",
+  identity_from: str = "other_clip",
   seed: int,
 ) -> grain.MapDataset:
   """SPEAK's samples: consecutive frames, their sound, identity and emotion.
 
   The identity frame comes from another clip of the person, of another emotion
-  where there is one, else from outside the window. The emotion pictures come
+  where there is one, else (or if so wished) from outside the window. The
+  emotion pictures come
   from the clip, outside the window where enough frames are left. Sound beyond
   the clip is silence. Left out are clips shorter than the window, and the
   only clip of a person if nothing of it lies outside the window.
@@ -177,20 +179,27 @@ def clips(
     context: Frames of sound added on either side.
     emotion_frames: Number of emotion pictures.
     emotion_input: "face", or "frame" for whole frames at `size`.
+    identity_from: "other_clip", or "same_clip" as in the paper.
     seed: Of every draw.
 
   Returns:
     Dataset of `spec.Clip` without the batch axis.
 
   Raises:
-    ValueError: no clip is long enough, or the frame rates differ.
+    ValueError: no clip is long enough, the frame rates differ, or an unknown
+      `identity_from`.
   """
+  if identity_from not in ("other_clip", "same_clip"):
+    raise ValueError(
+      f"identity_from {identity_from!r} is not other_clip or same_clip"
+    )
   fps = common_fps(records)
   donors = Donors(records.index)
+  elsewhere = identity_from == "other_clip"
   usable = [
     i
     for i in _at_least(records, frames)
-    if records.index[i].frames > frames or not donors.alone(i)
+    if records.index[i].frames > frames or (elsewhere and not donors.alone(i))
   ]
   if not usable:
     raise ValueError(
@@ -201,7 +210,10 @@ def clips(
     record, count = records[i], records.index[i].frames
     start = int(rng.integers(count - frames + 1))
     stop = start + frames
-    j, t = donors.identity_frame(i, start, stop, rng)
+    if elsewhere:
+      j, t = donors.identity_frame(i, start, stop, rng)
+    else:
+      j, t = i, other_time(count, start, stop, rng)
     outside = np.r_[0:start, stop:count]
     pool = outside if len(outside) >= emotion_frames else np.arange(count)
     chosen = rng.choice(

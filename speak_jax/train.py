@@ -38,7 +38,7 @@ from data_pipelines.sources import synthetic
 from data_pipelines.synthetic import render
 from speak_jax import synthesis
 from speak_jax.stages import base, syncnet
-from speak_jax.training import checkpoints, loop, sharding
+from speak_jax.training import checkpoints, loop, public, sharding
 from speak_jax.training.state import TrainState, averaged
 from speak_jax.training.weights import STAGES
 
@@ -189,10 +189,10 @@ def _train_stage(
 def _given(
   config: ConfigDict, run: Path, stage: base.Stage
 ) -> dict[str, tuple[Any, Any]]:
-  """Weights that earlier stages trained, by group.
+  """Weights that earlier stages trained, and public ones, by group.
 
   Raises:
-    ValueError: an earlier stage is missing, or has other sizes.
+    ValueError: an earlier stage is missing, or weights have other sizes.
   """
   given = {}
   like, _ = jax.eval_shape(lambda: stage.init(0, {}))
@@ -212,28 +212,10 @@ def _given(
       )
     given[group] = params[group], extra[group]
     _say(f"{stage.name}: {group} from {home}/{earlier}")
-  if stage.name == "speak" and config.speak.vgg:
-    given["vgg"] = _vgg(config.speak.vgg, like), {}
+  for name, group in public.weights(config, stage).items():
+    given[name] = group
+    _say(f"{stage.name}: {name} from {config.pretrained[name]}")
   return given
-
-
-def _vgg(path: str, like: Any) -> Any:
-  """VGG-19's weights from a safetensors file named as our tree is.
-
-  Raises:
-    ValueError: no such file, or other names or shapes in it.
-  """
-  from flax.traverse_util import unflatten_dict
-  from safetensors import SafetensorError
-  from safetensors.numpy import load_file
-
-  try:
-    params = unflatten_dict(load_file(path), sep="/")
-  except (OSError, SafetensorError) as error:
-    raise ValueError(f"{path}: cannot be read ({error})") from error
-  if "vgg" in like and _shapes(params) != _shapes(like["vgg"]):
-    raise ValueError(f"{path}: not the weights of models/vgg.py")
-  return params
 
 
 class _Film:
@@ -387,6 +369,7 @@ def _batches(
         context=model.context,
         emotion_frames=config.speak.emotion_frames,
         emotion_input=model.emotion_input,
+        identity_from=config.speak.identity_from,
         seed=seed,
       )
   except ValueError as error:
@@ -480,8 +463,9 @@ def _describe(
   trained = [f"{g} {n / 1e6:.2f} M" for g, (n, on) in sizes.items() if on]
   frozen = [f"{g} {n / 1e6:.2f} M" for g, (n, on) in sizes.items() if not on]
   state = "" if step is None else f", {step} done"
+  parts = f" in {stage.parts} parts" if stage.parts > 1 else ""
   _say(
-    f"stage {name}: {steps} steps of {config[name].batch}{state};"
+    f"stage {name}: {steps} steps of {config[name].batch}{parts}{state};"
     f" trains {', '.join(trained)}"
     + (f"; frozen {', '.join(frozen)}" if frozen else "")
   )

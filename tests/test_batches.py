@@ -318,6 +318,17 @@ def test_identity_lies_outside_the_window_of_an_only_clip():
     assert donor == clip and not start <= t < start + 5
 
 
+def test_identity_of_the_same_clip():
+  """As in the paper: another time of the clip, never inside the window."""
+  wanted = batches.clips(people(), seed=0, identity_from="same_clip", **CLIP)
+  for sample in draws(wanted):
+    clip, start = (int(x) for x in sample.pose[0, :2])
+    donor, t, _ = read(sample.identity)
+    assert donor == clip and not start <= t < start + 5
+  with pytest.raises(ValueError, match="identity_from 'nobody'"):
+    batches.clips(people(), seed=0, identity_from="nobody", **CLIP)
+
+
 def test_clips_that_are_too_short_are_left_out():
   data = records.in_memory(
     [record(0, frames=4), record(1, frames=5), record(2, identity=1, frames=5)]

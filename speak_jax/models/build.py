@@ -26,20 +26,31 @@ class Networks(NamedTuple):
 
 
 def build(
-  model: ConfigDict, *, fps: float = spec.FPS, remat: bool = False
+  model: ConfigDict,
+  *,
+  fps: float = spec.FPS,
+  remat: bool = False,
+  freeze_features: bool = False,
 ) -> Networks:
   """Networks of the sizes in `config.model`.
 
   Args:
     model: Keys image, codes, encoder, channels, latent, maps, audio,
-      discriminator, sync, flow, mask_mouth, pose_places, norm, dtype.
+      discriminator, sync, flow, mask_mouth, bare_codes, ablate, pose_places,
+      norm, equalized, up, dtype.
     fps: Frames a second that the audio encoder gives.
     remat: Recompute residual and generator blocks in the backward pass:
       less memory, a third more time; same parameters.
+    freeze_features: Hold the waveform's convolutions in E_a still.
 
   Raises:
-    ValueError: the finest channels are not those of the picture.
+    ValueError: the finest channels are not those of the picture, or no such
+      code to leave out.
   """
+  if model.ablate not in ("", "identity", "pose", "emotion"):
+    raise ValueError(
+      f"config.model.ablate {model.ablate!r} is not identity, pose or emotion"
+    )
   dtype = jnp.dtype(model.dtype)
   channels = tuple(
     sorted((int(size), width) for size, width in model.channels.items())
@@ -56,6 +67,8 @@ def build(
     flow=model.flow,
     dtype=dtype,
     remat=remat,
+    equalized=model.equalized,
+    up=model.up,
   )
   audio = model.audio
   return Networks(
@@ -66,8 +79,11 @@ def build(
       width=encoder.width,
       bottleneck=encoder.bottleneck,
       stem=encoder.stem,
-      maps=tuple(model.maps),
+      # The maps are what E_i sees, so they go with it.
+      maps=() if model.ablate == "identity" else tuple(model.maps),
       mask_mouth=model.mask_mouth,
+      bare_codes=model.bare_codes,
+      ablate=model.ablate,
       pose_places=model.pose_places,
       norm=model.norm,
       dtype=dtype,
@@ -81,9 +97,12 @@ def build(
       audio_heads=audio.heads,
       audio_out=audio.out,
       fps=fps,
+      freeze_features=freeze_features,
       **generator,
     ),
-    discriminator=Discriminator(**model.discriminator, dtype=dtype),
+    discriminator=Discriminator(
+      **model.discriminator, dtype=dtype, equalized=model.equalized
+    ),
     sync=SyncNet(**model.sync, dtype=dtype),
     vgg=Vgg(dtype),
   )

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from speak_jax import spec
 from speak_jax.nn.conv import LECUN, Conv, leaky
 from speak_jax.nn.face import position_map
-from speak_jax.nn.norm import standardize
-from speak_jax.nn.resnet import ResNet
+from speak_jax.nn.norm import imagenet, standardize
+from speak_jax.nn.resnet import Features, ResNet
 
 MAP_CHANNELS = 64  # wider maps are projected to as many
 
@@ -53,6 +53,10 @@ class Encoders(nn.Module):
     stages, width, bottleneck, stem, norm, remat: See `ResNet`.
     maps: Sizes of the identity maps, coarse to fine; () for none.
     mask_mouth: Blank the lips in the identity maps.
+    bare_codes: Codes are the encoders' pooled vectors as they are, without
+      heads: the plainest reading of the paper. Their widths are then ours.
+    ablate: The code that is left out, 0 for everybody: "identity", "pose",
+      "emotion" (Table III) or "".
     pose_places: Channels of E_p's last map that are read place by place,
       beside its mean: a mean hardly tells where the head is. 0: the mean
       alone, as in the paper.
@@ -66,6 +70,8 @@ class Encoders(nn.Module):
   stem: str
   maps: tuple[int, ...]
   mask_mouth: bool = True
+  bare_codes: bool = False
+  ablate: str = ""
   pose_places: int = 0
   norm: str = "group"
   dtype: DTypeLike = jnp.float32
@@ -83,14 +89,20 @@ class Encoders(nn.Module):
     whole: dict[str, Any] = dict(
       stages=self.stages, width=self.width, stem=self.stem
     )
-    self.identity_net = ResNet(**whole, **backbone)
-    self.pose_net = ResNet(**whole, **backbone)
-    self.emotion_net = ResNet(**whole, **backbone)
-    self.identity_head = nn.Dense(identity)
-    self.pose_head = nn.Dense(pose)
-    if self.pose_places:
-      self.pose_squeeze = Conv(self.pose_places, 1, dtype=self.dtype)
-    self.emotion_head = nn.Dense(emotion)
+    if self.ablate != "identity":
+      self.identity_net = ResNet(**whole, **backbone)
+      if not self.bare_codes:
+        self.identity_head = nn.Dense(identity)
+    if self.ablate != "pose":
+      self.pose_net = ResNet(**whole, **backbone)
+      if self.pose_places:
+        self.pose_squeeze = Conv(self.pose_places, 1, dtype=self.dtype)
+      if not self.bare_codes:
+        self.pose_head = nn.Dense(pose)
+    if self.ablate != "emotion":
+      self.emotion_net = ResNet(**whole, **backbone)
+      if not self.bare_codes:
+        self.emotion_head = nn.Dense(emotion)
     self.classifier = nn.Dense(len(spec.EMOTIONS))  # C_m
     self.angle_head = nn.Dense(3)
     if mouth:
@@ -119,6 +131,16 @@ class Encoders(nn.Module):
     }
     return tuple(size for size in self.maps if wide.get(size, False))
 
+  def features(
+    self, frames: Float[Array, "b h w 3"], train: bool = False
+  ) -> Features:
+    """What E_i sees in frames in [-1, 1], stage by stage."""
+    return self.identity_net(self._prepared(frames), train)
+
+  def _prepared(self, frames: Array) -> Array:
+    """Frames as the ResNets take them: as published with norm "batch"."""
+    return imagenet(frames) if self.norm == "batch" else frames
+
   def portrait(
     self,
     frames: Float[Array, "b h w 3"],
@@ -135,8 +157,14 @@ class Encoders(nn.Module):
     Raises:
       ValueError: a map size that is neither a stage's nor the picture's.
     """
-    features = self.identity_net(frames, train)
-    identity = standardize(self.identity_head(features.pooled))
+    pose = self.pose(frames, train)
+    if self.ablate == "identity":
+      identity = jnp.zeros((frames.shape[0], self.codes[0]))
+      return Portrait(identity, pose, ())
+    features = self.features(frames, train)
+    identity = features.pooled
+    if not self.bare_codes:
+      identity = standardize(self.identity_head(identity))
     by_size = dict(zip(self._stage_sizes(), features.stages, strict=True))
     by_size[self.image] = frames
     maps = []
@@ -153,25 +181,30 @@ class Encoders(nn.Module):
       else:
         position = position.at[..., 2:].set(0.0)  # nothing is blank
       maps.append(jnp.concatenate([entry, position], -1))
-    return Portrait(identity, self.pose(frames, train), tuple(maps))
+    return Portrait(identity, pose, tuple(maps))
 
   def pose(
     self, frames: Float[Array, "b h w 3"], train: bool = False
   ) -> Float[Array, "b p"]:
     """Pose code f_P of whole frames."""
-    features = self.pose_net(frames, train)
+    if self.ablate == "pose":
+      return jnp.zeros((frames.shape[0], self.codes[1]))
+    features = self.pose_net(self._prepared(frames), train)
     seen = features.pooled
     if self.pose_places:
       places = leaky(self.pose_squeeze(features.stages[-1]))
       places = rearrange(places, "b h w c -> b (h w c)")
       seen = jnp.concatenate([seen, places.astype(seen.dtype)], -1)
-    return self.pose_head(seen)
+    return seen if self.bare_codes else self.pose_head(seen)
 
   def emotion(
     self, faces: Float[Array, "b f f 3"], train: bool = False
   ) -> Float[Array, "b e"]:
     """Emotion code f_E of aligned faces (or whole frames), any size."""
-    return standardize(self.emotion_head(self.emotion_net(faces, train).pooled))
+    if self.ablate == "emotion":
+      return jnp.zeros((faces.shape[0], self.codes[2]))
+    seen = self.emotion_net(self._prepared(faces), train).pooled
+    return seen if self.bare_codes else standardize(self.emotion_head(seen))
 
   def mouth(
     self, patches: Float[Array, "b s s 3"], train: bool = False

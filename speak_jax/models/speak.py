@@ -32,10 +32,10 @@ class Speak(nn.Module):
   Attributes:
     channels: Of the generator: (resolution, channels), coarse to fine.
     latent: Width of F and f_R'.
-    front, audio_width, audio_layers, audio_heads, audio_out, fps: See
-      `AudioEncoder`.
+    front, audio_width, audio_layers, audio_heads, audio_out, fps,
+      freeze_features: See `AudioEncoder`.
     flow: Warp the identity maps.
-    remat: Recompute the generator's blocks in the backward pass.
+    remat, equalized, up: See `Generator`.
   """
 
   channels: Channels
@@ -46,9 +46,12 @@ class Speak(nn.Module):
   audio_heads: int
   audio_out: int
   fps: float = spec.FPS
+  freeze_features: bool = False
   flow: bool = True
   dtype: DTypeLike = jnp.float32
   remat: bool = False
+  equalized: bool = False
+  up: str = "bilinear"
 
   def setup(self) -> None:
     """Names every network."""
@@ -59,12 +62,19 @@ class Speak(nn.Module):
       heads=self.audio_heads,
       out=self.audio_out,
       fps=self.fps,
+      freeze_features=self.freeze_features,
       dtype=self.dtype,
     )
     self.facial = FacialCode(self.latent)
     self.editing = EditingModule(len(self.channels), self.latent, self.dtype)
     self.generator = GlobalGenerator(
-      self.channels, self.latent, self.flow, self.dtype, self.remat
+      self.channels,
+      self.latent,
+      self.flow,
+      self.dtype,
+      self.remat,
+      self.equalized,
+      self.up,
     )
     self.mouth = nn.Dense(1)
 

@@ -18,6 +18,8 @@ from ml_collections import ConfigDict
 from speak_jax import spec
 from speak_jax.models.build import Networks, build
 
+RESNETS = ("identity_net", "pose_net", "emotion_net")  # E_i, E_p, E_e
+
 Groups = dict[str, Any]  # {group: tree of arrays}
 Metrics = dict[str, Float[Array, ""]]
 
@@ -78,13 +80,15 @@ class Stage(NamedTuple):
   batch: Any  # a batch as jax.ShapeDtypeStructs
   # (params, vars, batch) -> {name: uint8 (rows, columns, h, w, 3)}
   inspect: Callable[[Groups, Groups, Any], dict[str, Array]]
+  public: tuple[str, ...] = ()  # of config.pretrained, what it can start from
   parts: int = 1  # that a batch is computed in, one after the other
   notes: tuple[str, ...] = ()  # said once at the start
 
 
 def flows(config: ConfigDict) -> bool:
   """Whether the generators warp identity maps, and so have a flow."""
-  return config.model.flow and len(config.model.maps) > 0
+  model = config.model
+  return bool(model.flow and model.maps and model.ablate != "identity")
 
 
 def as_frames(pixels: UInt8[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
@@ -172,7 +176,12 @@ def adam(settings: Any, steps: int) -> optax.GradientTransformation:
 
 def networks(config: Any) -> Networks:
   """The networks of a run's config."""
-  return build(config.model, fps=config.data.fps, remat=config.train.remat)
+  return build(
+    config.model,
+    fps=config.data.fps,
+    remat=config.train.remat,
+    freeze_features=bool(config.pretrained.speech),
+  )
 
 
 def struct(shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
@@ -217,15 +226,30 @@ def initialise_encoders(
   """
   net = networks(config).encoders
   pair = jax.eval_shape(with_frames, pair_shapes(config, 2))
-  group = given.get("encoders") or initialise(
-    net, seed, "encoders", pair, train=False
-  )
+  group = given.get("encoders")
+  if group is None:
+    group = initialise(net, seed, "encoders", pair, train=False)
+    if "resnet" in given:
+      group = _with_resnets(group, given["resnet"])
   portrait, codes = jax.eval_shape(
     lambda params, extra, pair: net.apply({"params": params, **extra}, pair),
     *group,
     pair,
   )
   return group, portrait, codes
+
+
+def _with_resnets(group: tuple[Any, Any], resnet: tuple[Any, Any]) -> Any:
+  """Group "encoders" with E_i, E_p and E_e on the same public ResNet-50."""
+  params, extra = group
+  nets = {name for name in RESNETS if name in params}
+  return (
+    params | dict.fromkeys(nets, resnet[0]),
+    extra
+    | {
+      k: extra[k] | dict.fromkeys(nets, tree) for k, tree in resnet[1].items()
+    },
+  )
 
 
 def initialise(

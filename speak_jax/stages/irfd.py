@@ -20,9 +20,18 @@ from speak_jax.nn.norm import unit
 from speak_jax.stages import base
 from speak_jax.stages.base import LossOut, Optim, Phase, Stage
 
-IDENTITY, POSE, EMOTION = range(3)  # which code a swap exchanges
+KINDS = ("identity", "pose", "emotion")  # of codes that a swap exchanges
+IDENTITY, POSE, EMOTION = range(3)
 # Terms that need a second image, of exchanged codes.
 SWAPS = ("swap_pose", "swap_emotion", "swap_identity", "gan")
+# Of a code's standard deviation over a batch, where it is held above one.
+FLOORS = {"identity": 0.5, "pose": 0.1, "emotion": 0.5, "mouth": 0.1}
+# Terms that say nothing without the code.
+TERMS = {
+  "identity": ("swap_identity",),
+  "pose": ("swap_pose", "angles"),
+  "emotion": ("swap_emotion", "classify"),
+}
 
 
 class Swap(NamedTuple):
@@ -42,6 +51,9 @@ def make(config: ConfigDict) -> Stage:
     ValueError: an unknown kind of losses, or swaps in an odd batch.
   """
   settings, weights = config.irfd, config.irfd.weights.to_dict()
+  ablated = config.model.ablate
+  weights |= dict.fromkeys(TERMS.get(ablated, ()), 0.0)
+  kinds = tuple(i for i, name in enumerate(KINDS) if name != ablated)
   if not base.flows(config):
     weights["flow"] = 0.0  # there is none to supervise
   if settings.losses not in ("robust", "paper"):
@@ -130,21 +142,25 @@ def make(config: ConfigDict) -> Stage:
     logits = head(params, "classify", codes.emotion)
     label = batch.emotion_label
     known = (label >= 0).sum().clip(1)
-    metrics = {
-      "std/identity": base.spread(portrait.identity),
-      "std/pose": base.spread(codes.pose),
-      "std/emotion": base.spread(codes.emotion),
-      "accuracy": (logits.argmax(-1) == label).sum() / known,
+    there = {
+      "identity": portrait.identity,
+      "pose": codes.pose,
+      "emotion": codes.emotion,
+      "mouth": codes.mouth,
     }
-    if codes.mouth.shape[-1]:
-      metrics["std/mouth"] = base.spread(codes.mouth)
+    if not config.model.codes.mouth:
+      del there["mouth"]
+    there.pop(ablated, None)
+    metrics = {f"std/{name}": base.spread(code) for name, code in there.items()}
+    if ablated != "emotion":
+      metrics["accuracy"] = (logits.argmax(-1) == label).sum() / known
 
     swap: Any = None
     other: Any = None
     again: Any = None
     again_params = params
     if swaps:
-      swap = exchange(portrait, codes, pair, key)
+      swap = exchange(portrait, codes, pair, key, kinds)
       other = decode(params, swap.portrait, swap.codes)
       again_params = params
       if settings.losses == "robust":
@@ -182,15 +198,9 @@ def make(config: ConfigDict) -> Stage:
         + disentangle.cross_covariance(portrait.identity, codes.emotion)
         + disentangle.cross_covariance(codes.pose, codes.emotion)
       ),
-      "variance": lambda: (
-        disentangle.variance_floor(portrait.identity, 0.5)
-        + disentangle.variance_floor(codes.pose, 0.1)
-        + disentangle.variance_floor(codes.emotion, 0.5)
-        + (
-          disentangle.variance_floor(codes.mouth, 0.1)
-          if codes.mouth.shape[-1]
-          else 0.0
-        )
+      "variance": lambda: sum(
+        disentangle.variance_floor(code, FLOORS[name])
+        for name, code in there.items()
       ),
     }
     ramps = {"gan": base.ramp(step, settings.gan_ramp)}
@@ -236,7 +246,7 @@ def make(config: ConfigDict) -> Stage:
     del step
     pair = base.with_frames(batch)
     (portrait, codes), _ = encode(params, vars, pair)
-    swap = exchange(portrait, codes, pair, key)
+    swap = exchange(portrait, codes, pair, key, kinds)
     fake = jax.lax.stop_gradient(decode(params, swap.portrait, swap.codes))
     real = judge(params, vars, pair.target, pair.identity)
     fake = judge(params, vars, fake, swap.frame)
@@ -304,20 +314,25 @@ def make(config: ConfigDict) -> Stage:
     decay=settings.optim.ema,
     batch=batch,
     parts=settings.parts,
+    public=("resnet",),
     inspect=inspect,
   )
 
 
 def exchange(
-  portrait: Portrait, codes: Codes, pair: spec.Pair, key: Array
+  portrait: Portrait,
+  codes: Codes,
+  pair: spec.Pair,
+  key: Array,
+  kinds: tuple[int, ...] = (IDENTITY, POSE, EMOTION),
 ) -> Swap:
-  """Swaps one randomly chosen kind of code between i and i + b/2.
+  """Swaps one kind of code, drawn from `kinds`, between i and i + b/2.
 
   Source: paper section "IRFD"; the batch's halves are the sources and the
   targets. The mouth code stays with the pose's frame.
   """
   half = pair.target.shape[0] // 2
-  kind = jnp.tile(jax.random.randint(key, (half,), 0, 3), 2)
+  kind = jnp.tile(jax.random.choice(key, jnp.asarray(kinds), (half,)), 2)
 
   def pick(which):
     def choose(x):

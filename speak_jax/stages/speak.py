@@ -35,15 +35,18 @@ class Made(NamedTuple):
   emotion: Float[Array, "b e"]
   identity: Float[Array, "b h w 3"]
   true: Float[Array, "n h w 3"]  # n = b t
+  changed: Any  # the encoders' collections
 
 
 def make(config: ConfigDict) -> Stage:
   """The stage that trains "speak" (a discriminator, and the encoders).
 
-  Group "vgg" is used for L_vgg if it is given; see config.speak.vgg.
+  Public weights, where config.pretrained names them, are given as groups
+  "vgg" (of L_vgg), "speech" (parts of E_a) and "resnet" (E_i, E_p, E_e).
 
   Raises:
-    ValueError: a window of frames shorter than SyncNet's.
+    ValueError: a window of frames shorter than SyncNet's, or an unknown word
+      in config.speak.
   """
   settings, model = config.speak, config.model
   weights = settings.weights.to_dict()
@@ -65,11 +68,27 @@ def make(config: ConfigDict) -> Stage:
   adversary = weights["gan"] > 0
   if weights["features"] and not adversary:
     raise ValueError("config.speak.weights.features needs weights.gan > 0")
-  seen = "vgg" if settings.vgg else "encoders"  # what L_vgg compares
-  takes = {"encoders": "irfd"}
+  seen = "vgg" if config.pretrained.vgg else "encoders"  # what L_vgg compares
+  if settings.encoders not in ("frozen", "tuned", "fresh"):
+    raise ValueError(
+      f"config.speak.encoders {settings.encoders!r} is not frozen, tuned or"
+      " fresh"
+    )
+  if settings.sync_target not in ("audio", "video"):
+    raise ValueError(
+      f"config.speak.sync_target {settings.sync_target!r} is not audio or video"
+    )
+  if seen == "encoders" and model.ablate == "identity":
+    weights["perceptual"] = 0.0  # no E_i to see with
+  learning = settings.encoders != "frozen"
+  fresh = settings.encoders == "fresh"
+  takes = {} if fresh else {"encoders": "irfd"}
+  public = ["speech", *["resnet"] * fresh]
+  if weights["perceptual"] and seen == "vgg":
+    public.append("vgg")
   if weights["sync"]:
     takes["sync"] = "syncnet"
-  if not settings.from_scratch:
+  if not settings.from_scratch and not fresh:
     takes["decoder"] = "irfd"  # a start for G_g; no group of this stage
 
   def init(seed, given):
@@ -82,7 +101,7 @@ def make(config: ConfigDict) -> Stage:
     params, extra = base.initialise(
       nets.speak, seed, "speak", portrait, pose, codes.emotion, sound
     )
-    if "decoder" in given and not settings.from_scratch:
+    if "decoder" in given:
       params = warm_start(given["decoder"][0], params).params
     groups["speak"] = params, extra
     frame = base.struct((2, size, size, 3))
@@ -95,7 +114,9 @@ def make(config: ConfigDict) -> Stage:
         half,
         base.struct((2, round(WINDOW_S * 16_000))),
       )
-    if weights["perceptual"] and settings.vgg:
+    if "speech" in given:
+      params = {**params, "audio": {**params["audio"], **given["speech"][0]}}
+    if weights["perceptual"] and seen == "vgg":
       groups["vgg"] = given.get("vgg") or base.initialise(
         nets.vgg, seed, "vgg", frame
       )
@@ -118,10 +139,11 @@ def make(config: ConfigDict) -> Stage:
     faces = base.as_frames(rearrange(batch.emotion, "b k ... -> (b k) ..."))
 
     def encode(net, identity, landmarks, frames, faces):
-      portrait = net.portrait(identity, landmarks)
-      return portrait, net.pose(frames), net.emotion(faces)
+      train = learning and key is not None
+      portrait = net.portrait(identity, landmarks, train)
+      return portrait, net.pose(frames, train), net.emotion(faces, train)
 
-    portrait, pose, emotion = apply(
+    (portrait, pose, emotion), changed = apply(
       nets.encoders,
       "encoders",
       params,
@@ -131,6 +153,7 @@ def make(config: ConfigDict) -> Stage:
       frames,
       faces,
       method=encode,
+      mutable=list(vars["encoders"]),
     )
     k = batch.emotion.shape[1]
     emotion = rearrange(emotion, "(b k) d -> b k d", k=k).mean(1)
@@ -149,7 +172,7 @@ def make(config: ConfigDict) -> Stage:
       mutable=["intermediates"],
     )
     shift = kept["intermediates"]["generator"]["shift"][0] if flowing else None
-    return Made(out, shift, emotion, identity, frames)
+    return Made(out, shift, emotion, identity, frames, dict(changed))
 
   def judge(params, vars, frames, condition) -> Any:
     condition = repeat(condition, "b ... -> (b t) ...", t=t)
@@ -168,7 +191,7 @@ def make(config: ConfigDict) -> Stage:
       frozen,
       vars,
       frames,
-      method=lambda net, x: net.identity_net(x, False).stages,
+      method=lambda net, x: net.features(x).stages,
     )
 
   def perceive(params, vars, made, true) -> Float[Array, "b"]:
@@ -179,36 +202,32 @@ def make(config: ConfigDict) -> Stage:
     return perceptual.feature_l1(pred, target, even)
 
   def lips(params, vars, made, batch) -> Float[Array, "n"]:
-    """Eq. 11 at y = 1 for every whole window of generated frames."""
+    """Eq. 11 at y = 1 for every whole window of generated frames.
+
+    The distance of Eq. 12 is to the sound, as its text says, or to the real
+    frames, as it is printed.
+    """
     step = spec.samples_per_frame(fps)
+
+    def code(sense, x):
+      return apply(nets.sync, "sync", params, vars, x, method=sense)
+
     losses = []
     for start in range(0, t - window + 1, window):
       first = round((model.context + start) * step)
       sound = batch.audio[:, first : first + round(window * step)]
-      losses.append(
-        sync.match(
-          apply(
-            nets.sync,
-            "sync",
-            params,
-            vars,
-            base.as_audio(sound),
-            method="hear",
-          ),
-          apply(
-            nets.sync,
-            "sync",
-            params,
-            vars,
-            made[:, start : start + window, size // 2 :],
-            method="see",
-          ),
-        )
-      )
+      lower = slice(start, start + window), slice(size // 2, None)
+      if settings.sync_target == "audio":
+        target = code("hear", base.as_audio(sound))
+      else:
+        target = code("see", base.as_frames(batch.frames[:, *lower]))
+      losses.append(sync.match(target, code("see", made[:, *lower])))
     return jnp.stack(losses).mean(0)
 
   def g_loss(params, vars, batch, step, key) -> LossOut:
-    out, shift, emotion, identity, true = generate(params, vars, batch, key)
+    out, shift, emotion, identity, true, changed = generate(
+      params, vars, batch, key
+    )
     made = rearrange(out.frames, "b t h w c -> (b t) h w c")
     points = rearrange(batch.landmarks, "b t k d -> (b t) k d")
     weight = pixel.region_weight(points, size, **settings.region)
@@ -246,11 +265,11 @@ def make(config: ConfigDict) -> Stage:
     }
     loss, metrics = base.total(terms, weights, ramps)
     metrics["std/speech"] = base.spread(out.speech)
-    return LossOut(loss, metrics, {})
+    return LossOut(loss, metrics, {"encoders": changed} if learning else {})
 
   def d_loss(params, vars, batch, step, key) -> LossOut:
     del step
-    out, _, _, identity, true = generate(params, vars, batch, key)
+    out, _, _, identity, true, _ = generate(params, vars, batch, key)
     made = rearrange(out.frames, "b t h w c -> (b t) h w c")
     fake = judge(params, vars, jax.lax.stop_gradient(made), identity)
     real = judge(params, vars, true, identity)
@@ -274,13 +293,13 @@ def make(config: ConfigDict) -> Stage:
 
   def inspect(params, vars, batch):
     """Per clip: its true frames above ours; the identity picture in front."""
-    out, _, _, identity, _ = generate(params, vars, batch, None)
+    out, _, _, identity, _, _ = generate(params, vars, batch, None)
     ours = jnp.concatenate([identity[:, None], out.frames], 1)
     true = jnp.concatenate([base.as_bytes(identity)[:, None], batch.frames], 1)
     both = jnp.stack([true, base.as_bytes(ours)], 1)
     return {"windows": rearrange(both, "b r t h w c -> (b r) t h w c")}
 
-  trains = ("speak", "encoders") if settings.finetune_encoders else ("speak",)
+  trains = ("speak", "encoders") if learning else ("speak",)
   phases = [Phase("gen", "gen", g_loss)]
   optims = {"gen": Optim(trains, base.adam(settings.optim, settings.steps))}
   if adversary:
@@ -294,7 +313,11 @@ def make(config: ConfigDict) -> Stage:
     )
   notes = []
   if weights["perceptual"]:
-    what = f"VGG-19 of {settings.vgg}" if seen == "vgg" else "identity encoder"
+    what = (
+      f"VGG-19 of {config.pretrained.vgg}"
+      if seen == "vgg"
+      else "identity encoder"
+    )
     notes.append(f"perceptual loss on the features of: {what}")
   return Stage(
     name="speak",
@@ -306,6 +329,7 @@ def make(config: ConfigDict) -> Stage:
     decay=settings.optim.ema,
     batch=batch,
     parts=settings.parts,
+    public=tuple(public),
     inspect=inspect,
     notes=tuple(notes),
   )

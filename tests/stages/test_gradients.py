@@ -206,7 +206,7 @@ def test_total_calls_no_term_of_weight_zero():
 
 def test_encoders_train_when_asked():
   frozen = speak.make(small.config())
-  tuned = speak.make(small.config(speak__finetune_encoders=True))
+  tuned = speak.make(small.config(speak__encoders="tuned"))
   assert "encoders" not in frozen.optims["gen"].trains
   assert "encoders" in tuned.optims["gen"].trains
   assert "sync" not in tuned.optims["gen"].trains

@@ -1,0 +1,117 @@
+"""Each ablation of the paper is one override, and trains a step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from speak_jax.stages import irfd, speak
+from speak_jax.training.state import create, update
+from tests.stages import small
+
+# The paper's terms, at a size that trains on anything.
+PAPER = {
+  "irfd__losses": "paper",
+  "irfd__weights__pixel": 0.0,
+  "irfd__weights__self": 1.0,
+  "irfd__weights__classify": 1.0,
+  "irfd__weights__swap_pose": 1.0,
+  "irfd__weights__swap_emotion": 1.0,
+  "irfd__weights__swap_identity": 1.0,
+  "speak__weights__perceptual": 1.0,
+  "speak__sync_ramp": (0, 0),
+}
+
+
+def step(module, **changes):
+  """Every phase of one step: what it logged, and the state before and after."""
+  stage = module.make(small.config(**PAPER | changes))
+  batch = small.batch(stage)
+  before = create(stage, 0, {})
+  state, told = before, {}
+  for index, phase in enumerate(stage.phases):
+    # Unoptimised: it runs once.
+    run = jax.jit(update(stage, index)).lower(state, batch, jax.random.key(0))
+    run = run.compile({"xla_backend_optimization_level": "0"})
+    state, metrics = run(state, batch, jax.random.key(0))
+    told |= {f"{phase.name}/{k}": float(v) for k, v in metrics.items()}
+  assert not any(v for k, v in told.items() if k.endswith("/bad"))
+  assert all(np.isfinite(v) for v in told.values())
+  return told, before, state
+
+
+def moved(before, after, group):
+  """Names of the networks of a group that a step has changed."""
+  return {
+    name
+    for name, tree in after.params[group].items()
+    if not all(
+      jax.tree.leaves(
+        jax.tree.map(jnp.array_equal, tree, before.params[group][name])
+      )
+    )
+  }
+
+
+@pytest.mark.parametrize(
+  "term", ["self", "classify", "swap_pose", "swap_emotion", "swap_identity"]
+)
+def test_irfd_without_a_loss(term):
+  told, _, _ = step(irfd, **{f"irfd__weights__{term}": 0.0})
+  assert f"gen/{term}" not in told
+  assert "gen/mouth_box" in told
+
+
+@pytest.mark.parametrize(
+  ("term", "gan"), [("gan", 0.0), ("perceptual", 1.0), ("sync", 0.0)]
+)
+def test_speak_without_a_loss(term, gan):
+  changes = {"speak__weights__gan": gan, f"speak__weights__{term}": 0.0}
+  told, _, _ = step(speak, **changes)
+  assert f"gen/{term}" not in told
+  assert ("disc/loss" in told) == ("gen/gan" in told) == bool(gan)
+
+
+@pytest.mark.parametrize("code", ["identity", "pose", "emotion"])
+def test_irfd_without_an_encoder(code):
+  told, before, after = step(irfd, model__ablate=code)
+  assert f"gen/std/{code}" not in told
+  networks = moved(before, after, "encoders")
+  assert f"{code}_net" not in before.params["encoders"]
+  for other in {"identity", "pose", "emotion"} - {code}:
+    assert f"gen/std/{other}" in told
+    assert f"{other}_net" in networks
+
+
+@pytest.mark.parametrize("code", ["identity", "pose", "emotion"])
+def test_speak_without_an_encoder(code):
+  told, before, after = step(speak, model__ablate=code)
+  assert "generator" in moved(before, after, "speak")
+  assert ("gen/perceptual" in told) == (code != "identity")
+
+
+def test_an_unknown_code_is_one_line():
+  with pytest.raises(ValueError, match=r"model\.ablate 'hair'"):
+    irfd.make(small.config(model__ablate="hair"))
+
+
+def test_speak_without_irfd():
+  changes = {"speak__encoders": "fresh", "model__norm": "batch"}
+  stage = speak.make(small.config(**changes))
+  assert set(stage.takes) == {"sync"}
+  _, before, after = step(speak, **changes)
+  assert moved(before, after, "encoders") >= {"identity_net", "pose_net"}
+  means = jax.tree.map(
+    jnp.array_equal, before.vars["encoders"], after.vars["encoders"]
+  )
+  assert not all(jax.tree.leaves(means["batch_stats"]["pose_net"]))
+
+
+def test_both_readings_of_equation_12():
+  audio, _, _ = step(speak)
+  video, _, _ = step(speak, speak__sync_target="video")
+  assert audio["gen/sync"] != video["gen/sync"]
+  same = video["gen/pixel"]  # the same frames were made
+  assert audio["gen/pixel"] == pytest.approx(same, rel=1e-4)
+  with pytest.raises(ValueError, match=r"speak\.sync_target 'both'"):
+    speak.make(small.config(speak__sync_target="both"))
