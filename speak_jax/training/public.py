@@ -28,6 +28,10 @@ def weights(config: ConfigDict, stage: Stage) -> dict[str, tuple[Any, Any]]:
     source = config.pretrained[name]
     if not source:
       continue
+    if name == "resnet" and config.model.norm != "batch":
+      raise WeightsError(
+        f"{source}: a published ResNet needs config.model.norm = 'batch'"
+      )
     converted = layouts.load(source, name).converted
     extra = dict(converted.variables)
     params = extra.pop("params")

@@ -54,16 +54,19 @@ def test_resnets_start_from_the_file(tmp_path):
   )
 
 
-@pytest.mark.parametrize(
-  ("widths", "changes"),
-  [((8, 24), {}), ((8, 16), {"model__norm": "group"})],
-)
-def test_other_sizes_are_one_line(tmp_path, widths, changes):
-  path = resnet(tmp_path, widths)
-  settings = config(path, **changes)
-  with pytest.raises(WeightsError, match=r"resnet\.safetensors: ") as error:
+def test_other_sizes_are_one_line(tmp_path):
+  settings = config(resnet(tmp_path, (8, 24)))
+  with pytest.raises(
+    WeightsError, match=r"stage2_block1/.* is \(.*24"
+  ) as error:
     public.weights(settings, irfd.make(settings))
   assert "\n" not in str(error.value)
+
+
+def test_another_norm_is_one_line(tmp_path):
+  settings = config(resnet(tmp_path), model__norm="group")
+  with pytest.raises(WeightsError, match=r"needs config\.model\.norm"):
+    public.weights(settings, irfd.make(settings))
 
 
 def test_weights_of_another_kind_are_one_line(tmp_path):
