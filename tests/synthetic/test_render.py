@@ -258,9 +258,15 @@ def test_wrong_words_are_named():
 
 def test_tasks_make_records():
   tasks = source.tasks(
-    seed=0, identities=1, held_out=1, clips_per_identity=2, seconds=0.12,
-    size=SIZE,
-  )  # fmt: skip
+    render.recipes(
+      seed=0,
+      identities=1,
+      held_out=1,
+      clips_per_identity=2,
+      seconds=0.12,
+      size=SIZE,
+    )
+  )
   assert [t.split for t in tasks] == ["train"] * 2 + ["test"] * 2
   (record,) = tasks[-1].make()
   assert record.clip == tasks[-1].clip
