@@ -1,9 +1,16 @@
-"""PSNR, SSIM and sharpness of uint8 RGB frames, one value per frame."""
+"""PSNR, SSIM and sharpness of uint8 RGB frames, one value per frame.
+
+Frame i is compared with frame i: frames that were dropped or resampled on the
+way are an error, and so are frames in another range than 0 to 255.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 PSNR_CEILING = 100.0  # dB, of identical frames
+SIGMA, REACH = 1.5, 5  # px, of the Gaussian window: 11 x 11
 
 
 def psnr(
@@ -11,8 +18,13 @@ def psnr(
   true: UInt8[np.ndarray, "n h w c"],
   mask: Bool[np.ndarray, "n h w"] | None = None,
 ) -> Float[np.ndarray, "n"]:
-  """10 log10(255^2 / MSE) in dB, at most 100; inside `mask` if given."""
-  error = (pred.astype(np.float64) - true) ** 2
+  """10 log10(255^2 / MSE) in dB, at most 100; inside `mask` if given.
+
+  Raises:
+    ValueError: frames that do not pair, or are not uint8.
+  """
+  x, y = _paired(pred, true)
+  error = (x - y) ** 2
   if mask is None:
     mse = error.mean((1, 2, 3))
   else:
@@ -27,17 +39,25 @@ def ssim(
 
   7x7 uniform window, sample covariance, channels averaged, L = 255: what the
   tables of this field use (scikit-image's defaults).
+
+  Raises:
+    ValueError: frames that do not pair, or are not uint8.
   """
-  x, y = pred.astype(np.float64), true.astype(np.float64)
-  sample = 49 / 48  # population to sample covariance
-  mx, my = _window_mean(x), _window_mean(y)
-  vx = sample * (_window_mean(x * x) - mx * mx)
-  vy = sample * (_window_mean(y * y) - my * my)
-  vxy = sample * (_window_mean(x * y) - mx * my)
-  c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-  value = (2 * mx * my + c1) * (2 * vxy + c2)
-  value /= (mx**2 + my**2 + c1) * (vx + vy + c2)
-  return value.mean((1, 2, 3))
+  return _similarity(*_paired(pred, true), _window_mean, 49 / 48)
+
+
+def gaussian_ssim(
+  pred: UInt8[np.ndarray, "n h w c"], true: UInt8[np.ndarray, "n h w c"]
+) -> Float[np.ndarray, "n"]:
+  """`ssim` as first published: 11x11 Gaussian window of sigma 1.5.
+
+  Population covariance, channels averaged. Wang et al. 2004; not what
+  tables of talking heads call SSIM.
+
+  Raises:
+    ValueError: frames that do not pair, or are not uint8.
+  """
+  return _similarity(*_paired(pred, true), _gaussian_mean, 1.0)
 
 
 def gradient_energy(
@@ -58,6 +78,42 @@ def gradient_energy(
   return (energy * inside).sum((1, 2)) / inside.sum((1, 2)).clip(1)
 
 
+def _paired(
+  pred: np.ndarray, true: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Both as float64: a difference of uint8 would wrap around."""
+  if pred.shape != true.shape:
+    raise ValueError(f"frames {pred.shape} against {true.shape} do not pair")
+  for frames in (pred, true):
+    if frames.dtype != np.uint8:
+      raise ValueError(f"{frames.dtype} frames; want uint8, 0 to 255")
+  return pred.astype(np.float64), true.astype(np.float64)
+
+
+def _similarity(
+  x: Float[np.ndarray, "n h w c"],
+  y: Float[np.ndarray, "n h w c"],
+  mean: Callable[[np.ndarray], np.ndarray],
+  sample: float,
+) -> Float[np.ndarray, "n"]:
+  """SSIM with windows that `mean` averages over.
+
+  Args:
+    x: One side's frames.
+    y: The other's.
+    mean: Of every window that lies wholly inside.
+    sample: Factor from the windows' (co)variance to the one wanted.
+  """
+  mx, my = mean(x), mean(y)
+  vx = sample * (mean(x * x) - mx * mx)
+  vy = sample * (mean(y * y) - my * my)
+  vxy = sample * (mean(x * y) - mx * my)
+  c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+  value = (2 * mx * my + c1) * (2 * vxy + c2)
+  value /= (mx**2 + my**2 + c1) * (vx + vy + c2)
+  return value.mean((1, 2, 3))
+
+
 def _window_mean(
   x: Float[np.ndarray, "n h w c"], side: int = 7
 ) -> Float[np.ndarray, "n i j c"]:
@@ -66,3 +122,20 @@ def _window_mean(
   x = x.cumsum(1).cumsum(2)
   rows = x[:, side:] - x[:, :-side]
   return (rows[:, :, side:] - rows[:, :, :-side]) / side**2
+
+
+def _gaussian_mean(
+  x: Float[np.ndarray, "n h w c"],
+) -> Float[np.ndarray, "n i j c"]:
+  """Gaussian mean about every pixel whose window lies wholly inside."""
+  along = np.arange(-REACH, REACH + 1)
+  weights = np.exp(-((along / SIGMA) ** 2) / 2)
+  weights /= weights.sum()
+  height, width = x.shape[1] - 2 * REACH, x.shape[2] - 2 * REACH
+  rows = np.zeros_like(x[:, :height])
+  for i, weight in enumerate(weights):
+    rows += weight * x[:, i : i + height]
+  columns = np.zeros_like(rows[:, :, :width])
+  for i, weight in enumerate(weights):
+    columns += weight * rows[:, :, i : i + width]
+  return columns

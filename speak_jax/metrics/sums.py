@@ -32,6 +32,33 @@ def mean(rows: Rows) -> float:
   return float(total[0] / total[1]) if total[1] else float("nan")
 
 
+def found_row(values: Shaped[np.ndarray, "n"]) -> Float[np.ndarray, "3"]:
+  """Sum and count of the values that are no NaN, and the count of all.
+
+  NaN stands for a frame without a face. `mean` then reads the mean over the
+  others, which flatters whoever draws no face: show `missed` beside it.
+  """
+  values = np.asarray(values, np.float64)
+  known = values[~np.isnan(values)]
+  return np.array([known.sum(), known.size, values.size])
+
+
+def missed(rows: Rows) -> float:
+  """Share of frames without a face, from the rows of `found_row`."""
+  _, known, every = rows.sum(0)
+  return float(1 - known / every) if every else float("nan")
+
+
+def within_row(
+  values: Shaped[np.ndarray, "n"], limit: float
+) -> Float[np.ndarray, "2"]:
+  """Hits and count: values up to the limit; NaN, no face, is no hit.
+
+  The figure that dropping frames cannot help; read the rows with `mean`.
+  """
+  return mean_row(np.asarray(values, np.float64) <= limit)
+
+
 def ratio(rows: Rows) -> float:
   """First column's sum over the second's, NaN when that is 0."""
   return mean(rows)
@@ -60,6 +87,19 @@ def pearson(rows: Rows) -> float:
   """Correlation within clips, pooled over them; 0 if a side never moves."""
   xy, xx, yy = rows.sum(0)
   return float(xy / np.sqrt(xx * yy)) if xx * yy > 0 else 0.0
+
+
+def slope_row(
+  values: Float[np.ndarray, "t"], fps: float
+) -> Float[np.ndarray, "2"]:
+  """For the trend within a clip, per second; read the rows with `ratio`.
+
+  The least-squares slope of values over time, pooled over clips, each about
+  its own means.
+  """
+  seconds = np.arange(len(values)) / fps
+  seconds = seconds - seconds.mean()
+  return np.array([seconds @ np.asarray(values, float), seconds @ seconds])
 
 
 def r2_row(

@@ -1,7 +1,11 @@
 """PSNR and SSIM against scikit-image and plain loops; sharpness by hand."""
 
+import inspect
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from speak_jax.metrics import image
@@ -30,17 +34,65 @@ def test_equal_to_scikit_image(frames):
     for a, b in zip(frames, other, strict=True)
   ]
   np.testing.assert_allclose(image.ssim(other, frames), want, rtol=1e-9)
+  want = [
+    structural_similarity(
+      a,
+      b,
+      channel_axis=-1,
+      gaussian_weights=True,
+      sigma=1.5,
+      use_sample_covariance=False,
+    )
+    for a, b in zip(frames, other, strict=True)
+  ]
+  found = image.gaussian_ssim(other, frames)
+  np.testing.assert_allclose(found, want, rtol=1e-9)
 
 
-@pytest.mark.parametrize("metric", [image.psnr, image.ssim])
+def test_ssim_keeps_its_digits_on_large_bright_frames():
+  # Running sums over a whole frame must not eat the windows' variance.
+  rng = np.random.default_rng(0)
+  frames = rng.integers(250, 256, (1, 256, 256, 3)).astype(np.uint8)
+  other = rng.integers(250, 256, (1, 256, 256, 3)).astype(np.uint8)
+  want = structural_similarity(frames[0], other[0], channel_axis=-1)
+  assert image.ssim(other, frames)[0] == pytest.approx(want, abs=1e-7)
+
+
+METRICS = (image.psnr, image.ssim, image.gaussian_ssim)
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_best_iff_equal_and_falls_with_noise(metric, frames):
-  best = {image.psnr: 100.0, image.ssim: 1.0}[metric]
+  best = 100.0 if metric is image.psnr else 1.0
   np.testing.assert_allclose(metric(frames, frames), best)
   one = frames.copy()
   one[:, 8, 8, 0] ^= 1
   assert np.all(metric(one, frames) < best)
   rows = [metric(noisy(frames, s), frames) for s in (2, 8, 32, 96)]
   assert np.all(np.diff(rows, axis=0) < 0)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@given(seed=st.integers(0, 2**20))
+@settings(max_examples=10, deadline=None)
+def test_neither_side_nor_mirror_nor_channel_order_matters(metric, seed):
+  x, y = np.random.default_rng(seed).integers(0, 256, (2, 2, 14, 13, 3))
+  x, y = x.astype(np.uint8), y.astype(np.uint8)
+  value = metric(x, y)
+  np.testing.assert_allclose(metric(y, x), value)
+  np.testing.assert_allclose(metric(x[:, :, ::-1], y[:, :, ::-1]), value)
+  np.testing.assert_allclose(metric(x[..., ::-1], y[..., ::-1]), value)
+  # But swapped channels on one side alone are seen.
+  assert np.all(metric(x[..., ::-1], x) < metric(x, x))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_frames_that_do_not_pair_or_have_another_range(metric, frames):
+  run = inspect.unwrap(metric)  # as users have it: types are not checked
+  with pytest.raises(ValueError, match="do not pair"):
+    run(frames[:2], frames)
+  with pytest.raises(ValueError, match="float64 frames; want uint8"):
+    run(frames / 255, frames)
 
 
 def test_psnr_inside_a_mask_by_loops(frames):
