@@ -1,24 +1,35 @@
-"""Measures a run or a bundle on held-out people, and writes a report.
+"""Measures runs and bundles on held-out people, and writes a report.
 
   python -m speak_jax.evaluate --model RUN|BUNDLE --data DATA --out REPORT \
-    [--syncnet syncnet_v2.model]
+    [--syncnet syncnet_v2.model] [--cache DIR]
+  python -m speak_jax.evaluate --models NAME=RUN,NAME=BUNDLE --data DATA ...
+  python -m speak_jax.evaluate --table 1 --models ... --data NAME=DATA,NAME=DATA
+  python -m speak_jax.evaluate --table 3 --models full=RUN,no_pose=RUN,... ...
 
 REPORT/metrics.json holds every figure under a flat name, REPORT/report.md
 says what they are, REPORT/sheet.png and swaps.png show what was measured. Of
 a run whose later stages are not there yet the earlier ones are measured.
 Lip sync is judged by the public SyncNet v2 where its weights are given
-(Sync-C and Sync-D, the field's figures), else by the run's own SyncNet.
+(Sync-C and Sync-D, the field's figures), else by the run's own SyncNet, of
+several runs by that of the first that has one.
+
+--table writes REPORT/table.md, .csv, .json and .tex: 1 the paper's Table I for
+any data sets, each apart; 3 the encoders left out (full, no_identity, no_pose,
+no_emotion); losses the losses left out, as in v1 of the paper (full,
+no_identity, no_cls, no_pose, no_emotion, no_self, no_irfd, no_gan, no_vgg,
+no_sync). Of several data sets each has a report in REPORT/NAME.
 """
 
 import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,24 +37,30 @@ import cv2
 import jax
 import numpy as np
 from absl import app, flags, logging
-from ml_collections import ConfigDict
 
 from data_pipelines.held_out import Whole, evaluation_clips
 from data_pipelines.media import face
 from data_pipelines.records import Records, open_records
 from data_pipelines.synthetic.render import FACTORS
-from speak_jax import bundle, spec, synthesis
+from speak_jax import bundle, methods, spec, synthesis
 from speak_jax.evaluation import (
   figures,
+  published,
   reading,
   released_sync,
   report,
   swapping,
+  tables,
   talking,
 )
+from speak_jax.evaluation.cache import Cache
+from speak_jax.evaluation.figures import Figures, Ledger
+from speak_jax.evaluation.methods import Entry, Method, Restored, Track
+from speak_jax.methods.speak import emotion_pictures, where
 from speak_jax.metrics import sums
 from speak_jax.models import judge
 from speak_jax.pretrained import files, syncnet
+from speak_jax.pretrained.tensors import Converted
 from speak_jax.progress import Progress
 from speak_jax.stages import base
 from speak_jax.stages.syncnet import frames_of
@@ -51,22 +68,55 @@ from speak_jax.training import checkpoints
 from speak_jax.training.weights import trained
 
 MOST_FRAMES = 100  # of a clip that are measured
-MOST_WINDOWS = 16  # that the system makes at a time
 EMOTION_FRAMES = 4
 SUBJECTS = 4  # frames of each clip whose codes are swapped
 SHOWN_CLIPS, SHOWN_TIMES, SHOWN_SWAPS = 4, 8, 8
+ALONE = "speak"  # the name of a model that is evaluated by itself
+_RESERVED = ("irfd", "meta", "syncnet")  # what other figures begin with
+ABLATIONS = {"3": published.ENCODERS, "losses": published.LOSSES}
+
+
+class Parts(NamedTuple):
+  """What a run has beside the system that speaks; None where it has not."""
+
+  irfd: swapping.Irfd | None
+  settings: synthesis.Settings | None  # of the pictures for IRFD
+  sync: reading.OwnSync | None
+  mouth: int  # px, side of the mouth patches
 
 
 class Model(NamedTuple):
-  """What is measured; None where there is no such part."""
+  """What is measured."""
 
-  settings: synthesis.Settings
-  preset: str
-  commit: str
-  synthesizer: synthesis.Synthesizer | None
-  irfd: swapping.Irfd | None
-  sync: reading.OwnSync | None
-  mouth: int  # px, side of the mouth patches
+  method: Method
+  restored: Restored  # its weights are None while nothing speaks
+  parts: Parts
+
+
+class Plan(NamedTuple):
+  """How to measure."""
+
+  models: Mapping[str, Path]  # by name: runs, bundles, weights of a method
+  clips: int  # held-out clips at most
+  seed: int  # of the bootstrap and of the donors
+  syncnet: Path | None = None  # the public SyncNet v2, which then judges sync
+  cache: Cache | None = None  # of generated frames
+
+
+class Result(NamedTuple):
+  """What was measured on one data set."""
+
+  metrics: dict[str, float | str]  # metrics.json
+  entries: list[Entry]
+  figures: Figures
+  ledger: Ledger
+
+
+class _Opened(NamedTuple):
+  """What a plan names, read."""
+
+  models: dict[str, Model]
+  public: Converted | None
 
 
 def load(path: Path, frames: int) -> Model:
@@ -75,146 +125,282 @@ def load(path: Path, frames: int) -> Model:
   Raises:
     ValueError: it is neither, or damaged; one line with the path.
   """
-  if bundle.is_bundle(path):
-    facts = bundle.read(path).config
-    window = int(facts["settings"]["frames"])
-    made = synthesis.Synthesizer.from_bundle(
-      path, windows=min(-(-frames // window), MOST_WINDOWS)
-    )
-    return Model(
-      settings=made.settings,
-      preset=str(facts["preset"]),
-      commit=str(facts["commit"]),
-      synthesizer=made,
-      irfd=None,
-      sync=None,
-      mouth=0,
-    )
-  config = checkpoints.run_config(path)
-  there = {
-    stage: _where(path, config, stage) for stage in ("syncnet", "irfd", "speak")
-  }
-  if not any(there.values()):
+  method = methods.find(path)
+  restored = method.restore(path, frames)
+  parts = _parts(path)
+  if restored.weights is None and not (parts.irfd or parts.sync):
     raise ValueError(f"{path}: no stage has a checkpoint yet")
-  irfd, sync, made = None, None, None
-  if there["irfd"]:
-    groups = ("encoders", "decoder")
-    weights = trained(there["irfd"], config, "irfd", groups)
-    irfd = swapping.irfd(base.networks(config), *weights)
-  if there["syncnet"]:
-    weights = trained(there["syncnet"], config, "syncnet", ("sync",))
-    sync = _sync(base.networks(config), *weights, float(config.data.fps))
-  if there["speak"]:
-    windows = min(-(-frames // config.model.frames), MOST_WINDOWS)
-    made = synthesis.Synthesizer.from_run(there["speak"], windows=windows)
-  return Model(
-    settings=synthesis.settings_of(config),
-    preset=config.preset,
-    commit=config.commit,
-    synthesizer=made,
-    irfd=irfd,
-    sync=sync,
-    mouth=config.model.mouth,
-  )
+  return Model(method, restored, parts)
 
 
-def evaluate(
-  model_path: Path,
-  data: str,
-  out: Path,
-  clips: int,
-  seed: int,
-  syncnet_path: Path | None = None,
-) -> dict[str, float | str]:
-  """Measures, writes the report, and returns what metrics.json holds.
+def evaluate(plan: Plan, data: str, out: Path) -> Result:
+  """Measures, writes the report, and returns what it says.
 
   Args:
-    model_path: RUN or BUNDLE.
-    data: Prepared data sets, comma-separated; "" = the run's own.
+    plan: What to measure, and how.
+    data: Prepared data sets, comma-separated; "" = the first model's own.
     out: Folder of the report.
-    clips: Held-out clips at most.
-    seed: Of the bootstrap and of the donors.
-    syncnet_path: Weights of the public SyncNet v2, which then judges lip sync.
 
   Raises:
     ValueError: one line: no such model, data or weights, or frame rates that
       differ.
   """
-  begun = time.monotonic()
-  # First, because it fails soonest.
-  public = syncnet.convert(files.read(syncnet_path)) if syncnet_path else None
-  data = data or str(model_path / "data")
+  data = ",".join(sets(data, plan).values())
+  # The weights first, because they fail soonest.
+  public = _public(plan)
   records = open_records(data, "test")
-  longest = min(max(row.frames for row in records.index), MOST_FRAMES)
-  model = load(model_path, longest)
-  _check_rate(records, model.settings, data)
-  wholes = [
-    _shorten(whole)
-    for whole in evaluation_clips(
-      records,
-      size=model.settings.image,
-      face_size=model.settings.emotion,
-      emotion_frames=EMOTION_FRAMES,
-      emotion_input=model.settings.emotion_input,
-      limit=clips,
+  opened = _Opened(_models(plan, [records]), public)
+  return _evaluate(plan, opened, data, records, out)
+
+
+def tabulate(plan: Plan, kind: str, data: str, out: Path) -> list[tables.Table]:
+  """Measures every data set by itself, and writes the paper's tables.
+
+  Args:
+    plan: What to measure, and how.
+    kind: "1", or a key of ABLATIONS.
+    data: NAME=DATA, comma-separated; a folder's own name where none is given.
+    out: Folder of the tables, and of the report; of several data sets each has
+      its report in out/NAME.
+
+  Returns:
+    What was written: the table, and of an ablation what each row moved.
+
+  Raises:
+    ValueError: as `evaluate`; an ablation without a row named "full"; a model
+      that does not speak yet.
+  """
+  if kind in ABLATIONS and published.FULL not in plan.models:
+    raise ValueError(f"--table {kind} needs a model named {published.FULL}")
+  public = _public(plan)
+  named = sets(data, plan)
+  opened_sets = {name: open_records(x, "test") for name, x in named.items()}
+  opened = _Opened(_models(plan, opened_sets.values()), public)
+  for name, model in opened.models.items():
+    if model.restored.weights is None:
+      raise ValueError(f"{plan.models[name]}: no stage that speaks is trained")
+  results = {
+    name: _evaluate(
+      plan, opened, named[name], records, out / name if len(named) > 1 else out
     )
+    for name, records in opened_sets.items()
+  }
+  made = paper_tables(kind, results, plan.seed)
+  writers = {
+    "md": tables.markdown,
+    "csv": tables.comma_separated,
+    "json": tables.as_json,
+    "tex": tables.latex,
+  }
+  for stem, table in zip(("table", "changes"), made, strict=False):
+    for suffix, write in writers.items():
+      _replace(out / f"{stem}.{suffix}", write(table))
+  return made
+
+
+def paper_tables(
+  kind: str, results: Mapping[str, Result], seed: int
+) -> list[tables.Table]:
+  """A table of the paper with its published rows; of an ablation two."""
+  rows = [
+    row
+    for name, result in results.items()
+    for row in talking.table_rows(result.figures, result.entries, name)
   ]
+  notes = (
+    published.NOTE,
+    "Ours: 95 % bootstrap intervals over clips; self-driven, the first frame is"
+    " the identity picture and left out; landmarks by the reader named in the"
+    " report; 100 dB stands for equal frames. Rows that see more of the target"
+    " are not to be ranked with those that see less.",
+  )
+  if kind not in ABLATIONS:
+    title = "Self-driven (the layout of the paper's Table I)"
+    rows += published.table_1()
+    return [tables.Table(title, tables.PAPER, rows, notes)]
+  ablation = ABLATIONS[kind]
+  moved = []
+  for data, result in results.items():
+    for entry in result.entries:
+      if entry.name != published.FULL:
+        found = _moved(result, entry, seed)
+        theirs = published.change(ablation, entry.name)
+        moved += tables.changes(entry.name, data, found, theirs)
+  rows += published.ablated(ablation)
+  signed = [column._replace(signed=True) for column in tables.PAPER]
+  return [
+    tables.Table(ablation.title, tables.PAPER, rows, notes),
+    tables.Table(
+      f"{ablation.title}: row minus {published.FULL}",
+      signed,
+      moved,
+      (
+        "Paired over clips. In round brackets: whether the sign is the"
+        f" published one, on {published.ABLATED_ON}; unclear where the interval"
+        " holds 0.",
+      ),
+    ),
+  ]
+
+
+def _moved(result: Result, entry: Entry, seed: int) -> Figures:
+  """An entry's figures minus those of the full model."""
+  metrics = [column.metric for column in tables.PAPER]
+  pairs = {x: (f"{entry.name}/{x}", f"{published.FULL}/{x}") for x in metrics}
+  return result.ledger.differences(pairs, seed)
+
+
+def sets(data: str, plan: Plan) -> dict[str, str]:
+  """{name: folder} of a flag such as MEAD=data/mead,data/hdtf.
+
+  Raises:
+    ValueError: two of one name.
+  """
+  data = data or str(next(iter(plan.models.values())) / "data")
+  found = {}
+  for part in data.split(","):
+    name, sign, path = part.rpartition("=")
+    name = name if sign else Path(path).name
+    if name in found:
+      raise ValueError(f"--data: two data sets are called {name}")
+    found[name] = path
+  return found
+
+
+def named_models(flag: str) -> dict[str, Path]:
+  """{name: path} of a flag such as full=RUN,no_pose=RUN2.
+
+  Raises:
+    ValueError: a name is missing, odd, reserved or there twice.
+  """
+  found = {}
+  for part in flag.split(","):
+    name, sign, path = part.partition("=")
+    if not sign or not path:
+      raise ValueError(f"--models: {part!r} is not NAME=RUN")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name in _RESERVED:
+      raise ValueError(f"--models: {name!r} cannot be a name")
+    if name in found:
+      raise ValueError(f"--models: {name} is there twice")
+    found[name] = Path(path)
+  return found
+
+
+def _public(plan: Plan) -> Converted | None:
+  return syncnet.convert(files.read(plan.syncnet)) if plan.syncnet else None
+
+
+def _models(plan: Plan, data: Iterable[Records]) -> dict[str, Model]:
+  """Every model of a plan; several must speak."""
+  longest = max(row.frames for records in data for row in records.index)
+  return {
+    name: load(path, min(longest, MOST_FRAMES))
+    for name, path in plan.models.items()
+  }
+
+
+def _evaluate(
+  plan: Plan, opened: _Opened, data: str, records: Records, out: Path
+) -> Result:
+  """One data set's report."""
+  begun = time.monotonic()
+  models, public = opened
+  for name, model in models.items():
+    _check_rate(records, model.restored.fps, f"{data}", name)
+  # All rows are compared in one crop, that of the largest.
+  size = max(model.restored.size for model in models.values())
+  wholes = list(
+    evaluation_clips(
+      records,
+      size=size,
+      face_size=size,
+      emotion_frames=EMOTION_FRAMES,
+      emotion_input="frame",
+      limit=plan.clips,
+    )
+  )
   synthetic = all(len(whole.factors) for whole in wholes)
   read = (
     reading.judge_reader(judge.load())
     if synthetic
     else reading.tracker_reader(face.Tracker())
   )
-  sync: reading.Sync | None = model.sync
-  if public:
-    fps = model.settings.fps
-    sync = released_sync.released(public.variables, public.sizes, fps)
-  found: figures.Figures = {}
+  judge_name, sync = _sync_judge(opened)
+  entries = [
+    Entry(name, model.method, model.restored)
+    for name, model in models.items()
+    if model.restored.weights is not None
+  ]
+  found: Figures = {}
+  ledger = Ledger()
   sheets: dict[str, np.ndarray] = {}
-  if model.synthesizer is not None:
-    made, shown = talking.measure(
+  if entries:
+    made = talking.measure(
       [_take(whole) for whole in wholes],
-      _talker(model.synthesizer),
+      entries,
       read,
       sync,
-      seed=seed,
+      seed=plan.seed,
       shown=SHOWN_CLIPS,
+      cache=plan.cache,
       progress=_counted,
     )
-    found |= made
+    found |= made.figures
+    ledger = made.ledger
+    rows = talking.sheet_rows(entries)
     sheets["sheet.png"] = report.sheet(
-      talking.grid(shown, SHOWN_TIMES), list(talking.ROWS) * len(shown)
+      talking.grid(made.shown, SHOWN_TIMES, list(rows)),
+      list(rows.values()) * len(made.shown),
     )
-  if model.sync and (public or not model.synthesizer):
-    found |= _sync_alone(model.sync, wholes, seed)
-  if model.irfd is not None:
-    made, swapped = swapping.measure(
-      subjects(wholes, model.mouth),
-      model.irfd,
+  # What a run has beside its system is looked at where it is the only one.
+  parts = next(iter(models.values())).parts if len(models) == 1 else _NO_PARTS
+  if parts.sync and (public or not entries):
+    found |= _sync_alone(parts.sync, list(map(_shorten, wholes)), plan.seed)
+  if parts.irfd and parts.settings:
+    moved, swapped = swapping.measure(
+      subjects(_pictured(wholes, parts.settings), parts.mouth),
+      parts.irfd,
       read,
-      seed=seed,
+      seed=plan.seed,
       shown=SHOWN_SWAPS,
     )
-    found |= made
+    found |= moved
     sheets["swaps.png"] = report.sheet(
       swapping.grid(swapped),
       [f"pair {i + 1}" for i in range(len(swapped.donors))],
       ("identity", "source", "donor", *swapping.SWAPS),
     )
   minutes = (time.monotonic() - begun) / 60
-  facts = _facts(model, model_path, data, wholes, seed, minutes, synthetic)
-  if syncnet_path:
-    facts["syncnet"] = _released(syncnet_path)
-  elif model.sync:
-    facts["syncnet"] = "the run's own"
-  words = _words(model, synthetic, syncnet_path is not None)
-  text = report.markdown(found, facts, words, _captions(sheets))
+  facts = _facts(plan, models, data, wholes, minutes, synthetic)
+  if plan.syncnet:
+    facts["syncnet"] = _released(plan.syncnet)
+  elif judge_name:
+    facts["syncnet"] = (
+      "the run's own" if len(models) == 1 else f"{judge_name}'s own, for all"
+    )
+  words = _words(models, entries, synthetic, bool(public), bool(judge_name))
+  text = report.markdown(found, facts, words, _captions(sheets), entries)
   metrics: dict[str, float | str] = {
     **figures.flat(found),
     **{f"meta/{key}": value for key, value in facts.items()},
   }
   _write(out, metrics, text, sheets)
-  return metrics
+  return Result(metrics, entries, found, ledger)
+
+
+_NO_PARTS = Parts(irfd=None, settings=None, sync=None, mouth=0)
+
+
+def _sync_judge(opened: _Opened) -> tuple[str, reading.Sync | None]:
+  """Who judges lip sync: whose network it is ("" the public), and itself."""
+  if opened.public:
+    fps = next(iter(opened.models.values())).restored.fps
+    public = opened.public
+    return "", released_sync.released(public.variables, public.sizes, fps)
+  for name, model in opened.models.items():
+    if model.parts.sync:
+      return name, model.parts.sync
+  return "", None
 
 
 def _counted(takes: Sequence[reading.Take]) -> Iterator[reading.Take]:
@@ -253,12 +439,23 @@ def subjects(wholes: list[Whole], mouth: int) -> swapping.Subjects:
   return swapping.Subjects(*map(np.stack, zip(*rows, strict=True)))
 
 
-def _where(path: Path, config: ConfigDict, stage: str) -> Path | None:
-  """The run that holds a stage: this one, or the one it started from."""
-  for run in (path, Path(config.init_from) if config.init_from else None):
-    if run and checkpoints.latest_step(run, stage) is not None:
-      return run
-  return None
+def _parts(path: Path) -> Parts:
+  """Opens what a run's earlier stages have left."""
+  if not (path / "config.json").is_file() or bundle.is_bundle(path):
+    return _NO_PARTS
+  config, parts = checkpoints.run_config(path), _NO_PARTS
+  if run := where(path, "irfd"):
+    weights = trained(run, config, "irfd", ("encoders", "decoder"))
+    parts = parts._replace(
+      irfd=swapping.irfd(base.networks(config), *weights),
+      settings=synthesis.settings_of(config),
+      mouth=config.model.mouth,
+    )
+  if run := where(path, "syncnet"):
+    weights = trained(run, config, "syncnet", ("sync",))
+    sync = _sync(base.networks(config), *weights, float(config.data.fps))
+    parts = parts._replace(sync=sync)
+  return parts
 
 
 def _sync(nets: Any, params: Any, extra: Any, fps: float) -> reading.OwnSync:
@@ -281,29 +478,11 @@ def _sync(nets: Any, params: Any, extra: Any, fps: float) -> reading.OwnSync:
   )
 
 
-def _talker(made: synthesis.Synthesizer) -> talking.Talk:
-  """Pose and emotion codes are the same whatever the clip is made to say."""
-  memory: dict[str, tuple] = {}
-
-  def talk(take, audio):
-    if take.clip not in memory:
-      memory.clear()
-      memory[take.clip] = (
-        made.portrait(take.frames[0], take.landmarks[0]),
-        made.pose(take.frames),
-        made.emotion(take.emotion_faces).mean(0),
-      )
-    portrait, pose, emotion = memory[take.clip]
-    return np.concatenate(list(made.stream(portrait, pose, emotion, audio)))
-
-  return talk
-
-
 def _sync_alone(
   sync: reading.OwnSync, wholes: list[Whole], seed: int
-) -> figures.Figures:
+) -> Figures:
   """Our SyncNet on real clips, where it does not judge a system's."""
-  ledger = figures.Ledger()
+  ledger = Ledger()
   for whole in wholes:
     seen = sync.lips(whole.frames, whole.landmarks)
     found = sync.figures(seen, sync.sound(whole.audio, len(whole.frames)))
@@ -324,18 +503,40 @@ def _shorten(whole: Whole) -> Whole:
 
 
 def _take(whole: Whole) -> reading.Take:
+  """What is asked for of a clip, no longer than `MOST_FRAMES`."""
+  short = _shorten(whole)
   return reading.Take(
     clip=whole.clip,
     person=whole.person,
     emotion=whole.emotion_label,
     level=whole.level,
-    frames=whole.frames,
-    landmarks=whole.landmarks,
-    pose=whole.pose,
-    opening=_opening(whole),
-    audio=whole.audio,
-    emotion_faces=whole.emotion,
+    frames=short.frames,
+    landmarks=short.landmarks,
+    pose=short.pose,
+    opening=_opening(short),
+    audio=short.audio,
+    fps=whole.fps,
+    emotion_track=_emotion_track(whole),
   )
+
+
+def _emotion_track(whole: Whole) -> Track:
+  """Frames of all of the clip, evenly spaced."""
+  last = len(whole.frames) - 1
+  times = np.linspace(0, last, EMOTION_FRAMES).round().astype(int)
+  return Track(whole.frames[times], whole.landmarks[times])
+
+
+def _pictured(
+  wholes: Sequence[Whole], settings: synthesis.Settings
+) -> list[Whole]:
+  """Short clips with what a model's emotion encoder sees of the whole ones."""
+  return [
+    _shorten(whole)._replace(
+      emotion=emotion_pictures(_emotion_track(whole), settings)
+    )
+    for whole in wholes
+  ]
 
 
 def _opening(whole: Whole) -> np.ndarray:
@@ -345,37 +546,46 @@ def _opening(whole: Whole) -> np.ndarray:
   return spec.mouth_opening(whole.landmarks)
 
 
-def _check_rate(
-  records: Records, settings: synthesis.Settings, data: str
-) -> None:
+def _check_rate(records: Records, fps: float, data: str, name: str) -> None:
   for row in records.index:
-    if abs(row.fps - settings.fps) > 0.01:
+    if abs(row.fps - fps) > 0.01:
       raise ValueError(
-        f"{data}: clip {row.clip} has {row.fps:g} frames/s, the model makes"
-        f" {settings.fps:g}"
+        f"{data}: clip {row.clip} has {row.fps:g} frames/s, the model {name}"
+        f" makes {fps:g}"
       )
 
 
 def _facts(
-  model: Model,
-  path: Path,
+  plan: Plan,
+  models: Mapping[str, Model],
   data: str,
-  wholes: list[Whole],
-  seed: int,
+  wholes: Sequence[Whole],
   minutes: float,
   synthetic: bool,
 ) -> dict[str, str]:
   """How it was measured, a line each."""
-  frames = sum(len(whole.frames) for whole in wholes)
+  frames = sum(min(len(whole.frames), MOST_FRAMES) for whole in wholes)
   people = len({whole.person for whole in wholes})
   kind = "synthetic faces" if synthetic else "recorded video"
   device = jax.devices()[0]
+
+  def joined(of: Mapping[str, str]) -> str:
+    if len(of) == 1:
+      return next(iter(of.values()))
+    return "; ".join(f"{name}: {value}" for name, value in of.items())
+
+  origins = {name: model.restored for name, model in models.items()}
   facts = {
-    "model": f"{path}, preset {model.preset}, {model.settings.image} px",
-    "commit": model.commit or "unknown",
+    "model": joined(
+      {
+        name: f"{plan.models[name]}, preset {x.preset}, {x.size} px"
+        for name, x in origins.items()
+      }
+    ),
+    "commit": joined({k: x.commit or "unknown" for k, x in origins.items()}),
     "data": f"{data}: {kind}, {len(wholes)} clips, {frames} frames, {people}"
     " people whom training never saw",
-    "seed": str(seed),
+    "seed": str(plan.seed),
     "hardware": f"{device.platform} {device.device_kind}, {os.cpu_count()}"
     f" CPU cores, {platform.machine()}",
     "minutes": f"{minutes:.2f}",
@@ -414,9 +624,15 @@ def _judge_score() -> str:
   )
 
 
-def _words(model: Model, synthetic: bool, public: bool) -> list[str]:
+def _words(
+  models: Mapping[str, Model],
+  entries: Sequence[Entry],
+  synthetic: bool,
+  public: bool,
+  own: bool,
+) -> list[str]:
   words = []
-  if model.preset == "demo":
+  if any(model.restored.preset == "demo" for model in models.values()):
     words.append(
       "**This shows that the pipeline works, not what quality it can reach:**"
       " the `demo` preset trains small networks for minutes. Expect soft lips"
@@ -433,7 +649,7 @@ def _words(model: Model, synthetic: bool, public: bool) -> list[str]:
     " reader itself scores on real frames. A high Sync figure without a"
     " mouth box above shuffled speech means lips that only SyncNet sees."
   )
-  if public and model.synthesizer:
+  if public and entries:
     words.append(
       "Sync-C, Sync-D and the Sync offset are those of the official SyncNet"
       " v2, scored as its authors' code does, but for the face crop, which is"
@@ -443,7 +659,7 @@ def _words(model: Model, synthetic: bool, public: bool) -> list[str]:
     )
   elif public:
     words.append("Nothing speaks yet: the official SyncNet had nothing to do.")
-  elif model.sync:
+  elif own:
     words.append(
       "Sync figures are those of the run's own SyncNet: they compare the rows"
       " below, and are not the literature's Sync-C and Sync-D. For those, give"
@@ -482,23 +698,67 @@ def _write(
       shutil.move(folder / name, out / name)
 
 
+def _replace(path: Path, text: str) -> None:
+  """A file whole or not at all."""
+  with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as part:
+    fresh = Path(part) / path.name
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
 FLAGS = flags.FLAGS
 
 _HEADLINES = (
+  "psnr",
+  "ssim",
+  "mouth_r",
+  "sync_c",
+  "sync_d",
+  "psnr_over_static",
+  "shuffled_driving_minus_true",
+  "mouth_box_over_shuffled",
+)
+_PART_HEADLINES = (
   "syncnet/two_way",
   "irfd/psnr",
   "irfd/pose_moved",
   "irfd/pose_moved_no_swap",
   "irfd/identity_swap_margin",
-  "speak/psnr",
   "speak/static_psnr",
-  "speak/ssim",
-  "speak/mouth_r",
-  "speak/sync_c",
-  "speak/sync_d",
-  "speak/shuffled_driving_minus_true",
-  "speak/mouth_box_over_shuffled",
 )
+
+
+def _headlines(result: Result) -> list[str]:
+  """The figures to print at the end."""
+  names = [*_PART_HEADLINES]
+  for entry in result.entries:
+    names += [f"{entry.name}/{metric}" for metric in _HEADLINES]
+  return [
+    f"{name:36s} {result.metrics[name]:.3f}"
+    for name in names
+    if name in result.metrics
+  ]
+
+
+def _plan() -> Plan:
+  """The flags.
+
+  Raises:
+    ValueError: they do not go together.
+  """
+  if bool(FLAGS.model) == bool(FLAGS.models):
+    raise ValueError("give either --model or --models")
+  models = (
+    named_models(FLAGS.models) if FLAGS.models else {ALONE: Path(FLAGS.model)}
+  )
+  most = round(FLAGS.cache_gb * 1e9)
+  return Plan(
+    models=models,
+    clips=FLAGS.clips,
+    seed=FLAGS.seed,
+    syncnet=Path(FLAGS.syncnet) if FLAGS.syncnet else None,
+    cache=Cache(Path(FLAGS.cache), most) if FLAGS.cache else None,
+  )
 
 
 def main(_: list[str]) -> int:
@@ -506,29 +766,32 @@ def main(_: list[str]) -> int:
   logging.set_verbosity(logging.WARNING)  # Orbax tells every step it takes
   out = Path(FLAGS.out)
   try:
-    metrics = evaluate(
-      Path(FLAGS.model),
-      FLAGS.data,
-      out,
-      FLAGS.clips,
-      FLAGS.seed,
-      Path(FLAGS.syncnet) if FLAGS.syncnet else None,
-    )
+    plan = _plan()
+    if FLAGS.table:
+      made = tabulate(plan, FLAGS.table, FLAGS.data, out)
+      print("\n".join(map(tables.markdown, made)), end="")
+      print(f"wrote {out / 'table.md'}")
+    else:
+      result = evaluate(plan, FLAGS.data, out)
+      print("\n".join(_headlines(result)))
+      print(f"wrote {out / 'report.md'}")
   except (ValueError, face.MissingModelError) as error:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return 1
-  for name in _HEADLINES:
-    if name in metrics:
-      print(f"{name:36s} {metrics[name]:.3f}")
-  print(f"wrote {out / 'report.md'}")
   return 0
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("model", None, "RUN or BUNDLE", required=True)
+  flags.DEFINE_string("model", "", "RUN or BUNDLE")
+  flags.DEFINE_string("models", "", "NAME=RUN,NAME=BUNDLE: side by side")
   flags.DEFINE_string("data", "", "prepared data sets; empty: the run's own")
   flags.DEFINE_string("out", None, "folder of the report", required=True)
   flags.DEFINE_integer("clips", 24, "held-out clips at most", lower_bound=2)
   flags.DEFINE_integer("seed", 0, "of the bootstrap and of the donors")
   flags.DEFINE_string("syncnet", "", "weights of the public SyncNet v2")
+  flags.DEFINE_enum(
+    "table", "", ["", "1", *ABLATIONS], "write the paper's table"
+  )
+  flags.DEFINE_string("cache", "", "folder that keeps generated frames")
+  flags.DEFINE_float("cache_gb", 4, "its size at most", lower_bound=0)
   app.run(main)

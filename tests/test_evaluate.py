@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,9 @@ from safetensors.numpy import save_file
 from data_pipelines import records
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import evaluate, spec, synthesis
-from speak_jax.evaluation import reading, swapping
+from speak_jax.evaluation import methods, reading, swapping, tables
+from speak_jax.evaluation.cache import Cache
+from speak_jax.methods import speak
 from speak_jax.models.irfd import Codes, Portrait
 from tests.pretrained import narrow_syncnet, torch_files
 
@@ -47,7 +50,7 @@ class Echo(synthesis.Synthesizer):
   """A system that always shows its portrait."""
 
   def __init__(self):
-    pass
+    self.settings = SETTINGS
 
   def portrait(self, frame, landmarks):
     assert landmarks.shape == (68, 2)
@@ -92,18 +95,21 @@ def _judge(frames):
 @pytest.fixture
 def stand_ins(held_out, monkeypatch):
   model = evaluate.Model(
-    settings=SETTINGS,
-    preset="demo",
-    commit="abc",
-    synthesizer=Echo(),
-    irfd=swapping.Irfd(_encode, _decode),
-    sync=reading.OwnSync(
-      lambda mouth: (np.ones((len(mouth), 4)) / 2,),
-      lambda audio: (np.ones((len(audio), 4)) / 2,),
-      5,
-      25.0,
+    method=speak.METHOD,
+    restored=methods.Restored(
+      Echo(), "echo", SIZE, 25.0, preset="demo", commit="abc"
     ),
-    mouth=24,
+    parts=evaluate.Parts(
+      irfd=swapping.Irfd(_encode, _decode),
+      settings=SETTINGS,
+      sync=reading.OwnSync(
+        lambda mouth: (np.ones((len(mouth), 4)) / 2,),
+        lambda audio: (np.ones((len(audio), 4)) / 2,),
+        5,
+        25.0,
+      ),
+      mouth=24,
+    ),
   )
   monkeypatch.setattr(evaluate, "load", lambda path, frames: model)
   monkeypatch.setattr(evaluate, "open_records", lambda path, split: held_out)
@@ -111,9 +117,14 @@ def stand_ins(held_out, monkeypatch):
   return model
 
 
+def _measured(path, out, **plan) -> Any:
+  given = {"clips": 2, "seed": 0, "models": {"speak": path}} | plan
+  return evaluate.evaluate(evaluate.Plan(**given), "DATA", out).metrics
+
+
 def test_from_records_to_a_report(stand_ins, tmp_path):
   out = tmp_path / "report"
-  metrics = evaluate.evaluate(tmp_path, "DATA", out, clips=4, seed=3)
+  metrics = _measured(tmp_path, out, clips=4, seed=3)
   names = sorted(path.name for path in out.iterdir())
   assert names == ["metrics.json", "report.md", "sheet.png", "swaps.png"]
   stored = json.loads((out / "metrics.json").read_text())
@@ -124,20 +135,26 @@ def test_from_records_to_a_report(stand_ins, tmp_path):
   assert metrics["syncnet/two_way"] == 0.5
   assert metrics["irfd/code_std/pose"] > 0
   assert metrics["speak/psnr/low"] <= metrics["speak/psnr"]
+  assert metrics["speak/true_psnr"] == 100
+  assert 30 < metrics["speak/h264_psnr"] < 100
+  assert metrics["speak/late_psnr"] < metrics["speak/h264_psnr"]
+  assert metrics["speak/mouth_only_mouth_box_psnr"] == 100
+  assert metrics["speak/mouth_only_psnr"] > metrics["speak/static_psnr"]
   text = (out / "report.md").read_text()
   assert "not what quality it can reach" in text
   assert "synthetic" in text
   assert "commit | abc" in text
   sheet = cv2.imread(str(out / "swaps.png"))
+  assert sheet is not None
   assert sheet.shape[0] > 8 * 128
 
 
 def test_a_model_without_irfd_or_sync_leaves_their_tables_out(
   stand_ins, tmp_path, monkeypatch
 ):
-  bare = stand_ins._replace(irfd=None, sync=None)
+  bare = stand_ins._replace(parts=evaluate._NO_PARTS)
   monkeypatch.setattr(evaluate, "load", lambda path, frames: bare)
-  metrics = evaluate.evaluate(tmp_path, "DATA", tmp_path / "r", 2, 0)
+  metrics = _measured(tmp_path, tmp_path / "r")
   assert not any(key.startswith(("irfd", "syncnet")) for key in metrics)
   assert not any("sync" in key for key in metrics)
   assert not (tmp_path / "r" / "swaps.png").exists()
@@ -149,7 +166,7 @@ def test_the_official_syncnet_gives_the_fields_figures(stand_ins, tmp_path):
   state = torch_files.state(**narrow_syncnet.weights())
   weights.write_bytes(torch_files.legacy_bytes(state))
   out = tmp_path / "report"
-  metrics = evaluate.evaluate(tmp_path, "DATA", out, 2, 0, weights)
+  metrics = _measured(tmp_path, out, syncnet=weights)
   for metric in ("sync_c", "sync_d", "sync_offset"):
     for name in (metric, f"static_{metric}", f"true_{metric}"):
       assert np.isfinite(metrics[f"speak/{name}"])
@@ -170,7 +187,7 @@ def test_the_official_syncnet_gives_the_fields_figures(stand_ins, tmp_path):
 
 def test_without_weights_the_runs_own_network_is_named(stand_ins, tmp_path):
   out = tmp_path / "report"
-  metrics = evaluate.evaluate(tmp_path, "DATA", out, 2, 0)
+  metrics = _measured(tmp_path, out)
   assert metrics["meta/syncnet"] == "the run's own"
   assert "speak/sync_confidence" in metrics
   assert "speak/sync_c" not in metrics
@@ -182,11 +199,11 @@ def test_without_weights_the_runs_own_network_is_named(stand_ins, tmp_path):
 def test_a_bundle_has_sync_figures_with_the_official_syncnet(
   stand_ins, tmp_path, monkeypatch
 ):
-  bare = stand_ins._replace(irfd=None, sync=None)
+  bare = stand_ins._replace(parts=evaluate._NO_PARTS)
   monkeypatch.setattr(evaluate, "load", lambda path, frames: bare)
   weights = tmp_path / "w.safetensors"
   save_file(narrow_syncnet.weights(), weights)
-  metrics = evaluate.evaluate(tmp_path, "DATA", tmp_path / "r", 2, 0, weights)
+  metrics = _measured(tmp_path, tmp_path / "r", syncnet=weights)
   assert np.isfinite(metrics["speak/sync_c"])
   assert "syncnet/two_way" not in metrics
 
@@ -205,7 +222,7 @@ def test_weights_that_cannot_be_used_are_one_line(stand_ins, tmp_path, damage):
   elif damage == "other layout":
     save_file({"conv1.weight": np.zeros((4, 3, 7, 7), np.float32)}, path)
   with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
-    evaluate.evaluate(tmp_path, "DATA", tmp_path / "r", 2, 0, path)
+    _measured(tmp_path, tmp_path / "r", syncnet=path)
   assert "\n" not in str(caught.value)
   assert not (tmp_path / "r").exists()
 
@@ -250,13 +267,95 @@ def test_real_clips_take_the_opening_from_landmarks(held_out):
 
 
 def test_another_frame_rate_is_one_line(stand_ins, tmp_path, monkeypatch):
-  slow = stand_ins._replace(settings=SETTINGS._replace(fps=30.0))
+  slow = stand_ins._replace(restored=stand_ins.restored._replace(fps=30.0))
   monkeypatch.setattr(evaluate, "load", lambda path, frames: slow)
-  with pytest.raises(ValueError, match=r"25 frames/s, the model makes 30"):
-    evaluate.evaluate(tmp_path, "DATA", tmp_path / "r", 2, 0)
+  with pytest.raises(ValueError, match=r"25 frames/s, the model .* 30"):
+    _measured(tmp_path, tmp_path / "r")
   assert not (tmp_path / "r").exists()
 
 
 def test_neither_run_nor_bundle(tmp_path):
   with pytest.raises(ValueError, match="not a run"):
     evaluate.load(tmp_path, 10)
+
+
+def test_several_models_stand_side_by_side(stand_ins, tmp_path):
+  models = {"one": tmp_path / "a", "two": tmp_path / "b"}
+  metrics = _measured(tmp_path, tmp_path / "r", models=models)
+  assert metrics["one/psnr"] == metrics["two/psnr"]
+  assert metrics["one/psnr"] == metrics["speak/static_psnr"]
+  assert metrics["meta/syncnet"] == "one's own, for all"
+  assert not any(key.startswith("irfd/") for key in metrics)
+  text = (tmp_path / "r" / "report.md").read_text()
+  assert "| one, other speech |" in text
+  assert "| ground truth 0.4 s late |" in text
+
+
+def test_cached_frames_are_not_made_again(stand_ins, tmp_path, monkeypatch):
+  cache = Cache(tmp_path / "cache", 10**9)
+  first = _measured(tmp_path, tmp_path / "r", cache=cache)
+
+  def never(*args):
+    raise AssertionError("made again")
+
+  monkeypatch.setattr(Echo, "stream", never)
+  again = _measured(tmp_path, tmp_path / "r", cache=cache)
+  del first["meta/minutes"], again["meta/minutes"]
+  assert first == again
+
+
+@pytest.mark.parametrize("kind", ["1", "3", "losses"])
+def test_tables_of_the_paper(stand_ins, tmp_path, kind):
+  models = {"full": tmp_path / "a", "no_pose": tmp_path / "b"}
+  plan = evaluate.Plan(models, clips=2, seed=0)
+  out = tmp_path / "r"
+  made = evaluate.tabulate(plan, kind, "MEAD=DATA,other=DATA", out)
+  assert (out / "MEAD" / "report.md").exists()
+  assert (out / "other" / "metrics.json").exists()
+  stems = ("table",) if kind == "1" else ("table", "changes")
+  for stem in stems:
+    for suffix in ("md", "csv", "json", "tex"):
+      assert (out / f"{stem}.{suffix}").stat().st_size
+  rows = made[0].rows
+  measured = {row.data for row in rows if row.source == tables.MEASURED}
+  assert measured == {"MEAD", "other"}
+  text = (out / "table.md").read_text()
+  assert "(published)" in text
+  assert "not comparable" in text
+  if kind != "1":
+    moved = made[1].rows
+    assert [row.method for row in moved] == ["no_pose"] * 4
+    assert moved[0].figures["psnr"].value == 0
+    assert set(moved[0].marks.values()) == {"unclear"}
+
+
+def test_an_ablation_needs_its_full_model(tmp_path):
+  plan = evaluate.Plan({"no_pose": tmp_path}, clips=2, seed=0)
+  with pytest.raises(ValueError, match="needs a model named full"):
+    evaluate.tabulate(plan, "3", "DATA", tmp_path)
+
+
+def test_a_model_that_cannot_speak_is_not_tabulated(
+  stand_ins, tmp_path, monkeypatch
+):
+  mute = stand_ins._replace(restored=stand_ins.restored._replace(weights=None))
+  monkeypatch.setattr(evaluate, "load", lambda path, frames: mute)
+  plan = evaluate.Plan({"full": tmp_path}, clips=2, seed=0)
+  with pytest.raises(ValueError, match="no stage that speaks"):
+    evaluate.tabulate(plan, "1", "DATA", tmp_path)
+
+
+def test_names_of_models_and_data_sets(tmp_path):
+  found = evaluate.named_models("a=x/y,b.c=z=1")
+  assert {k: str(v) for k, v in found.items()} == {"a": "x/y", "b.c": "z=1"}
+  for flag in ("x/y", "a=x,a=y", "irfd=x", "a b=x", "a="):
+    with pytest.raises(ValueError, match="--models"):
+      evaluate.named_models(flag)
+  plan = evaluate.Plan({"a": tmp_path / "run"}, 2, 0)
+  assert evaluate.sets("M=d/mead,d/hdtf", plan) == {
+    "M": "d/mead",
+    "hdtf": "d/hdtf",
+  }
+  assert evaluate.sets("", plan) == {"data": str(tmp_path / "run" / "data")}
+  with pytest.raises(ValueError, match="two data sets"):
+    evaluate.sets("d/x,e/x", plan)

@@ -15,17 +15,18 @@ class Figure(NamedTuple):
   value: float
   low: float  # 95 % bootstrap interval over clips; NaN where there is none
   high: float
+  clips: int = 0  # behind it; 0 unknown
 
 
 Figures = dict[str, Figure]
 
 
 class Ledger:
-  """Rows of sums under (row, metric), one for each clip."""
+  """Rows of sums under a name, one for each clip."""
 
   def __init__(self):
     """Empty."""
-    self._rows: dict[str, list[np.ndarray]] = defaultdict(list)
+    self._rows: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     self._statistic: dict[str, Callable] = {}
 
   def add(
@@ -33,18 +34,56 @@ class Ledger:
     name: str,
     row: np.ndarray,
     statistic: Callable[[np.ndarray], float] = sums.mean,
+    clip: str | None = None,
   ) -> None:
-    """Books one clip's row under a name."""
-    self._rows[name].append(np.asarray(row, np.float64))
+    """Books one clip's row under a name.
+
+    Args:
+      name: Of the figure.
+      row: Sums, see `metrics.sums`.
+      statistic: Of the sum of rows.
+      clip: What is booked twice of one clip is added up, for the interval is
+        over clips; None is a clip of its own.
+    """
+    rows, row = self._rows[name], np.asarray(row, np.float64)
+    clip = f"#{len(rows)}" if clip is None else clip
+    rows[clip] = rows[clip] + row if clip in rows else row
     self._statistic[name] = statistic
 
   def figures(self, seed: int) -> Figures:
     """Every figure over all clips."""
+    return {
+      name: _figure(np.stack([*rows.values()]), self._statistic[name], seed)
+      for name, rows in self._rows.items()
+    }
+
+  def differences(
+    self, pairs: Mapping[str, tuple[str, str]], seed: int
+  ) -> Figures:
+    """One figure minus another over the clips that have both.
+
+    Args:
+      pairs: {name: (of what, what is taken off)}; names without a clip in
+        common are left out.
+      seed: Of the bootstrap, which draws clips, so that it is paired.
+    """
     out = {}
-    for name, rows in self._rows.items():
-      found = sums.interval(np.stack(rows), self._statistic[name], seed)
-      out[name] = Figure(*found)
+    for name, (one, other) in pairs.items():
+      left, right = self._rows.get(one, {}), self._rows.get(other, {})
+      both = [clip for clip in left if clip in right]
+      if both:
+        rows = np.stack([np.r_[left[clip], right[clip]] for clip in both])
+        width = len(left[both[0]])
+        statistic = difference(self._statistic[one], width)
+        out[name] = _figure(rows, statistic, seed)
     return out
+
+
+def _figure(
+  rows: np.ndarray, statistic: Callable[[np.ndarray], float], seed: int
+) -> Figure:
+  found = sums.interval(rows, statistic, seed)
+  return Figure(*found, clips=len(rows))
 
 
 def flat(figures: Mapping[str, Figure]) -> dict[str, float]:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int16, UInt8
 
 from speak_jax import spec
+from speak_jax.evaluation.methods import Track
 from speak_jax.metrics import sync
 from speak_jax.models import judge
 
@@ -32,7 +33,8 @@ class Take(NamedTuple):
   pose: Float[np.ndarray, "n 3"]  # degrees
   opening: Float[np.ndarray, "n"]  # of the mouth, exact where rendered
   audio: Int16[np.ndarray, "s"]
-  emotion_faces: UInt8[np.ndarray, "k f f 3"]
+  fps: float
+  emotion_track: Track  # some frames of the clip
 
 
 class Reading(NamedTuple):

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from speak_jax.evaluation import talking
+from speak_jax.evaluation import tables, talking
 from speak_jax.evaluation.figures import Figure
+from speak_jax.evaluation.methods import STATIC, TRUE, Entry, ignored
+from speak_jax.evaluation.talking import Line
 
 CELL_PX = 128  # least side of a picture on a sheet
 _BAR_PX = 18  # of captions
@@ -33,26 +35,20 @@ _SPEAKING = (
   ("sync_distance", "Sync distance", "our own SyncNet", 3, "down"),
   ("sync_offset", "Sync offset", "frames, by the same network", 1, "0"),
   ("two_way", "two-way", "our own SyncNet", 3, "real"),
-  ("found", "face found", "", 2, "up"),
-)
-_COLUMNS = (
-  (talking.MODEL, "model"),
-  (talking.STATIC, "static first frame"),
-  (talking.SHUFFLED, "model, shuffled audio"),
-  (talking.TRUE, "ground truth = the reader's own score"),
+  ("undetected", "share of frames without a face found", "", 3, "down"),
 )
 _BETWEEN = (
-  ("speak/psnr_over_static", "PSNR, model over static", "dB", 2),
-  ("speak/mouth_box_over_static", "mouth box, model over static", "dB", 2),
+  ("psnr_over_static", "PSNR, model over static", "dB", 2),
+  ("mouth_box_over_static", "mouth box, model over static", "dB", 2),
   (
-    "speak/mouth_box_over_shuffled",
+    "mouth_box_over_shuffled",
     "mouth box, own over other speech",
     "dB",
     3,
   ),
-  ("speak/shuffled_driving_r", "other speech: r to the speech heard", "", 2),
-  ("speak/shuffled_true_r", "other speech: r to the clip's own", "", 2),
-  ("speak/shuffled_driving_minus_true", "the difference of the two", "", 2),
+  ("shuffled_driving_r", "other speech: r to the speech heard", "", 2),
+  ("shuffled_true_r", "other speech: r to the clip's own", "", 2),
+  ("shuffled_driving_minus_true", "the difference of the two", "", 2),
 )
 _IRFD = (
   ("irfd/psnr", "reconstruction PSNR", "dB", 2, None),
@@ -97,6 +93,7 @@ def markdown(
   facts: Mapping[str, str],
   words: Sequence[str],
   pictures: Mapping[str, str],
+  entries: Sequence[Entry],
 ) -> str:
   """The report's text.
 
@@ -105,18 +102,20 @@ def markdown(
     facts: How it was measured, a line each.
     words: Paragraphs to begin with.
     pictures: {file: caption}.
+    entries: The systems that speak.
   """
   parts = ["# Evaluation", *words, _facts(facts)]
-  if "speak/psnr" in figures:
+  if entries:
     parts += [
+      tables.markdown(honest(figures, entries)),
       "## The whole system",
       "Self-driven: the clip's first frame is the identity picture (and left"
-      " out of every figure), pose and emotion come from the clip. Shuffled"
-      " audio: the same with another person's speech; its Sync figures are"
-      " against the speech heard. In brackets: 95 % bootstrap interval over"
-      " clips.",
-      _speaking(figures),
-      _lines(figures, _BETWEEN),
+      " out of every figure), pose and emotion come from the clip. Other"
+      " speech: the same with another person's; its Sync figures are against"
+      " the speech heard. What the ground truth scores is the reader's own"
+      " error. In brackets: 95 % bootstrap interval over clips.",
+      _speaking(figures, entries),
+      *(_lines(figures, entry.name) for entry in entries),
     ]
   if "syncnet/two_way" in figures:
     parts += [
@@ -137,6 +136,27 @@ def markdown(
   for file, caption in pictures.items():
     parts += [f"![{caption}]({file})", f"*{caption}*"]
   return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def honest(
+  figures: Mapping[str, Figure], entries: Sequence[Entry]
+) -> tables.Table:
+  """The systems among the rows without which their figures say nothing."""
+  blind = [
+    f"{entry.name} cannot use {' and '.join(unused)}, which were there."
+    for entry in entries
+    if (unused := ignored(entry.method))
+  ]
+  return tables.Table(
+    title="Every row",
+    columns=tables.HONEST,
+    rows=talking.table_rows(figures, entries),
+    notes=(
+      "Rows that see more of the target are not to be ranked with those that"
+      " see less. 100 dB stands for equal frames.",
+      *blind,
+    ),
+  )
 
 
 def sheet(
@@ -180,13 +200,23 @@ def _cell(figure: Figure | None, digits: int) -> str:
   return text
 
 
-def _speaking(figures: Mapping[str, Figure]) -> str:
-  head = " | ".join(title for _, title in _COLUMNS)
-  lines = [f"| | {head} |", "|---|" + "---|" * len(_COLUMNS)]
+def _speaking(figures: Mapping[str, Figure], entries: Sequence[Entry]) -> str:
+  columns = [
+    *(Line(entry, "own") for entry in entries),
+    Line(STATIC, "reference"),
+    *(Line(entry, "shuffled") for entry in entries),
+    Line(TRUE, "reference"),
+  ]
+  head = " | ".join(line.title for line in columns)
+  clips = [figures.get(talking.name(line, "psnr")) for line in columns]
+  lines = [
+    f"| | {head} |",
+    "|---|" + "---|" * len(columns),
+    f"| clips | {' | '.join(str(x.clips) if x else '-' for x in clips)} |",
+  ]
   for metric, title, unit, digits, best in _SPEAKING:
-    cells = []
-    for row, _ in _COLUMNS:
-      cells.append(_cell(figures.get(talking.name(row, metric)), digits))
+    found = [figures.get(talking.name(line, metric)) for line in columns]
+    cells = [_cell(figure, digits) for figure in found]
     if set(cells) == {"-"}:
       continue
     goal = {"up": "more is better", "down": "less is better"}.get(
@@ -197,13 +227,13 @@ def _speaking(figures: Mapping[str, Figure]) -> str:
   return "\n".join(lines)
 
 
-def _lines(
-  figures: Mapping[str, Figure], rows: Sequence[tuple[str, str, str, int]]
-) -> str:
-  lines = ["| between rows | |", "|---|---|"]
-  for key, title, unit, digits in rows:
-    if key in figures:
-      lines.append(f"| {title} | {_cell(figures[key], digits)} {unit} |")
+def _lines(figures: Mapping[str, Figure], name: str) -> str:
+  lines = [f"| {name}: between rows | | clips |", "|---|---|---|"]
+  for metric, title, unit, digits in _BETWEEN:
+    figure = figures.get(f"{name}/{metric}")
+    if figure:
+      cell = _cell(figure, digits)
+      lines.append(f"| {title} | {cell} {unit} | {figure.clips} |")
   return "\n".join(lines)
 
 

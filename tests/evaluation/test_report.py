@@ -4,23 +4,48 @@ import json
 
 import numpy as np
 
-from speak_jax.evaluation import figures, report
+from speak_jax.evaluation import figures, methods, report, talking
+
+ENTRY = methods.STATIC._replace(name="speak")
+
+
+def _found():
+  """The least that every line of a report has."""
+  found = {}
+  for line in talking.lines([ENTRY]):
+    found[talking.name(line, "psnr")] = figures.Figure(9.5, 9.0, 10.0, 4)
+    found[talking.name(line, "undetected")] = figures.Figure(0.125, 0, 1, 4)
+  return found
 
 
 def test_tables_hold_what_was_measured_and_no_more():
-  found = {
-    "speak/psnr": figures.Figure(25.126, 24.0, 26.0),
-    "speak/static_psnr": figures.Figure(21.3, 20.0, 22.0),
-    "speak/mouth_box_psnr_shuffled": figures.Figure(18.25, 18.0, 18.5),
-    "syncnet/two_way": figures.Figure(0.8649, 0.8, 0.9),
+  found = _found() | {
+    "speak/psnr": figures.Figure(25.126, 24.0, 26.0, 4),
+    "speak/static_psnr": figures.Figure(21.3, 20.0, 22.0, 4),
+    "speak/mouth_box_psnr_shuffled": figures.Figure(18.25, 18.0, 18.5, 4),
+    "speak/psnr_over_static": figures.Figure(3.8, 3.0, 4.0, 4),
+    "syncnet/two_way": figures.Figure(0.8649, 0.8, 0.9, 4),
   }
-  text = report.markdown(found, {"seed": "3"}, ["Words."], {"a.png": "A."})
-  assert "25.13 [24.00, 26.00] | 21.30 [20.00, 22.00] | -" in text
+  text = report.markdown(
+    found, {"seed": "3"}, ["Words."], {"a.png": "A."}, [ENTRY]
+  )
+  assert "25.13 [24.00, 26.00] | 21.30 [20.00, 22.00] | 9.50" in text
+  assert "| clips | 4 | 4 | 4 | 4 |" in text
+  assert "| 3.80 [3.00, 4.00] dB | 4 |" in text
+  assert "12.5%" in text
+  assert "cannot use pose and emotion" in text
   assert "18.25" in text
   assert "0.865" in text
   assert "![A.](a.png)" in text
   assert "IRFD" not in text
   assert "emotion read right" not in text
+
+
+def test_without_a_system_there_is_no_table_of_it():
+  found = {"syncnet/two_way": figures.Figure(0.5, 0.4, 0.6, 4)}
+  text = report.markdown(found, {}, [], {}, [])
+  assert "The whole system" not in text
+  assert "## SyncNet" in text
 
 
 def test_flat_figures_are_json_numbers():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from speak_jax import spec
-from speak_jax.evaluation import reading, talking
+from speak_jax.evaluation import methods, reading, talking
+from speak_jax.metrics import image
 
 N, SIZE = 40, 32
 
@@ -48,7 +49,10 @@ def _take(seed, person):
     pose=rng.normal(size=(N, 3)) * 9,
     opening=opening,
     audio=loud.repeat(640),
-    emotion_faces=np.zeros((1, 8, 8, 3), np.uint8),
+    fps=25.0,
+    emotion_track=methods.Track(
+      np.zeros((1, SIZE, SIZE, 3), np.uint8), _face()[None]
+    ),
   )
 
 
@@ -64,7 +68,7 @@ def _reader(takes):
     n = len(frames)
     opening = frames[:, 22, 16, 0] / 200.0
     emotion = np.zeros((n, 8))
-    emotion[:, int(frames[0, -1, -1, 0] - 90) // 20 % 8] = 1
+    emotion[:, round((int(frames[0, -1, -1, 0]) - 90) / 20) % 8] = 1
     return reading.Reading(
       np.ones(n, bool),
       np.repeat(_face()[None], n, 0),
@@ -81,11 +85,33 @@ def _heard(audio):
   return audio[320::640][:N] / 10_000
 
 
-def _run(takes, talk):
-  figures, shown = talking.measure(
-    takes, talk, _reader(takes), None, seed=0, shown=2
+def _entry(takes, talk, name="speak", samples=False):
+  """A system: talk(take, audio), or talk(take, audio, key) if it samples."""
+
+  def generate(weights, request, key):
+    take = next(
+      x for x in takes if np.array_equal(x.frames[0], request.identity)
+    )
+    return talk(take, request.audio, *([key] * samples))
+
+  method = methods.STATIC.method._replace(generate=generate, samples=samples)
+  return methods.STATIC._replace(name=name, method=method)
+
+
+def _measure(takes, talk, lips=None, **entry):
+  return talking.measure(
+    takes,
+    [_entry(takes, talk, **entry)],
+    _reader(takes),
+    lips,
+    seed=0,
+    shown=2,
   )
-  return {k: v.value for k, v in figures.items()}, shown
+
+
+def _run(takes, talk, **entry):
+  made = _measure(takes, talk, **entry)
+  return {k: v.value for k, v in made.figures.items()}, made.shown
 
 
 def test_a_perfect_system(takes):
@@ -103,7 +129,8 @@ def test_a_perfect_system(takes):
   assert figures["speak/f_lmd"] == pytest.approx(0, abs=1e-6)
   assert figures["speak/emotion"] == 1
   assert [one.clip for one in shown] == ["clip0", "clip1"]
-  assert talking.grid(shown, 5).shape == (8, 5, SIZE, SIZE, 3)
+  rows = ["ground truth", "static first frame", "speak"]
+  assert talking.grid(shown, 5, rows).shape == (6, 5, SIZE, SIZE, 3)
 
 
 def test_a_system_that_does_not_listen(takes):
@@ -135,20 +162,17 @@ def test_sync_figures_follow_the_sound(takes):
     frames=5,
     fps=25.0,
   )
-  figures, _ = talking.measure(
-    takes,
-    lambda take, audio: _draw(_heard(audio), 99),
-    _reader(takes),
-    lips,
-    seed=0,
-    shown=0,
+  made = _measure(
+    takes, lambda take, audio: _draw(_heard(audio), 99), lips=lips
   )
-  value = {k: v.value for k, v in figures.items()}
+  value = {k: v.value for k, v in made.figures.items()}
   assert value["syncnet/two_way"] > 0.95
   assert value["speak/two_way"] > 0.95
   assert value["speak/two_way_shuffled"] > 0.95
   assert value["speak/static_two_way"] < 0.7
   assert value["speak/sync_offset"] == 0
+  assert abs(value["speak/late_sync_offset"]) == 10
+  assert value["speak/mouth_only_sync_offset"] == 0
   assert (
     value["speak/sync_confidence"] > 2 * value["speak/static_sync_confidence"]
   )
@@ -157,3 +181,58 @@ def test_sync_figures_follow_the_sound(takes):
 def test_one_person_alone_is_an_error(takes):
   with pytest.raises(ValueError, match="two people"):
     _run([takes[0], takes[2]], lambda take, audio: take.frames)
+
+
+def test_keys_of_one_clip_do_not_narrow_the_interval(takes):
+  def noisy(take, audio, key):
+    rng = np.random.default_rng(key)
+    noise = rng.integers(0, 20, take.frames.shape)
+    return np.minimum(take.frames + noise, 255).astype(np.uint8)
+
+  many = _measure(takes, noisy, samples=True).figures["speak/psnr"]
+  assert many.clips == len(takes)
+  alone = [
+    image.psnr(noisy(take, take.audio, key)[1:], take.frames[1:]).mean()
+    for take in takes
+    for key in range(methods.KEYS)
+  ]
+  assert len(set(alone)) == len(alone)
+  assert many.value == pytest.approx(np.mean(alone))
+
+
+def test_undetected_frames_are_counted_not_hidden(takes):
+  def blind(read):
+    def half(frames):
+      seen = read(frames)
+      return seen._replace(found=np.arange(len(frames)) % 4 > 0)
+
+    return half
+
+  made = talking.measure(
+    takes,
+    [_entry(takes, lambda take, audio: take.frames)],
+    blind(_reader(takes)),
+    None,
+    seed=0,
+    shown=0,
+  )
+  rows = talking.table_rows(made.figures, [], "x")
+  assert rows[0].undetected == pytest.approx(9 / 39)
+  assert rows[0].clips == len(takes)
+  assert made.figures["speak/found"].value == pytest.approx(30 / 39)
+
+
+def test_every_line_has_a_row_and_says_what_it_sees(takes):
+  entry = _entry(takes, lambda take, audio: take.frames.copy(), name="a")
+  found = _measure(
+    takes, lambda take, audio: take.frames.copy(), name="a"
+  ).figures
+  rows = talking.table_rows(found, [entry], "data")
+  assert [row.method for row in rows[:3]] == [
+    "a",
+    "a, other speech",
+    "static first frame",
+  ]
+  assert len({row.method for row in rows}) == len(rows) == 7
+  assert all(row.sees for row in rows)
+  assert all(row.figures["psnr"].clips == 4 for row in rows)

@@ -1,0 +1,101 @@
+"""Generated frames on disk, bit for bit, so that a new metric costs none.
+
+  CACHE/<digest>.mkv    FFV1, eight bits of RGB; titled by the pixels' SHA-256
+
+A file is whole or not there; one that does not give back the frames that were
+put in is made anew.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import av.error
+import numpy as np
+from jaxtyping import UInt8
+
+_PIXELS = "bgr0"  # the one form of eight-bit RGB that FFV1 takes
+Frames = UInt8[np.ndarray, "n h w 3"]
+
+
+class Cache(NamedTuple):
+  """A folder of clips of bounded size."""
+
+  folder: Path
+  most_bytes: int  # the least recently used files go when there are more
+
+  def frames(self, name: str, make: Callable[[], Frames]) -> Frames:
+    """The frames stored under a name, else made and stored.
+
+    Args:
+      name: Tells everything that the frames depend on; a file name.
+      make: Called where there is no such file, or a damaged one.
+    """
+    path = self.folder / f"{name}.mkv"
+    found = read(path)
+    if found is not None:
+      os.utime(path)
+      return found
+    made = make()
+    write(path, made)
+    self._bound(path)
+    return made
+
+  def _bound(self, newest: Path) -> None:
+    """Deletes the oldest files over the bound, the newest never."""
+    files = [(x.stat(), x) for x in self.folder.glob("*.mkv")]
+    files.sort(key=lambda pair: pair[0].st_mtime_ns)
+    total = sum(stat.st_size for stat, _ in files)
+    for stat, path in files:
+      if total <= self.most_bytes:
+        return
+      if path != newest:
+        path.unlink(missing_ok=True)
+        total -= stat.st_size
+
+
+def write(path: Path, frames: Frames) -> None:
+  """Stores frames losslessly, in one go."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+  os.close(handle)
+  part = Path(name)
+  try:
+    with av.open(name, "w", format="matroska") as out:
+      out.metadata["title"] = _digest(frames)
+      stream = out.add_stream("ffv1", rate=25)
+      stream.height, stream.width = frames.shape[1:3]
+      stream.pix_fmt = _PIXELS
+      for frame in frames:
+        picture = av.VideoFrame.from_ndarray(
+          np.ascontiguousarray(frame), format="rgb24"
+        )
+        out.mux(stream.encode(picture.reformat(format=_PIXELS)))
+      out.mux(stream.encode(None))
+    part.chmod(0o644)  # mkstemp makes it private
+    part.replace(path)
+  finally:
+    part.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Frames | None:
+  """The frames of a file; None where there is none, or they are not whole."""
+  try:
+    with av.open(str(path)) as video:
+      title = video.metadata["title"]
+      frames = [x.to_ndarray(format="rgb24") for x in video.decode(video=0)]
+    made = np.stack(frames)
+  except (av.error.FFmpegError, OSError, KeyError, IndexError, ValueError):
+    return None
+  return made if _digest(made) == title else None
+
+
+def _digest(frames: Frames) -> str:
+  """Of the pixels and how they lie."""
+  found = hashlib.sha256(str(frames.shape).encode())
+  found.update(np.ascontiguousarray(frames).tobytes())
+  return found.hexdigest()

@@ -1,0 +1,112 @@
+"""Methods see what they name and no more; references are what they say."""
+
+import numpy as np
+import pytest
+
+from speak_jax.evaluation import methods
+from speak_jax.evaluation.methods import REFERENCES, Track
+
+N, SIZE = 24, 48
+
+
+def _face(shift):
+  around = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+  points = np.stack([24 + 15 * np.cos(around), 20 + 15 * np.sin(around)], -1)
+  points[48:] = points[48:] * 0.3 + [17, 20]
+  return (points + shift).astype(np.float32)
+
+
+@pytest.fixture
+def request_():
+  rng = np.random.default_rng(0)
+  smooth = rng.integers(40, 200, (N, 6, 6, 3)).repeat(8, 1).repeat(8, 2)
+  frames = smooth.astype(np.uint8)
+  landmarks = np.stack([_face(t / N) for t in range(N)])
+  track = Track(frames, landmarks)
+  return methods.Request(
+    identity=frames[0],
+    landmarks=landmarks[0],
+    audio=np.zeros(640 * N, np.int16),
+    frames=N,
+    fps=25.0,
+    pose=track,
+    emotion=Track(frames[:2], landmarks[:2]),
+    target=track,
+  )
+
+
+def _made(name, request_):
+  entry = next(x for x in REFERENCES if x.name == name)
+  return methods.run(entry, request_, 0)
+
+
+def test_the_references(request_):
+  true = request_.target.frames
+  static = _made("static", request_)
+  assert (static == true[:1]).all()
+  np.testing.assert_array_equal(_made("true", request_), true)
+  late = _made("late", request_)
+  np.testing.assert_array_equal(late[10:], true[:-10])
+  assert (late[:10] == true[0]).all()
+  mouth = _made("mouth_only", request_)
+  pasted = (mouth == true).all(-1)
+  assert pasted[:, 27, 24].all()  # between the lips
+  np.testing.assert_array_equal(mouth[:, :10], static[:, :10])
+
+
+def test_h264_costs_something_but_not_much(request_):
+  made = _made("h264", request_)
+  error = np.abs(made.astype(int) - request_.target.frames)
+  assert 0 < error.mean() < 12
+  odd = methods.through_h264(request_.target.frames[:, :47, :45], 25.0)
+  assert odd.shape == (N, 47, 45, 3)
+
+
+def _spy(needs, seen):
+  def prepare(weights, request):
+    seen.append(request)
+    return request
+
+  method = methods.STATIC.method._replace(
+    needs=frozenset(needs), prepare=prepare
+  )
+  return methods.STATIC._replace(method=method)
+
+
+@pytest.mark.parametrize("needs", [(), ("pose",), ("emotion", "target")])
+def test_a_method_is_given_what_it_needs_and_no_more(request_, needs):
+  seen = []
+  entry = _spy(needs, seen)
+  methods.run(entry, request_, 0)
+  for field in methods.OPTIONAL:
+    assert (getattr(seen[0], field) is not None) == (field in needs)
+  assert set(methods.ignored(entry.method)) == {"pose", "emotion"} - set(needs)
+
+
+def test_a_missing_input_is_named(request_):
+  with pytest.raises(ValueError, match="needs emotion"):
+    methods.run(_spy(["emotion"], []), request_._replace(emotion=None), 0)
+
+
+def test_frames_of_another_shape_are_refused(request_):
+  method = methods.STATIC.method._replace(place=lambda x, inputs: x[:-1])
+  with pytest.raises(ValueError, match="asked for"):
+    methods.run(methods.STATIC._replace(method=method), request_, 0)
+
+
+def test_the_digest_moves_with_all_that_is_shown(request_):
+  entry = _spy(["pose"], [])
+  name = methods.digest(entry, request_, 0)
+  assert name == methods.digest(entry, request_, 0)
+  weights = entry.restored._replace(digest="other")
+  track = Track(request_.pose.frames[::-1], request_.pose.landmarks)
+  different = [
+    methods.digest(entry, request_, 1),
+    methods.digest(entry._replace(restored=weights), request_, 0),
+    methods.digest(entry, request_._replace(audio=request_.audio + 1), 0),
+    methods.digest(entry, request_._replace(pose=track), 0),
+    methods.digest(entry, request_._replace(identity=track.frames[0]), 0),
+  ]
+  assert len({name, *different}) == 6
+  # What it does not see makes no difference.
+  assert methods.digest(entry, request_._replace(target=track), 0) == name
