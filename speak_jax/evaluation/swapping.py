@@ -115,14 +115,8 @@ def measure(
     shown: How many subjects are kept for the sheet.
   """
   lender = donors(subjects, seed)
-  portrait, codes, logits = _encode(model, subjects)
-  made = {}
-  for swap in SWAPS:
-    fed = portrait if swap != "identity" else _take(portrait, lender)
-    used = codes
-    if swap in Codes._fields:
-      used = codes._replace(**{swap: getattr(codes, swap)[lender]})
-    made[swap] = _decode(model, fed, used)
+  portrait, codes, logits = encode(model, subjects)
+  made = swaps(model, portrait, codes, lender)
   ledger = figures.Ledger()
   real = read(subjects.target)
   clips = [np.flatnonzero(subjects.clip == c) for c in np.unique(subjects.clip)]
@@ -264,8 +258,8 @@ def _judge(
     book("judge/identity_other", lambda r: sums.mean_row(apart[r]))
 
 
-def _encode(model: Irfd, subjects: Subjects) -> tuple[Portrait, Codes, Any]:
-  """Codes of all subjects, on the host."""
+def encode(model: Irfd, subjects: Subjects) -> tuple[Portrait, Codes, Any]:
+  """Portraits, codes and C_m's logits of all subjects, on the host."""
   shapes: Any = None
 
   def run(*rows):
@@ -284,7 +278,10 @@ def _encode(model: Irfd, subjects: Subjects) -> tuple[Portrait, Codes, Any]:
   return jax.tree.unflatten(shapes, leaves)
 
 
-def _decode(model: Irfd, portrait: Portrait, codes: Codes) -> np.ndarray:
+def decode(
+  model: Irfd, portrait: Portrait, codes: Codes
+) -> UInt8[np.ndarray, "n h w 3"]:
+  """Frames of portraits and codes, on the host."""
   leaves, shapes = jax.tree.flatten((portrait, codes))
 
   def run(*rows):
@@ -293,7 +290,29 @@ def _decode(model: Irfd, portrait: Portrait, codes: Codes) -> np.ndarray:
   return in_batches(run, *leaves)[0]
 
 
-def _take(tree: Any, rows: np.ndarray) -> Any:
+def swaps(
+  model: Irfd, portrait: Portrait, codes: Codes, lender: Int[np.ndarray, "n"]
+) -> dict[str, UInt8[np.ndarray, "n h w 3"]]:
+  """Every subject made again, once for each of `SWAPS`.
+
+  Args:
+    model: The networks.
+    portrait: Of all subjects; an identity swap exchanges all of it.
+    codes: Of all subjects.
+    lender: Whose code each subject gets.
+  """
+  made = {}
+  for swap in SWAPS:
+    fed = portrait if swap != "identity" else chosen(portrait, lender)
+    used = codes
+    if swap in Codes._fields:
+      used = codes._replace(**{swap: getattr(codes, swap)[lender]})
+    made[swap] = decode(model, fed, used)
+  return made
+
+
+def chosen(tree: Any, rows: np.ndarray) -> Any:
+  """Some rows of every array."""
   return jax.tree.map(lambda x: x[rows], tree)
 
 
