@@ -18,5 +18,6 @@ check python -m ruff format --check .
 check python -m ruff check .
 check python -m pyright --pythonpath "$(command -v python)"
 echo "== pytest $*"
+# A process a core; a file's tests stay together, for they share what is costly.
 # tests/conftest.py keeps compiled programs in .cache/jax for the next run.
-exec python -m pytest "$@"
+exec python -m pytest -n auto --dist loadfile "$@"

@@ -178,11 +178,22 @@ def serialize(
 
 
 def deserialize(artifacts: Mapping[str, bytes]) -> Functions:
-  """The functions of `serialize`, callable again on this machine."""
-  calls: dict[str, Callable] = {
-    name: export.deserialize(bytearray(blob)).call
-    for name, blob in artifacts.items()
-  }
+  """The functions of `serialize`, callable again on this machine.
+
+  Raises:
+    ValueError: this version of jax cannot read them; one line.
+  """
+  calls: dict[str, Callable] = {}
+  for name, blob in artifacts.items():
+    try:
+      exported = export.deserialize(bytearray(blob))
+      exported.mlir_module()  # reads what would else fail at the first call
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+      raise ValueError(
+        f"{name}: written by another jax than {jax.__version__}, which cannot"
+        " read it; use the newer one, or export again"
+      ) from error
+    calls[name] = exported.call
   return Functions(**calls)
 
 
@@ -238,11 +249,15 @@ class Synthesizer:
     """From an exported bundle; none of the networks' code is needed.
 
     Raises:
-      BundleError: the bundle is damaged; the line names the file.
+      BundleError: the bundle is damaged, or of a newer jax; one line.
     """
     found = bundles.read(path)
+    try:
+      functions = deserialize(found.artifacts)
+    except ValueError as error:
+      raise bundles.BundleError(path, str(error)) from error
     return cls(
-      deserialize(found.artifacts),
+      functions,
       traverse_util.unflatten_dict(found.weights, sep="/"),
       settings_from_json(found.config["settings"]),
       **kwargs,

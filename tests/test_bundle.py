@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -62,6 +63,17 @@ def test_weights_in_the_file_are_the_ones_used(content, tmp_path):
   shipped = synthesis.Synthesizer.from_bundle(tmp_path / "b", windows=2)
   video = shipped.video(**glass.inputs(4))
   np.testing.assert_array_equal(video, np.full_like(video, 128))
+
+
+def test_a_bundle_of_a_newer_jax_is_one_line(folder, monkeypatch):
+  class Newer:
+    def mlir_module(self):
+      raise jax.errors.JaxRuntimeError("Failed to deserialize StableHLO")
+
+  monkeypatch.setattr(synthesis.export, "deserialize", lambda blob: Newer())
+  with pytest.raises(bundles.BundleError, match="written by another jax") as e:
+    synthesis.Synthesizer.from_bundle(folder)
+  assert str(folder) in str(e.value) and "\n" not in str(e.value)
 
 
 def test_artifacts_name_every_platform(folder):
