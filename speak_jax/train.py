@@ -206,7 +206,9 @@ def _given(
         " config.init_from"
       )
     params, extra = checkpoints.restore_params(home, earlier, [group])
-    if group in like and _shapes(params[group]) != _shapes(like[group]):
+    if group in like and checkpoints.shapes(
+      params[group]
+    ) != checkpoints.shapes(like[group]):
       raise ValueError(
         f"{home}/{earlier}: its {group} have other sizes than this config's"
       )
@@ -473,10 +475,6 @@ def _describe(
 
 def _complete(config: ConfigDict, run: Path, name: str) -> bool:
   return (checkpoints.latest_step(run, name) or -1) >= config[name].steps
-
-
-def _shapes(tree: Any) -> Any:
-  return jax.tree.map(lambda x: tuple(x.shape), tree)
 
 
 def _commit() -> str:

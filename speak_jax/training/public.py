@@ -22,10 +22,12 @@ def weights(config: ConfigDict, stage: Stage) -> dict[str, tuple[Any, Any]]:
     WeightsError: not found, damaged, or of other sizes than the config's; one
       line.
   """
+  named = {name: config.pretrained[name] for name in stage.public}
+  if not any(named.values()):
+    return {}  # tracing the networks would be for nothing
   like, _ = jax.eval_shape(lambda: stage.init(0, {}))
   found = {}
-  for name in stage.public:
-    source = config.pretrained[name]
+  for name, source in named.items():
     if not source:
       continue
     if name == "resnet" and config.model.norm != "batch":
