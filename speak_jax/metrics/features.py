@@ -1,9 +1,10 @@
-"""Distances between pictures in the features of a network of ours.
+"""Distances between pictures in the features of a network.
 
-Neither is a published figure: without Inception's pool3 weights a Frechet
-distance is no FID, and without LPIPS' own weights a distance of feature maps
-is no LPIPS. So each is named after the network that is looked through, e.g.
-"Frechet distance (judge identity)" and "VGG-19 unit distance".
+Only with published weights is either a published figure: a Frechet distance
+is FID if the features are pool3 of FID's own Inception (`models.inception`),
+and LPIPS is what `models.lpips` gives. With any other network each is named
+after what is looked through, e.g. "Frechet distance (judge identity)" and
+"VGG-19 unit distance".
 """
 
 from collections.abc import Sequence
@@ -14,11 +15,17 @@ from jaxtyping import Float
 from speak_jax.metrics import sums
 
 
+def moments(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "k"]:
+  """Count, sums and sums of products, flat: 1 + d + d^2 numbers, to add up."""
+  x = np.asarray(x, np.float64)
+  return np.concatenate([[len(x)], x.sum(0), (x.T @ x).ravel()])
+
+
 def frechet_row(
   pred: Float[np.ndarray, "n d"], true: Float[np.ndarray, "m d"]
 ) -> Float[np.ndarray, "k"]:
   """Moments of both sides' features; read the rows with `frechet`."""
-  return np.concatenate([_moments(pred), _moments(true)])
+  return np.concatenate([moments(pred), moments(true)])
 
 
 def frechet(rows: sums.Rows) -> float:
@@ -65,20 +72,12 @@ def unit_distance(
   return np.sum(layers, axis=0)
 
 
-def _moments(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "k"]:
-  """Count, sums and sums of products, flat: 1 + d + d^2 numbers."""
-  x = np.asarray(x, np.float64)
-  return np.concatenate([[len(x)], x.sum(0), (x.T @ x).ravel()])
-
-
-def _fitted(
-  moments: Float[np.ndarray, "k"],
-) -> tuple[np.ndarray, np.ndarray]:
-  """Mean (d,) and sample covariance (d, d)."""
-  count = moments[0]
-  width = round((len(moments) - 0.75) ** 0.5 - 0.5)
-  mean = moments[1 : 1 + width] / count
-  products = moments[1 + width :].reshape(width, width)
+def _fitted(total: Float[np.ndarray, "k"]) -> tuple[np.ndarray, np.ndarray]:
+  """Mean (d,) and sample covariance (d, d), of added up moments."""
+  count = total[0]
+  width = round((len(total) - 0.75) ** 0.5 - 0.5)
+  mean = total[1 : 1 + width] / count
+  products = total[1 + width :].reshape(width, width)
   return mean, (products - count * np.outer(mean, mean)) / (count - 1)
 
 

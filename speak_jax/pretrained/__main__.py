@@ -5,7 +5,8 @@
 
 `verify` runs the goldens of a folder (see `goldens`) on the CPU and prints the
 error of each output. `convert` writes a public checkpoint as .safetensors in
-our own names and axes, such as `params/stem/kernel`.
+our own names and axes, such as `params/stem/kernel`; files of one network have
+commas between: SRC is A,B.
 """
 
 import argparse
@@ -45,7 +46,8 @@ def convert(source: str, target: Path) -> int:
   loaded = layouts.load(source)
   layouts.save(target, loaded)
   converted = loaded.converted
-  print(f"{target}: weights of a {loaded.layout}, {converted.sizes}")
+  sizes = f", {converted.sizes}" if converted.sizes else ""
+  print(f"{target}: weights of a {loaded.layout}{sizes}")
   if converted.unused:
     print(f"not used: {', '.join(converted.unused)}")
   return 0
@@ -65,7 +67,9 @@ def main() -> int:
   write = commands.add_parser(
     "convert", help="write a public checkpoint as .safetensors, our names"
   )
-  write.add_argument("source", metavar="SRC", help="path or hub id")
+  write.add_argument(
+    "source", metavar="SRC", help="path or hub id, or several: A,B"
+  )
   write.add_argument("target", type=Path, metavar="DST")
   chosen = parser.parse_args()
   # The tolerance is a CPU's: others multiply with fewer bits.

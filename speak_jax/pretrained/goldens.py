@@ -36,6 +36,8 @@ KINDS = {
   "hubert": LAYOUTS["speech"],
   "wav2vec2": LAYOUTS["speech"],
   "syncnet_v2": LAYOUTS["syncnet"],
+  "lpips": LAYOUTS["lpips"],
+  "inception": LAYOUTS["inception"],
 }
 # What Hugging Face means where a configuration is silent.
 _SILENT = {"num_attention_heads": 12, "do_stable_layer_norm": False}

@@ -16,6 +16,12 @@ from speak_jax.pretrained.tensors import WeightsError
 # Tried in this order where a model is named without a file.
 DEFAULT_FILES = ("model.safetensors", "pytorch_model.bin")
 _TORCHVISION = "https://download.pytorch.org/models"
+# Of files that are named as torchvision's and lie elsewhere.
+_ELSEWHERE = {
+  "pt_inception-2015-12-05-6726825d.pth": (
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights"
+  ),
+}
 _HUB = "https://huggingface.co"
 
 _ID = re.compile(
@@ -23,7 +29,7 @@ _ID = re.compile(
   r"(@(?P<revision>[\w.-]+))?(/(?P<file>[\w./-]+))?"
 )
 # torchvision's and timm's names, such as resnet50-0676ba61.pth.
-_NAMED_BY_HASH = re.compile(r"\w+-(?P<hash>[0-9a-f]{8})\.pth")
+_NAMED_BY_HASH = re.compile(r"[\w-]+-(?P<hash>[0-9a-f]{8})\.pth")
 _ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".model")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -52,9 +58,9 @@ def find(name: str) -> Path:
         check(path)
         return path
   if _NAMED_BY_HASH.fullmatch(name):
+    where = _ELSEWHERE.get(name, _TORCHVISION)
     raise WeightsError(
-      f"{name}: not here; download {_TORCHVISION}/{name} and put it into"
-      f" {folder()}"
+      f"{name}: not here; download {where}/{name} and put it into {folder()}"
     )
   wanted = _ID.fullmatch(name)
   if not wanted or (not wanted["file"] and name.endswith(_ENDINGS)):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,16 @@ import numpy as np
 import safetensors.numpy
 from flax import traverse_util
 
-from speak_jax.pretrained import files, hub, resnet, speech, syncnet, vgg
+from speak_jax.pretrained import (
+  files,
+  hub,
+  inception,
+  lpips,
+  resnet,
+  speech,
+  syncnet,
+  vgg,
+)
 from speak_jax.pretrained.tensors import Converted, Tensors, WeightsError
 
 FORMAT = "speak_jax"  # in the facts of files that `save` wrote
@@ -20,7 +29,8 @@ Outputs = Callable[[Converted, dict[str, np.ndarray]], dict[str, np.ndarray]]
 class Layout(NamedTuple):
   """What there is to know about one of them."""
 
-  mark: str  # how a key ends that it has and no other
+  # How a key ends that it has and no other; a key of each of its files.
+  mark: str | tuple[str, ...]
   # From the tensors and what config.json says, which may be nothing.
   convert: Callable[[Tensors, Mapping[str, Any]], Converted]
   outputs: Outputs  # of the network, from and in PyTorch's layout
@@ -29,6 +39,10 @@ class Layout(NamedTuple):
 LAYOUTS = {
   "resnet": Layout(
     resnet.MARK, lambda tensors, _: resnet.convert(tensors), resnet.outputs
+  ),
+  # Before VGG, which has AlexNet's first key.
+  "lpips": Layout(
+    lpips.MARKS, lambda tensors, _: lpips.convert(tensors), lpips.outputs
   ),
   "vgg": Layout(vgg.MARK, lambda tensors, _: vgg.convert(tensors), vgg.outputs),
   "speech": Layout(
@@ -40,6 +54,11 @@ LAYOUTS = {
     "netcnnlip.0.weight",
     lambda tensors, _: syncnet.convert(tensors),
     syncnet.outputs,
+  ),
+  "inception": Layout(
+    inception.MARK,
+    lambda tensors, _: inception.convert(tensors),
+    inception.outputs,
   ),
 }
 
@@ -71,23 +90,26 @@ def load(name: str, layout: str | None = None) -> Loaded:
   """Public weights, found, read and converted.
 
   Args:
-    name: See `hub.find`; a file of `save` goes as well. A config.json beside
-      a public file is heeded.
+    name: See `hub.find`; a file of `save` goes as well. Where a network is
+      published in several files, all of them with commas between. A
+      config.json beside the first is heeded.
     layout: In LAYOUTS, for a better message where another one is found; None:
       any.
 
   Raises:
     WeightsError: not found, damaged, unsafe, of another layout or unknown.
   """
-  path = hub.find(name)
-  tensors = files.read(path)
+  paths = [hub.find(part) for part in name.split(",")]
+  tensors = _read(paths)
   ours = tensors.facts.get("format") == FORMAT
   found = tensors.facts.get("layout", "") if ours else layout_of(tensors)
   if layout not in (None, found):
-    raise WeightsError(f"{path}: weights of a {found}, wanted {layout}")
+    raise WeightsError(
+      f"{tensors.source}: weights of a {found}, wanted {layout}"
+    )
   if ours:
     return Loaded(found, _ours(tensors))
-  config = _config(path.parent / "config.json")
+  config = _config(paths[0].parent / "config.json")
   return Loaded(found, LAYOUTS[found].convert(tensors, config))
 
 
@@ -118,6 +140,20 @@ def save(path: Path, loaded: Loaded) -> None:
     os.replace(part, path)
   finally:
     part.unlink(missing_ok=True)
+
+
+def _read(paths: Sequence[Path]) -> Tensors:
+  """What one file holds, or several together."""
+  parts = [files.read(path) for path in paths]
+  if len(parts) == 1:
+    return parts[0]
+  together: dict[str, np.ndarray] = {}
+  for part in parts:
+    for key in part:
+      if key in together:
+        raise WeightsError(f"{part.source}: {key} is in a file before it too")
+      together[key] = part.peek(key)
+  return Tensors(together, ",".join(part.source for part in parts))
 
 
 def _ours(tensors: Tensors) -> Converted:

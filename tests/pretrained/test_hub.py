@@ -72,6 +72,21 @@ def test_a_torchvision_file_that_is_not_there_is_explained(weights):
 
 
 @pytest.mark.parametrize(
+  ("name", "where"),
+  [
+    ("alexnet-owt-7be5be79.pth", "download.pytorch.org/models/alexnet-owt"),
+    ("pt_inception-2015-12-05-6726825d.pth", "fid_weights/pt_inception-2015"),
+  ],
+)
+def test_files_named_by_their_hash_are_explained(name, where, weights):
+  with pytest.raises(WeightsError, match=where):
+    hub.find(name)
+  (weights / name).write_bytes(b"another file")
+  with pytest.raises(WeightsError, match="damaged"):
+    hub.find(name)
+
+
+@pytest.mark.parametrize(
   "name", ["none.pth", "runs/none.safetensors", "/none/at/all", "a/../b", ""]
 )
 def test_what_is_no_hub_id_is_no_such_file(name, monkeypatch):

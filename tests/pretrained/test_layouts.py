@@ -17,6 +17,8 @@ from tests.pretrained.torch_files import entries, state, write_zip
     ("feature_extractor.conv_layers.0.conv.weight", "speech"),
     ("hubert.feature_extractor.conv_layers.0.conv.weight", "speech"),
     ("netcnnlip.0.weight", "syncnet"),
+    ("lin0.model.1.weight", "lpips"),
+    ("Mixed_5b.branch1x1.conv.weight", "inception"),
   ],
 )
 def test_a_layout_is_known_by_its_keys(key, layout):
