@@ -39,7 +39,7 @@ def run() -> self_test.Outcome:
 def lines(outcome: self_test.Outcome) -> list[str]:
   """One line a figure, and the verdict."""
   table = [
-    f"{'ok  ' if row.passed else 'MISS'} {row.pair:18} {row.metric:16}"
+    f"{'ok  ' if row.passed else 'MISS'} {row.pair:18} {row.metric:21}"
     f" {row.value:10.4f}, expected {row.expected:.4f} +- {row.tolerance:g}"
     for row in outcome.rows
   ]
@@ -78,6 +78,7 @@ def _rendered(person: int, emotion: int) -> self_test.Clip:
     landmarks=record.landmarks,
     pose=record.pose,
     opening=record.factors[:, render.FACTORS.index("mouth_open")],
+    audio=record.audio,
     emotion=emotion,
   )
 

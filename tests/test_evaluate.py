@@ -10,13 +10,20 @@ import pytest
 from safetensors.numpy import save_file
 
 from data_pipelines import records
+from data_pipelines.media.audio import read_audio
+from data_pipelines.media.video import read_frames
 from data_pipelines.synthetic.render import Recipe, render_clip
-from speak_jax import evaluate, spec, synthesis
+from speak_jax import evaluate, protocol, spec, synthesis, systems, takes
 from speak_jax.evaluation import methods, reading, swapping, tables
 from speak_jax.evaluation.cache import Cache
 from speak_jax.methods import speak
 from speak_jax.models.irfd import Codes, Portrait
-from tests.pretrained import narrow_syncnet, torch_files
+from tests.pretrained import (
+  narrow_syncnet,
+  test_inception,
+  test_lpips,
+  torch_files,
+)
 
 SIZE, N = 64, 12
 
@@ -35,6 +42,7 @@ def held_out():
           seconds=N / 25,
           size=SIZE,
           framing="tight",
+          twins_every=6,
         )
       )
       for person in (0, 1)
@@ -94,12 +102,12 @@ def _judge(frames):
 
 @pytest.fixture
 def stand_ins(held_out, monkeypatch):
-  model = evaluate.Model(
+  model = systems.System(
     method=speak.METHOD,
     restored=methods.Restored(
       Echo(), "echo", SIZE, 25.0, preset="demo", commit="abc"
     ),
-    parts=evaluate.Parts(
+    parts=systems.Parts(
       irfd=swapping.Irfd(_encode, _decode),
       settings=SETTINGS,
       sync=reading.OwnSync(
@@ -111,22 +119,29 @@ def stand_ins(held_out, monkeypatch):
       mouth=24,
     ),
   )
-  monkeypatch.setattr(evaluate, "load", lambda path, frames: model)
-  monkeypatch.setattr(evaluate, "open_records", lambda path, split: held_out)
+  monkeypatch.setattr(systems, "load", lambda path, frames: model)
+  monkeypatch.setattr(protocol, "open_records", lambda path, split: held_out)
   monkeypatch.setattr(reading, "judge_reader", lambda params: _judge)
   return model
 
 
 def _measured(path, out, **plan) -> Any:
   given = {"clips": 2, "seed": 0, "models": {"speak": path}} | plan
-  return evaluate.evaluate(evaluate.Plan(**given), "DATA", out).metrics
+  return protocol.evaluate(protocol.Plan(**given), "DATA", out).metrics
 
 
 def test_from_records_to_a_report(stand_ins, tmp_path):
   out = tmp_path / "report"
   metrics = _measured(tmp_path, out, clips=4, seed=3)
   names = sorted(path.name for path in out.iterdir())
-  assert names == ["metrics.json", "report.md", "sheet.png", "swaps.png"]
+  assert names == [
+    "metrics.json",
+    "report.html",
+    "report.md",
+    "sheet.png",
+    "swaps.png",
+    "videos",
+  ]
   stored = json.loads((out / "metrics.json").read_text())
   assert stored == metrics
   assert metrics["speak/psnr"] == metrics["speak/static_psnr"]
@@ -149,11 +164,100 @@ def test_from_records_to_a_report(stand_ins, tmp_path):
   assert sheet.shape[0] > 8 * 128
 
 
+def test_videos_of_every_line_are_kept_and_shown(stand_ins, held_out, tmp_path):
+  out = tmp_path / "report"
+  (out / "videos" / "of an earlier time").mkdir(parents=True)
+  _measured(tmp_path, out, clips=4, videos=2)
+  folders = sorted(path.name for path in (out / "videos").iterdir())
+  assert folders == [
+    "ground-truth",
+    "ground-truth-0.4-s-late",
+    "ground-truth-through-H.264-crf-23",
+    "speak",
+    "speak-other-speech",
+    "static-first-frame",
+    "static-true-mouth-box",
+  ]
+  for folder in folders:
+    assert len(list((out / "videos" / folder).glob("*.mp4"))) == 2
+  clip = next((out / "videos" / "ground-truth").glob("*.mp4"))
+  assert clip.stem.startswith("test_0000")
+  frames = np.stack(list(read_frames(clip)))
+  assert frames.shape == (N, SIZE, SIZE, 3)
+  sound = read_audio(clip, N)
+  said = next(
+    held_out[i].audio
+    for i, row in enumerate(held_out.index)
+    if row.clip == clip.stem
+  )
+  assert np.corrcoef(sound, said)[0, 1] > 0.9
+  page = (out / "report.html").read_text()
+  assert page.count("<video") == 2 * 4  # truth, static, own, other speech
+  assert "first frame, mouth box of every frame" in page
+
+
+def test_how_well_the_codes_are_apart(stand_ins, tmp_path):
+  out = tmp_path / "report"
+  metrics = _measured(tmp_path, out, clips=4, swap=True)
+  for figure in (
+    "swap/pose/pose/toward",
+    "swap_seen/identity/identity/change",
+    "twins/psnr/pose_twin",
+    "probe/pose_from_identity",
+    "probe/identity_from_emotion/control",
+    "code/pose/rank",
+    "audio/silent/mouth",
+  ):
+    assert np.isfinite(metrics[figure]), figure
+  # A system that never moves does not mind what it hears.
+  assert metrics["audio/shuffled/mouth"] == 0
+  text = (out / "report.md").read_text()
+  for words in (
+    "| code swapped |",
+    "pose from its twin",
+    "| *chance* |",
+    "effective rank",
+    "shuffled | silent |",
+    "](matrix.png)",
+  ):
+    assert words in text, words
+  page = (out / "report.html").read_text()
+  assert "What a line reads off each code" in page
+  for name in ("matrix.png", "pose_sheet.png", "emotion_sheet.png"):
+    picture = cv2.imread(str(out / name))
+    assert picture is not None
+    assert picture.std() > 1
+
+
+def test_only_a_run_with_irfd_can_be_swapped(stand_ins, tmp_path, monkeypatch):
+  bare = stand_ins._replace(parts=systems.NO_PARTS)
+  monkeypatch.setattr(systems, "load", lambda path, frames: bare)
+  with pytest.raises(ValueError, match="has no stage irfd"):
+    _measured(tmp_path, tmp_path / "r", swap=True)
+
+
+def test_twins_have_the_pose_and_the_mouth_of_their_frames(held_out):
+  made = takes.twins(held_out, SETTINGS, 24, limit=4, seed=0)
+  assert made is not None
+  subjects = made.subjects
+  assert len(subjects.target) == 4 * takes.SUBJECTS
+  poses = np.concatenate([held_out[i].pose for i in range(len(held_out.index))])
+  for angles in subjects.pose:
+    assert (np.abs(poses - angles).max(1) < 1e-5).any()
+  assert made.pose.shape == subjects.target.shape
+  assert made.mouth.shape == subjects.mouth.shape
+  assert (made.pose != subjects.target).any((1, 2, 3)).all()
+  again = takes.twins(held_out, SETTINGS, 24, limit=4, seed=0)
+  assert again is not None
+  np.testing.assert_array_equal(again.pose, made.pose)
+  assert takes.twins(held_out, SETTINGS, 24, limit=1, seed=0) is None
+
+
 def test_a_model_without_irfd_or_sync_leaves_their_tables_out(
   stand_ins, tmp_path, monkeypatch
 ):
-  bare = stand_ins._replace(parts=evaluate._NO_PARTS)
-  monkeypatch.setattr(evaluate, "load", lambda path, frames: bare)
+  bare = stand_ins._replace(parts=systems.NO_PARTS)
+  monkeypatch.setattr(systems, "load", lambda path, frames: bare)
   metrics = _measured(tmp_path, tmp_path / "r")
   assert not any(key.startswith(("irfd", "syncnet")) for key in metrics)
   assert not any("sync" in key for key in metrics)
@@ -185,6 +289,26 @@ def test_the_official_syncnet_gives_the_fields_figures(stand_ins, tmp_path):
   assert "Sync confidence" not in text
 
 
+def test_lpips_and_fid_with_their_weights(stand_ins, tmp_path):
+  save_file(test_lpips.whole(), tmp_path / "lpips.safetensors")
+  save_file(test_inception.narrow(), tmp_path / "inception.safetensors")
+  out = tmp_path / "report"
+  metrics = _measured(
+    tmp_path,
+    out,
+    lpips=str(tmp_path / "lpips.safetensors"),
+    inception=str(tmp_path / "inception.safetensors"),
+  )
+  assert metrics["speak/true_lpips"] == 0
+  assert metrics["speak/lpips"] == metrics["speak/static_lpips"] > 0
+  assert metrics["speak/true_fid"] == pytest.approx(0, abs=1e-6)
+  assert metrics["speak/fid"] > metrics["speak/h264_fid"] > 0
+  assert "5th frame" in metrics["meta/fid"]
+  text = (out / "report.md").read_text()
+  assert "| LPIPS (less is better) |" in text
+  assert "| FID (less is better) |" in text
+
+
 def test_without_weights_the_runs_own_network_is_named(stand_ins, tmp_path):
   out = tmp_path / "report"
   metrics = _measured(tmp_path, out)
@@ -199,8 +323,8 @@ def test_without_weights_the_runs_own_network_is_named(stand_ins, tmp_path):
 def test_a_bundle_has_sync_figures_with_the_official_syncnet(
   stand_ins, tmp_path, monkeypatch
 ):
-  bare = stand_ins._replace(parts=evaluate._NO_PARTS)
-  monkeypatch.setattr(evaluate, "load", lambda path, frames: bare)
+  bare = stand_ins._replace(parts=systems.NO_PARTS)
+  monkeypatch.setattr(systems, "load", lambda path, frames: bare)
   weights = tmp_path / "w.safetensors"
   save_file(narrow_syncnet.weights(), weights)
   metrics = _measured(tmp_path, tmp_path / "r", syncnet=weights)
@@ -229,12 +353,12 @@ def test_weights_that_cannot_be_used_are_one_line(stand_ins, tmp_path, damage):
 
 def test_subjects_hold_the_truth_of_their_frames(held_out):
   wholes = list(
-    evaluate.evaluation_clips(
+    protocol.evaluation_clips(
       held_out, size=SIZE, face_size=48, emotion_frames=4
     )
   )
-  found = evaluate.subjects(wholes, mouth=24)
-  assert found.target.shape == (4 * evaluate.SUBJECTS, SIZE, SIZE, 3)
+  found = takes.subjects(wholes, SETTINGS, mouth=24)
+  assert found.target.shape == (4 * takes.SUBJECTS, SIZE, SIZE, 3)
   assert found.mouth.shape[1:] == (24, 24, 3)
   for i in range(len(found.target)):
     whole = wholes[found.clip[i]]
@@ -252,23 +376,21 @@ def test_subjects_hold_the_truth_of_their_frames(held_out):
 def test_real_clips_take_the_opening_from_landmarks(held_out):
   whole = next(
     iter(
-      evaluate.evaluation_clips(
+      protocol.evaluation_clips(
         held_out, size=SIZE, face_size=48, emotion_frames=4
       )
     )
   )
   real = whole._replace(factors=whole.factors[:0])
   np.testing.assert_allclose(
-    evaluate._opening(real), spec.mouth_opening(whole.landmarks)
+    takes.opening(real), spec.mouth_opening(whole.landmarks)
   )
-  assert (
-    np.corrcoef(evaluate._opening(real), evaluate._opening(whole))[0, 1] > 0.8
-  )
+  assert np.corrcoef(takes.opening(real), takes.opening(whole))[0, 1] > 0.8
 
 
 def test_another_frame_rate_is_one_line(stand_ins, tmp_path, monkeypatch):
   slow = stand_ins._replace(restored=stand_ins.restored._replace(fps=30.0))
-  monkeypatch.setattr(evaluate, "load", lambda path, frames: slow)
+  monkeypatch.setattr(systems, "load", lambda path, frames: slow)
   with pytest.raises(ValueError, match=r"25 frames/s, the model .* 30"):
     _measured(tmp_path, tmp_path / "r")
   assert not (tmp_path / "r").exists()
@@ -276,7 +398,7 @@ def test_another_frame_rate_is_one_line(stand_ins, tmp_path, monkeypatch):
 
 def test_neither_run_nor_bundle(tmp_path):
   with pytest.raises(ValueError, match="not a run"):
-    evaluate.load(tmp_path, 10)
+    systems.load(tmp_path, 10)
 
 
 def test_several_models_stand_side_by_side(stand_ins, tmp_path):
@@ -300,16 +422,20 @@ def test_cached_frames_are_not_made_again(stand_ins, tmp_path, monkeypatch):
 
   monkeypatch.setattr(Echo, "stream", never)
   again = _measured(tmp_path, tmp_path / "r", cache=cache)
-  del first["meta/minutes"], again["meta/minutes"]
+  # What was not made has no speed.
+  assert "meta/speed" in first
+  for key in ("meta/minutes", "meta/speed"):
+    first.pop(key, None)
+    again.pop(key, None)
   assert first == again
 
 
 @pytest.mark.parametrize("kind", ["1", "3", "losses"])
 def test_tables_of_the_paper(stand_ins, tmp_path, kind):
   models = {"full": tmp_path / "a", "no_pose": tmp_path / "b"}
-  plan = evaluate.Plan(models, clips=2, seed=0)
+  plan = protocol.Plan(models, clips=2, seed=0)
   out = tmp_path / "r"
-  made = evaluate.tabulate(plan, kind, "MEAD=DATA,other=DATA", out)
+  made = protocol.tabulate(plan, kind, "MEAD=DATA,other=DATA", out)
   assert (out / "MEAD" / "report.md").exists()
   assert (out / "other" / "metrics.json").exists()
   stems = ("table",) if kind == "1" else ("table", "changes")
@@ -330,19 +456,19 @@ def test_tables_of_the_paper(stand_ins, tmp_path, kind):
 
 
 def test_an_ablation_needs_its_full_model(tmp_path):
-  plan = evaluate.Plan({"no_pose": tmp_path}, clips=2, seed=0)
+  plan = protocol.Plan({"no_pose": tmp_path}, clips=2, seed=0)
   with pytest.raises(ValueError, match="needs a model named full"):
-    evaluate.tabulate(plan, "3", "DATA", tmp_path)
+    protocol.tabulate(plan, "3", "DATA", tmp_path)
 
 
 def test_a_model_that_cannot_speak_is_not_tabulated(
   stand_ins, tmp_path, monkeypatch
 ):
   mute = stand_ins._replace(restored=stand_ins.restored._replace(weights=None))
-  monkeypatch.setattr(evaluate, "load", lambda path, frames: mute)
-  plan = evaluate.Plan({"full": tmp_path}, clips=2, seed=0)
+  monkeypatch.setattr(systems, "load", lambda path, frames: mute)
+  plan = protocol.Plan({"full": tmp_path}, clips=2, seed=0)
   with pytest.raises(ValueError, match="no stage that speaks"):
-    evaluate.tabulate(plan, "1", "DATA", tmp_path)
+    protocol.tabulate(plan, "1", "DATA", tmp_path)
 
 
 def test_names_of_models_and_data_sets(tmp_path):
@@ -351,11 +477,11 @@ def test_names_of_models_and_data_sets(tmp_path):
   for flag in ("x/y", "a=x,a=y", "irfd=x", "a b=x", "a="):
     with pytest.raises(ValueError, match="--models"):
       evaluate.named_models(flag)
-  plan = evaluate.Plan({"a": tmp_path / "run"}, 2, 0)
-  assert evaluate.sets("M=d/mead,d/hdtf", plan) == {
+  plan = protocol.Plan({"a": tmp_path / "run"}, 2, 0)
+  assert protocol.sets("M=d/mead,d/hdtf", plan) == {
     "M": "d/mead",
     "hdtf": "d/hdtf",
   }
-  assert evaluate.sets("", plan) == {"data": str(tmp_path / "run" / "data")}
+  assert protocol.sets("", plan) == {"data": str(tmp_path / "run" / "data")}
   with pytest.raises(ValueError, match="two data sets"):
-    evaluate.sets("d/x,e/x", plan)
+    protocol.sets("d/x,e/x", plan)

@@ -243,6 +243,17 @@ def test_table_has_means_intervals_and_numbers():
   assert "| truth | 5.00 [5.00, 5.00]" in text
   marks = study.scores(raters, key)
   assert f"{study.alpha(marks[..., 0]):.3f}" in text
+  rows = [x for x in text.splitlines() if "(published)" in x]
+  assert rows == [
+    "| SPEAK, v1, MEAD (published) | 4.12 | 3.97 | 4.09 | - |",
+    "| Wav2Lip, v1, MEAD (published) | 4.03 | 1.42 | 1.54 | - |",
+    "| ATVG, v1, MEAD (published) | 3.89 | 3.71 | 3.82 | - |",
+    "| ground truth, v1, MEAD (published) | 4.76 | 4.91 | 4.89 | - |",
+    "| SPEAK, v1, CREMA-D (published) | 4.23 | 3.67 | 4.11 | - |",
+  ]
+  assert "not comparable" in text
+  cells = {x.count("|") for x in text.splitlines() if x.startswith("|")}
+  assert cells == {len(study.QUESTIONS) + 3}
   alone = study.table(raters[:1], key, seed=0)
   assert "[" not in alone.split("---|\n")[1].split("Agreement")[0]
 

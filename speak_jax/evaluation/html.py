@@ -67,12 +67,13 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-  """A table whose rows are methods; n and undetected are added to it."""
+  """A table of methods, say; n and undetected are added to it."""
 
   title: str
   columns: Sequence[Column]
   rows: Sequence[Row]
   words: str = ""
+  of: str = "method"  # what a row is
 
 
 class Picture(NamedTuple):
@@ -259,7 +260,7 @@ def _clip(clip: Clip) -> str:
 def _table(table: Table) -> str:
   counted = any(row.n is not None for row in table.rows)
   detected = any(row.undetected is not None for row in table.rows)
-  heads = [_head("method", "")]
+  heads = [_head(table.of, "")]
   heads += [_head(column.title, column.note) for column in table.columns]
   if counted:
     heads.append(_head("n", "clips"))

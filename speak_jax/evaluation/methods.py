@@ -8,6 +8,7 @@ all others; without them a figure says nothing.
 
 import hashlib
 import io
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -68,6 +69,9 @@ class Method(NamedTuple):
   prepare: Callable[[Any, Request], Any]  # native inputs, NumPy only
   generate: Callable[[Any, Any, int], np.ndarray]  # inputs, key -> u8 frames
   place: Callable[[np.ndarray, Any], np.ndarray]  # into the canonical crop
+  # Seconds at the beginning for which it has no frame, shows another instead
+  # and is not compared. For references alone.
+  begins: float = 0.0
 
 
 class Entry(NamedTuple):
@@ -78,6 +82,13 @@ class Entry(NamedTuple):
   restored: Restored
 
 
+class Timed(NamedTuple):
+  """A clip, and how long the frames took to make."""
+
+  frames: UInt8[np.ndarray, "n h w 3"]
+  seconds: float  # of `generate` alone
+
+
 def run(
   entry: Entry, request: Request, key: int
 ) -> UInt8[np.ndarray, "n h w 3"]:
@@ -86,15 +97,27 @@ def run(
   Raises:
     ValueError: an input is missing, or the frames are not those asked for.
   """
+  return timed(entry, request, key).frames
+
+
+def timed(entry: Entry, request: Request, key: int) -> Timed:
+  """`run` by the clock.
+
+  Raises:
+    ValueError: an input is missing, or the frames are not those asked for.
+  """
   method, weights = entry.method, entry.restored.weights
   inputs = method.prepare(weights, given(method, request))
-  made = method.place(method.generate(weights, inputs, key), inputs)
+  begun = time.perf_counter()
+  native = method.generate(weights, inputs, key)
+  seconds = time.perf_counter() - begun
+  made = method.place(native, inputs)
   wanted = (request.frames, *request.identity.shape)
   if made.shape != wanted or made.dtype != np.uint8:
     raise ValueError(
       f"{entry.name}: made {made.dtype} frames {made.shape}, asked for {wanted}"
     )
-  return made
+  return Timed(made, seconds)
 
 
 def given(method: Method, request: Request) -> Request:
@@ -154,6 +177,8 @@ def _coded(request: Request) -> np.ndarray:
 
 
 def _late(request: Request) -> np.ndarray:
+  # Before the lag is over there is nothing to show: these frames only fill
+  # the clip, for a frame that is repeated would be scored as a still one.
   lag = round(LATE_SECONDS * request.fps)
   return _target(request).frames[(np.arange(request.frames) - lag).clip(0)]
 
@@ -195,7 +220,11 @@ _WEIGHTLESS = Restored(weights=None, digest="", size=0, fps=0.0)
 
 
 def _reference(
-  name: str, title: str, sees: str, make: Callable[[Request], np.ndarray]
+  name: str,
+  title: str,
+  sees: str,
+  make: Callable[[Request], np.ndarray],
+  begins: float = 0.0,
 ) -> Entry:
   """A row that is made of the true clip, or of its first frame."""
   method = Method(
@@ -208,6 +237,7 @@ def _reference(
     prepare=lambda weights, request: request,
     generate=lambda weights, request, key: make(request),
     place=lambda frames, request: frames,
+    begins=begins,
   )
   return Entry(name, method, _WEIGHTLESS)
 
@@ -221,7 +251,11 @@ REFERENCES = (
     "h264", f"ground truth through H.264 crf {CRF}", "everything", _coded
   ),
   _reference(
-    "late", f"ground truth {LATE_SECONDS:g} s late", "everything", _late
+    "late",
+    f"ground truth {LATE_SECONDS:g} s late",
+    "everything",
+    _late,
+    LATE_SECONDS,
   ),
   _reference(
     "mouth_only",

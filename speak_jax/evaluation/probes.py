@@ -22,7 +22,12 @@ from speak_jax.metrics import sums
 TARGETS = ("identity", "pose", "emotion")
 FOLDS = 5
 CONTROLS = 10  # deals of the labels
-_SYMBOLS = {"identity": "f_I", "pose": "f_P", "emotion": "f_E", "mouth": "f_M"}
+UNITS = {
+  "identity": "accuracy on other clips",
+  "pose": "R2 on other people",
+  "emotion": "accuracy on other people",
+}
+SYMBOLS = {"identity": "f_I", "pose": "f_P", "emotion": "f_E", "mouth": "f_M"}
 
 # A frame and its landmarks to what E_e and the mouth encoder are shown of it.
 Cut = Callable[
@@ -130,18 +135,13 @@ def markdown(found: Mapping[str, figures.Figure]) -> str:
   asked = [t for t in TARGETS if f"probe/{t}/chance" in found]
   names = [
     name
-    for name in _SYMBOLS
+    for name in SYMBOLS
     if any(f"probe/{t}_from_{name}" in found for t in asked)
   ]
   if not names:
     return ""
-  titles = {
-    "identity": "identity, accuracy on other clips",
-    "pose": "pose, R2 on other people",
-    "emotion": "emotion, accuracy on other people",
-  }
   lines = [
-    "| code | " + " | ".join(titles[t] for t in asked) + " |",
+    "| code | " + " | ".join(f"{t}, {UNITS[t]}" for t in asked) + " |",
     "|---|" + "---|" * len(asked),
   ]
   for name in names:
@@ -152,7 +152,7 @@ def markdown(found: Mapping[str, figures.Figure]) -> str:
       control = found[f"{key}/control"].value
       text = f"{value:.2f} [{low:.2f}, {high:.2f}] ({control:.2f})"
       cells.append(f"**{text}**" if target == name else text)
-    lines.append(f"| {_SYMBOLS[name]} | {' | '.join(cells)} |")
+    lines.append(f"| {SYMBOLS[name]} | {' | '.join(cells)} |")
   chance = [f"{found[f'probe/{t}/chance'].value:.2f}" for t in asked]
   lines.append(f"| *chance* | {' | '.join(chance)} |")
   note = (

@@ -1,8 +1,9 @@
 """Figures that the paper prints, for the rows beside ours.
 
-SPEAK (arXiv 2405.07257), v1 and v3, 256 px, self-driven. They do not compare
-with measured ones: neither the crop nor the landmark detector nor PSNR is
-defined there, and between the versions Sync moved even for the ground truth.
+SPEAK (arXiv 2405.07257), v1 and v3, 256 px, self-driven, and the user study of
+v1. They do not compare with measured ones: neither the crop nor the landmark
+detector nor PSNR is defined there, and between the versions Sync moved even
+for the ground truth.
 """
 
 from collections.abc import Mapping
@@ -61,6 +62,29 @@ _TABLE_1: dict[str, dict[str, _Five]] = {
     "HDTF": (1.0, None, 0.0, 0.0, 5.83),
   },
 }
+
+
+class Rated(NamedTuple):
+  """Published mean marks of a method's clips, 1 to 5."""
+
+  method: str
+  data: str
+  marks: tuple[float, float, float]  # lip sync, head motion, realness
+
+
+# Table II of v1; v3 has other numbers, of which no copy was at hand.
+STUDY = (
+  Rated("SPEAK, v1", "MEAD", (4.12, 3.97, 4.09)),
+  Rated("Wav2Lip, v1", "MEAD", (4.03, 1.42, 1.54)),
+  Rated("ATVG, v1", "MEAD", (3.89, 3.71, 3.82)),
+  Rated("ground truth, v1", "MEAD", (4.76, 4.91, 4.89)),
+  Rated("SPEAK, v1", "CREMA-D", (4.23, 3.67, 4.11)),
+)
+STUDY_NOTE = (
+  "Published marks (SPEAK, arXiv 2405.07257v1, 20 people, 30 clips) are of"
+  " other clips and other people and not comparable: compare the order of rows"
+  " within each kind, not the digits."
+)
 
 
 class Ablation(NamedTuple):

@@ -47,6 +47,11 @@ class Reading(NamedTuple):
   emotion: Float[np.ndarray, "n 8"] | None  # logits; None: cannot tell
   identity: Float[np.ndarray, "n d"] | None
 
+  def part(self, at: slice | np.ndarray) -> "Reading":
+    """Of some frames."""
+    known = {k: x[at] for k, x in self._asdict().items() if x is not None}
+    return self._replace(**known)
+
 
 Reader = Callable[[UInt8[np.ndarray, "n h w 3"]], Reading]
 

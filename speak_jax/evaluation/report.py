@@ -1,6 +1,7 @@
 """From figures and pictures to report.md and PNG sheets."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,27 +16,66 @@ CELL_PX = 128  # least side of a picture on a sheet
 _BAR_PX = 18  # of captions
 _MARGIN_PX = 86  # for the rows' names
 
-# Metric, title, unit, digits, and whether more is better.
-_SPEAKING = (
-  ("psnr", "PSNR", "dB", 2, "up"),
-  ("ssim", "SSIM", "", 3, "up"),
-  ("f_lmd", "F-LMD", "px", 2, "down"),
-  ("m_lmd", "M-LMD", "px", 2, "down"),
-  ("mouth_r", "mouth opening r", "", 2, "up"),
-  ("mouth_box_psnr", "mouth-box PSNR", "dB", 2, "up"),
-  ("gradient_energy", "gradient energy / real", "", 2, "1"),
-  ("mouth_gradient_energy", "the same in the mouth box", "", 2, "1"),
-  ("pose_error", "pose error", "deg", 2, "down"),
-  ("pose_r2", "pose R2", "", 2, "up"),
-  ("identity_cosine", "identity cosine to first frame", "", 2, "up"),
-  ("emotion", "emotion read right", "", 2, "up"),
-  ("sync_c", "Sync-C", "official SyncNet v2", 2, "up"),
-  ("sync_d", "Sync-D", "official SyncNet v2", 2, "down"),
-  ("sync_confidence", "Sync confidence", "our own SyncNet", 3, "up"),
-  ("sync_distance", "Sync distance", "our own SyncNet", 3, "down"),
-  ("sync_offset", "Sync offset", "frames, by the same network", 1, "0"),
-  ("two_way", "two-way", "our own SyncNet", 3, "real"),
-  ("undetected", "share of frames without a face found", "", 3, "down"),
+
+class Metric(NamedTuple):
+  """A figure of every line."""
+
+  key: str
+  title: str
+  unit: str
+  digits: int
+  best: str  # "up", "down", or the value that is best
+
+  @property
+  def note(self) -> str:
+    """Unit, and whether more is better."""
+    goal = {"up": "more is better", "down": "less is better"}.get(
+      self.best, f"best: {self.best}"
+    )
+    return ", ".join(x for x in (self.unit, goal) if x)
+
+
+_ALIGNED = "px of the aligned 128 crop (ours)"
+_NETWORK = "features of the reader's identity, ours"
+SPEAKING = (
+  Metric("psnr", "PSNR", "dB", 2, "up"),
+  Metric("ssim", "SSIM", "", 3, "up"),
+  Metric("gaussian_ssim", "SSIM, Gaussian window", "", 3, "up"),
+  Metric("aligned_psnr", "PSNR, aligned", "dB, 128 px crop (ours)", 2, "up"),
+  Metric("aligned_ssim", "SSIM, aligned", "128 px crop (ours)", 3, "up"),
+  Metric("f_lmd", "F-LMD", "px", 2, "down"),
+  Metric("m_lmd", "M-LMD", "px", 2, "down"),
+  Metric("f_lmd_eyes", "F-LMD", "eye distances", 3, "down"),
+  Metric("m_lmd_eyes", "M-LMD", "eye distances", 3, "down"),
+  Metric("aligned_f_lmd", "F-LMD, aligned", _ALIGNED, 2, "down"),
+  Metric("aligned_m_lmd", "M-LMD, aligned", _ALIGNED, 2, "down"),
+  Metric("mouth_r", "mouth opening r", "", 2, "up"),
+  Metric("silent_opening", "mouth opening in silence", "", 3, "real"),
+  Metric("mouth_box_psnr", "mouth-box PSNR", "dB", 2, "up"),
+  Metric("gradient_energy", "gradient energy / real", "", 2, "1"),
+  Metric("mouth_gradient_energy", "the same in the mouth box", "", 2, "1"),
+  Metric("sharpness", "log of a frame's gradient energy / real", "", 2, "0"),
+  Metric("sharpness_slope", "its slope over time", "1/s", 3, "0"),
+  Metric("flicker", "flicker", "of 510", 2, "real"),
+  Metric("jitter", "landmark jitter", "eye distances/s^2", 1, "real"),
+  Metric("head_speed", "landmark speed", "eye distances/s", 2, "real"),
+  Metric("lip_speed", "lip speed", "eye distances/s", 2, "real"),
+  Metric("pose_error", "pose error", "deg", 2, "down"),
+  Metric("pose_r", "pose r", "mean of the angles", 2, "up"),
+  Metric("pose_r2", "pose R2", "", 2, "up"),
+  Metric("identity_cosine", "identity cosine to first frame", "", 2, "up"),
+  Metric("frechet_identity", "Frechet distance", _NETWORK, 3, "down"),
+  Metric("lpips", "LPIPS", "", 3, "down"),
+  Metric("fid", "FID", "", 1, "down"),
+  Metric("emotion", "emotion read right", "of frames", 2, "up"),
+  Metric("emotion_balanced", "the same, mean over emotions", "", 2, "up"),
+  Metric("sync_c", "Sync-C", "official SyncNet v2", 2, "up"),
+  Metric("sync_d", "Sync-D", "official SyncNet v2", 2, "down"),
+  Metric("sync_confidence", "Sync confidence", "our own SyncNet", 3, "up"),
+  Metric("sync_distance", "Sync distance", "our own SyncNet", 3, "down"),
+  Metric("sync_offset", "Sync offset", "frames, by the same network", 1, "0"),
+  Metric("two_way", "two-way", "our own SyncNet", 3, "real"),
+  Metric("undetected", "share of frames without a face found", "", 3, "down"),
 )
 _BETWEEN = (
   ("psnr_over_static", "PSNR, model over static", "dB", 2),
@@ -44,6 +84,12 @@ _BETWEEN = (
     "mouth_box_over_shuffled",
     "mouth box, own over other speech",
     "dB",
+    3,
+  ),
+  (
+    "silent_opening_over_true",
+    "mouth opening in silence, model over truth",
+    "",
     3,
   ),
   ("shuffled_driving_r", "other speech: r to the speech heard", "", 2),
@@ -94,6 +140,7 @@ def markdown(
   words: Sequence[str],
   pictures: Mapping[str, str],
   entries: Sequence[Entry],
+  sections: Sequence[str] = (),
 ) -> str:
   """The report's text.
 
@@ -103,6 +150,7 @@ def markdown(
     words: Paragraphs to begin with.
     pictures: {file: caption}.
     entries: The systems that speak.
+    sections: What else there is to say, before the pictures.
   """
   parts = ["# Evaluation", *words, _facts(facts)]
   if entries:
@@ -133,6 +181,7 @@ def markdown(
       _irfd(figures),
       _matrix(figures),
     ]
+  parts += sections
   for file, caption in pictures.items():
     parts += [f"![{caption}]({file})", f"*{caption}*"]
   return "\n\n".join(part for part in parts if part) + "\n"
@@ -154,6 +203,13 @@ def honest(
     notes=(
       "Rows that see more of the target are not to be ranked with those that"
       " see less. 100 dB stands for equal frames.",
+      "A frame in which no face is found is a failure: its landmarks count as"
+      " lying in one place, its aligned crop as black; pose, opening, identity"
+      " and emotion are over the other frames. What is late is compared from"
+      " its first real frame on.",
+      "Aligned 128 (ours): both faces cut by their own nose and eyes to 128 px."
+      " Frechet distances are to the ground truth's frames and fall with their"
+      " number: compare rows of this table alone.",
       *blind,
     ),
   )
@@ -214,16 +270,12 @@ def _speaking(figures: Mapping[str, Figure], entries: Sequence[Entry]) -> str:
     "|---|" + "---|" * len(columns),
     f"| clips | {' | '.join(str(x.clips) if x else '-' for x in clips)} |",
   ]
-  for metric, title, unit, digits, best in _SPEAKING:
-    found = [figures.get(talking.name(line, metric)) for line in columns]
-    cells = [_cell(figure, digits) for figure in found]
-    if set(cells) == {"-"}:
-      continue
-    goal = {"up": "more is better", "down": "less is better"}.get(
-      best, f"best: {best}"
-    )
-    note = ", ".join(x for x in (unit, goal) if x)
-    lines.append(f"| {title} ({note}) | {' | '.join(cells)} |")
+  for metric in SPEAKING:
+    found = [figures.get(talking.name(line, metric.key)) for line in columns]
+    cells = [_cell(figure, metric.digits) for figure in found]
+    if set(cells) != {"-"}:
+      cells.insert(0, f"{metric.title} ({metric.note})")
+      lines.append(f"| {' | '.join(cells)} |")
   return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from speak_jax.evaluation import html
+from speak_jax.evaluation import html, published
 from speak_jax.metrics import sums
 
 BEST = 5  # marks are 1 to 5
@@ -228,6 +228,8 @@ def alpha(ratings: Float[np.ndarray, "raters units"]) -> float:
 def table(answers: Sequence[Answers], key: Key, seed: int) -> str:
   """Means with intervals over raters, and how far raters agree; Markdown.
 
+  The paper's own means stand below, marked as published.
+
   Args:
     answers: Of one rater at least, each rater once.
     key: Of the study.
@@ -253,12 +255,18 @@ def table(answers: Sequence[Answers], key: Key, seed: int) -> str:
     cells = [_mean(own[..., q], seed) for q in range(len(QUESTIONS))]
     n = int(np.isfinite(own[..., 0]).sum())
     lines.append(f"| {_plain(method)} | {' | '.join(cells)} | {n} |")
+  for row in published.STUDY:
+    cells = [f"{mark:.2f}" for mark in row.marks]
+    name = f"{row.method}, {row.data} (published)"
+    lines.append(f"| {name} | {' | '.join(cells)} | - |")
   agreement = [_shown(alpha(marks[..., q])) for q in range(len(QUESTIONS))]
   lines += [
     f"| *raters' agreement* | {' | '.join(agreement)} | |",
     "",
     "Agreement is Krippendorff's alpha for ordinal marks: 1 full, 0 chance;"
     " below .667 it carries no more than tentative conclusions.",
+    "",
+    published.STUDY_NOTE,
   ]
   return "\n".join(lines) + "\n"
 

@@ -61,8 +61,15 @@ PAPER = (
 HONEST = (
   *PAPER,
   Column("sync_offset", "Sync offset", 1),
+  Column("aligned_psnr", "PSNR, aligned 128 (ours)", 2),
+  Column("aligned_ssim", "SSIM, aligned 128 (ours)", 3),
+  Column("aligned_m_lmd", "M-LMD, aligned 128 (ours)", 2),
   Column("mouth_box_psnr", "mouth-box PSNR", 2),
   Column("mouth_gradient_energy", "mouth sharpness / real", 2),
+  Column("silent_opening", "mouth opening in silence", 3),
+  Column("lpips", "LPIPS", 3),
+  Column("fid", "FID", 1),
+  Column("frechet_identity", "Frechet distance, reader's identity (ours)", 3),
 )
 _METHOD, _SEES = "method", "sees of the target"
 METRICS = tuple(column.metric for column in HONEST)

@@ -2,28 +2,30 @@
 
 The clip's first frame is the identity picture and is left out of every
 figure; pose and emotion come from the clip. Lines: every model, every model
-with another clip's speech, and the references of `methods`.
+with another clip's speech, and the references of `methods`. What a made clip
+is compared by stands in `comparison`.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Int16, UInt8
+from jaxtyping import Float, Int16, UInt8
 
-from speak_jax.evaluation import methods, tables
+from speak_jax import spec
+from speak_jax.evaluation import comparison, methods, tables
+from speak_jax.evaluation.aligned import align
 from speak_jax.evaluation.cache import Cache
-from speak_jax.evaluation.figures import Figure, Figures, Ledger, difference
+from speak_jax.evaluation.comparison import Side, Sums
+from speak_jax.evaluation.figures import Figure, Figures, Ledger
+from speak_jax.evaluation.looks import Crowd, Features, Look, distances
 from speak_jax.evaluation.methods import REFERENCES, STATIC, TRUE, Entry
 from speak_jax.evaluation.reading import Reader, Reading, Sync, Take
-from speak_jax.metrics import (
-  identity,
-  image,
-  landmarks,
-  mouth,
-  pose,
-  sums,
-)
+from speak_jax.metrics import mouth, sums
+
+IDENTITIES = "frechet_identity"  # in the reader's own identity features
+LEAST_SYNC = 0.4  # s; less is not two of SyncNet's windows
 
 Kind = Literal["own", "shuffled", "reference"]
 
@@ -50,13 +52,15 @@ class Clip(NamedTuple):
 
   frames: UInt8[np.ndarray, "n h w 3"]
   seen: Reading
+  begins: int  # frames before it only fill the clip
 
 
 class Talked(NamedTuple):
-  """One clip in some lines, for the sheet."""
+  """One clip in all lines, to look at; by the lines' titles."""
 
   clip: str
   frames: dict[str, UInt8[np.ndarray, "n h w 3"]]
+  sounds: dict[str, Int16[np.ndarray, "s"]]  # what each line hears
 
 
 class Measured(NamedTuple):
@@ -64,7 +68,9 @@ class Measured(NamedTuple):
 
   figures: Figures
   ledger: Ledger
-  shown: list[Talked]
+  # That each entry generates, by its name. Cached clips do not count, nor the
+  # first, which compiles; an entry without any other is not there.
+  frames_per_second: dict[str, float]
 
 
 def lines(entries: Sequence[Entry]) -> list[Line]:
@@ -96,7 +102,8 @@ def measure(
   lips: Sync | None,
   *,
   seed: int,
-  shown: int,
+  show: Callable[[Talked], None] = lambda talked: None,
+  looks: Mapping[str, Look] = {},
   cache: Cache | None = None,
   progress: Callable[[Sequence[Take]], Iterable[Take]] = lambda x: x,
 ) -> Measured:
@@ -108,37 +115,58 @@ def measure(
     read: Who reads landmarks and so on off frames.
     lips: SyncNet; None leaves its figures out.
     seed: Of the bootstrap.
-    shown: How many clips are kept for the sheet.
+    show: Is given every clip as it is made; frames are not kept here.
+    looks: Networks to see frames through, by the names of their figures.
     cache: Where generated frames are kept; None makes them every time.
     progress: Wraps the clips.
   """
-  table, ledger, kept = lines(entries), Ledger(), []
+  table, ledger, crowd = lines(entries), Ledger(), Crowd()
+  clock: Clock = defaultdict(list)
   for index, take in enumerate(progress(takes)):
     driver = _driver(takes, index)
     sounds = _sounds(take, driver)
     made = {
       line.title: [
-        _clip(line, request(take, sounds[line.kind]), key, read, cache)
+        _clip(line, request(take, sounds[line.kind]), key, read, cache, clock)
         for key in range(methods.KEYS if line.entry.method.samples else 1)
       ]
       for line in table
     }
     real, still = made[_REAL][0], made[_STILL][0]
+    true = _truth(take, real.seen)
     clip = _Clip(ledger, str(index), take)
     for line in table:
       for one in made[line.title]:
-        _line(clip, line, one, real.seen)
+        found = _line(take, true, one, sounds[line.kind], looks)
+        for metric, total in found.items():
+          clip.add(name(line, metric), *total)
+      # One key alone: the distance falls with the number of frames.
+      for metric, values in _features(made[line.title][0], looks).items():
+        crowd.add(name(line, metric), values)
     if lips is not None:
       _sync(clip, made, table, lips, sounds)
     for entry in entries:
       own = made[Line(entry, "own").title]
       other = made[Line(entry, "shuffled").title]
       for one, two in zip(own, other, strict=True):
-        _compare(clip, entry.name, one, two, still)
-        _shuffled(clip, entry.name, two.seen, driver)
-    if index < shown:
-      kept.append(Talked(take.clip, {k: v[0].frames for k, v in made.items()}))
-  return Measured(ledger.figures(seed), ledger, kept)
+        found = _between(take, driver, one, two, still, real)
+        for metric, total in found.items():
+          clip.add(f"{entry.name}/{metric}", *total)
+    show(
+      Talked(
+        take.clip,
+        {title: clips[0].frames for title, clips in made.items()},
+        {line.title: sounds[line.kind] for line in table},
+      )
+    )
+  seen = [IDENTITIES, *(k for k, x in looks.items() if isinstance(x, Features))]
+  pairs = {
+    name(line, metric): name(Line(TRUE, "reference"), metric)
+    for line in table
+    for metric in seen
+  }
+  figures = ledger.figures(seed) | crowd.figures(pairs)
+  return Measured(figures, ledger, _speeds(clock))
 
 
 def request(take: Take, audio: Int16[np.ndarray, "s"]) -> methods.Request:
@@ -160,6 +188,10 @@ _REAL = Line(TRUE, "reference").title
 _STILL = Line(STATIC, "reference").title
 
 
+# {name of an entry: (frames, seconds) of each clip that it generated}
+Clock = dict[str, list[tuple[int, float]]]
+
+
 class _Clip(NamedTuple):
   """Where one clip's sums are booked."""
 
@@ -177,97 +209,113 @@ def _clip(
   key: int,
   read: Reader,
   cache: Cache | None,
+  clock: Clock,
 ) -> Clip:
-  """Makes a clip, or finds it in the cache, and reads it."""
+  """Makes a clip by the clock, or finds it in the cache, and reads it."""
 
   def make():
-    return methods.run(line.entry, asked, key)
+    frames, seconds = methods.timed(line.entry, asked, key)
+    if line.kind != "reference":
+      clock[line.entry.name].append((len(frames), seconds))
+    return frames
 
   if cache is None or not line.entry.restored.digest:
     frames = make()
   else:
     frames = cache.frames(methods.digest(line.entry, asked, key), make)
-  return Clip(frames, read(frames))
+  begins = round(line.entry.method.begins * asked.fps)
+  return Clip(frames, read(frames), begins)
 
 
-def _line(clip: _Clip, line: Line, one: Clip, real: Reading) -> None:
-  """Figures of one line of one clip."""
-  take, seen = clip.take, one.seen
-  frames, true = one.frames[1:], take.frames[1:]
-  box = mouth.mouth_box(take.landmarks[1:], true.shape[1])
+def _speeds(clock: Clock) -> dict[str, float]:
+  return {
+    entry: sums.ratio(np.array(clips[1:], np.float64))
+    for entry, clips in clock.items()
+    if len(clips) > 1
+  }
 
-  def book(metric, values, statistic=sums.mean):
-    clip.add(name(line, metric), values, statistic)
 
-  book("psnr", sums.mean_row(image.psnr(frames, true)))
-  book("ssim", sums.mean_row(image.ssim(frames, true)))
-  book("mouth_box_psnr", sums.mean_row(image.psnr(frames, true, box)))
-  for metric, where in (
-    ("gradient_energy", ()),
-    ("mouth_gradient_energy", (box,)),
-  ):
-    energies = [image.gradient_energy(x, *where).sum() for x in (frames, true)]
-    book(metric, np.array(energies), sums.ratio)
-  ok = seen.found.copy()
-  ok[0] = False
-  book("found", sums.mean_row(seen.found[1:]))
-  book("undetected", sums.mean_row(~seen.found[1:]))
-  if not ok.any():
-    return
-  points, truth = seen.landmarks[ok], take.landmarks[ok]
-  book("f_lmd", sums.mean_row(landmarks.f_lmd(points, truth)))
-  book("m_lmd", sums.mean_row(landmarks.m_lmd(points, truth)))
-  book("pose_error", sums.mean_row(pose.error(seen.pose[ok], take.pose[ok])))
-  book("pose_r2", sums.r2_row(seen.pose[ok], take.pose[ok]), sums.r2)
-  book(
-    "mouth_r",
-    sums.pearson_row(seen.opening[ok], take.opening[ok]),
-    sums.pearson,
+def _truth(take: Take, seen: Reading) -> Side:
+  """What made frames are compared with.
+
+  Landmarks, pose and opening are the clip's own, so that the ground truth's
+  line shows the reader's error; the identity is that of the first frame. The
+  aligned crop needs the same landmarks on both sides, the reader's.
+  """
+  faces = seen.identity
+  known = Reading(
+    found=np.ones(len(take.frames), bool),
+    landmarks=take.landmarks,
+    pose=take.pose,
+    opening=take.opening,
+    emotion=None,
+    identity=None if faces is None else np.repeat(faces[:1], len(faces), 0),
   )
-  if seen.identity is not None and real.identity is not None:
-    book(
-      "identity_cosine",
-      sums.mean_row(identity.cosine(seen.identity[ok], real.identity[0])),
-    )
-  if seen.emotion is not None and take.emotion >= 0:
-    guess = seen.emotion[ok].argmax(-1)
-    book("emotion", sums.mean_row((guess == take.emotion).astype(float)))
+  return Side(take.frames, known, align(take.frames, seen.landmarks))
 
 
-def _compare(
-  clip: _Clip, model: str, own: Clip, other: Clip, still: Clip
-) -> None:
-  """Differences between lines of one clip, so that intervals are paired."""
-  take, true = clip.take, clip.take.frames[1:]
-  box = mouth.mouth_box(take.landmarks[1:], true.shape[1])
-  whole = [image.psnr(x.frames[1:], true) for x in (own, still)]
-  lips = [image.psnr(x.frames[1:], true, box) for x in (own, other, still)]
-  for metric, gain in (
-    ("psnr_over_static", whole[0] - whole[1]),
-    ("mouth_box_over_shuffled", lips[0] - lips[1]),
-    ("mouth_box_over_static", lips[0] - lips[2]),
-  ):
-    clip.add(f"{model}/{metric}", sums.mean_row(gain))
+def _line(
+  take: Take,
+  true: Side,
+  one: Clip,
+  heard: Int16[np.ndarray, "s"],
+  looks: Mapping[str, Look],
+) -> Sums:
+  """Figures of one line of one clip; none if it begins after the end."""
+  at = slice(max(one.begins, 1), None)
+  if one.begins >= len(one.frames):
+    return {}
+  made, true = comparison.side(one.frames, one.seen).part(at), true.part(at)
+  size = true.frames.shape[1]
+  box = mouth.mouth_box(true.seen.landmarks, size)
+  hushed = mouth.silent(heard, len(take.frames), take.fps)[at]
+  return {
+    **comparison.pictures(made.frames, true.frames, box, take.fps),
+    **comparison.crops(made.upright, true.upright),
+    **comparison.faces(made.seen, true.seen, size),
+    **comparison.motions(made.seen, take.fps),
+    **comparison.silence(made.seen, hushed),
+    **comparison.emotions(made.seen, take.emotion),
+    **distances(looks, made.frames, true.frames),
+  }
 
 
-def _shuffled(clip: _Clip, model: str, seen: Reading, driver: Take) -> None:
-  """Whom the mouth follows when it hears another clip's speech."""
-  take = clip.take
-  n = min(len(take.frames), len(driver.frames))
-  ok = seen.found[:n].copy()
-  ok[0] = False
-  if not ok.any():
-    return
-  opening = seen.opening[:n][ok]
-  driving = sums.pearson_row(opening, driver.opening[:n][ok])
-  true = sums.pearson_row(opening, take.opening[:n][ok])
-  clip.add(f"{model}/shuffled_driving_r", driving, sums.pearson)
-  clip.add(f"{model}/shuffled_true_r", true, sums.pearson)
-  clip.add(
-    f"{model}/shuffled_driving_minus_true",
-    np.concatenate([driving, true]),
-    difference(sums.pearson, 3),
-  )
+def _features(
+  one: Clip, looks: Mapping[str, Look]
+) -> dict[str, Float[np.ndarray, "n d"]]:
+  """What Frechet distances are measured in, of the frames compared."""
+  at = slice(max(one.begins, 1), None)
+  if one.begins >= len(one.frames):
+    return {}
+  frames, seen = one.frames[at], one.seen.part(at)
+  found = {
+    metric: look.run(frames[:: look.every])
+    for metric, look in looks.items()
+    if isinstance(look, Features)
+  }
+  if seen.identity is not None:
+    found[IDENTITIES] = seen.identity[seen.found]
+  return found
+
+
+def _between(
+  take: Take, driver: Take, own: Clip, other: Clip, still: Clip, real: Clip
+) -> Sums:
+  """Figures between the lines of one model, so that intervals are paired."""
+  after = slice(1, None)
+  true = take.frames[after]
+  box = mouth.mouth_box(take.landmarks[after], true.shape[1])
+  made, misled, stood = (x.frames[after] for x in (own, other, still))
+  hushed = mouth.silent(take.audio, len(take.frames), take.fps)[after]
+  # The other speech may be the shorter one.
+  heard = slice(1, min(len(take.frames), len(driver.frames)))
+  return {
+    **comparison.gains(made, misled, stood, true, box),
+    **comparison.wider(own.seen.part(after), real.seen.part(after), hushed),
+    **comparison.followed(
+      other.seen.part(heard), driver.opening[heard], take.opening[heard]
+    ),
+  }
 
 
 def _sync(
@@ -278,14 +326,21 @@ def _sync(
   sounds: Mapping[Kind, np.ndarray],
 ) -> None:
   """SyncNet's opinion of every line against the sound that it heard."""
-  count = len(clip.take.frames)
-  own, other = (lips.sound(sounds[x], count) for x in ("own", "shuffled"))
+  take = clip.take
+  step = spec.samples_per_frame(take.fps)
+  codes: dict[tuple[Kind, int], np.ndarray] = {}
   for line in table:
-    heard = other if line.kind == "shuffled" else own
     for one in made[line.title]:
-      seen = lips.lips(one.frames, one.seen.landmarks)
+      first, count = one.begins, len(take.frames) - one.begins
+      if first and count < LEAST_SYNC * take.fps:
+        continue
+      seen = lips.lips(one.frames[first:], one.seen.landmarks[first:])
       if seen is None:
         continue
+      if (line.kind, first) not in codes:
+        sound = sounds[line.kind][round(first * step) :]
+        codes[line.kind, first] = lips.sound(sound, count)
+      heard = codes[line.kind, first]
       for metric, values in lips.figures(seen, heard).items():
         clip.add(name(line, metric), sums.mean_row(values))
 
@@ -343,6 +398,8 @@ def table_rows(
   """
   rows = []
   for line in lines(entries):
+    if name(line, "psnr") not in found:  # no clip is as long as its lag
+      continue
     own = {
       metric: found[name(line, metric)]
       for metric in tables.METRICS

@@ -6,6 +6,7 @@ way are an error, and so are frames in another range than 0 to 255.
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
@@ -101,41 +102,35 @@ def _similarity(
   Args:
     x: One side's frames.
     y: The other's.
-    mean: Of every window that lies wholly inside.
+    mean: Of every window of a frame that lies wholly inside.
     sample: Factor from the windows' (co)variance to the one wanted.
   """
-  mx, my = mean(x), mean(y)
-  vx = sample * (mean(x * x) - mx * mx)
-  vy = sample * (mean(y * y) - my * my)
-  vxy = sample * (mean(x * y) - mx * my)
   c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-  value = (2 * mx * my + c1) * (2 * vxy + c2)
-  value /= (mx**2 + my**2 + c1) * (vx + vy + c2)
-  return value.mean((1, 2, 3))
+
+  def of(a, b):
+    ma, mb = mean(a), mean(b)
+    va = sample * (mean(a * a) - ma * ma)
+    vb = sample * (mean(b * b) - mb * mb)
+    vab = sample * (mean(a * b) - ma * mb)
+    value = (2 * ma * mb + c1) * (2 * vab + c2)
+    return (value / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean()
+
+  # Frame by frame: a clip's worth of windows does not stay in the cache.
+  return np.array([of(a, b) for a, b in zip(x, y, strict=True)], np.float64)
 
 
 def _window_mean(
-  x: Float[np.ndarray, "n h w c"], side: int = 7
-) -> Float[np.ndarray, "n i j c"]:
+  frame: Float[np.ndarray, "h w c"], side: int = 7
+) -> Float[np.ndarray, "i j ..."]:
   """Mean of every side x side window that lies wholly inside."""
-  x = np.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))
-  x = x.cumsum(1).cumsum(2)
-  rows = x[:, side:] - x[:, :-side]
-  return (rows[:, :, side:] - rows[:, :, :-side]) / side**2
+  edge = side // 2
+  return cv2.blur(frame, (side, side))[edge:-edge, edge:-edge]
 
 
 def _gaussian_mean(
-  x: Float[np.ndarray, "n h w c"],
-) -> Float[np.ndarray, "n i j c"]:
+  frame: Float[np.ndarray, "h w c"],
+) -> Float[np.ndarray, "i j ..."]:
   """Gaussian mean about every pixel whose window lies wholly inside."""
-  along = np.arange(-REACH, REACH + 1)
-  weights = np.exp(-((along / SIGMA) ** 2) / 2)
-  weights /= weights.sum()
-  height, width = x.shape[1] - 2 * REACH, x.shape[2] - 2 * REACH
-  rows = np.zeros_like(x[:, :height])
-  for i, weight in enumerate(weights):
-    rows += weight * x[:, i : i + height]
-  columns = np.zeros_like(rows[:, :, :width])
-  for i, weight in enumerate(weights):
-    columns += weight * rows[:, :, i : i + width]
-  return columns
+  side = 2 * REACH + 1
+  means = cv2.GaussianBlur(frame, (side, side), SIGMA)
+  return means[REACH:-REACH, REACH:-REACH]

@@ -135,8 +135,10 @@ def interval(
 ) -> Interval:
   """The statistic of all rows, and its 2.5 and 97.5 % bootstrap points."""
   rng = np.random.default_rng(seed)
-  picks = rng.integers(0, len(rows), (draws, len(rows)))
-  values = [statistic(rows[pick]) for pick in picks]
+  picks = np.sort(rng.integers(0, len(rows), (draws, len(rows))))
+  # Few clips can be drawn in few ways, and their order does not matter.
+  picks, way = np.unique(picks, axis=0, return_inverse=True)
+  values = np.array([statistic(rows[pick]) for pick in picks])[way.ravel()]
   if np.isnan(values).all():
     return Interval(statistic(rows), float("nan"), float("nan"))
   low, high = np.nanquantile(values, (0.025, 0.975))

@@ -1,4 +1,4 @@
-"""The command from no data to three trained stages, as small as it gets."""
+"""From no data to three stages and their report, as small as it gets."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from speak_jax import train
+from speak_jax import export, protocol, study, train
 from speak_jax.training import checkpoints
 from tests.stages import small
 
@@ -16,7 +16,7 @@ from tests.stages import small
 def config(**changes):
   faces = dict(
     identities=2,
-    held_out=1,
+    held_out=2,
     clips=2,
     seconds=0.6,
     size=32,
@@ -104,6 +104,43 @@ def test_missing_earlier_stage_is_named(run, tmp_path):
   alone = config(stages=("speak",), data__path=str(run / "data"))
   with pytest.raises(ValueError, match="stage speak needs irfd"):
     train.train(alone, tmp_path)
+
+
+def test_a_run_and_its_bundle_are_evaluated(run, tmp_path):
+  """Swaps, a table of two systems, and a study of their clips."""
+  alone = protocol.Plan({"speak": run}, clips=2, seed=0, swap=True)
+  found = protocol.evaluate(alone, "", tmp_path / "report").metrics
+  for figure in (
+    "speak/psnr",
+    "speak/static_psnr",
+    "speak/sync_confidence",
+    "syncnet/two_way",
+    "irfd/psnr",
+    "swap/pose/pose/toward",
+    "twins/psnr/both",
+    "probe/pose_from_pose",
+    "audio/silent/mouth",
+  ):
+    assert np.isfinite(found[figure]), figure
+  page = (tmp_path / "report" / "report.html").read_text()
+  assert "<h2>Training</h2>" in page
+  bundle = export.export(run, tmp_path / "bundle", say=lambda text: None)
+  both = protocol.Plan({"run": run, "bundle": bundle}, clips=2, seed=0)
+  made = protocol.tabulate(both, "1", str(run / "data"), tmp_path / "tables")
+  ours = {row.method: row.figures for row in made[0].rows}
+  # The bundle holds the same weights.
+  assert ours["bundle"]["psnr"].value == pytest.approx(
+    ours["run"]["psnr"].value, abs=0.1
+  )
+  clips = study.find([str(tmp_path / "tables" / "videos")])
+  rated = study.make(
+    {name: clips[name] for name in ("run", "bundle", "ground-truth")},
+    tmp_path / "study",
+    seed=0,
+    most=0,
+    embed_mb=20,
+  )
+  assert rated.page.stat().st_size
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,13 @@ leak of a quarter: identity and emotion as vectors of shares, pose in degrees.
 import numpy as np
 import pytest
 
-from speak_jax.evaluation import disentangle, figures, reading, swapping
+from speak_jax.evaluation import (
+  disentangle,
+  figures,
+  reading,
+  swap_report,
+  swapping,
+)
 from speak_jax.models.irfd import Codes, Portrait
 
 SIZE, PEOPLE = 16, 4
@@ -165,7 +171,7 @@ def test_what_the_reader_cannot_tell_is_left_out(subjects):
   assert np.isnan(matrix.share[:, :2]).all()
   np.testing.assert_allclose(matrix.share[:, 2], [0, 0, 1], atol=1e-6)
   assert 0.7 < found["swap/pose/found"].value < 0.9
-  text = disentangle.markdown(matrix, READER)
+  text = swap_report.markdown(matrix, READER)
   assert "| pose | - | - | **1.00" in text
   unknown = subjects._replace(label=np.full_like(subjects.label, -1))
   matrix, _ = _matrix(unknown, _perfect)
@@ -191,24 +197,24 @@ def test_a_timid_reader_shortens_the_way_to_the_truth_alone(subjects):
 
 def test_the_matrix_always_names_its_reader(subjects):
   matrix, _ = _matrix(subjects, _perfect)
-  text = disentangle.markdown(matrix, READER)
+  text = swap_report.markdown(matrix, READER)
   assert READER in text
   assert "| identity | **1.00 [1.00, 1.00] (1 - cos = 1.00)** |" in text
   assert "| 0.00 [0.00, 0.00] (0.00 deg, to donor 0.00) |" in text
-  for show in (disentangle.markdown, disentangle.picture):
+  for show in (swap_report.markdown, swap_report.picture):
     with pytest.raises(ValueError, match="reader"):
       show(matrix, " ")
 
 
 def test_the_picture_shows_large_as_light(subjects):
   matrix, _ = _matrix(subjects, _perfect)
-  shown = disentangle.picture(matrix, READER)
+  shown = swap_report.picture(matrix, READER)
   assert shown.dtype == np.uint8
   places = shown.reshape(-1, 3).astype(int)
   # Both ends of cividis fill a good part of it.
   for colour in ([0, 34, 78], [254, 232, 56]):
     assert (np.abs(places - colour).max(-1) < 6).mean() > 0.03
-  other = disentangle.picture(matrix._replace(share=1 - matrix.share), READER)
+  other = swap_report.picture(matrix._replace(share=1 - matrix.share), READER)
   assert (shown != other).any(-1).mean() > 0.1
 
 
@@ -238,9 +244,9 @@ def test_exact_swaps_of_a_perfect_model(subjects):
   assert found["twins/agreement/mouth"].value == 1
   assert found["swap/reader/pose/change"].value == 0
   assert found["swap_seen/reader/pose/change"].value == 0
-  text = disentangle.twins_markdown(found)
+  text = swap_report.twins_markdown(found)
   assert "| pose from its twin | 100.00" in text
-  assert disentangle.twins_markdown({}) == ""
+  assert swap_report.twins_markdown({}) == ""
 
 
 def test_exact_swaps_find_what_a_pose_code_smuggles(subjects):
@@ -264,11 +270,11 @@ def test_exact_swaps_find_what_a_pose_code_smuggles(subjects):
 
 def test_sheets_hold_the_rows_person_in_the_columns_pose_or_mood(subjects):
   model = swapping.Irfd(_encode, _perfect)
-  rows = disentangle.people(subjects, 3)
+  rows = swap_report.people(subjects, 3)
   assert sorted(subjects.person[rows]) == [0, 1, 2]
-  columns = disentangle.donors_of(subjects, "pose", 4)
+  columns = swap_report.donors_of(subjects, "pose", 4)
   assert np.all(np.diff(subjects.pose[columns, 0]) >= 0)
-  cells = disentangle.sheet(subjects, model, "pose", rows, columns)
+  cells = swap_report.sheet(subjects, model, "pose", rows, columns)
   assert cells.shape == (4, 5, SIZE, SIZE, 3)
   assert (cells[0, 0] == 255).all()
   np.testing.assert_array_equal(cells[0, 1:], subjects.target[columns])
@@ -277,15 +283,15 @@ def test_sheets_hold_the_rows_person_in_the_columns_pose_or_mood(subjects):
     seen = _read(cells[i + 1, 1:])
     np.testing.assert_allclose(seen.pose, subjects.pose[columns])
     assert (seen.identity.argmax(-1) == subjects.person[row]).all()
-  columns = disentangle.donors_of(subjects, "emotion", 8)
+  columns = swap_report.donors_of(subjects, "emotion", 8)
   assert subjects.label[columns].tolist() == [0, 1, 2]
-  cells = disentangle.sheet(subjects, model, "emotion", rows, columns)
+  cells = swap_report.sheet(subjects, model, "emotion", rows, columns)
   mood = _read(cells[1, 1:]).emotion.argmax(-1)
   assert mood.tolist() == [0, 1, 2]
-  names = disentangle.sheet_names(subjects, "emotion", columns)
+  names = swap_report.sheet_names(subjects, "emotion", columns)
   assert names == ["source", "neutral", "angry", "contempt"]
   with pytest.raises(ValueError, match="not 'mouth'"):
-    disentangle.donors_of(subjects, "mouth", 3)
+    swap_report.donors_of(subjects, "mouth", 3)
 
 
 def test_rank_and_variance_of_each_code(subjects):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from speak_jax import judge
-from speak_jax.evaluation import disentangle
+from speak_jax.evaluation import disentangle, swap_report
 from speak_jax.models import judge as models
 from speak_jax.stages import irfd, speak, syncnet
 from tests.stages import small
@@ -139,6 +139,6 @@ def test_every_report_shows_its_held_out_accuracy(
 
 def test_no_matrix_without_it():
   empty = disentangle.matrix({})
-  for show in (disentangle.markdown, disentangle.picture):
+  for show in (swap_report.markdown, swap_report.picture):
     with pytest.raises(ValueError, match="accuracy"):
       show(empty, "")

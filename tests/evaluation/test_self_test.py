@@ -7,7 +7,7 @@ import speak_jax.self_test as command
 from speak_jax import spec
 from speak_jax.evaluation import self_test
 from speak_jax.evaluation.reading import Reading
-from speak_jax.metrics import image
+from speak_jax.metrics import image, mouth
 
 N, SIZE = 40, 64
 MIDDLE = f"H.264 crf {self_test.CRF}"
@@ -47,8 +47,15 @@ def _clip(seed):
     at[:, None] + _points(),
     np.stack([opening * 20, *at.T], -1),
     opening,
+    audio=rng.integers(-9000, 9000, N * 640).astype(np.int16) * _speaks(N),
     emotion=0,
   )
+
+
+def _speaks(n):
+  """1 for samples of speech, 0 in a pause of twelve frames."""
+  silent = np.isin(np.arange(n), np.arange(14, 26))
+  return (~silent).astype(np.int16).repeat(640)
 
 
 def _read(frames):
@@ -89,7 +96,7 @@ def _missed(clips, expected, read=_read, compress=self_test.h264):
 
 def test_twice_the_same(clips, expected):
   assert _missed(clips, expected) == set()
-  assert {metric for _, metric in _every(expected)} < set(self_test.MEASURES)
+  assert {metric for _, metric in _every(expected)} < set(self_test.TOLERANCES)
 
 
 def _every(expected):
@@ -151,13 +158,26 @@ def test_a_reader_that_loses_faces_or_drifts(clips, expected):
     points = np.where(found[:, None, None], seen.landmarks, np.nan)
     return seen._replace(found=found, landmarks=points)
 
-  assert ("itself", "missed") in _missed(clips, expected, blind)
+  assert ("itself", "undetected") in _missed(clips, expected, blind)
 
   def drifts(frames):
     seen = _read(frames)
     return seen._replace(landmarks=seen.landmarks * 1.2)
 
   assert ("judge", "f_lmd") in _missed(clips, expected, drifts)
+
+
+def test_silence_that_is_heard_at_another_time(clips, expected, monkeypatch):
+  heard = mouth.silent
+
+  def late(audio, frames, fps):
+    return np.roll(heard(audio, frames, fps), 12)
+
+  assert ("itself", "silent_opening") in _every(expected)
+  monkeypatch.setattr(mouth, "silent", late)
+  missed = _missed(clips, expected)
+  assert ("itself", "silent_opening") in missed
+  assert {metric for _, metric in missed} == {"silent_opening"}
 
 
 def test_what_was_not_measured_is_no_pass(expected):

@@ -9,7 +9,9 @@ import pytest
 
 from speak_jax import spec
 from speak_jax.evaluation import methods, reading, talking
-from speak_jax.metrics import image
+from speak_jax.evaluation.cache import Cache
+from speak_jax.evaluation.looks import Features, Paired
+from speak_jax.metrics import features, image, mouth
 
 N, SIZE = 40, 32
 
@@ -98,20 +100,31 @@ def _entry(takes, talk, name="speak", samples=False):
   return methods.STATIC._replace(name=name, method=method)
 
 
-def _measure(takes, talk, lips=None, **entry):
+def _measure(
+  takes,
+  talk,
+  lips=None,
+  show=lambda talked: None,
+  looks=None,
+  cache=None,
+  **entry,
+):
   return talking.measure(
     takes,
     [_entry(takes, talk, **entry)],
     _reader(takes),
     lips,
     seed=0,
-    shown=2,
+    show=show,
+    looks=looks or {},
+    cache=cache,
   )
 
 
 def _run(takes, talk, **entry):
-  made = _measure(takes, talk, **entry)
-  return {k: v.value for k, v in made.figures.items()}, made.shown
+  shown = []
+  made = _measure(takes, talk, show=shown.append, **entry)
+  return {k: v.value for k, v in made.figures.items()}, shown
 
 
 def test_a_perfect_system(takes):
@@ -128,9 +141,9 @@ def test_a_perfect_system(takes):
   assert figures["speak/gradient_energy"] == pytest.approx(1, abs=0.02)
   assert figures["speak/f_lmd"] == pytest.approx(0, abs=1e-6)
   assert figures["speak/emotion"] == 1
-  assert [one.clip for one in shown] == ["clip0", "clip1"]
+  assert [one.clip for one in shown] == [take.clip for take in takes]
   rows = ["ground truth", "static first frame", "speak"]
-  assert talking.grid(shown, 5, rows).shape == (6, 5, SIZE, SIZE, 3)
+  assert talking.grid(shown[:2], 5, rows).shape == (6, 5, SIZE, SIZE, 3)
 
 
 def test_a_system_that_does_not_listen(takes):
@@ -205,7 +218,10 @@ def test_undetected_frames_are_counted_not_hidden(takes):
   def blind(read):
     def half(frames):
       seen = read(frames)
-      return seen._replace(found=np.arange(len(frames)) % 4 > 0)
+      found = np.arange(len(frames)) % 4 > 0
+      points = np.where(found[:, None, None], seen.landmarks, np.nan)
+      faces = np.where(found[:, None], seen.identity, np.nan)
+      return seen._replace(found=found, landmarks=points, identity=faces)
 
     return half
 
@@ -215,12 +231,145 @@ def test_undetected_frames_are_counted_not_hidden(takes):
     blind(_reader(takes)),
     None,
     seed=0,
-    shown=0,
   )
   rows = talking.table_rows(made.figures, [], "x")
   assert rows[0].undetected == pytest.approx(9 / 39)
   assert rows[0].clips == len(takes)
   assert made.figures["speak/found"].value == pytest.approx(30 / 39)
+  # Landmarks that are found are exact: all that is wrong is what is lost.
+  lips = _face()[spec.MOUTH]
+  radius = np.linalg.norm(lips - lips.mean(0), axis=-1).mean()
+  worse = 9 / 39 * radius * 256 / SIZE
+  assert made.figures["speak/m_lmd"].value == pytest.approx(worse)
+  assert made.figures["speak/m_lmd"].clips == len(takes)
+  assert made.figures["speak/frechet_identity"].value == pytest.approx(0)
+
+
+def test_the_late_line_is_scored_from_its_first_real_frame_on(takes):
+  figures, _ = _run(takes, lambda take, audio: take.frames.copy())
+  lag = round(methods.LATE_SECONDS * 25)
+  want = [
+    image.psnr(take.frames[:-lag], take.frames[lag:]).mean() for take in takes
+  ]
+  assert figures["speak/late_psnr"] == pytest.approx(np.mean(want))
+  repeated = [
+    image.psnr(
+      np.concatenate([take.frames[:1].repeat(lag, 0), take.frames[:-lag]])[1:],
+      take.frames[1:],
+    ).mean()
+    for take in takes
+  ]
+  assert abs(np.mean(repeated) - np.mean(want)) > 0.01
+
+
+def test_clips_shorter_than_the_lag_have_no_late_line(takes):
+  short = [
+    take._replace(
+      frames=take.frames[:9],
+      landmarks=take.landmarks[:9],
+      pose=take.pose[:9],
+      opening=take.opening[:9],
+      audio=take.audio[: 9 * 640],
+    )
+    for take in takes
+  ]
+  made = _measure(short, lambda take, audio: take.frames.copy())
+  assert not any("late" in name for name in made.figures)
+  rows = talking.table_rows(made.figures, [_entry(short, None)])
+  assert len(rows) == 6
+
+
+def test_silence_is_that_of_the_sound_that_a_line_hears(takes):
+  # The first person's clips are silent at first, the second's at the end.
+  pauses = [slice(2, 14), slice(24, 38)] * 2
+  for i, (take, pause) in enumerate(zip(takes, pauses, strict=True)):
+    audio = take.audio.reshape(N, 640).copy()
+    audio[:] = 8000
+    audio[pause] = 0
+    takes[i] = take._replace(audio=audio.ravel())
+
+  def follows(take, audio):
+    opening = np.where(audio[320::640] > 0, 0.9, 0.25)
+    return _draw(opening, take.frames[0, -1, -1, 0])
+
+  figures, _ = _run(takes, follows)
+  assert figures["speak/silent_opening"] == pytest.approx(0.25)
+  assert figures["speak/silent_opening_shuffled"] == pytest.approx(0.25)
+  openings, still = [], []
+  for take in takes:
+    hushed = mouth.silent(take.audio, N, 25.0)
+    assert hushed.sum() > 9
+    seen = (take.opening * 200).astype(np.uint8) / 200
+    openings += [*seen[hushed]]
+    still += [seen[0]] * hushed.sum()
+  assert figures["speak/true_silent_opening"] == pytest.approx(
+    np.mean(openings)
+  )
+  assert figures["speak/static_silent_opening"] == pytest.approx(np.mean(still))
+  assert figures["speak/silent_opening_over_true"] == pytest.approx(
+    0.25 - np.mean(openings)
+  )
+
+
+def test_looks_are_figures_of_every_line(takes):
+  def code(frames):
+    return frames[:, 2::10, 16, 0] / 255.0
+
+  def apart(a, b):
+    return np.abs(a.astype(float) - b).mean((1, 2, 3))
+
+  looks = {"lpips": Paired(apart), "fid": Features(code, every=2)}
+
+  def grey(take, audio):
+    return (take.frames // 2 + 60).astype(np.uint8)
+
+  found = _measure(takes, grey, looks=looks).figures
+  want = [apart(grey(x, None)[1:], x.frames[1:]).mean() for x in takes]
+  assert found["speak/lpips"].value == pytest.approx(np.mean(want))
+  assert found["speak/true_lpips"].value == 0
+  sides = [
+    np.concatenate([code(make(x)[1::2]) for x in takes])
+    for make in (lambda x: grey(x, None), lambda x: x.frames)
+  ]
+  row = features.frechet_row(*sides)
+  assert found["speak/fid"].value == pytest.approx(features.frechet(row[None]))
+  assert found["speak/true_fid"].value == pytest.approx(0, abs=1e-9)
+  assert found["speak/static_fid"].value > 0
+  assert found["speak/fid"].clips == len(takes)
+  # The fake reader sees one person everywhere.
+  assert found["speak/frechet_identity"].value == pytest.approx(0, abs=1e-9)
+  row = talking.table_rows(found, [_entry(takes, grey)])[0]
+  assert row.figures["lpips"] == found["speak/lpips"]
+
+
+def test_frames_a_second_leave_out_what_is_cached_or_compiles(
+  takes, tmp_path, monkeypatch
+):
+  now = [0.0]
+  monkeypatch.setattr(methods.time, "perf_counter", lambda: now[0])
+
+  def slow(take, audio):
+    # The first call compiles.
+    now[0] += 4.0 if now[0] else 1000.0
+    return take.frames.copy()
+
+  takes = takes[:2]
+  made = _measure(takes, slow)
+  assert made.frames_per_second == {"speak": pytest.approx(N / 4)}
+
+  plain = _entry
+
+  def kept(*args, **kwargs):
+    entry = plain(*args, **kwargs)
+    restored = entry.restored._replace(digest="weights")
+    return entry._replace(restored=restored)
+
+  cache = Cache(tmp_path, 10**9)
+  monkeypatch.setitem(globals(), "_entry", kept)
+  _measure(takes, slow, cache=cache)
+  assert _measure(takes, slow, cache=cache).frames_per_second == {}
+  next(tmp_path.glob("*.mkv")).unlink()  # one is made again
+  assert _measure(takes, slow, cache=cache).frames_per_second == {}
 
 
 def test_every_line_has_a_row_and_says_what_it_sees(takes):

@@ -87,6 +87,27 @@ def test_a_lost_face_is_counted(points):
   assert sums.mean(sums.within_row(found, 1.0)[None]) == 0.75
 
 
+def test_a_lost_face_is_worse_than_any_other(points):
+  pred = points + np.random.default_rng(1).normal(size=points.shape)
+  want = landmarks.distances(pred, points, 64)
+  np.testing.assert_equal(landmarks.counted(pred, points, 64), want)
+  lost = pred.copy()
+  lost[1] = np.nan
+  found = landmarks.counted(lost, points, 64)
+  spread = [
+    math.dist(point, points[1, 48:].mean(0)) for point in points[1, 48:]
+  ]
+  assert found.m_lmd[1] == pytest.approx(4 * np.mean(spread))
+  assert found.m_lmd[1] > 5 * want.m_lmd[1]
+  assert found.f_lmd_eyes[1] > 5 * want.f_lmd_eyes[1]
+  np.testing.assert_array_equal(found.f_lmd[[0, 2]], want.f_lmd[[0, 2]])
+  # Nothing can be said where the true face is unknown.
+  true = points.copy()
+  true[2] = np.nan
+  row = sums.found_row(landmarks.counted(lost, true, 64).f_lmd)[None]
+  assert sums.missed(row) == 0.25
+
+
 def test_only_f_lmd_sees_the_brows(points):
   moved = points.copy()
   moved[:, 20] += 4

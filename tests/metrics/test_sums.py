@@ -47,6 +47,17 @@ def test_interval_holds_the_value_and_narrows_with_clips():
   assert widths[1] < widths[0] / 2
 
 
+@pytest.mark.parametrize("clips", [1, 3, 9])
+def test_interval_is_that_of_every_draw(clips):
+  rng = np.random.default_rng(2)
+  rows = rng.random((clips, 2)) + 1
+  found = sums.interval(rows, sums.ratio, seed=5, draws=200)
+  picks = np.random.default_rng(5).integers(0, clips, (200, clips))
+  values = [rows[x, 0].sum() / rows[x, 1].sum() for x in picks]
+  want = np.quantile(values, (0.025, 0.975))
+  np.testing.assert_allclose([found.low, found.high], want)
+
+
 def test_r2_of_the_mean_is_zero():
   true = np.random.default_rng(2).normal(size=(40, 3))
   mean = np.broadcast_to(true.mean(0), true.shape)

@@ -1,0 +1,107 @@
+"""What a report says beside its figures."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from speak_jax.models import judge
+
+TRACKER = (
+  "the face tracker that also made the records; it tells neither emotion nor"
+  " identity, so those rows are left out"
+)
+_CAPTIONS = {
+  "sheet.png": "Held-out clips: the real frames, the first frame standing"
+  " still, the model, and the model hearing another clip's speech.",
+  "swaps.png": "Identity picture (another clip), source and donor, then the"
+  " source made again with one code taken from the donor.",
+  "matrix.png": "What moves when one code is exchanged.",
+  "pose_sheet.png": "Every person with the pose code of each donor.",
+  "emotion_sheet.png": "Every person with the emotion code of each donor.",
+}
+
+
+def captions(files: Mapping[str, object]) -> dict[str, str]:
+  """{file: what it shows} of a report's pictures."""
+  return {name: _CAPTIONS[name] for name in files}
+
+
+def joined(of: Mapping[str, str]) -> str:
+  """One value for each model; of a single one without its name."""
+  if len(of) == 1:
+    return next(iter(of.values()))
+  return "; ".join(f"{name}: {value}" for name, value in of.items())
+
+
+def judged() -> str:
+  """Who the judge is and what it scores itself, tight framing."""
+  path = judge.WEIGHTS.with_suffix(".json")
+  score = json.loads(path.read_text())["tight"]
+  return (
+    "the judge, trained on rendered faces of other people, never on generated"
+    " frames; on its own held-out frames:"
+    f" landmarks {score['landmarks_px']:.2f} px, yaw / pitch / roll R2"
+    f" {score['yaw_r2']:.2f} / {score['pitch_r2']:.2f} /"
+    f" {score['roll_r2']:.2f}, emotion {score['emotion']:.2f} (chance .125),"
+    f" mouth opening r {score['opening_r']:.2f}, identity AUC"
+    f" {score['identity_auc']:.3f}"
+  )
+
+
+def released(path: Path, title: str, sha256: str) -> str:
+  """Whether weights are those that everybody else uses."""
+  with path.open("rb") as stream:
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+  kind = "the" if digest == sha256 else "NOT the"
+  return f"{title}, {path}: {kind} released file, {digest[:8]}"
+
+
+def warnings(
+  *, demo: bool, synthetic: bool, speaks: bool, sync: str
+) -> list[str]:
+  """Paragraphs that a report begins with.
+
+  Args:
+    demo: Whether a model is of the demo preset.
+    synthetic: Whether the faces are drawn.
+    speaks: Whether anything does.
+    sync: Whose SyncNet judges: "public", "own", or "" where there is none.
+  """
+  found = []
+  if demo:
+    found.append(
+      "**This shows that the pipeline works, not what quality it can reach:**"
+      " the `demo` preset trains small networks for minutes. Expect soft lips"
+      " and emotions that hardly show."
+    )
+  if synthetic:
+    found.append(
+      "All faces and voices here are synthetic. Nothing below says how the"
+      " model does on real people."
+    )
+  found.append(
+    "Read every figure beside two others: the static first frame, which"
+    " already scores well, and the ground-truth column, which is what the"
+    " reader itself scores on real frames. A high Sync figure without a"
+    " mouth box above shuffled speech means lips that only SyncNet sees."
+  )
+  if sync == "public" and speaks:
+    found.append(
+      "Sync-C, Sync-D and the Sync offset are those of the official SyncNet"
+      " v2, scored as its authors' code does, but for the face crop, which is"
+      " made from landmarks instead of S3FD's boxes. That code takes zeros for"
+      " the sound beyond a clip's ends, so that clips of other lengths than the"
+      " literature's (its pipeline wants 100 frames) do not compare."
+    )
+  elif sync == "public":
+    found.append("Nothing speaks yet: the official SyncNet had nothing to do.")
+  elif sync == "own":
+    found.append(
+      "Sync figures are those of the run's own SyncNet: they compare the rows"
+      " below, and are not the literature's Sync-C and Sync-D. For those, give"
+      " the official SyncNet's weights (`--syncnet`)."
+    )
+  else:
+    found.append("No SyncNet is at hand (a bundle has none): no Sync figures.")
+  return found

@@ -1,0 +1,98 @@
+"""Opens what is evaluated: what speaks, and what a run has beside it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from speak_jax import bundle, methods, synthesis
+from speak_jax.evaluation import reading, swapping
+from speak_jax.evaluation.methods import Entry, Method, Restored
+from speak_jax.methods.speak import where
+from speak_jax.stages import base
+from speak_jax.stages.syncnet import frames_of
+from speak_jax.training import checkpoints
+from speak_jax.training.weights import trained
+
+
+class Parts(NamedTuple):
+  """What a run has beside the system that speaks; None where it has not."""
+
+  irfd: swapping.Irfd | None
+  settings: synthesis.Settings | None  # of the pictures for IRFD
+  sync: reading.OwnSync | None
+  mouth: int  # px, side of the mouth patches
+
+
+NO_PARTS = Parts(irfd=None, settings=None, sync=None, mouth=0)
+
+
+class System(NamedTuple):
+  """What is measured."""
+
+  method: Method
+  restored: Restored  # its weights are None while nothing speaks
+  parts: Parts
+
+
+def load(path: Path, frames: int) -> System:
+  """Opens a run or a bundle, to make clips of up to so many frames.
+
+  Raises:
+    ValueError: it is neither, or damaged; one line with the path.
+  """
+  method = methods.find(path)
+  restored = method.restore(path, frames)
+  parts = _parts(path)
+  if restored.weights is None and not (parts.irfd or parts.sync):
+    raise ValueError(f"{path}: no stage has a checkpoint yet")
+  return System(method, restored, parts)
+
+
+def speaking(systems: Mapping[str, System]) -> list[Entry]:
+  """Those that speak, as lines of a table."""
+  return [
+    Entry(name, system.method, system.restored)
+    for name, system in systems.items()
+    if system.restored.weights is not None
+  ]
+
+
+def _parts(path: Path) -> Parts:
+  """Opens what a run's earlier stages have left."""
+  if not (path / "config.json").is_file() or bundle.is_bundle(path):
+    return NO_PARTS
+  config, parts = checkpoints.run_config(path), NO_PARTS
+  if run := where(path, "irfd"):
+    weights = trained(run, config, "irfd", ("encoders", "decoder"))
+    parts = parts._replace(
+      irfd=swapping.irfd(base.networks(config), *weights),
+      settings=synthesis.settings_of(config),
+      mouth=config.model.mouth,
+    )
+  if run := where(path, "syncnet"):
+    weights = trained(run, config, "syncnet", ("sync",))
+    sync = _sync(base.networks(config), *weights, float(config.data.fps))
+    parts = parts._replace(sync=sync)
+  return parts
+
+
+def _sync(nets: Any, params: Any, extra: Any, fps: float) -> reading.OwnSync:
+  """SyncNet's two towers on uint8 and int16."""
+  variables = {"params": params["sync"], **extra["sync"]}
+
+  @jax.jit
+  def see(variables, mouth):
+    return nets.sync.apply(variables, base.as_frames(mouth), method="see")
+
+  @jax.jit
+  def hear(variables, audio):
+    return nets.sync.apply(variables, base.as_audio(audio), method="hear")
+
+  return reading.OwnSync(
+    see=lambda mouth: (see(variables, mouth),),
+    hear=lambda audio: (hear(variables, audio),),
+    frames=frames_of(fps),
+    fps=fps,
+  )
