@@ -254,8 +254,7 @@ def _evaluate(
 ) -> Result:
   """One data set's report."""
   begun = time.monotonic()
-  for name, model in opened.models.items():
-    _check_rate(records, model.restored.fps, data, name)
+  _check(records, opened.models, data)
   held = _held(plan, opened, data, records)
   found: Figures = {}
   sections: list[str] = []
@@ -320,10 +319,19 @@ def _held(plan: Plan, opened: _Opened, data: str, records: Records) -> _Held:
   read, reader = (
     (reading.judge_reader(judge.load()), words.judged())
     if synthetic
-    else (reading.tracker_reader(face.Tracker()), words.TRACKER)
+    else _tracked(opened)
   )
   asked = [takes.take(whole) for whole in wholes]
   return _Held(data, records, wholes, asked, synthetic, read, reader)
+
+
+def _tracked(opened: _Opened) -> tuple[reading.Reader, str]:
+  """Who reads recorded faces, and in words."""
+  fid = opened.looks.get("fid")
+  if isinstance(fid, Features):
+    read = reading.tracker_reader(face.Tracker(), fid.run)
+    return read, words.tracked("Inception's pool3")
+  return reading.tracker_reader(face.Tracker()), words.tracked("")
 
 
 def _spoken(plan: Plan, opened: _Opened, held: _Held, videos: Path) -> _Spoken:
@@ -451,13 +459,23 @@ def _sync_alone(
   return ledger.figures(seed)
 
 
-def _check_rate(records: Records, fps: float, data: str, name: str) -> None:
-  for row in records.index:
-    if abs(row.fps - fps) > 0.01:
-      raise ValueError(
-        f"{data}: clip {row.clip} has {row.fps:g} frames/s, the model {name}"
-        f" makes {fps:g}"
-      )
+def _check(
+  records: Records, models: Mapping[str, systems.System], data: str
+) -> None:
+  """Raises ValueError, one line, if the clips cannot be asked for."""
+  if len({row.identity for row in records.index}) < 2:
+    raise ValueError(
+      f"{data}: one held-out person, and donors must be others: prepare with"
+      " a larger --held-out"
+    )
+  for name, model in models.items():
+    fps = model.restored.fps
+    for row in records.index:
+      if abs(row.fps - fps) > 0.01:
+        raise ValueError(
+          f"{data}: clip {row.clip} has {row.fps:g} frames/s, the model {name}"
+          f" makes {fps:g}"
+        )
 
 
 def _facts(

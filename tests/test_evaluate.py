@@ -396,6 +396,16 @@ def test_another_frame_rate_is_one_line(stand_ins, tmp_path, monkeypatch):
   assert not (tmp_path / "r").exists()
 
 
+def test_one_held_out_person_is_one_line(
+  stand_ins, held_out, tmp_path, monkeypatch
+):
+  alone = records.in_memory([held_out[0], held_out[1]])
+  monkeypatch.setattr(protocol, "open_records", lambda path, split: alone)
+  with pytest.raises(ValueError, match="DATA: one held-out person"):
+    _measured(tmp_path, tmp_path / "r")
+  assert not (tmp_path / "r").exists()
+
+
 def test_neither_run_nor_bundle(tmp_path):
   with pytest.raises(ValueError, match="not a run"):
     systems.load(tmp_path, 10)

@@ -1,7 +1,8 @@
 """What is read off frames, real or generated, and by whom.
 
 On synthetic faces the judge reads (`models/judge.py`); on all others the face
-tracker does, and what it cannot tell is left out.
+tracker does, with a public network for who it is where there is one. What
+nobody can tell is left out.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int16, UInt8
 
 from speak_jax import spec
+from speak_jax.evaluation.aligned import align
 from speak_jax.evaluation.methods import Track
 from speak_jax.metrics import sync
 from speak_jax.models import judge
@@ -87,18 +89,32 @@ def judge_reader(params: Any) -> Reader:
   return read
 
 
-def tracker_reader(tracker: Tracker) -> Reader:
-  """Reads by the face tracker that also made the records."""
+def tracker_reader(
+  tracker: Tracker,
+  look: Callable[[UInt8[np.ndarray, "n s s 3"]], Float[np.ndarray, "n d"]]
+  | None = None,
+) -> Reader:
+  """Reads by the face tracker that also made the records.
+
+  Args:
+    tracker: Finds landmarks and head pose.
+    look: Features of aligned faces (`aligned.align`), whose cosine then says
+      how alike two people are; None: it cannot be told.
+  """
 
   def read(frames: UInt8[np.ndarray, "n h w 3"]) -> Reading:
     seen = tracker.track(frames)
+    identity = None
+    if look is not None:
+      identity = look(align(frames, seen.landmarks).frames)
+      identity = np.where(seen.found[:, None], identity, np.nan)
     return Reading(
       seen.found,
       seen.landmarks,
       seen.pose,
       spec.mouth_opening(seen.landmarks),
       None,
-      None,
+      identity,
     )
 
   return read

@@ -7,10 +7,7 @@ from pathlib import Path
 
 from speak_jax.models import judge
 
-TRACKER = (
-  "the face tracker that also made the records; it tells neither emotion nor"
-  " identity, so those rows are left out"
-)
+_TRACKER = "the face tracker that also made the records"
 _CAPTIONS = {
   "sheet.png": "Held-out clips: the real frames, the first frame standing"
   " still, the model, and the model hearing another clip's speech.",
@@ -46,6 +43,24 @@ def judged() -> str:
     f" {score['roll_r2']:.2f}, emotion {score['emotion']:.2f} (chance .125),"
     f" mouth opening r {score['opening_r']:.2f}, identity AUC"
     f" {score['identity_auc']:.3f}"
+  )
+
+
+def tracked(identity: str) -> str:
+  """The same of the tracker, and of what tells people apart beside it.
+
+  Args:
+    identity: Whose features; "" nobody's.
+  """
+  if not identity:
+    return (
+      f"{_TRACKER}; it tells neither emotion nor identity, so those figures"
+      " are left out"
+    )
+  return (
+    f"{_TRACKER}; identity is the cosine of {identity} of the aligned face,"
+    " like the field's CSIM but another network; it does not tell emotion, so"
+    " those figures are left out"
   )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_pipelines.synthetic.render import random_frames
 from speak_jax import spec
-from speak_jax.evaluation import reading
+from speak_jax.evaluation import aligned, reading
 from speak_jax.models import judge
 
 
@@ -61,6 +61,14 @@ def test_the_tracker_tells_neither_emotion_nor_identity():
   np.testing.assert_allclose(
     seen.opening[0], spec.mouth_opening(seen.landmarks[0])
   )
+
+  def look(faces):
+    assert faces.shape == (3, aligned.SIZE, aligned.SIZE, 3)
+    return faces[:, 0, 0].astype(float)
+
+  told = reading.tracker_reader(Tracker(), look)
+  seen = told(np.full((3, 64, 64, 3), 9, np.uint8))
+  np.testing.assert_array_equal(seen.identity, [[9] * 3, [np.nan] * 3, [9] * 3])
 
 
 def test_sync_windows_of_sound_and_picture_start_together():
