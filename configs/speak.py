@@ -104,7 +104,7 @@ RECIPES = {
     "model.codes.emotion": 2048,
     "model.maps": (),
     "model.flow": False,
-    "model.mask_mouth": False,
+    "model.landmarks": False,
     "model.pose_places": 0,
     "model.codes.mouth": 0,  # no slot for the lips in the paper's IRFD
     "model.emotion_input": "frame",
@@ -115,6 +115,7 @@ RECIPES = {
     "data.fps": 30.0,
     "syncnet.loss": "contrastive",
     "irfd.losses": "paper",
+    "irfd.hide_maps": 0.0,
     "irfd.pairs": "self",
     "irfd.weights.pixel": 0.0,
     "irfd.weights.gradient": 0.0,
@@ -170,6 +171,7 @@ RECIPES = {
     "irfd.optim.warmup": 30,
     "irfd.optim.ema": 0.98,
     "irfd.weights.covariance": 0.0,
+    "irfd.hide_maps": 0.0,  # minutes are too short to learn both ways
     "speak.optim.lr": 1.5e-3,
     "speak.optim.warmup": 30,
     "speak.optim.ema": 0.98,
@@ -232,7 +234,8 @@ def _config(preset: str, sizes: dict) -> dict:
       face=image * 3 // 4,  # px, side of the aligned face that E_e sees
       mouth=image * 3 // 8,  # px, side of the aligned mouth patch
       flow=True,  # warp the identity maps by the codes; ours
-      mask_mouth=True,  # lips of the maps are masked, codes make them; ours
+      landmarks=True,  # the flow follows predicted landmarks; ours
+      mask_mouth=False,  # blank the lips in the maps: for flows without
       bare_codes=False,  # codes are the pooled vectors themselves, no heads
       ablate="",  # code left out: "identity", "pose", "emotion" (Table III)
       pose_places=8,  # channels E_p reads place by place, 0 = mean alone; ours
@@ -296,6 +299,7 @@ def _config(preset: str, sizes: dict) -> dict:
       steps=steps["irfd"],
       batch=batch["irfd"],  # pairs
       parts=parts["irfd"],
+      hide_maps=0.2,  # share of examples that codes alone must draw; ours
       losses="robust",  # "robust", "paper" (Eq. 1-8)
       pairs="auto",  # or "kind:weight,..." of self cross_clip geometry twins
       region=dict(mouth=4.0, face=1.5),  # extra pixel weight; prototype 2.2
@@ -308,7 +312,7 @@ def _config(preset: str, sizes: dict) -> dict:
       weights=dict(  # 0 = not even traced
         pixel=1.0,  # 3-level L1, by region
         gradient=1.0,  # L1 of neighbour differences, by region
-        flow=2.0,  # landmarks that the flow misses; ours, needs model.flow
+        flow=2.0,  # landmarks that the flow, or its landmarks, miss; ours
         mouth_box=0.5,  # L1 in the mouth's box
         self=0.0,  # Eq. 5-7, squared error
         angles=0.3,  # head pose read from the pose code; ours (D2)

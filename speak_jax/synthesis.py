@@ -31,8 +31,8 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 class Functions(NamedTuple):
   """The four pure functions of inference; `variables` come first.
 
-  A portrait is a plain tuple (identity, pose, maps): a bundle's functions
-  know no class of ours.
+  A portrait is a plain tuple of the fields of `models.irfd.Portrait`: a
+  bundle's functions know no class of ours.
   """
 
   portrait: Callable  # (variables, u8 (b h w 3), landmarks (b 68 2)) -> tuple
@@ -109,7 +109,7 @@ def functions_of(nets: Any) -> Functions:
     out = encoders.apply(
       variables["encoders"], as_frames(frame), landmarks, method="portrait"
     )
-    return tuple(Portrait(out.identity, out.pose, tuple(out.maps)))
+    return tuple(out)
 
   def pose(variables, frames):
     return encoders.apply(

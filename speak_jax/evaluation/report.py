@@ -99,6 +99,8 @@ _BETWEEN = (
 _IRFD = (
   ("irfd/psnr", "reconstruction PSNR", "dB", 2, None),
   ("irfd/ssim", "reconstruction SSIM", "", 3, None),
+  ("irfd/codes_only_psnr", "codes alone, without maps: PSNR", "dB", 2, None),
+  ("irfd/codes_only_ssim", "codes alone, without maps: SSIM", "", 3, None),
   ("irfd/gradient_energy", "gradient energy / real", "", 2, None),
   ("irfd/pose_moved", "pose moved by a pose swap", "", 2, None),
   ("irfd/pose_moved_no_swap", "the same without a swap", "", 2, None),

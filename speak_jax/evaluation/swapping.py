@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from speak_jax.evaluation import figures
 from speak_jax.evaluation.reading import Reader, Reading, in_batches
 from speak_jax.metrics import identity, image, pose, sums
-from speak_jax.models.irfd import Codes, Portrait
+from speak_jax.models.irfd import Codes, Portrait, hide_maps
 
 SWAPS = ("none", "identity", "emotion", "pose", "mouth")
 
@@ -129,6 +130,13 @@ def measure(
   ssim = image.ssim(made["none"], subjects.target)
   book("psnr", lambda r: sums.mean_row(psnr[r]))
   book("ssim", lambda r: sums.mean_row(ssim[r]))
+  if portrait.maps:
+    plain = hide_maps(portrait, jnp.ones(len(real.found), bool))
+    drawn = decode(model, jax.tree.map(np.asarray, plain), codes)
+    bare = image.psnr(drawn, subjects.target)
+    like = image.ssim(drawn, subjects.target)
+    book("codes_only_psnr", lambda r: sums.mean_row(bare[r]))
+    book("codes_only_ssim", lambda r: sums.mean_row(like[r]))
   sharp = image.gradient_energy(made["none"])
   truly = image.gradient_energy(subjects.target)
   book(

@@ -41,3 +41,20 @@ def landmark_flow(
   seen = upper * (1 - dy) + lower * dy
   wanted = (source - target) * (2 / size)
   return jnp.abs(seen - wanted).sum(-1).mean(-1)
+
+
+def landmark_error(
+  landmarks: Float[Array, "b k 2"], target: Float[Array, "b k 2"], size: int
+) -> Float[Array, "b"]:
+  """How far predicted landmarks are from those of the frame to be made.
+
+  Args:
+    landmarks: In a picture from -1 to 1.
+    target: In pixels of a picture of `size`.
+    size: Side of the picture in pixels.
+
+  Returns:
+    Mean |dx| + |dy| over the landmarks, the picture 2 wide.
+  """
+  wanted = (target + 0.5) * (2 / size) - 1
+  return jnp.abs(landmarks - wanted).sum(-1).mean(-1)

@@ -36,8 +36,8 @@ def build(
 
   Args:
     model: Keys image, codes, encoder, channels, latent, maps, audio,
-      discriminator, sync, flow, mask_mouth, bare_codes, ablate, pose_places,
-      norm, equalized, up, dtype.
+      discriminator, sync, flow, landmarks, mask_mouth, face, emotion_input,
+      bare_codes, ablate, pose_places, norm, equalized, up, dtype.
     fps: Frames a second that the audio encoder gives.
     remat: Recompute residual and generator blocks in the backward pass:
       less memory, a third more time; same parameters.
@@ -65,6 +65,7 @@ def build(
     channels=channels,
     latent=model.latent,
     flow=model.flow,
+    landmarks=model.landmarks,
     dtype=dtype,
     remat=remat,
     equalized=model.equalized,
@@ -82,6 +83,8 @@ def build(
       # The maps are what E_i sees, so they go with it.
       maps=() if model.ablate == "identity" else tuple(model.maps),
       mask_mouth=model.mask_mouth,
+      landmarks=model.flow and model.landmarks,
+      face=0 if model.emotion_input == "frame" else model.face,
       bare_codes=model.bare_codes,
       ablate=model.ablate,
       pose_places=model.pose_places,

@@ -1,26 +1,27 @@
 """The generators: codes or an edited latent in, frames out.
 
 `Generator` is the synthesis network that G_d (IRFD) and G_g (SPEAK) share in
-shape, so that the second can start from the first. Both warp the identity
-picture's feature maps by a coarse flow before they enter the blocks.
+shape, so that the second can start from the first. Both move the identity
+picture's feature maps to the new frame's shape before they enter the blocks.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from einops import repeat
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from speak_jax.models.geometry import Geometry, Shape, between_lips, drawn
 from speak_jax.models.irfd import Codes, Portrait
-from speak_jax.nn.conv import LECUN, Conv, Mlp, leaky
+from speak_jax.nn.conv import LECUN, Conv, Mlp, leaky, scaled
 from speak_jax.nn.modulation import StyleConv
 from speak_jax.nn.resize import double
 from speak_jax.nn.warp import resize_flow, warp
 
-FLOW_SIZE = 16  # at most; a quarter of the picture when that is smaller
+DRAWN_AT_MOST = 64  # px; finer blocks see no landmarks, for memory's sake
 # How a block doubles its picture, see `Generator`.
 UPS = ("bilinear", "transposed")
 # Of the MLP that makes styles, when learning rates are equalized: StyleGAN's.
@@ -28,11 +29,6 @@ MAPPING_RATE = 0.01
 
 # A resolution and its channels, coarse to fine.
 Channels = tuple[tuple[int, int], ...]
-
-
-def scaled(init: Callable, factor: float) -> Callable:
-  """An initialiser times a number."""
-  return lambda *args: init(*args) * factor
 
 
 class GeneratorBlock(nn.Module):
@@ -114,14 +110,15 @@ class Generator(nn.Module):
     self,
     latents: Float[Array, "b l d"],
     maps: tuple[Float[Array, "b _ _ _"], ...] = (),
-    flow: Float[Array, "b s s 2"] | None = None,
+    shape: Shape | None = None,
   ) -> Float[Array, "b h w 3"]:
     """Frames, about [-1, 1], not clipped, float32.
 
     Args:
       latents: One level for each resolution, coarse to fine.
       maps: Identity maps; each enters the block of its size.
-      flow: How to warp the maps (`nn.warp`); None leaves them in place.
+      shape: How the maps are moved, and where the landmarks are; None leaves
+        them in place.
 
     Raises:
       ValueError: as many latents as resolutions are needed; a map has a
@@ -150,16 +147,14 @@ class Generator(nn.Module):
     for i, (size, width) in enumerate(self.channels):
       entry = by_size.get(size)
       if entry is not None:
-        entry = entry.astype(self.dtype)
-        if flow is not None:
-          entry = warp(entry, resize_flow(flow, size))
+        entry = _moved(entry.astype(self.dtype), shape)
       x, rgb = block(
         channels=width,
         up=self.up if i else None,
         dtype=self.dtype,
         rate=rate,
         name=f"block{size}",
-      )(x, latents[:, i], entry)
+      )(x, latents[:, i], _seen(entry, shape))
       frames = double(frames) + rgb if i else rgb
     if entry is not None:
       # ours: what the identity picture shows already is taken from it, as it
@@ -176,48 +171,54 @@ class Generator(nn.Module):
     return frames
 
 
-class Flow(nn.Module):
-  """Coarse backward flow from the identity picture to the frame to be made.
-
-  A linear term in the difference of the pose codes, which carries the bulk of
-  a head turn, plus an MLP that also sees the latent, so that speech and
-  emotion can move the jaw. Starts near zero.
-  """
-
-  size: int
-  width: int
-  dtype: DTypeLike = jnp.float32
-
-  @nn.compact
-  def __call__(
-    self,
-    source: Float[Array, "b p"],
-    target: Float[Array, "b p"],
-    context: Float[Array, "b d"],
-  ) -> Float[Array, "b s s 2"]:
-    """Flow in normalised coordinates (the picture is 2 wide), float32.
-
-    Args:
-      source: Pose code of the identity picture.
-      target: Pose code of the frame to be made.
-      context: Mean of the latents.
-    """
-    target = target.astype(jnp.float32)
-    turn = target - source.astype(jnp.float32)
-    outputs = self.size * self.size * 2
-    start = scaled(LECUN, 0.05)
-    linear = nn.Dense(outputs, False, kernel_init=start, name="linear")(turn)
-    seen = jnp.concatenate([turn, target, context.astype(jnp.float32)], -1)
-    hidden = Mlp(self.width, 2, self.dtype, name="mlp")(seen)
-    out = nn.Dense(outputs, kernel_init=start, name="out")(hidden)
-    flow = linear + out.astype(jnp.float32)
-    return flow.reshape(-1, self.size, self.size, 2)
+def _moved(
+  entry: Float[Array, "b i i e"], shape: Shape | None
+) -> Float[Array, "b i i e"]:
+  """An identity map where its face is to be, blank between open lips."""
+  if shape is None:
+    return entry
+  size = entry.shape[1]
+  entry = warp(entry, resize_flow(shape.flow, size))
+  if isinstance(shape.landmarks, tuple):
+    return entry
+  gap = between_lips(shape.landmarks, size).astype(entry.dtype)
+  seen, blank = entry[..., :-1] * (1 - gap), jnp.maximum(entry[..., -1:], gap)
+  return jnp.concatenate([seen, blank], -1)
 
 
-def _flow(module: "Decoder | GlobalGenerator") -> Flow:
-  """The flow net that both generators use, under the same name and shapes."""
-  size = min(FLOW_SIZE, module.channels[-1][0] // 4)
-  return Flow(size, module.latent, module.dtype, name="flow")
+def _seen(
+  entry: Float[Array, "b i i e"] | None, shape: Shape | None
+) -> Float[Array, "b i i s"] | None:
+  """What a block sees: its identity map, with the landmarks if coarse."""
+  if entry is None or shape is None or isinstance(shape.landmarks, tuple):
+    return entry
+  size = entry.shape[1]
+  if size > DRAWN_AT_MOST:
+    return entry
+  blobs = drawn(shape.landmarks, size).astype(entry.dtype)
+  return jnp.concatenate([entry, blobs], -1)
+
+
+def _shape(
+  module: "Decoder | GlobalGenerator",
+  portrait: Portrait,
+  pose: Float[Array, "b p"],
+  emotion: Float[Array, "b e"],
+  context: Float[Array, "b d"],
+) -> Shape | None:
+  """The geometry of both, under the same name and shapes; None without."""
+  if not module.flow or not portrait.maps:
+    return None
+  geometry = Geometry(
+    module.channels[-1][0],
+    module.latent,
+    module.landmarks,
+    module.dtype,
+    name="geometry",
+  )
+  shape = geometry(portrait, pose, emotion, context)
+  module.sow("intermediates", "shape", shape)  # a loss looks at it
+  return shape
 
 
 def _generator(module: "Decoder | GlobalGenerator") -> Generator:
@@ -238,7 +239,8 @@ class Decoder(nn.Module):
   Attributes:
     channels: (resolution, channels), coarse to fine.
     latent: Width of the style latent.
-    flow: Warp the identity maps by `Flow`; without maps it does nothing.
+    flow: Warp the identity maps (`Geometry`); without maps it does nothing.
+    landmarks: The flow follows predicted landmarks, which the blocks see.
     remat, equalized, up: See `Generator`. An equalized MLP is called
       "mapping": `warm_start` must not take its weights for plain ones.
   """
@@ -246,6 +248,7 @@ class Decoder(nn.Module):
   channels: Channels
   latent: int
   flow: bool = True
+  landmarks: bool = True
   dtype: DTypeLike = jnp.float32
   remat: bool = False
   equalized: bool = False
@@ -265,14 +268,9 @@ class Decoder(nn.Module):
       latent = Mlp(self.latent, 2, rate=MAPPING_RATE, name="mapping")(code)
     else:
       latent = Mlp(self.latent, 2, name="mlp")(code)
-    flow = None
-    if self.flow and portrait.maps:
-      flow = _flow(self)(portrait.pose, codes.pose, latent)
-      self.sow("intermediates", "shift", flow)  # a loss looks at it
-    levels = len(self.channels)
-    shape = (latent.shape[0], levels, self.latent)
-    latents = jnp.broadcast_to(latent[:, None], shape)
-    return _generator(self)(latents, portrait.maps, flow)
+    shape = _shape(self, portrait, codes.pose, codes.emotion, latent)
+    latents = repeat(latent, "b d -> b l d", l=len(self.channels))
+    return _generator(self)(latents, portrait.maps, shape)
 
 
 class GlobalGenerator(nn.Module):
@@ -286,6 +284,7 @@ class GlobalGenerator(nn.Module):
   channels: Channels
   latent: int
   flow: bool = True
+  landmarks: bool = True
   dtype: DTypeLike = jnp.float32
   remat: bool = False
   equalized: bool = False
@@ -296,6 +295,7 @@ class GlobalGenerator(nn.Module):
     self,
     portrait: Portrait,
     pose: Float[Array, "b p"],
+    emotion: Float[Array, "b e"],
     facial: Float[Array, "b d"],
     latent: Float[Array, "b l d"],
   ) -> Float[Array, "b h w 3"]:
@@ -304,6 +304,7 @@ class GlobalGenerator(nn.Module):
     Args:
       portrait: The identity picture, encoded; its batch equals the others'.
       pose: Pose code of the frame to be made.
+      emotion: Its emotion code, for the geometry alone.
       facial: f_R' = mlp(f_I, f_P).
       latent: F of the editing module.
     """
@@ -314,11 +315,8 @@ class GlobalGenerator(nn.Module):
     facial = facial.astype(jnp.float32)
     latents = gain * latent.astype(jnp.float32)
     latents = latents + jnp.einsum("bd,lde->ble", facial, base)
-    flow = None
-    if self.flow and portrait.maps:
-      flow = _flow(self)(portrait.pose, pose, latents.mean(1))
-      self.sow("intermediates", "shift", flow)
-    return _generator(self)(latents, portrait.maps, flow)
+    shape = _shape(self, portrait, pose, emotion, latents.mean(1))
+    return _generator(self)(latents, portrait.maps, shape)
 
 
 def _identities(key: Array, shape: tuple[int, ...]) -> Array:

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from speak_jax import spec
+from speak_jax.nn.align import align_face
 from speak_jax.nn.conv import LECUN, Conv, leaky
-from speak_jax.nn.face import position_map
+from speak_jax.nn.face import plain_face, position_map, spanned
 from speak_jax.nn.norm import imagenet, standardize
 from speak_jax.nn.resnet import Features, ResNet
 
@@ -31,6 +32,29 @@ class Portrait(NamedTuple):
   # (u, v) and how much is blanked round the mouth, 0 to 1. The full-size map
   # is the picture itself.
   maps: tuple[Float[Array, "b r r c"], ...]
+  # For a geometry with landmarks; else ().
+  landmarks: Any = ()  # b 68 2, as if the picture spanned -1 to 1
+  emotion: Any = ()  # b e, f_E of the picture itself
+
+
+def hide_maps(portrait: Portrait, hidden: Bool[Array, "b"]) -> Portrait:
+  """Portraits of which some have lost all but their codes.
+
+  What is hidden has blank maps and the landmarks of nobody.
+  """
+
+  def unless(x, plain):
+    mask = hidden.reshape(-1, *[1] * (x.ndim - 1))
+    return jnp.where(mask, plain.astype(x.dtype), x)
+
+  def blank(entry):
+    return jnp.zeros(entry.shape[-1:], entry.dtype).at[-1].set(1)
+
+  maps = tuple(unless(entry, blank(entry)) for entry in portrait.maps)
+  if isinstance(portrait.landmarks, tuple):
+    return portrait._replace(maps=maps)
+  landmarks = unless(portrait.landmarks, plain_face())
+  return portrait._replace(maps=maps, landmarks=landmarks)
 
 
 class Codes(NamedTuple):
@@ -53,6 +77,8 @@ class Encoders(nn.Module):
     stages, width, bottleneck, stem, norm, remat: See `ResNet`.
     maps: Sizes of the identity maps, coarse to fine; () for none.
     mask_mouth: Blank the lips in the identity maps.
+    landmarks: Portraits hold what a geometry with landmarks needs.
+    face: Side of the aligned faces that E_e sees, 0 for whole frames.
     bare_codes: Codes are the encoders' pooled vectors as they are, without
       heads: the plainest reading of the paper. Their widths are then ours.
     ablate: The code that is left out, 0 for everybody: "identity", "pose",
@@ -69,7 +95,9 @@ class Encoders(nn.Module):
   bottleneck: bool
   stem: str
   maps: tuple[int, ...]
-  mask_mouth: bool = True
+  mask_mouth: bool = False
+  landmarks: bool = True
+  face: int = 0
   bare_codes: bool = False
   ablate: str = ""
   pose_places: int = 0
@@ -181,7 +209,16 @@ class Encoders(nn.Module):
       else:
         position = position.at[..., 2:].set(0.0)  # nothing is blank
       maps.append(jnp.concatenate([entry, position], -1))
-    return Portrait(identity, pose, tuple(maps))
+    if not self.landmarks or not maps:
+      return Portrait(identity, pose, tuple(maps))
+    cut = align_face(frames, landmarks, self.face) if self.face else frames
+    return Portrait(
+      identity,
+      pose,
+      tuple(maps),
+      spanned(landmarks, frames.shape[1]),
+      self.emotion(cut, train),
+    )
 
   def pose(
     self, frames: Float[Array, "b h w 3"], train: bool = False

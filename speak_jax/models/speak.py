@@ -34,7 +34,7 @@ class Speak(nn.Module):
     latent: Width of F and f_R'.
     front, audio_width, audio_layers, audio_heads, audio_out, fps,
       freeze_features: See `AudioEncoder`.
-    flow: Warp the identity maps.
+    flow, landmarks: Of the geometry, see `Decoder`.
     remat, equalized, up: See `Generator`.
   """
 
@@ -48,6 +48,7 @@ class Speak(nn.Module):
   fps: float = spec.FPS
   freeze_features: bool = False
   flow: bool = True
+  landmarks: bool = True
   dtype: DTypeLike = jnp.float32
   remat: bool = False
   equalized: bool = False
@@ -71,6 +72,7 @@ class Speak(nn.Module):
       self.channels,
       self.latent,
       self.flow,
+      self.landmarks,
       self.dtype,
       self.remat,
       self.equalized,
@@ -117,6 +119,7 @@ class Speak(nn.Module):
     made = self.generator(
       jax.tree.map(lambda x: _repeat(x, frames), portrait),
       rearrange(pose, "b t p -> (b t) p"),
+      _repeat(emotion, frames),
       rearrange(facial, "b t d -> (b t) d"),
       rearrange(latent, "b t l d -> (b t) l d"),
     )

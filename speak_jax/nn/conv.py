@@ -26,6 +26,11 @@ KAIMING = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
+def scaled(init: Callable, factor: float) -> Callable:
+  """An initialiser times a number."""
+  return lambda *args: init(*args) * factor
+
+
 def pad_edges(x: Float[Array, "b h w c"], before: int, after: int) -> Array:
   """Zero padding of both picture axes."""
   return jnp.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))

@@ -2,10 +2,12 @@
 
 Both come from 68 landmarks. They ride along with the identity maps: the mask
 blanks the lips of the identity picture, and the warped coordinates tell the
-generator where lips must be drawn.
+generator where lips must be drawn. And landmarks as geometry wants them, in a
+picture that spans -1 to 1.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -103,3 +105,29 @@ def position_map(
   both = jnp.concatenate([coordinates, mask], -1)
   shape = (landmarks.shape[0], resolution, resolution, POSITION_CHANNELS)
   return both.reshape(shape)
+
+
+def spanned(landmarks: Float[Array, "*b 2"], size: int) -> Float[Array, "*b 2"]:
+  """Landmarks in pixels of a picture of `size`, as if it spanned -1 to 1."""
+  return (landmarks.astype(jnp.float32) + 0.5) * (2 / size) - 1
+
+
+def plain_face() -> Float[Array, "68 2"]:
+  """Landmarks of nobody: frontal, closed lips, amid a picture from -1 to 1."""
+  points = np.zeros((68, 2), np.float32)
+  turn = np.linspace(0, np.pi, 17)
+  points[spec.JAW] = np.stack(
+    [-1.15 * np.cos(turn), -0.35 + 1.6 * np.sin(turn)], -1
+  )
+  across = np.r_[np.linspace(-0.9, -0.2, 5), np.linspace(0.2, 0.9, 5)]
+  points[spec.BROWS] = np.stack([across, np.full(10, -0.9)], -1)
+  points[27:31, 1] = np.linspace(-0.5, 0.0, 4)
+  points[31:36] = np.stack([np.linspace(-0.2, 0.2, 5), np.full(5, 0.15)], -1)
+  points[spec.LEFT_EYE], points[spec.RIGHT_EYE] = (-0.5, -0.55), (0.5, -0.55)
+  for lips, wide, high in ((slice(48, 60), 0.4, 0.12), (slice(60, 68), 0.3, 0)):
+    count = lips.stop - lips.start
+    turn = np.linspace(np.pi, 3 * np.pi, count, endpoint=False)
+    points[lips] = np.stack(
+      [wide * np.cos(turn), 0.55 + high * np.sin(turn)], -1
+    )
+  return jnp.asarray(points * 0.45)

@@ -16,7 +16,9 @@ from jaxtyping import Array, Float, Int, Int16, PRNGKeyArray, UInt8
 from ml_collections import ConfigDict
 
 from speak_jax import spec
+from speak_jax.losses import flow
 from speak_jax.models.build import Networks, build
+from speak_jax.models.geometry import Shape
 
 RESNETS = ("identity_net", "pose_net", "emotion_net")  # E_i, E_p, E_e
 
@@ -89,6 +91,25 @@ def flows(config: ConfigDict) -> bool:
   """Whether the generators warp identity maps, and so have a flow."""
   model = config.model
   return bool(model.flow and model.maps and model.ablate != "identity")
+
+
+def misplaced(
+  shape: Shape,
+  source: Float[Array, "b 68 2"],
+  target: Float[Array, "b 68 2"],
+  size: int,
+) -> Float[Array, "b"]:
+  """How far a generator's geometry misses the landmarks; see `losses.flow`.
+
+  Args:
+    shape: Its predicted landmarks are asked, or its flow where it has none.
+    source: Landmarks of the identity picture in pixels.
+    target: Of the frame to be made.
+    size: Side of both pictures.
+  """
+  if isinstance(shape.landmarks, tuple):
+    return flow.landmark_flow(shape.flow, source, target, size)
+  return flow.landmark_error(shape.landmarks, target, size)
 
 
 def as_frames(pixels: UInt8[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from speak_jax import spec
-from speak_jax.losses import adversarial, disentangle, flow, pixel
-from speak_jax.models.irfd import Codes, Portrait
+from speak_jax.losses import adversarial, disentangle, pixel
+from speak_jax.models.irfd import Codes, Portrait, hide_maps
 from speak_jax.nn.align import align_face
 from speak_jax.nn.norm import unit
 from speak_jax.stages import base
@@ -69,6 +69,7 @@ def make(config: ConfigDict) -> Stage:
   nets, size = base.networks(config), config.model.image
   batch = base.pair_shapes(config, settings.batch)
   adversary = weights["gan"] > 0
+  hides = settings.hide_maps > 0 and nets.encoders.maps
 
   def init(seed, given):
     groups = {}
@@ -135,9 +136,15 @@ def make(config: ConfigDict) -> Stage:
 
   def g_loss(params, vars, batch, step, key) -> LossOut:
     pair = base.with_frames(batch)
-    (portrait, codes), changed = encode(params, vars, pair)
-    made, seen = decode(params, portrait, codes, mutable=["intermediates"])
     target, points = pair.target, pair.target_landmarks
+    (portrait, codes), changed = encode(params, vars, pair)
+    shown = portrait
+    if hides:
+      hidden = jax.random.bernoulli(
+        jax.random.fold_in(key, 1), settings.hide_maps, (target.shape[0],)
+      )
+      shown = hide_maps(portrait, hidden)
+    made, seen = decode(params, shown, codes, mutable=["intermediates"])
     weight = pixel.region_weight(points, size, **settings.region)
     logits = head(params, "classify", codes.emotion)
     label = batch.emotion_label
@@ -172,8 +179,8 @@ def make(config: ConfigDict) -> Stage:
     terms = {
       "pixel": lambda: pixel.pyramid_l1(made, target, weight),
       "gradient": lambda: pixel.gradient_l1(made, target, weight),
-      "flow": lambda: flow.landmark_flow(
-        seen["intermediates"]["shift"][0],
+      "flow": lambda: base.misplaced(
+        seen["intermediates"]["shape"][0],
         pair.identity_landmarks,
         points,
         size,

@@ -16,7 +16,6 @@ from speak_jax import spec
 from speak_jax.losses import (
   adversarial,
   disentangle,
-  flow,
   perceptual,
   pixel,
   sync,
@@ -31,7 +30,7 @@ class Made(NamedTuple):
   """What the networks make of a batch of b clips of t frames."""
 
   out: Output
-  flow: Any  # (b t) s s 2, of the identity maps; None without
+  shape: Any  # `models.geometry.Shape` of every frame; None without
   emotion: Float[Array, "b e"]
   identity: Float[Array, "b h w 3"]
   true: Float[Array, "n h w 3"]  # n = b t
@@ -171,8 +170,8 @@ def make(config: ConfigDict) -> Stage:
       rngs={"noise": key} if train else None,
       mutable=["intermediates"],
     )
-    shift = kept["intermediates"]["generator"]["shift"][0] if flowing else None
-    return Made(out, shift, emotion, identity, frames, dict(changed))
+    shape = kept["intermediates"]["generator"]["shape"][0] if flowing else None
+    return Made(out, shape, emotion, identity, frames, dict(changed))
 
   def judge(params, vars, frames, condition) -> Any:
     condition = repeat(condition, "b ... -> (b t) ...", t=t)
@@ -225,7 +224,7 @@ def make(config: ConfigDict) -> Stage:
     return jnp.stack(losses).mean(0)
 
   def g_loss(params, vars, batch, step, key) -> LossOut:
-    out, shift, emotion, identity, true, changed = generate(
+    out, shape, emotion, identity, true, changed = generate(
       params, vars, batch, key
     )
     made = rearrange(out.frames, "b t h w c -> (b t) h w c")
@@ -239,8 +238,8 @@ def make(config: ConfigDict) -> Stage:
     terms = {
       "pixel": lambda: pixel.pyramid_l1(made, true, weight),
       "gradient": lambda: pixel.gradient_l1(made, true, weight),
-      "flow": lambda: flow.landmark_flow(
-        shift,
+      "flow": lambda: base.misplaced(
+        shape,
         repeat(batch.identity_landmarks, "b k d -> (b t) k d", t=t),
         points,
         size,

@@ -45,3 +45,18 @@ def test_it_reads_the_flow_where_the_warp_does(points):
   points = at.astype(jnp.float32)
   loss = flow.landmark_flow(field, points + moved, points, SIZE)
   np.testing.assert_allclose(loss, 0, atol=1e-5)
+
+
+def _spanned(points):
+  return (points + 0.5) * (2 / SIZE) - 1
+
+
+def test_landmarks_that_are_right_cost_nothing(points):
+  loss = flow.landmark_error(_spanned(points), points, SIZE)
+  np.testing.assert_allclose(loss, 0, atol=1e-6)
+
+
+def test_landmarks_that_are_off_cost_their_distance(points):
+  move = jnp.array([3.0, -5.0])
+  loss = flow.landmark_error(_spanned(points + move), points, SIZE)
+  np.testing.assert_allclose(loss, 8 * 2 / SIZE, rtol=1e-4)

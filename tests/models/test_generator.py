@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from speak_jax.models.generator import Flow, Generator
+from speak_jax.models.generator import Generator
+from speak_jax.models.geometry import Shape
+from speak_jax.nn.face import plain_face
 from tests.models import tiny
 
 
@@ -33,26 +35,56 @@ def test_every_code_and_map_and_weight_moves_the_picture(world):
     assert float(jnp.abs(slope).max()) > 0, jax.tree_util.keystr(path)
 
 
-def test_flow_starts_near_the_identity_and_moves_with_the_pose():
-  flow = Flow(size=4, width=12)
-  inputs = [tiny.normal(i, 2, n) for i, n in enumerate((4, 4, 12))]
-  variables = flow.init(jax.random.key(3), *inputs)
-  out = flow.apply(variables, *inputs)
-  assert out.shape == (2, 4, 4, 2)
-  # Far less than a pixel of 16, which is .125.
-  assert 0 < float(jnp.abs(out).max()) < 0.4
-  assert float(out.std()) < 0.1
-
-
 def test_without_flow_the_maps_stay():
   model = Generator(((4, 8), (8, 6)))
   latents, entry = tiny.normal(0, 2, 2, 12), tiny.normal(1, 2, 8, 8, 5)
   variables = model.init(jax.random.key(2), latents, (entry,), None)
   plain = model.apply(variables, latents, (entry,), None)
-  still = model.apply(variables, latents, (entry,), jnp.zeros((2, 4, 4, 2)))
-  moved = model.apply(variables, latents, (entry,), jnp.ones((2, 4, 4, 2)))
+
+  def shaped(flow):
+    return model.apply(variables, latents, (entry,), Shape(flow, ()))
+
+  still = shaped(jnp.zeros((2, 4, 4, 2)))
+  moved = shaped(jnp.ones((2, 4, 4, 2)))
   np.testing.assert_allclose(plain, still, atol=1e-6)
   assert float(jnp.abs(plain - moved).max()) > 1e-2
+
+
+def test_landmarks_tell_the_blocks_where_to_draw():
+  model = Generator(((4, 8), (8, 6)))
+  latents, entry = tiny.normal(0, 2, 2, 12), tiny.normal(1, 2, 8, 8, 5)
+  still = jnp.zeros((2, 4, 4, 2))
+  face = jnp.stack([plain_face()] * 2)
+  variables = model.init(
+    jax.random.key(2), latents, (entry,), Shape(still, face)
+  )
+
+  def drawn(landmarks):
+    return model.apply(variables, latents, (entry,), Shape(still, landmarks))
+
+  plain = drawn(face)
+  brows = drawn(face.at[:, 17:27, 1].add(-0.2))
+  assert float(jnp.abs(brows - plain).max()) > 1e-3
+  # The jaw is not drawn.
+  jaw = drawn(face.at[:, :17].add(0.2))
+  np.testing.assert_allclose(jaw, plain, atol=1e-6)
+
+
+def test_the_picture_says_nothing_of_an_open_mouth():
+  size = 16
+  model = Generator(((8, 8), (size, 6)))
+  latents = tiny.normal(0, 1, 2, 12)
+  face = plain_face()[None]
+  face = face.at[:, 61:64, 1].add(-0.2).at[:, 65:68, 1].add(0.2)
+  shape = Shape(jnp.zeros((1, 8, 8, 2)), face)
+  picture = jnp.zeros((1, size, size, 6))
+  variables = model.init(jax.random.key(2), latents, (picture,), shape)
+  slope = jax.grad(
+    lambda entry: model.apply(variables, latents, (entry,), shape).sum()
+  )(picture)
+  x, y = ((face[0, 60:68].mean(0) + 1) * size / 2).astype(int)
+  np.testing.assert_array_equal(slope[0, y, x, :3], 0)
+  assert float(jnp.abs(slope[0, 2, 2, :3]).min()) > 0
 
 
 def test_each_level_has_its_own_latent():
@@ -118,7 +150,7 @@ def test_equalized_decoder_keeps_its_mlp_from_a_warm_start(world):
   params = jax.eval_shape(
     lambda: model.init(jax.random.key(0), world.portrait, world.codes)
   )["params"]
-  assert set(params) == {"mapping", "flow", "generator"}
+  assert set(params) == {"mapping", "geometry", "generator"}
 
 
 def test_wrong_levels_and_maps_are_named():

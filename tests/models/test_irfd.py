@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from speak_jax.models.irfd import Portrait
+from speak_jax.models.irfd import Portrait, hide_maps
+from speak_jax.nn.face import plain_face
 from tests.models import tiny
 
 
@@ -13,7 +14,9 @@ def portrait_of(world, frames, landmarks, **changes) -> Portrait:
 
 
 def test_codes_and_maps_have_the_configured_sizes(world):
-  identity, pose, maps = world.portrait
+  identity, pose, maps, landmarks, emotion = world.portrait
+  assert landmarks.shape == (2, 68, 2)
+  assert emotion.shape == (2, 5)
   assert identity.shape == (2, 8)
   assert pose.shape == (2, 4)
   # Two stages of 16 and 8 channels, then the picture; 3 for the position.
@@ -105,3 +108,21 @@ def test_a_map_that_no_stage_has_is_named():
   encoders = tiny.networks(maps=(5,)).encoders
   with pytest.raises(ValueError, match="no identity map of 5"):
     encoders.init(jax.random.key(0), tiny.pair())
+
+
+def test_hidden_portraits_keep_their_codes_alone(world):
+  hidden = hide_maps(world.portrait, jnp.array([True, False]))
+  for name in ("identity", "pose", "emotion"):
+    np.testing.assert_array_equal(
+      getattr(hidden, name), getattr(world.portrait, name)
+    )
+  np.testing.assert_allclose(hidden.landmarks[0], plain_face())
+  np.testing.assert_array_equal(
+    hidden.landmarks[1], world.portrait.landmarks[1]
+  )
+  for entry, before in zip(hidden.maps, world.portrait.maps, strict=True):
+    np.testing.assert_array_equal(entry[0, ..., :-1], 0)
+    np.testing.assert_array_equal(entry[0, ..., -1], 1)
+    np.testing.assert_array_equal(entry[1], before[1])
+  bare = hide_maps(world.portrait._replace(landmarks=()), jnp.array([True] * 2))
+  assert bare.landmarks == ()

@@ -103,7 +103,7 @@ def test_warm_start_draws_what_the_decoder_draws(world):
     {"params": params},
     world.portrait,
     pose(),
-    world.codes.emotion,
+    jnp.zeros_like(world.codes.emotion),
     tiny.audio(2),
   )
   codes = world.codes._replace(

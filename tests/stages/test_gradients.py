@@ -28,7 +28,7 @@ ENCODERS = {
 # larger sizes alone.
 PICTURE = {f"encoders/{name}" for name in ENCODERS} | {
   "decoder/mlp",
-  "decoder/flow",
+  "decoder/geometry",
   "decoder/generator",
 }
 CODES = {

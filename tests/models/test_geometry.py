@@ -1,0 +1,129 @@
+"""Landmarks of the new frame, the flow that follows them, the open mouth."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from speak_jax.models import geometry
+from speak_jax.models.geometry import Flow, Geometry
+from speak_jax.nn.face import plain_face, spanned
+from speak_jax.nn.warp import warp
+from tests.models import tiny
+
+
+def test_flow_starts_near_the_identity_and_moves_with_the_pose():
+  flow = Flow(size=4, width=12)
+  inputs = [tiny.normal(i, 2, n) for i, n in enumerate((4, 4, 12))]
+  variables = flow.init(jax.random.key(3), *inputs)
+  out = flow.apply(variables, *inputs)
+  assert out.shape == (2, 4, 4, 2)
+  # Far less than a pixel of 16, which is .125.
+  assert 0 < float(jnp.abs(out).max()) < 0.4
+  assert float(out.std()) < 0.1
+
+
+def test_landmarks_start_near_those_of_the_identity_picture(world):
+  model = Geometry(image=tiny.IMAGE, width=12)
+  context = tiny.normal(2, 2, 12)
+  given = world.portrait, world.codes.pose, world.codes.emotion, context
+  variables = model.init(jax.random.key(0), *given)
+  shape = model.apply(variables, *given)
+  assert shape.flow.shape == (2, 8, 8, 2)
+  away = jnp.abs(shape.landmarks - world.portrait.landmarks)
+  assert 0 < float(away.max()) < 0.5
+  # Without them the coarse flow is all, and nothing asks for the points.
+  bare = world.portrait._replace(landmarks=(), emotion=())
+  model = Geometry(image=tiny.IMAGE, width=12, landmarks=False)
+  variables = model.init(jax.random.key(0), bare, *given[1:])
+  shape = model.apply(variables, bare, *given[1:])
+  assert shape.flow.shape == (2, 4, 4, 2)
+  assert shape.landmarks == ()
+
+
+@pytest.mark.parametrize("field", ["pose", "emotion"])
+def test_the_linear_term_sees_only_what_differs(world, field):
+  """The same code as the identity picture's moves nothing by itself."""
+  model = Geometry(image=tiny.IMAGE, width=12)
+  context = tiny.normal(2, 2, 12)
+  pose, emotion = world.portrait.pose, world.portrait.emotion
+  variables = model.init(
+    jax.random.key(0), world.portrait, pose, emotion, context
+  )
+  params = variables["params"]["Landmarks_0"]
+  params["out"] = jax.tree.map(jnp.zeros_like, params["out"])
+  still = model.apply(variables, world.portrait, pose, emotion, context)
+  np.testing.assert_allclose(
+    still.landmarks, world.portrait.landmarks, atol=1e-6
+  )
+  codes = {"pose": pose, "emotion": emotion}
+  codes[field] = codes[field] + 1
+  moved = model.apply(variables, world.portrait, *codes.values(), context)
+  assert float(jnp.abs(moved.landmarks - still.landmarks).max()) > 1e-3
+
+
+def test_a_picture_follows_its_landmarks():
+  size = 32
+  source = plain_face()[None]
+  moved = source + jnp.array([2 / size, -4 / size])  # 1 right, 2 up
+  flow = geometry.follow(moved, source, size)
+  picture = jnp.asarray(
+    np.random.default_rng(0).uniform(-1, 1, (1, size, size, 3)), jnp.float32
+  )
+  made = warp(picture, flow)
+  np.testing.assert_allclose(
+    made[:, 4:-6, 4:-6], picture[:, 6:-4, 3:-7], atol=1e-4
+  )
+
+
+def test_each_landmark_moves_its_own_place():
+  """Lips part: the upper lip's place reads above, the lower's below."""
+  size = 64
+  source = plain_face()
+  lift = jnp.zeros((68, 2)).at[jnp.array([61, 62, 63]), 1].set(-0.05)
+  drop = jnp.zeros((68, 2)).at[jnp.array([65, 66, 67]), 1].set(0.05)
+  moved = source + lift + drop
+  flow = geometry.follow(moved[None], source[None], size)[0]
+
+  def at(k):
+    x, y = jnp.floor((moved[k] + 1) * size / 2).astype(int)
+    return flow[y, x]
+
+  # The flow is smooth: at the landmark's cell about half of its way or more.
+  assert 0.02 < float(at(62)[1]) < 0.06
+  assert -0.06 < float(at(66)[1]) < -0.02
+  for k in (8, 37):  # chin and eye stay
+    assert float(jnp.abs(at(k)).max()) < 0.01, k
+
+
+def test_blobs_lie_on_their_landmarks():
+  size = 32
+  points = plain_face()[None] * 0.9 + 0.01
+  maps = geometry.drawn(points, size)
+  assert maps.shape == (1, size, size, 51)
+  for k in range(51):
+    y, x = np.unravel_index(int(maps[0, :, :, k].argmax()), (size, size))
+    want = (points[0, 17 + k] + 1) * size / 2 - 0.5
+    np.testing.assert_allclose((x, y), want, atol=0.51)
+  assert float(maps.max()) <= 1
+
+
+def test_only_an_open_mouth_is_blank():
+  size = 64
+  shut = plain_face()
+  gap = geometry.between_lips(shut[None], size)
+  assert gap.shape == (1, size, size, 1)
+  assert float(gap.max()) < 0.01
+  wide = shut.at[jnp.array([61, 62, 63]), 1].add(-0.1)
+  wide = wide.at[jnp.array([65, 66, 67]), 1].add(0.1)
+  gap = geometry.between_lips(wide[None], size)[0, :, :, 0]
+  x, y = ((wide[60:68].mean(0) + 1) * size / 2).astype(int)
+  assert float(gap[y, x]) == 1
+  above, below = (wide[jnp.array([51, 57]), 1] + 1) * size / 2
+  rows = jnp.arange(size)
+  assert float(gap[(rows < above - 3) | (rows > below + 3)].max()) == 0
+
+
+def test_spanned_landmarks_are_where_the_flow_counts_from():
+  found = spanned(jnp.array([[-0.5, -0.5], [15.5, 15.5], [7.5, 7.5]]), 16)
+  np.testing.assert_allclose(found, [[-1, -1], [1, 1], [0, 0]])
