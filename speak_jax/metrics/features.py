@@ -1,13 +1,9 @@
-"""Distances between pictures in the features of a network.
+"""Distance between two crowds of pictures in the features of a network.
 
-Only with published weights is either a published figure: a Frechet distance
-is FID if the features are pool3 of FID's own Inception (`models.inception`),
-and LPIPS is what `models.lpips` gives. With any other network each is named
-after what is looked through, e.g. "Frechet distance (judge identity)" and
-"VGG-19 unit distance".
+It is FID with the published Inception's pool3 (`models.inception`) alone. With
+any other network it is named after what is looked through, e.g. "Frechet
+distance (judge identity)".
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -48,30 +44,6 @@ def frechet(rows: sums.Rows) -> float:
   return float(max(distance, 0.0))
 
 
-def unit_distance(
-  pred: Sequence[Float[np.ndarray, "n _ _ _"]],
-  true: Sequence[Float[np.ndarray, "n _ _ _"]],
-) -> Float[np.ndarray, "n"]:
-  """Sum over layers of mean |u - v|^2, u and v of length 1 over channels.
-
-  The form of LPIPS (Zhang et al. 2018) with every channel's weight 1. 0 for
-  equal maps, at most 4 a layer, blind to a map's scale.
-
-  Args:
-    pred: Feature maps of n frames, layer by layer, channels last.
-    true: Of the real frames.
-
-  Raises:
-    ValueError: maps that do not pair.
-  """
-  shapes = [x.shape for x in pred], [x.shape for x in true]
-  if shapes[0] != shapes[1]:
-    raise ValueError(f"feature maps {shapes[0]} against {shapes[1]}")
-  pairs = zip(pred, true, strict=True)
-  layers = [((_unit(x) - _unit(y)) ** 2).sum(-1).mean((1, 2)) for x, y in pairs]
-  return np.sum(layers, axis=0)
-
-
 def _fitted(total: Float[np.ndarray, "k"]) -> tuple[np.ndarray, np.ndarray]:
   """Mean (d,) and sample covariance (d, d), of added up moments."""
   count = total[0]
@@ -79,8 +51,3 @@ def _fitted(total: Float[np.ndarray, "k"]) -> tuple[np.ndarray, np.ndarray]:
   mean = total[1 : 1 + width] / count
   products = total[1 + width :].reshape(width, width)
   return mean, (products - count * np.outer(mean, mean)) / (count - 1)
-
-
-def _unit(x: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w c"]:
-  x = np.asarray(x, np.float64)
-  return x / np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-10)

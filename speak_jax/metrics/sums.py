@@ -49,16 +49,6 @@ def missed(rows: Rows) -> float:
   return float(1 - known / every) if every else float("nan")
 
 
-def within_row(
-  values: Shaped[np.ndarray, "n"], limit: float
-) -> Float[np.ndarray, "2"]:
-  """Hits and count: values up to the limit; NaN, no face, is no hit.
-
-  The figure that dropping frames cannot help; read the rows with `mean`.
-  """
-  return mean_row(np.asarray(values, np.float64) <= limit)
-
-
 def ratio(rows: Rows) -> float:
   """First column's sum over the second's, NaN when that is 0."""
   return mean(rows)

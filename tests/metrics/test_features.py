@@ -48,30 +48,3 @@ def test_frechet_is_zero_iff_equal_and_grows_with_the_distance():
   rows = [_one(x + s * noise, x) for s in (0.3, 1, 3)]
   assert 0 < rows[0] < rows[1] < rows[2]
   assert np.isnan(_one(x[:1], x))
-
-
-@given(st.integers(0, 2**20))
-@settings(max_examples=10, deadline=None)
-def test_unit_distance_by_loops(seed):
-  rng = np.random.default_rng(seed)
-  shapes = [(2, 4, 3, 5), (2, 2, 2, 7)]
-  pred = [rng.normal(size=shape) for shape in shapes]
-  true = [rng.normal(size=shape) for shape in shapes]
-  found = features.unit_distance(pred, true)
-  for i in range(2):
-    want = 0.0
-    for x, y in zip(pred, true, strict=True):
-      x, y = x[i].reshape(-1, x.shape[-1]), y[i].reshape(-1, y.shape[-1])
-      pixels = [
-        2 - 2 * (u @ v) / np.sqrt((u @ u) * (v @ v))
-        for u, v in zip(x, y, strict=True)
-      ]
-      want += np.mean(pixels)
-    assert found[i] == pytest.approx(want)
-  np.testing.assert_allclose(features.unit_distance(pred, pred), 0)
-  bright = [3 * x for x in pred]
-  np.testing.assert_allclose(features.unit_distance(bright, true), found)
-  near = [x + 0.1 * (y - x) for x, y in zip(true, pred, strict=True)]
-  assert np.all(features.unit_distance(near, true) < found)
-  with pytest.raises(ValueError, match="feature maps"):
-    features.unit_distance(pred[:1], true)
