@@ -31,6 +31,8 @@ def test_layers_of_all_three_networks_are_timed(monkeypatch):
   for row in rows:
     assert row.gflop > 0 and row.rate > 0 and row.to_weights > 0
     assert (row.r1 is not None) == row.name.startswith("discriminator")
-  (stem,) = [row for row in rows if row.name.endswith("_net.stem")]
+  # E_p sees the whole picture, E_e its aligned face; E_i is shaped as E_p.
+  stem, face = [row for row in rows if row.name.endswith("_net.stem")]
   assert stem.shape == "3x3 3>8 @16"
+  assert face.shape == "3x3 3>8 @12"
   assert stem.gflop == pytest.approx(2 * 8 * 8 * 9 * 3 * 8 / 1e9)
