@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int16, UInt8
 from speak_jax import spec
 from speak_jax.evaluation import figures
 from speak_jax.evaluation.reading import Reader, Reading, Sync, Take
+from speak_jax.evaluation.talking import fit, next_person
 from speak_jax.metrics import mouth, sums
 
 OTHER, SILENT = "shuffled", "silent"
@@ -61,7 +62,7 @@ def measure(
   """
   ledger = figures.Ledger()
   for index, take in enumerate(progress(takes)):
-    other = _other(takes, index)
+    other = fit(next_person(takes, index).audio, len(take.audio))
     sounds = {OTHER: other, SILENT: np.zeros_like(take.audio)}
     own = talk(take, take.audio)
     seen = read(own)
@@ -156,17 +157,6 @@ def markdown(found: Mapping[str, figures.Figure]) -> str:
     " (pixels)."
   )
   return "\n".join(lines) + "\n\n" + note
-
-
-def _other(takes: Sequence[Take], index: int) -> Int16[np.ndarray, "s"]:
-  """Speech of the next clip of another person, at the clip's length."""
-  take = takes[index]
-  later = [*takes[index + 1 :], *takes[:index]]
-  others = [other for other in later if other.person != take.person]
-  if not others:
-    raise ValueError("shuffled speech needs clips of two people")
-  audio = others[0].audio[: len(take.audio)]
-  return np.pad(audio, (0, len(take.audio) - len(audio)))
 
 
 def _difference(

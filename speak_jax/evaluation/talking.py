@@ -123,7 +123,7 @@ def measure(
   table, ledger, crowd = lines(entries), Ledger(), Crowd()
   clock: Clock = defaultdict(list)
   for index, take in enumerate(progress(takes)):
-    driver = _driver(takes, index)
+    driver = next_person(takes, index)
     sounds = _sounds(take, driver)
     made = {
       line.title: [
@@ -347,12 +347,16 @@ def _sync(
 
 def _sounds(take: Take, driver: Take) -> dict[Kind, np.ndarray]:
   """What a line of each kind hears."""
-  other = _fit(driver.audio, len(take.audio))
+  other = fit(driver.audio, len(take.audio))
   return {"own": take.audio, "reference": take.audio, "shuffled": other}
 
 
-def _driver(takes: Sequence[Take], index: int) -> Take:
-  """The next clip of another person: whose speech is put in."""
+def next_person(takes: Sequence[Take], index: int) -> Take:
+  """The next clip of another person: whose speech is put in.
+
+  Raises:
+    ValueError: all clips are of one person.
+  """
   order = [*takes[index + 1 :], *takes[:index]]
   others = [t for t in order if t.person != takes[index].person]
   if not others:
@@ -360,7 +364,7 @@ def _driver(takes: Sequence[Take], index: int) -> Take:
   return others[0]
 
 
-def _fit(audio: Int16[np.ndarray, "s"], length: int) -> np.ndarray:
+def fit(audio: Int16[np.ndarray, "s"], length: int) -> np.ndarray:
   """Cut, or silence added, to a length."""
   return np.pad(audio[:length], (0, max(length - len(audio), 0)))
 
