@@ -6,9 +6,15 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from data_pipelines.media import face
+from speak_jax import spec
+
 ROTATION_DEG = 10.0
 SCALE = (0.92, 1.12)
 SHIFT = 0.06  # of the side
+# Round the lips, in inter-ocular distances: all another's within the first,
+# nothing beyond the second. An open mouth and its chin lie inside.
+PASTED = (0.65, 0.85)
 
 # Index of each of the 68 points in the mirror.
 MIRROR = np.array(
@@ -46,6 +52,41 @@ def recolour(
     sigma = rng.uniform(0.4, 1.0) * frame.shape[0] / 64
     frame = cv2.GaussianBlur(frame, (0, 0), sigma)
   return frame
+
+
+def lend_mouth(
+  frame: UInt8[np.ndarray, "h w 3"],
+  landmarks: Float[np.ndarray, "68 2"],
+  donor: UInt8[np.ndarray, "h w 3"],
+  donor_landmarks: Float[np.ndarray, "68 2"],
+) -> UInt8[np.ndarray, "h w 3"]:
+  """A frame with the mouth of another of the clip, softly pasted.
+
+  For pose inputs: what lips do must not pass. Source: the idea is EDTalk's.
+
+  Args:
+    frame: Keeps its pose and all but the mouth.
+    landmarks: Its own, in its pixels.
+    donor: Of the same size, best in a like pose.
+    donor_landmarks: Its own.
+  """
+  size = frame.shape[0]
+  here, there = (
+    np.vstack([face.face_matrix(points, size), [0, 0, 1]])
+    for points in (landmarks, donor_landmarks)
+  )
+  moved = cv2.warpAffine(
+    donor,
+    (np.linalg.inv(here) @ there)[:2],
+    frame.shape[1::-1],
+    borderMode=cv2.BORDER_REPLICATE,
+  ).astype(np.float32)
+  lips = landmarks[spec.MOUTH].mean(0)
+  y, x = np.mgrid[: frame.shape[0], : frame.shape[1]]
+  away = np.hypot(x - lips[0], y - lips[1]) / spec.interocular(landmarks)
+  near, far = PASTED
+  share = ((far - away) / (far - near)).clip(0, 1)[..., None]
+  return (frame + share * (moved - frame)).round().astype(np.uint8)
 
 
 def draw_move(rng: np.random.Generator, size: int) -> Move:

@@ -103,7 +103,8 @@ def pairs(
       codes between the pairs of a batch.
     cross_clip: identity from another clip of the person, of another emotion
       where there is one, else from another time of the clip; emotion from
-      another frame of the clip; pose and mouth from the target, recoloured.
+      another frame of the clip; pose and mouth from the target, recoloured,
+      the pose picture with the mouth of another moment.
     geometry: cross_clip with the target turned, scaled and shifted, its pose
       label and landmarks following; half of these samples are mirrored, all
       donors together.

@@ -70,22 +70,29 @@ class PairMaker:
     target, angles = self._at(i, t), self._records[i].pose[t]
     identity = self._at(*self._donors.identity_frame(i, t, t + 1, rng))
     emotion = self._at(i, other_time(count, t, t + 1, rng))
+    other = self._at(i, other_time(count, t, t + 1, rng))
+    turned = target._replace(frame=augment.lend_mouth(*target, *other))
     if geometry:
       move = augment.draw_move(rng, self._size)
-      target = _Picture(
-        augment.move_frame(target.frame, move),
-        face.transform(target.landmarks, move.matrix),
+      target, turned = (
+        _Picture(
+          augment.move_frame(picture.frame, move),
+          face.transform(picture.landmarks, move.matrix),
+        )
+        for picture in (target, turned)
       )
       angles = augment.move_pose(angles, move)
       if rng.random() < 0.5:
-        target, identity, emotion = map(_mirror, (target, identity, emotion))
+        target, turned, identity, emotion = map(
+          _mirror, (target, turned, identity, emotion)
+        )
         angles = augment.mirror_pose(angles)
     pair = self._pair(
       i,
       target,
       angles,
       identity=identity,
-      pose=target.frame,
+      pose=turned.frame,
       emotion=emotion,
       mouth=target,
     )

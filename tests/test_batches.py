@@ -158,19 +158,50 @@ def test_self_pairs_are_one_frame():
 
 
 def test_cross_clip_pairs_have_the_donors_of_their_kind():
-  shifts = []
   for pair in pair_draws("cross_clip"):
     clip, t = target_of(pair)
     assert read(pair.target) == (clip, t, FRAME)
     donor = read(pair.identity)[0]
     assert donor // 2 == clip // 2 and donor != clip  # person, other emotion
     lender, time, _ = read(pair.emotion)
-    assert lender == clip and time != t
+    assert lender == abs(clip) and time != t  # a mirror turns the sign
     assert pair.emotion_label == clip % 2
     assert pair.identity_label == clip // 2
-    shifts.append(np.ptp(pair.pose.astype(int) - pair.target, (0, 1)).max())
     assert not np.array_equal(pair.pose, pair.target)  # recoloured
-  assert max(shifts) <= 6  # but evenly: the picture is the target's
+
+
+@pytest.mark.parametrize("kind", ["cross_clip", "geometry"])
+def test_the_pose_picture_is_the_target_but_for_its_mouth(kind, monkeypatch):
+  monkeypatch.setattr(augment, "recolour", lambda frame, rng: frame)
+  for pair in pair_draws(kind):
+    clip, t = target_of(pair)
+    x, y = pair.target_landmarks[spec.MOUTH].mean(0).round().astype(int)
+    apart = np.abs(pair.pose.astype(int) - pair.target).max(-1)
+    assert apart[:4].max() <= 2 and apart[:, :4].max() <= 2
+    lender, time, _ = read(pair.pose[y, x])
+    assert lender == abs(clip) and time != t  # a mirror turns the sign
+    assert read(pair.mouth)[1] == t  # whose mouth is to be made
+
+
+def test_a_lent_mouth_lies_where_the_own_one_was():
+  """Dots for eyes and mouth; the donor is turned, moved and larger."""
+  here = toy_records.landmarks(1, 64)[0]
+  there = (here - 32) @ np.array([[0.96, 0.28], [-0.28, 0.96]]) * 1.1 + (34, 30)
+
+  def draw(points, colour):
+    frame = np.full((64, 64, 3), 90, np.uint8)
+    for part in (spec.LEFT_EYE, spec.RIGHT_EYE, spec.MOUTH):
+      x, y = points[part].mean(0).round().astype(int)
+      frame[y - 1 : y + 2, x - 1 : x + 2] = colour
+    return frame
+
+  own, other = draw(here, (200, 0, 0)), draw(there, (0, 200, 0))
+  made = augment.lend_mouth(own, here, other, there).astype(int)
+  for part, which in ((spec.LEFT_EYE, 0), (spec.RIGHT_EYE, 0), (spec.MOUTH, 1)):
+    x, y = here[part].mean(0).round().astype(int)
+    assert made[y, x, which] > 150 and made[y, x, 1 - which] < 50
+  same = augment.lend_mouth(own, here, own, here)
+  assert np.abs(same.astype(int) - own).max() <= 1
 
 
 def test_other_emotion_goes_before_other_clip():

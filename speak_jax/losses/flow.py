@@ -1,8 +1,10 @@
-"""Supervision of the coarse flow by landmarks; ours, the paper has no flow."""
+"""Supervision of the geometry by landmarks; ours, the paper has no flow."""
 
 import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Float
+
+from speak_jax import spec
 
 
 def landmark_flow(
@@ -58,3 +60,29 @@ def landmark_error(
   """
   wanted = (target + 0.5) * (2 / size) - 1
   return jnp.abs(landmarks - wanted).sum(-1).mean(-1)
+
+
+def expression_error(
+  landmarks: Float[Array, "b 68 2"], target: Float[Array, "b 68 2"], size: int
+) -> Float[Array, "b"]:
+  """How far lips, and eyes with brows, are from the shape they should have.
+
+  Each about its own middle: as long as a head is a pixel out of place, the
+  sign of `landmark_error` says nothing of how its mouth is drawn.
+
+  Args:
+    landmarks, target, size: As in `landmark_error`.
+
+  Returns:
+    Mean |dx| + |dy| over each part's landmarks, both added up, the picture 2
+    wide.
+  """
+  away = landmarks - ((target + 0.5) * (2 / size) - 1)
+  eyes = slice(spec.LEFT_EYE.start, spec.RIGHT_EYE.stop)
+  upper = jnp.concatenate([away[:, spec.BROWS], away[:, eyes]], 1)
+  return _about_its_middle(upper) + _about_its_middle(away[:, spec.MOUTH])
+
+
+def _about_its_middle(away: Float[Array, "b k 2"]) -> Float[Array, "b"]:
+  away = away - away.mean(1, keepdims=True)
+  return jnp.abs(away).sum(-1).mean(-1)

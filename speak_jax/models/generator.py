@@ -79,7 +79,7 @@ class GeneratorBlock(nn.Module):
 class Generator(nn.Module):
   """StyleGAN2's synthesis network with skip RGB and optional identity maps.
 
-  Source: arXiv 1912.04958 section 2; maps, flow and the gate are ours, and
+  Source: arXiv 1912.04958 section 2; maps and flow are ours, and
   there is no noise: frames of one clip must agree.
 
   Weights are stored as they are used; `equalized`, they are scaled at run
@@ -157,17 +157,9 @@ class Generator(nn.Module):
       )(x, latents[:, i], _seen(entry, shape))
       frames = double(frames) + rgb if i else rgb
     if entry is not None:
-      # ours: what the identity picture shows already is taken from it, as it
-      # lies after the warp; the blocks draw the rest.
-      gate = StyleConv(
-        1, 1, demodulate=False, dtype=self.dtype, rate=rate, name="gate"
-      )(x, latents[:, -1])
-      # At first nearly all of it: sharp and misplaced learns to move, while
-      # a blur that the pixel loss likes would stay.
-      gate = nn.sigmoid(gate.astype(jnp.float32) + 3.0)
-      picture = entry.astype(jnp.float32)
-      share = gate * (1 - picture[..., -1:])  # the map is blank already there
-      frames = gate * picture[..., :3] + (1 - share) * frames
+      # ours: the blocks draw what the identity picture, as it lies after the
+      # warp, lacks; all of it where the map is blank.
+      frames += entry[..., :3].astype(jnp.float32)
     return frames
 
 
@@ -204,7 +196,7 @@ def _shape(
   portrait: Portrait,
   pose: Float[Array, "b p"],
   emotion: Float[Array, "b e"],
-  context: Float[Array, "b d"],
+  drive: Float[Array, "b d"],
 ) -> Shape | None:
   """The geometry of both, under the same name and shapes; None without."""
   if not module.flow or not portrait.maps:
@@ -216,7 +208,7 @@ def _shape(
     module.dtype,
     name="geometry",
   )
-  shape = geometry(portrait, pose, emotion, context)
+  shape = geometry(portrait, pose, emotion, drive)
   module.sow("intermediates", "shape", shape)  # a loss looks at it
   return shape
 
@@ -268,7 +260,7 @@ class Decoder(nn.Module):
       latent = Mlp(self.latent, 2, rate=MAPPING_RATE, name="mapping")(code)
     else:
       latent = Mlp(self.latent, 2, name="mlp")(code)
-    shape = _shape(self, portrait, codes.pose, codes.emotion, latent)
+    shape = _shape(self, portrait, codes.pose, codes.emotion, codes.mouth)
     latents = repeat(latent, "b d -> b l d", l=len(self.channels))
     return _generator(self)(latents, portrait.maps, shape)
 
@@ -296,6 +288,7 @@ class GlobalGenerator(nn.Module):
     portrait: Portrait,
     pose: Float[Array, "b p"],
     emotion: Float[Array, "b e"],
+    speech: Float[Array, "b a"],
     facial: Float[Array, "b d"],
     latent: Float[Array, "b l d"],
   ) -> Float[Array, "b h w 3"]:
@@ -305,6 +298,7 @@ class GlobalGenerator(nn.Module):
       portrait: The identity picture, encoded; its batch equals the others'.
       pose: Pose code of the frame to be made.
       emotion: Its emotion code, for the geometry alone.
+      speech: Its speech code, likewise.
       facial: f_R' = mlp(f_I, f_P).
       latent: F of the editing module.
     """
@@ -315,7 +309,7 @@ class GlobalGenerator(nn.Module):
     facial = facial.astype(jnp.float32)
     latents = gain * latent.astype(jnp.float32)
     latents = latents + jnp.einsum("bd,lde->ble", facial, base)
-    shape = _shape(self, portrait, pose, emotion, latents.mean(1))
+    shape = _shape(self, portrait, pose, emotion, speech)
     return _generator(self)(latents, portrait.maps, shape)
 
 

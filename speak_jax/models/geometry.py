@@ -1,9 +1,10 @@
 """Where the new frame's face is, and where to read in the identity picture.
 
-Ours. Speech, pose and emotion say where the 68 landmarks of the new frame
-lie; the identity picture is moved from its own landmarks to these. So lips,
-brows and lids move by construction, and landmarks teach them to. What the
-picture cannot show, the inside of an opening mouth, is left blank.
+Ours. Speech and emotion say how the 68 landmarks of the identity picture are
+drawn, then the pose where they come to lie; the picture is moved from its own
+landmarks to these. So lips, brows and lids move by construction, and landmarks
+teach them to. What the picture cannot show, the inside of an opening mouth, is
+left blank.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from speak_jax.models.irfd import Portrait
-from speak_jax.nn.conv import LECUN, Mlp, scaled
+from speak_jax.nn.conv import LECUN, Mlp, leaky, scaled
 from speak_jax.nn.warp import resize_flow
 
 COARSE, FINE = 16, 64  # of flows at most; a quarter and a half of the picture
@@ -24,6 +25,7 @@ BLOB = 1.2  # cells, standard deviation of a drawn landmark
 DRAWN = slice(17, 68)  # all but the jaw, which hair and neck hide
 UPPER_EDGE = (60, 61, 62, 63, 64)  # of the gap between the lips, left to right
 LOWER_EDGE = (60, 67, 66, 65, 64)
+NEARLY = scaled(LECUN, 0.05)  # of layers that start near zero
 
 
 class Shape(NamedTuple):
@@ -54,7 +56,7 @@ class Geometry(nn.Module):
     portrait: Portrait,
     pose: Float[Array, "b p"],
     emotion: Float[Array, "b e"],
-    context: Float[Array, "b d"],
+    drive: Float[Array, "b d"],
   ) -> Shape:
     """The shape of the frame to be made.
 
@@ -62,15 +64,14 @@ class Geometry(nn.Module):
       portrait: The identity picture, encoded.
       pose: Pose code of the frame to be made.
       emotion: Its emotion code.
-      context: Mean of its latents, which know the mouth or the speech.
+      drive: What moves its lips: the mouth code, or the speech code.
     """
     coarse = Flow(min(COARSE, self.image // 4), self.width, self.dtype)
-    flow = coarse(portrait.pose, pose, context)
+    flow = coarse(portrait.pose, pose)
     if not self.landmarks:
       return Shape(flow, ())
-    landmarks = Landmarks(self.width, self.dtype)(
-      portrait, pose, emotion, context
-    )
+    seen = Expression(self.width, self.dtype)(portrait, emotion, drive)
+    landmarks = Turn(self.width, self.dtype)(seen, portrait.pose, pose)
     fine = min(FINE, self.image // 2)
     followed = follow(landmarks, portrait.landmarks, fine)
     return Shape(resize_flow(flow, fine) + followed, landmarks)
@@ -79,9 +80,8 @@ class Geometry(nn.Module):
 class Flow(nn.Module):
   """Coarse backward flow from the identity picture to the frame to be made.
 
-  A linear term in the difference of the pose codes, which carries the bulk of
-  a head turn, plus an MLP that also sees the latent, so that speech and
-  emotion can move the jaw. Starts near zero.
+  For what has no landmarks: hair, neck, shoulders. A linear term in the
+  difference of the pose codes plus an MLP. Starts near zero.
   """
 
   size: int
@@ -90,36 +90,28 @@ class Flow(nn.Module):
 
   @nn.compact
   def __call__(
-    self,
-    source: Float[Array, "b p"],
-    target: Float[Array, "b p"],
-    context: Float[Array, "b d"],
+    self, source: Float[Array, "b p"], target: Float[Array, "b p"]
   ) -> Float[Array, "b s s 2"]:
     """Flow in normalised coordinates (the picture is 2 wide), float32.
 
     Args:
       source: Pose code of the identity picture.
       target: Pose code of the frame to be made.
-      context: Mean of the latents.
     """
-    target = target.astype(jnp.float32)
-    turn = target - source.astype(jnp.float32)
+    turn, seen = _turn(source, target)
     outputs = self.size * self.size * 2
-    start = scaled(LECUN, 0.05)
-    linear = nn.Dense(outputs, False, kernel_init=start, name="linear")(turn)
-    seen = jnp.concatenate([turn, target, context.astype(jnp.float32)], -1)
+    linear = nn.Dense(outputs, False, kernel_init=NEARLY, name="linear")(turn)
     hidden = Mlp(self.width, 2, self.dtype, name="mlp")(seen)
-    out = nn.Dense(outputs, kernel_init=start, name="out")(hidden)
+    out = nn.Dense(outputs, kernel_init=NEARLY, name="out")(hidden)
     flow = linear + out.astype(jnp.float32)
     return flow.reshape(-1, self.size, self.size, 2)
 
 
-class Landmarks(nn.Module):
-  """The 68 landmarks of the frame to be made.
+class Expression(nn.Module):
+  """Landmarks of the identity picture with another expression.
 
-  Those of the identity picture, moved: by a linear term in the differences of
-  the pose and emotion codes, and by an MLP that also sees the latent. Starts
-  near the identity picture's.
+  It does not see the pose code, which is read off frames that show a mouth:
+  what lips do must come from `drive`. Starts near the identity picture's.
   """
 
   width: int
@@ -129,26 +121,58 @@ class Landmarks(nn.Module):
   def __call__(
     self,
     portrait: Portrait,
-    pose: Float[Array, "b p"],
     emotion: Float[Array, "b e"],
-    context: Float[Array, "b d"],
+    drive: Float[Array, "b d"],
   ) -> Float[Array, "b 68 2"]:
     """Landmarks in a picture from -1 to 1, float32; args as `Geometry`'s."""
-    turn = jnp.concatenate(
-      [pose - portrait.pose, emotion - portrait.emotion], -1
+    points = portrait.landmarks
+    outputs = points.shape[1] * 2
+    # The face's shape, wherever it is; of about unit size.
+    shape = 4 * (points - points.mean(1, keepdims=True)).reshape(-1, outputs)
+    felt = emotion.astype(jnp.float32)
+    seen = [portrait.identity, felt, felt - portrait.emotion, shape]
+    hidden = nn.Dense(self.width, dtype=self.dtype, name="face")(
+      jnp.concatenate([x.astype(jnp.float32) for x in seen], -1)
     )
-    turn = turn.astype(jnp.float32)
-    start = scaled(LECUN, 0.05)
-    outputs = portrait.landmarks.shape[1] * 2
-    linear = nn.Dense(outputs, False, kernel_init=start, name="linear")(turn)
-    flat = portrait.landmarks.reshape(-1, outputs)
-    seen = jnp.concatenate(
-      [x.astype(jnp.float32) for x in (turn, pose, flat, context)], -1
+    if drive.shape[-1]:
+      # By itself: of all layers this alone differs between G_d and G_g.
+      hidden += nn.Dense(self.width, False, self.dtype, name="drive")(drive)
+    hidden = nn.Dense(self.width, dtype=self.dtype, name="hidden")(
+      leaky(hidden)
     )
-    hidden = Mlp(self.width, 2, self.dtype, name="mlp")(seen)
-    out = nn.Dense(outputs, kernel_init=start, name="out")(hidden)
-    move = linear + out.astype(jnp.float32)
-    return portrait.landmarks + move.reshape(-1, outputs // 2, 2)
+    move = nn.Dense(outputs, kernel_init=NEARLY, name="out")(leaky(hidden))
+    return points + move.astype(jnp.float32).reshape(points.shape)
+
+
+class Turn(nn.Module):
+  """Landmarks of a head that turns: a smooth field moves them.
+
+  Its 14 numbers are the pose's: for x and y a polynomial of second degree of
+  the landmark's place, and a share of its depth, which is learned. It can turn
+  a head but not part its lips.
+  """
+
+  width: int
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    points: Float[Array, "b 68 2"],
+    source: Float[Array, "b p"],
+    target: Float[Array, "b p"],
+  ) -> Float[Array, "b 68 2"]:
+    """Landmarks in a picture from -1 to 1, float32; args as `Flow`'s."""
+    _, seen = _turn(source, target)
+    hidden = Mlp(self.width // 2, 2, self.dtype, name="mlp")(seen)
+    seen = jnp.concatenate([seen, hidden.astype(jnp.float32)], -1)
+    field = nn.Dense(14, kernel_init=NEARLY, name="field")(seen)
+    x, y = points[..., 0], points[..., 1]
+    depth = self.param("depth", nn.initializers.zeros, points.shape[1:2])
+    depth = jnp.broadcast_to(depth, x.shape)
+    one = jnp.ones_like(x)
+    basis = jnp.stack([one, x, y, x * x, x * y, y * y, depth], -1)
+    return points + basis @ field.reshape(-1, 7, 2)
 
 
 def follow(
@@ -198,3 +222,13 @@ def between_lips(
 def _along(size: int) -> Float[Array, "s"]:
   """Centres of a row's cells, the row spanning -1 to 1."""
   return (jnp.arange(size) + 0.5) * (2 / size) - 1
+
+
+def _turn(
+  source: Float[Array, "b p"], target: Float[Array, "b p"]
+) -> tuple[Float[Array, "b p"], Float[Array, "b q"]]:
+  """The difference of two pose codes, and what tells of the turn: it, and the
+  pose that it leads to."""
+  target = target.astype(jnp.float32)
+  turn = target - source.astype(jnp.float32)
+  return turn, jnp.concatenate([turn, target], -1)

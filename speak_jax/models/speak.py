@@ -120,6 +120,7 @@ class Speak(nn.Module):
       jax.tree.map(lambda x: _repeat(x, frames), portrait),
       rearrange(pose, "b t p -> (b t) p"),
       _repeat(emotion, frames),
+      rearrange(speech, "b t a -> (b t) a"),
       rearrange(facial, "b t d -> (b t) d"),
       rearrange(latent, "b t l d -> (b t) l d"),
     )

@@ -93,6 +93,13 @@ def flows(config: ConfigDict) -> bool:
   return bool(model.flow and model.maps and model.ablate != "identity")
 
 
+def unsupervised(config: ConfigDict) -> dict[str, float]:
+  """Weights of 0 for the losses on a geometry that the config has not."""
+  if not flows(config):
+    return {"flow": 0.0, "expression": 0.0}
+  return {} if config.model.landmarks else {"expression": 0.0}
+
+
 def misplaced(
   shape: Shape,
   source: Float[Array, "b 68 2"],

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from speak_jax import spec
-from speak_jax.losses import adversarial, disentangle, pixel
+from speak_jax.losses import adversarial, disentangle, flow, pixel
 from speak_jax.models.irfd import Codes, Portrait, hide_maps
 from speak_jax.nn.align import align_face
 from speak_jax.nn.norm import unit
@@ -54,8 +54,7 @@ def make(config: ConfigDict) -> Stage:
   ablated = config.model.ablate
   weights |= dict.fromkeys(TERMS.get(ablated, ()), 0.0)
   kinds = tuple(i for i, name in enumerate(KINDS) if name != ablated)
-  if not base.flows(config):
-    weights["flow"] = 0.0  # there is none to supervise
+  weights |= base.unsupervised(config)
   if settings.losses not in ("robust", "paper"):
     raise ValueError(
       f"config.irfd.losses {settings.losses!r} is not robust or paper"
@@ -184,6 +183,9 @@ def make(config: ConfigDict) -> Stage:
         pair.identity_landmarks,
         points,
         size,
+      ),
+      "expression": lambda: flow.expression_error(
+        seen["intermediates"]["shape"][0].landmarks, points, size
       ),
       "mouth_box": lambda: pixel.mouth_box_l1(made, target, points),
       # Eq. 5-7; mean over pixels and channels.

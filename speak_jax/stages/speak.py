@@ -16,6 +16,7 @@ from speak_jax import spec
 from speak_jax.losses import (
   adversarial,
   disentangle,
+  flow,
   perceptual,
   pixel,
   sync,
@@ -50,8 +51,7 @@ def make(config: ConfigDict) -> Stage:
   settings, model = config.speak, config.model
   weights = settings.weights.to_dict()
   flowing = base.flows(config)
-  if not flowing:
-    weights["flow"] = 0.0  # there is none to supervise
+  weights |= base.unsupervised(config)
   fps = config.data.fps
   window = frames_of(fps)
   if weights["sync"] and model.frames < window:
@@ -243,6 +243,9 @@ def make(config: ConfigDict) -> Stage:
         repeat(batch.identity_landmarks, "b k d -> (b t) k d", t=t),
         points,
         size,
+      ),
+      "expression": lambda: flow.expression_error(
+        shape.landmarks, points, size
       ),
       "mouth_box": lambda: pixel.mouth_box_l1(made, true, points),
       "opening": lambda: sync.opening(out.opening, batch.landmarks),

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from speak_jax import spec
 from speak_jax.losses import flow
 from speak_jax.nn import warp
 
@@ -60,3 +61,21 @@ def test_landmarks_that_are_off_cost_their_distance(points):
   move = jnp.array([3.0, -5.0])
   loss = flow.landmark_error(_spanned(points + move), points, SIZE)
   np.testing.assert_allclose(loss, 8 * 2 / SIZE, rtol=1e-4)
+
+
+def test_a_face_in_the_wrong_place_has_the_right_expression(points):
+  away = _spanned(points + jnp.array([3.0, -5.0]))
+  loss = flow.expression_error(away, points, SIZE)
+  np.testing.assert_allclose(loss, 0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("part", "count"), [(spec.MOUTH, 20), (spec.BROWS, 22)]
+)
+def test_half_a_part_out_of_shape_costs_its_share(points, part, count):
+  """Ten landmarks go 4 px; the part's middle follows by their share."""
+  moved = points.at[:, part.start : part.start + 10, 1].add(4.0)
+  loss = flow.expression_error(_spanned(moved), points, SIZE)
+  middle = 4 * 10 / count
+  mean = (10 * (4 - middle) + (count - 10) * middle) / count
+  np.testing.assert_allclose(loss, mean * 2 / SIZE, rtol=1e-3)

@@ -80,7 +80,11 @@ def test_warm_start_takes_the_whole_generator(world):
   new = flatten_dict(start.params, sep="/")
   source = flatten_dict(world.decoder["params"], sep="/")
   assert set(new) == set(old)
-  assert set(start.kept) == {"generator/base", "generator/gain"}
+  assert set(start.kept) == {
+    "generator/base",
+    "generator/gain",
+    "generator/geometry/Expression_0/drive/kernel",  # of speech, not a mouth
+  }
   for path in start.copied:
     if path == "facial/mlp/dense0/kernel":
       # Rows of identity (8) and pose (4).
@@ -99,6 +103,8 @@ def test_warm_start_draws_what_the_decoder_draws(world):
   """With nothing to edit, G_g is G_d at an emotion and mouth of zero."""
   params = warm_start(world.decoder["params"], world.speak["params"]).params
   params["generator"]["gain"] = jnp.zeros_like(params["generator"]["gain"])
+  drive = params["generator"]["geometry"]["Expression_0"]["drive"]
+  drive["kernel"] = jnp.zeros_like(drive["kernel"])
   out = world.networks.speak.apply(
     {"params": params},
     world.portrait,

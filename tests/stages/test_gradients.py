@@ -39,7 +39,9 @@ CODES = {
 IRFD = {
   "pixel": PICTURE,
   "gradient": PICTURE,
-  "flow": PICTURE - {"decoder/generator"},
+  # The geometry sees the codes themselves, not the styles.
+  "flow": PICTURE - {"decoder/generator", "decoder/mlp"},
+  "expression": PICTURE - {"decoder/generator", "decoder/mlp"},
   "mouth_box": PICTURE,
   "self": PICTURE,
   "angles": {
@@ -65,7 +67,8 @@ TALK = {
 SPEAK = {
   "pixel": TALK,
   "gradient": TALK,
-  "flow": TALK,
+  "flow": {"speak/audio", "speak/generator"},
+  "expression": {"speak/audio", "speak/generator"},
   "mouth_box": TALK,
   "sync": TALK,
   "perceptual": TALK,

@@ -11,7 +11,7 @@ from speak_jax.training.state import initial, update
 TERMS = {
   "base256": {"gan", "features", "perceptual", "opening", "sync"},
   "paper": {"gan", "perceptual", "sync"},
-  "small64": {"gan", "features", "opening", "sync"},
+  "small64": {"opening", "sync", "mouth_box"},
   "demo": {"opening", "sync", "mouth_box"},
 }
 
