@@ -23,6 +23,7 @@ from data_pipelines.records import Records, open_records
 from speak_jax import systems, takes
 from speak_jax.evaluation import (
   counterfactual,
+  driven,
   figures,
   html,
   methods,
@@ -51,7 +52,7 @@ from speak_jax.pretrained import files, layouts, syncnet
 from speak_jax.pretrained.tensors import Converted
 from speak_jax.progress import Progress
 
-SHOWN_CLIPS, SHOWN_TIMES, SHOWN_SWAPS = 4, 8, 8
+SHOWN_CLIPS, SHOWN_TIMES, SHOWN_SWAPS, SHOWN_DRIVEN = 4, 8, 8, 8
 LOOKED_AT = 8  # frames at a time
 FID_EVERY = 5  # frames: neighbours tell little more
 
@@ -425,6 +426,26 @@ def _alone(plan: Plan, opened: _Opened, held: _Held) -> Iterator[_Told]:
     )
     told = counterfactual.markdown(heard)
     yield _Told(heard, ["What other speech changes, and none:", told])
+    yield _driven(plan, held, entry)
+
+
+def _driven(plan: Plan, held: _Held, entry: methods.Entry) -> _Told:
+  """One system with inputs of several people."""
+  found, shown = driven.measure(
+    held.takes,
+    lambda asked: methods.run(entry, asked, 0),
+    held.read,
+    seed=plan.seed,
+    shown=SHOWN_DRIVEN,
+    progress=_counted,
+  )
+  sheet = report.sheet(
+    driven.grid(shown),
+    [f"clip {i + 1}" for i in range(len(shown))],
+    driven.titles(),
+  )
+  told = ["Driven by others, each input another person's:"]
+  return _Told(found, [*told, driven.markdown(found)], {"driven.png": sheet})
 
 
 def _videos(talked: talking.Talked, fps: float, folder: Path) -> html.Clip:

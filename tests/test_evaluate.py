@@ -207,6 +207,7 @@ def test_how_well_the_codes_are_apart(stand_ins, tmp_path):
     "probe/identity_from_emotion/control",
     "code/pose/rank",
     "audio/silent/mouth",
+    "driven/all/identity",
   ):
     assert np.isfinite(metrics[figure]), figure
   # A system that never moves does not mind what it hears.
@@ -218,12 +219,18 @@ def test_how_well_the_codes_are_apart(stand_ins, tmp_path):
     "| *chance* |",
     "effective rank",
     "shuffled | silent |",
+    "| comes from others |",
     "](matrix.png)",
   ):
     assert words in text, words
   page = (out / "report.html").read_text()
   assert "What a line reads off each code" in page
-  for name in ("matrix.png", "pose_sheet.png", "emotion_sheet.png"):
+  for name in (
+    "matrix.png",
+    "pose_sheet.png",
+    "emotion_sheet.png",
+    "driven.png",
+  ):
     picture = cv2.imread(str(out / name))
     assert picture is not None
     assert picture.std() > 1

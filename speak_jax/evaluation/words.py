@@ -16,6 +16,8 @@ _CAPTIONS = {
   "matrix.png": "What moves when one code is exchanged.",
   "pose_sheet.png": "Every person with the pose code of each donor.",
   "emotion_sheet.png": "Every person with the emotion code of each donor.",
+  "driven.png": "Portrait, who gives pose, emotion and speech, then the system"
+  " with nothing, one and all of it from these others.",
 }
 
 
