@@ -31,7 +31,9 @@ def describe(data: str | os.PathLike) -> str:
   data = Path(data)
   index = records.read_index(data)
   lines = [str(data)]
-  lines += [f"  {key}: {value}" for key, value in _meta(data).items()]
+  lines += [
+    f"  {key}: {value}" for key, value in records.read_metadata(data).items()
+  ]
   for split in records.SPLITS:
     rows = [row for row in index if records.split_of(row) == split]
     if not rows:
@@ -136,11 +138,6 @@ def _emotion(row: records.ClipInfo) -> str:
 
 def _counts(values) -> str:
   return ", ".join(f"{name} {n}" for name, n in sorted(Counter(values).items()))
-
-
-def _meta(data: Path) -> dict:
-  path = data / "metadata.json"
-  return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _read_lines(path: Path) -> list[dict]:

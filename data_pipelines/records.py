@@ -529,6 +529,23 @@ def read_index(folder: str | os.PathLike) -> list[ClipInfo]:
   return sorted(rows, key=lambda row: (row.shard, row.row))
 
 
+def read_metadata(folder: str | os.PathLike) -> dict[str, Any]:
+  """How a data set was prepared: its source and that source's settings.
+
+  {} where nothing is known.
+
+  Raises:
+    ValueError: damaged; one line.
+  """
+  path = Path(folder) / "metadata.json"
+  try:
+    return json.loads(path.read_text())
+  except FileNotFoundError:
+    return {}
+  except ValueError as error:
+    raise ValueError(f"{path}: not JSON") from error
+
+
 def split_of(row: ClipInfo) -> str:
   """The split that a clip's shard belongs to."""
   match = _SHARD.fullmatch(row.shard)

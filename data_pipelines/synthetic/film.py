@@ -1,0 +1,69 @@
+"""Films synthetic people: mp4 files with sound, one folder a person.
+
+  python -m data_pipelines.synthetic.film --out VIDEOS --identities 100
+
+What a camera would have: neither landmarks nor poses nor emotions are written
+down. `prepare --source folder` then has to find them, as on recordings, and
+the two ways can be compared. Files that are there are kept.
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from absl import app, flags
+
+from data_pipelines.media.video import write_video
+from data_pipelines.records import decode_frame
+from data_pipelines.synthetic import render
+from speak_jax.progress import Progress
+
+_OUT = flags.DEFINE_string("out", None, "Folder of the videos.")
+_IDENTITIES = flags.DEFINE_integer("identities", 100, "People.", 1)
+_CLIPS = flags.DEFINE_integer("clips-per-identity", 5, "Of each person.", 1)
+_SECONDS = flags.DEFINE_float("seconds", 2.0, "Of a clip.", 0.2)
+_SIZE = flags.DEFINE_integer("size", 256, "Pixels of a side.", 64)
+_FRAMING = flags.DEFINE_enum(
+  "framing", "medium", ["tight", "medium", "wide"], "How much face, motion."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Chooses the people, as `prepare`'s.")
+_WORKERS = flags.DEFINE_integer("workers", 2, "Processes.", 1)
+
+
+def film(recipe: render.Recipe, out: Path) -> Path:
+  """Writes out/PERSON/CLIP.mp4, unless it is there."""
+  person = f"{recipe.split}_{recipe.identity:05d}"
+  path = out / person / f"{recipe.take:02d}.mp4"
+  if not path.exists():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clip = render.render_clip(recipe)
+    write_video(path, map(decode_frame, clip.frames), clip.fps, clip.audio)
+  return path
+
+
+def main(argv: list[str]) -> None:
+  """Films the people that `prepare --source synthetic` would train on."""
+  del argv
+  recipes = render.recipes(
+    seed=_SEED.value,
+    identities=_IDENTITIES.value,
+    held_out=0,
+    clips_per_identity=_CLIPS.value,
+    seconds=_SECONDS.value,
+    size=_SIZE.value,
+    framing=_FRAMING.value,
+  )
+  make = partial(film, out=Path(_OUT.value or "."))
+  with (
+    ProcessPoolExecutor(_WORKERS.value, get_context("spawn")) as pool,
+    Progress("film", "clip", len(recipes)) as progress,
+  ):
+    for i, _ in enumerate(pool.map(make, recipes)):
+      progress.update(i + 1)
+  print(f"{_OUT.value}: {len(recipes)} videos of {_IDENTITIES.value} people")
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("out")
+  app.run(main)
