@@ -6,6 +6,11 @@
     stablehlo/*.bin     one serialised function each (see `synthesis`)
     README.md           model card
     SHA256SUMS          of all the others, checked before anything is read
+    evaluation.safetensors   if wished, weights of the earlier stages, named
+                        "irfd/decoder/params/...": with them a bundle is
+                        measured as its run was; nothing else reads them
+
+REFERENCE is the bundle that comes with this package.
 
 Goes in: flat weights, artifacts, settings. Comes out: the same, verified. No
 file is ever unpickled.
@@ -25,12 +30,14 @@ import safetensors
 import safetensors.numpy
 
 FORMAT = 1
+REFERENCE = Path(__file__).parent / "assets" / "reference"
 FUNCTIONS = ("portrait", "pose", "emotion", "frames")
 
 _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 _CARD = "README.md"
 _SUMS = "SHA256SUMS"
+_EVALUATION = "evaluation.safetensors"
 _FILES = (
   _WEIGHTS,
   _CONFIG,
@@ -52,6 +59,7 @@ class Bundle(NamedTuple):
   config: dict[str, Any]
   weights: dict[str, np.ndarray]  # flat name -> array
   artifacts: dict[str, bytes]  # name in FUNCTIONS -> serialised StableHLO
+  evaluation: dict[str, np.ndarray] = {}  # noqa: RUF012, stage/flat name
 
 
 def is_bundle(path: str | os.PathLike) -> bool:
@@ -84,14 +92,14 @@ def write(path: str | os.PathLike, bundle: Bundle, card: str) -> None:
   try:
     (fresh / "stablehlo").mkdir()
     contents = {
-      _WEIGHTS: safetensors.numpy.save(
-        {k: np.array(v, order="C") for k, v in bundle.weights.items()}
-      ),
+      _WEIGHTS: _arrays(bundle.weights),
       _CONFIG: _json({"format": FORMAT, **bundle.config}),
       _CARD: card.encode(),
     }
     for name, artifact in bundle.artifacts.items():
       contents[f"stablehlo/{name}.bin"] = artifact
+    if bundle.evaluation:
+      contents[_EVALUATION] = _arrays(bundle.evaluation)
     for name, content in contents.items():
       (fresh / name).write_bytes(content)
     sums = "".join(f"{_sha256(fresh / n)}  {n}\n" for n in sorted(contents))
@@ -126,15 +134,15 @@ def read(path: str | os.PathLike) -> Bundle:
     raise BundleError(
       folder / _CONFIG, f"bundle format {version}, this program reads {FORMAT}"
     )
-  try:
-    weights = safetensors.numpy.load_file(folder / _WEIGHTS)
-  except safetensors.SafetensorError as error:
-    raise BundleError(folder / _WEIGHTS, "not safetensors") from error
+  weights = _read_arrays(folder / _WEIGHTS)
+  evaluation = {}
+  if (folder / _EVALUATION).is_file():
+    evaluation = _read_arrays(folder / _EVALUATION)
   artifacts = {
     name: (folder / "stablehlo" / f"{name}.bin").read_bytes()
     for name in FUNCTIONS
   }
-  return Bundle(config, weights, artifacts)
+  return Bundle(config, weights, artifacts, evaluation)
 
 
 def verify(path: str | os.PathLike) -> None:
@@ -158,17 +166,36 @@ def verify(path: str | os.PathLike) -> None:
   for name in _FILES:
     if name not in sums:
       raise BundleError(folder / name, f"not listed in {_SUMS}")
-    if not (folder / name).is_file():
-      raise BundleError(folder / name, "missing")
   for file in sorted(folder.rglob("*")):
     name = file.relative_to(folder).as_posix()
-    if file.is_file() and name not in (*_FILES, _SUMS):
+    if file.is_file() and name != _SUMS and name not in (*_FILES, *sums):
       raise BundleError(file, "does not belong to a bundle")
   for name, digest in sums.items():
-    if name not in _FILES:
+    if name not in (*_FILES, _EVALUATION):
       raise BundleError(folder / _SUMS, f"lists an unknown file {name!r}")
+    if not (folder / name).is_file():
+      raise BundleError(folder / name, "missing")
     if _sha256(folder / name) != digest:
       raise BundleError(folder / name, f"altered: differs from {_SUMS}")
+
+
+def _arrays(weights: Mapping[str, Any]) -> bytes:
+  """The content of a safetensors file."""
+  return safetensors.numpy.save(
+    {name: np.array(array, order="C") for name, array in weights.items()}
+  )
+
+
+def _read_arrays(file: Path) -> dict[str, np.ndarray]:
+  """Its arrays by name; what was stored in half precision comes as float32."""
+  try:
+    found = safetensors.numpy.load_file(file)
+  except safetensors.SafetensorError as error:
+    raise BundleError(file, "not safetensors") from error
+  return {
+    name: array.astype(np.float32) if array.dtype == np.float16 else array
+    for name, array in found.items()
+  }
 
 
 def _sha256(file: Path) -> str:

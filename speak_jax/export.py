@@ -1,6 +1,11 @@
 """Makes a bundle out of a training run: what `generate` needs, alone.
 
-python -m speak_jax.export --workdir RUN --out BUNDLE
+  python -m speak_jax.export --workdir RUN --out BUNDLE [--half] [--evaluation]
+
+--half keeps the weights in half precision: half the size, and frames that
+differ by a level here and there. --evaluation adds the weights of IRFD's
+decoder and of SyncNet, so that `evaluate` measures the bundle as it measures
+the run.
 """
 
 import os
@@ -15,11 +20,12 @@ from flax import traverse_util
 from jaxtyping import Float
 
 from data_pipelines.media import face
-from data_pipelines.records import Records, open_records
+from data_pipelines.records import Records, open_records, read_metadata
 from speak_jax import bundle, synthesis
 from speak_jax.generate import Tracker
 from speak_jax.stages import base
 from speak_jax.training import checkpoints
+from speak_jax.training.weights import EARLIER, earlier
 
 CARD = """\
 # {name}
@@ -79,6 +85,9 @@ def export(
   workdir: str | os.PathLike,
   out: str | os.PathLike,
   say: Callable[[str], None] = print,
+  *,
+  half: bool = False,
+  evaluation: bool = False,
 ) -> Path:
   """Writes the bundle of a run whose stage `speak` has a checkpoint.
 
@@ -86,6 +95,8 @@ def export(
     workdir: The run.
     out: The folder to make.
     say: Takes notes.
+    half: Keep the weights in half precision.
+    evaluation: Add the weights of earlier stages that `evaluate` looks at.
 
   Raises:
     BundleError: `out` is there and is no bundle.
@@ -98,22 +109,60 @@ def export(
     framing=_measured(config, workdir, say)
   )
   functions = synthesis.functions_of(base.networks(config))
-  weights = {
-    name: np.asarray(value)
-    for name, value in traverse_util.flatten_dict(variables, sep="/").items()
-  }
+  weights = _flat(variables, half)
   facts = _facts(config, workdir)
   content = bundle.Bundle(
     config={
       "settings": synthesis.settings_to_json(settings),
-      "model": config.model.to_dict(),
+      "config": _portable(config),
       **facts,
     },
     weights=weights,
     artifacts=synthesis.serialize(functions, variables, settings),
+    evaluation=_flat(_earlier(config, workdir), half) if evaluation else {},
   )
   bundle.write(out, content, _card(out, settings, facts, weights))
   return out
+
+
+def _flat(variables: Any, half: bool) -> dict[str, np.ndarray]:
+  """Arrays under flat names."""
+  flat = traverse_util.flatten_dict(variables, sep="/")
+  return {name: _stored(name, value, half) for name, value in flat.items()}
+
+
+def _stored(name: str, value: Any, half: bool) -> np.ndarray:
+  array = np.asarray(value)
+  if not half or array.dtype != np.float32:
+    return array
+  small = array.astype(np.float16)
+  if not np.isfinite(small).all():
+    raise ValueError(f"{name}: too large for half precision; export without")
+  return small
+
+
+def _earlier(config: Any, workdir: Path) -> dict[str, Any]:
+  """{stage: {group: variables}} of the stages before the last.
+
+  Raises:
+    ValueError: the run has not trained them itself; one line.
+  """
+  found: dict[str, Any] = {
+    stage: earlier(workdir, config, stage) for stage in EARLIER
+  }
+  if config.speak.encoders == "frozen":
+    del found["irfd"]["encoders"]  # those of the system that speaks
+  return found
+
+
+def _portable(config: Any) -> dict[str, Any]:
+  """The config without the places of files on this machine."""
+  plain = config.to_dict()
+  plain["data"]["path"] = plain["init_from"] = ""
+  plain["pretrained"] = {
+    key: Path(value).name for key, value in plain["pretrained"].items()
+  }
+  return plain
 
 
 def framing_of(
@@ -186,9 +235,34 @@ def _facts(config: Any, workdir: Path) -> dict[str, Any]:
     "preset": config.preset,
     "commit": config.commit,
     "seed": config.seed,
-    "data": config.data.path,
+    "data": _origins(config),
     "steps": {name: step for name, step in done.items() if step is not None},
   }
+
+
+def _origins(config: Any) -> list[dict[str, Any]]:
+  """Name and settings of each data set that the run learned from."""
+  if not config.data.path:
+    drawn = {**config.data.synthetic.to_dict(), "seed": config.seed}
+    del drawn["workers"]
+    return [{"name": "data", "source": "synthetic", **drawn}]
+  folders = [Path(path.strip()) for path in config.data.path.split(",")]
+  return [{"name": x.name, **read_metadata(x)} for x in folders]
+
+
+def _learned_from(data: list[dict[str, Any]]) -> str:
+  """The data sets in words."""
+  return "; ".join(
+    f"{x['identities']} synthetic people, {x['framing']} framing, seed"
+    f" {x['seed']}"
+    if _synthetic([x])
+    else f"`{x['name']}`"
+    for x in data
+  )
+
+
+def _synthetic(data: list[dict[str, Any]]) -> bool:
+  return all(x.get("source") == "synthetic" for x in data)
 
 
 def _card(
@@ -198,7 +272,6 @@ def _card(
   weights: dict[str, np.ndarray],
 ) -> str:
   """The model card."""
-  synthetic = not facts["data"]
   return CARD.format(
     name=out.name,
     folder=out.name,
@@ -208,9 +281,9 @@ def _card(
     preset=facts["preset"],
     commit=facts["commit"] or "unknown",
     seed=facts["seed"],
-    data="synthetic faces" if synthetic else f"`{facts['data']}`",
+    data=_learned_from(facts["data"]),
     steps=", ".join(f"{k} {v}" for k, v in facts["steps"].items()),
-    training=_SYNTHETIC if synthetic else _RECORDED,
+    training=_SYNTHETIC if _synthetic(facts["data"]) else _RECORDED,
   )
 
 
@@ -222,7 +295,9 @@ def main(argv: list[str]) -> int:
   del argv
   logging.set_verbosity(logging.WARNING)
   try:
-    out = export(FLAGS.workdir, FLAGS.out)
+    out = export(
+      FLAGS.workdir, FLAGS.out, half=FLAGS.half, evaluation=FLAGS.evaluation
+    )
   except (ValueError, OSError) as error:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return 1
@@ -235,4 +310,6 @@ if __name__ == "__main__":
   # Not at import: other commands have flags of these names too.
   flags.DEFINE_string("workdir", None, "Training run.", required=True)
   flags.DEFINE_string("out", None, "Bundle to write.", required=True)
+  flags.DEFINE_bool("half", False, "Weights in half precision.")
+  flags.DEFINE_bool("evaluation", False, "Also what evaluate needs.")
   app.run(main)

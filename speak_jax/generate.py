@@ -1,11 +1,12 @@
 """Makes a talking head: picture, speech, head motion and emotion to an mp4.
 
-  python -m speak_jax.generate --model BUNDLE --identity face.png \
-    --audio speech.wav --pose nods.mp4 --emotion happy.mp4 -o out.mp4
+  python -m speak_jax.generate --identity face.png --audio speech.wav \
+    --pose nods.mp4 --emotion happy.mp4 -o out.mp4 [--model BUNDLE]
 
-Four inputs, each from another person if you like. Pictures may be videos and
-videos pictures; speech may be the sound of a video. The video lasts as long as
-the speech; pose clips that are shorter go back and forth.
+The model is the reference that comes with the package, unless a bundle is
+named. Four inputs, each from another person if you like. Pictures may be videos
+and videos pictures; speech may be the sound of a video. The video lasts as long
+as the speech; pose clips that are shorter go back and forth.
 """
 
 import itertools
@@ -424,7 +425,8 @@ def _fail(line: str) -> int:
 def _define_flags() -> None:
   """Not at import: other commands have flags of these names too."""
   text = flags.DEFINE_string
-  text("model", None, "Bundle, made by speak_jax.export.", required=True)
+  reference = str(bundle.REFERENCE)
+  text("model", reference, "Bundle, made by speak_jax.export.")
   text("identity", None, "Picture (or video).", required=True)
   text("audio", None, "File with speech: wav, mp3, mp4.", required=True)
   text("pose", None, "Video of the head motion.", required=True)

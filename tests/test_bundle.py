@@ -115,11 +115,32 @@ def test_sums_may_not_point_out_of_the_folder(folder):
     bundles.read(folder)
 
 
+def test_weights_for_evaluation_may_be_there(content, tmp_path):
+  more = content._replace(evaluation={"irfd/decoder/params/a": np.ones(3)})
+  bundles.write(tmp_path / "b", more, "")
+  found = bundles.read(tmp_path / "b").evaluation
+  np.testing.assert_array_equal(found["irfd/decoder/params/a"], np.ones(3))
+  (tmp_path / "b" / "evaluation.safetensors").unlink()
+  with pytest.raises(bundles.BundleError, match=r"evaluation\S+: missing"):
+    bundles.read(tmp_path / "b")
+
+
+def test_half_precision_comes_back_as_single(content, tmp_path):
+  half = {k: v.astype(np.float16) for k, v in content.weights.items()}
+  bundles.write(tmp_path / "b", content._replace(weights=half), "")
+  for name, array in bundles.read(tmp_path / "b").weights.items():
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, half[name])
+
+
 def test_unlisted_file_is_refused(folder):
   sums = folder / "SHA256SUMS"
   kept = [x for x in sums.read_text().splitlines() if "README" not in x]
   sums.write_text("\n".join(kept) + "\n")
   with pytest.raises(bundles.BundleError, match=r"README\.md: not listed"):
+    bundles.read(folder)
+  (folder / "evaluation.safetensors").write_bytes(b"x")
+  with pytest.raises(bundles.BundleError, match="not listed|not belong"):
     bundles.read(folder)
 
 

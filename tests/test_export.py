@@ -87,8 +87,41 @@ def test_bundle_says_where_it_comes_from(shipped):
   assert config["commit"] == "abc1234"
   assert config["steps"] == {"speak": 7}
   card = (shipped[0] / "README.md").read_text()
-  for word in ("abc1234", "speak 7", "synthetic faces", "consent"):
+  for word in ("abc1234", "speak 7", "50 synthetic people", "consent"):
     assert word in card
+
+
+def test_no_place_on_this_machine_is_shipped(run, tmp_path):
+  config = checkpoints.run_config(run[0]).copy_and_resolve_references()
+  config.unlock()
+  (tmp_path / "data" / "mine").mkdir(parents=True)
+  (tmp_path / "data" / "mine" / "metadata.json").write_text('{"source": "x"}')
+  config.data.path = str(tmp_path / "data" / "mine")
+  config.init_from = str(run[0])
+  config.pretrained.vgg = str(tmp_path / "vgg.pth")
+  (tmp_path / "config.json").write_text(
+    json.dumps({"config": config.to_dict()})
+  )
+  (tmp_path / "speak").symlink_to(run[0] / "speak")
+  export.export(tmp_path, tmp_path / "out", lambda text: None)
+  for file in (tmp_path / "out").rglob("*"):
+    assert file.is_dir() or str(tmp_path).encode() not in file.read_bytes()
+  found = bundle.read(tmp_path / "out").config
+  assert found["data"] == [{"name": "mine", "source": "x"}]
+  assert found["config"]["pretrained"]["vgg"] == "vgg.pth"
+  assert "Recordings of people" in (tmp_path / "out/README.md").read_text()
+
+
+def test_half_precision_makes_nearly_the_same_frames(
+  run, tmp_path, from_memory
+):
+  out = export.export(run[0], tmp_path / "half", lambda text: None, half=True)
+  made = synthesis.Synthesizer.from_bundle(out, windows=2)
+  video = made.video(**_inputs(made.settings))
+  assert np.abs(video.astype(int) - from_memory).mean() < 1
+  size = (out / "model.safetensors").stat().st_size
+  weights = bundle.read(out).weights
+  assert size < 2.5 * sum(x.size for x in weights.values()) + 20_000
 
 
 def test_unseen_training_data_are_said(shipped):

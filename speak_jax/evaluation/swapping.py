@@ -53,10 +53,8 @@ class Irfd(NamedTuple):
   decode: Callable[[Portrait, Codes], Any]  # -> (frames u8,)
 
 
-def irfd(nets: Any, params: dict[str, Any], extra: dict[str, Any]) -> Irfd:
-  """Networks and weights of groups "encoders" and "decoder", compiled once."""
-  encoders = {"params": params["encoders"], **extra["encoders"]}
-  decoder = {"params": params["decoder"], **extra["decoder"]}
+def irfd(nets: Any, encoders: Any, decoder: Any) -> Irfd:
+  """Networks and their variables, compiled once."""
 
   def unit(x):
     return x.astype("float32") / 127.5 - 1

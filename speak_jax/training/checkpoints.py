@@ -159,7 +159,12 @@ def run_config(run: str | Path) -> ConfigDict:
     stored = json.loads(path.read_text())
   except (OSError, json.JSONDecodeError) as error:
     raise ValueError(f"{path}: not a run ({type(error).__name__})") from error
-  return ConfigDict(_tuples(stored["config"])).lock()
+  return config_of(stored["config"])
+
+
+def config_of(stored: dict[str, Any]) -> ConfigDict:
+  """A config that was kept as JSON, locked."""
+  return ConfigDict(_tuples(stored)).lock()
 
 
 def shapes(tree: Any) -> set[tuple[str, tuple[int, ...]]]:

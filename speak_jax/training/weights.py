@@ -12,6 +12,18 @@ from speak_jax.training import checkpoints
 
 STAGES = {"syncnet": syncnet.make, "irfd": irfd.make, "speak": speak.make}
 
+# Groups of the stages before the one that speaks, for who looks at those too.
+EARLIER = {"irfd": ("encoders", "decoder"), "syncnet": ("sync",)}
+
+
+def earlier(
+  run: str | Path, config: ConfigDict, stage: str
+) -> dict[str, dict[str, Any]]:
+  """{group: variables} of a stage in `EARLIER`; see `trained`."""
+  groups = EARLIER[stage]
+  params, extra = trained(run, config, stage, groups)
+  return {g: {"params": params[g], **extra[g]} for g in groups}
+
 
 def trained(
   run: str | Path, config: ConfigDict, stage: str, groups: Sequence[str]

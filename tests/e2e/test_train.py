@@ -124,7 +124,14 @@ def test_a_run_and_its_bundle_are_evaluated(run, tmp_path):
     assert np.isfinite(found[figure]), figure
   page = (tmp_path / "report" / "report.html").read_text()
   assert "<h2>Training</h2>" in page
-  bundle = export.export(run, tmp_path / "bundle", say=lambda text: None)
+  bundle = export.export(
+    run, tmp_path / "bundle", say=lambda text: None, evaluation=True
+  )
+  alike = protocol.Plan({"speak": bundle}, clips=2, seed=0)
+  measured = protocol.evaluate(alike, str(run / "data"), tmp_path / "again")
+  # The bundle brings what the earlier stages learned.
+  for figure in ("irfd/psnr", "irfd/code_std/mouth", "speak/sync_confidence"):
+    assert measured.metrics[figure] == pytest.approx(found[figure], abs=0.1)
   both = protocol.Plan({"run": run, "bundle": bundle}, clips=2, seed=0)
   made = protocol.tabulate(both, "1", str(run / "data"), tmp_path / "tables")
   ours = {row.method: row.figures for row in made[0].rows}
