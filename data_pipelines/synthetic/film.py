@@ -19,16 +19,7 @@ from data_pipelines.records import decode_frame
 from data_pipelines.synthetic import render
 from speak_jax.progress import Progress
 
-_OUT = flags.DEFINE_string("out", None, "Folder of the videos.")
-_IDENTITIES = flags.DEFINE_integer("identities", 100, "People.", 1)
-_CLIPS = flags.DEFINE_integer("clips-per-identity", 5, "Of each person.", 1)
-_SECONDS = flags.DEFINE_float("seconds", 2.0, "Of a clip.", 0.2)
-_SIZE = flags.DEFINE_integer("size", 256, "Pixels of a side.", 64)
-_FRAMING = flags.DEFINE_enum(
-  "framing", "medium", ["tight", "medium", "wide"], "How much face, motion."
-)
-_SEED = flags.DEFINE_integer("seed", 0, "Chooses the people, as `prepare`'s.")
-_WORKERS = flags.DEFINE_integer("workers", 2, "Processes.", 1)
+FLAGS = flags.FLAGS
 
 
 def film(recipe: render.Recipe, out: Path) -> Path:
@@ -46,24 +37,34 @@ def main(argv: list[str]) -> None:
   """Films the people that `prepare --source synthetic` would train on."""
   del argv
   recipes = render.recipes(
-    seed=_SEED.value,
-    identities=_IDENTITIES.value,
+    seed=FLAGS.seed,
+    identities=FLAGS.identities,
     held_out=0,
-    clips_per_identity=_CLIPS.value,
-    seconds=_SECONDS.value,
-    size=_SIZE.value,
-    framing=_FRAMING.value,
+    clips_per_identity=FLAGS["clips-per-identity"].value,
+    seconds=FLAGS.seconds,
+    size=FLAGS.size,
+    framing=FLAGS.framing,
   )
-  make = partial(film, out=Path(_OUT.value or "."))
+  make = partial(film, out=Path(FLAGS.out))
   with (
-    ProcessPoolExecutor(_WORKERS.value, get_context("spawn")) as pool,
+    ProcessPoolExecutor(FLAGS.workers, get_context("spawn")) as pool,
     Progress("film", "clip", len(recipes)) as progress,
   ):
     for i, _ in enumerate(pool.map(make, recipes)):
       progress.update(i + 1)
-  print(f"{_OUT.value}: {len(recipes)} videos of {_IDENTITIES.value} people")
+  print(f"{FLAGS.out}: {len(recipes)} videos of {FLAGS.identities} people")
 
 
 if __name__ == "__main__":
-  flags.mark_flag_as_required("out")
+  # Not at import: other commands have flags of these names too.
+  flags.DEFINE_string("out", None, "Folder of the videos.", required=True)
+  flags.DEFINE_integer("identities", 100, "People.", 1)
+  flags.DEFINE_integer("clips-per-identity", 5, "Of each person.", 1)
+  flags.DEFINE_float("seconds", 2.0, "Of a clip.", 0.2)
+  flags.DEFINE_integer("size", 256, "Pixels of a side.", 64)
+  flags.DEFINE_enum(
+    "framing", "medium", ["tight", "medium", "wide"], "How much face, motion."
+  )
+  flags.DEFINE_integer("seed", 0, "Chooses the people, as prepare's.")
+  flags.DEFINE_integer("workers", 2, "Processes.", 1)
   app.run(main)
