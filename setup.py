@@ -76,7 +76,7 @@ setup(
   packages=find_packages(
     include=["speak_jax", "speak_jax.*", "data_pipelines", "data_pipelines.*"]
   ),
-  package_data={"speak_jax": ["assets/*"]},
+  package_data={"speak_jax": ["assets/*", "assets/reference/**/*"]},
   install_requires=INSTALL_REQUIRES,
   extras_require=EXTRAS_REQUIRE,
 )

@@ -46,7 +46,7 @@ SIZES = {
     parts=dict(sync=1, irfd=1, speak=1),
     frames=5,
     context=5,
-    steps=dict(sync=2_500, irfd=6_000, speak=7_000),
+    steps=dict(sync=2_500, irfd=6_000, speak=6_000),
   ),
   "demo": dict(
     image=64,
