@@ -44,7 +44,7 @@ draw() {
 
 measure() {
   python -m speak_jax.evaluate --model "$1" --data "$2" --out "$out/report" \
-    --swap
+    --clips 48 --swap
 }
 
 if [ "$what" = report ]; then
@@ -56,7 +56,8 @@ fi
 # Memory that is given back after each step is paid for page by page at the
 # next: keeping it makes a step on the CPU a seventh faster.
 export MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
-export MALLOC_TOP_PAD_=1000000000 GLIBC_TUNABLES=glibc.malloc.hugetlb=1
+export MALLOC_TOP_PAD_=4000000000 MALLOC_MMAP_MAX_=0
+export GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
 draw 400 "$out/data"
 # Two devices of one core each are faster than one of two.

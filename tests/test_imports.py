@@ -15,6 +15,7 @@ OURS = ("configs", "data_pipelines", "launch", "speak_jax")
 # what is beside it in its package, and what its row names.
 ALLOWED = {
   "configs": ("configs.common",),
+  "configs.ablations": ("configs.speak",),
   "data_pipelines": ("data_pipelines", "speak_jax.spec", "speak_jax.progress"),
   "launch": OURS,
   "speak_jax.spec": (),
@@ -60,6 +61,7 @@ ALLOWED = {
   ),
   # Files directly in speak_jax: the commands and synthesis.py.
   "speak_jax": ("data_pipelines", "speak_jax"),
+  "speak_jax.ablate": ("speak_jax", "configs.ablations"),
 }
 LAYERS = (
   "nn",

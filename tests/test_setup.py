@@ -74,15 +74,16 @@ def test_readme_names_every_module():
   assert found == present
 
 
-def test_demo_refuses_unknown_argument(tmp_path):
+@pytest.mark.parametrize("script", ["demo.sh", "reference.sh"])
+def test_scripts_refuse_unknown_arguments(tmp_path, script):
   run = subprocess.run(
-    ["bash", ROOT / "launch/demo.sh", "--sed", "1"],
+    ["bash", ROOT / "launch" / script, "--sed", "1"],
     cwd=tmp_path,
     capture_output=True,
     text=True,
   )
   assert run.returncode == 2
-  assert run.stderr.splitlines()[0] == "demo.sh: unknown argument --sed"
+  assert run.stderr.splitlines()[0] == f"{script}: unknown argument --sed"
 
 
 @pytest.fixture
