@@ -229,7 +229,7 @@ def _measured(
 def _facts(config: Any, workdir: Path) -> dict[str, Any]:
   """Where the model comes from, out of the run."""
   done = {
-    name: checkpoints.latest_step(workdir, name) for name in config.stages
+    name: checkpoints.latest_step(workdir, name) for name in (*EARLIER, "speak")
   }
   return {
     "preset": config.preset,

@@ -13,7 +13,7 @@ from speak_jax.training import checkpoints
 STAGES = {"syncnet": syncnet.make, "irfd": irfd.make, "speak": speak.make}
 
 # Groups of the stages before the one that speaks, for who looks at those too.
-EARLIER = {"irfd": ("encoders", "decoder"), "syncnet": ("sync",)}
+EARLIER = {"syncnet": ("sync",), "irfd": ("encoders", "decoder")}
 
 
 def earlier(
