@@ -2,7 +2,7 @@
 # The reference model that comes with the package: measured or trained anew.
 #
 #   bash launch/reference.sh report [--out DIR]   its held-out people are drawn
-#                                                 and it is measured: 5 minutes
+#                                                 and it is measured: 9 minutes
 #   bash launch/reference.sh train [--out DIR]    data, training, bundle, report:
 #                                                 3 hours on 2 cores
 #
