@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
@@ -36,11 +37,12 @@ def film(recipe: render.Recipe, out: Path) -> Path:
 def main(argv: list[str]) -> None:
   """Films the people that `prepare --source synthetic` would train on."""
   del argv
+  clips: Any = FLAGS["clips-per-identity"].value
   recipes = render.recipes(
     seed=FLAGS.seed,
     identities=FLAGS.identities,
     held_out=0,
-    clips_per_identity=FLAGS["clips-per-identity"].value,
+    clips_per_identity=clips,
     seconds=FLAGS.seconds,
     size=FLAGS.size,
     framing=FLAGS.framing,
