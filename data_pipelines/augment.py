@@ -75,18 +75,13 @@ def lend_mouth(
     np.vstack([face.face_matrix(points, size), [0, 0, 1]])
     for points in (landmarks, donor_landmarks)
   )
-  moved = cv2.warpAffine(
-    donor,
-    (np.linalg.inv(here) @ there)[:2],
-    frame.shape[1::-1],
-    borderMode=cv2.BORDER_REPLICATE,
-  ).astype(np.float32)
+  moved = face.warp(donor, (np.linalg.inv(here) @ there)[:2], size)
   lips = landmarks[spec.MOUTH].mean(0)
-  y, x = np.mgrid[: frame.shape[0], : frame.shape[1]]
+  y, x = np.mgrid[:size, :size]
   away = np.hypot(x - lips[0], y - lips[1]) / spec.interocular(landmarks)
   near, far = PASTED
   share = ((far - away) / (far - near)).clip(0, 1)[..., None]
-  return (frame + share * (moved - frame)).round().astype(np.uint8)
+  return (share * moved + (1 - share) * frame).round().astype(np.uint8)
 
 
 def draw_move(rng: np.random.Generator, size: int) -> Move:

@@ -149,7 +149,7 @@ def markdown(found: Mapping[str, figures.Figure]) -> str:
     beside = "real_shuffled" if metric in sync else "motion"
     keys = [f"audio/{row}/{metric}" for row in (OTHER, SILENT, beside)]
     if any(key in found for key in keys):
-      cells = [_cell(found.get(key)) for key in keys]
+      cells = [figures.text(found.get(key), 3) for key in keys]
       lines.append(f"| {title} | {' | '.join(cells)} |")
   note = (
     "Sync is against the clip's own speech; the real clip's column is the real"
@@ -233,12 +233,3 @@ def _changes(
     key = metric if metric.startswith("sync_") else f"sync_{metric}"
     change = np.array([after[metric] - before[metric]])
     ledger.add(f"{name}/{key}", sums.mean_row(change))
-
-
-def _cell(figure: figures.Figure | None) -> str:
-  if figure is None or not np.isfinite(figure.value):
-    return "-"
-  text = f"{figure.value:.3f}"
-  if np.isfinite(figure.low):
-    text += f" [{figure.low:.3f}, {figure.high:.3f}]"
-  return text

@@ -211,15 +211,11 @@ def markdown(found: Mapping[str, figures.Figure]) -> str:
     "|---" * (len(columns) + 1) + "|",
   ]
   for row, title in titles.items():
-    cells = [_cell(found.get(f"driven/{row}/{name}")) for name in columns]
+    keys = [f"driven/{row}/{name}" for name in columns]
+    # Not asked of this row, and so empty.
+    cells = [figures.text(found[x], 2) if x in found else "" for x in keys]
     lines.append(f"| {title} | {' | '.join(cells)} |")
   return "\n".join(lines)
-
-
-def _cell(figure: figures.Figure | None) -> str:
-  if figure is None or not np.isfinite(figure.value):
-    return ""
-  return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
 
 
 def grid(shown: Sequence[Shown]) -> UInt8[np.ndarray, "r c h w 3"]:

@@ -86,6 +86,16 @@ def _figure(
   return Figure(*found, clips=len(rows))
 
 
+def text(figure: Figure | None, digits: int) -> str:
+  """A figure with its interval, where it has one; "-" where there is none."""
+  if figure is None or not np.isfinite(figure.value):
+    return "-"
+  shown = f"{figure.value:.{digits}f}"
+  if np.isfinite(figure.low):
+    shown += f" [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+  return shown
+
+
 def flat(figures: Mapping[str, Figure]) -> dict[str, float]:
   """{name: value, name/low: ..., name/high: ...}, without the NaNs."""
   out = {}

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from speak_jax.evaluation import tables, talking
-from speak_jax.evaluation.figures import Figure
+from speak_jax.evaluation.figures import Figure, text
 from speak_jax.evaluation.methods import STATIC, TRUE, Entry, ignored
 from speak_jax.evaluation.talking import Line
 
@@ -172,7 +172,7 @@ def markdown(
       "## SyncNet",
       "Two-way accuracy of our own SyncNet on real held-out clips, against"
       " other sounds of the same clip (chance .5):"
-      f" {_cell(figures['syncnet/two_way'], 3)}.",
+      f" {text(figures['syncnet/two_way'], 3)}.",
     ]
   if "irfd/psnr" in figures:
     parts += [
@@ -249,15 +249,6 @@ def _facts(facts: Mapping[str, str]) -> str:
   return "\n".join(["| | |", "|---|---|", *lines])
 
 
-def _cell(figure: Figure | None, digits: int) -> str:
-  if figure is None or not np.isfinite(figure.value):
-    return "-"
-  text = f"{figure.value:.{digits}f}"
-  if np.isfinite(figure.low):
-    text += f" [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
-  return text
-
-
 def _speaking(figures: Mapping[str, Figure], entries: Sequence[Entry]) -> str:
   columns = [
     *(Line(entry, "own") for entry in entries),
@@ -274,7 +265,7 @@ def _speaking(figures: Mapping[str, Figure], entries: Sequence[Entry]) -> str:
   ]
   for metric in SPEAKING:
     found = [figures.get(talking.name(line, metric.key)) for line in columns]
-    cells = [_cell(figure, metric.digits) for figure in found]
+    cells = [text(figure, metric.digits) for figure in found]
     if set(cells) != {"-"}:
       cells.insert(0, f"{metric.title} ({metric.note})")
       lines.append(f"| {' | '.join(cells)} |")
@@ -286,7 +277,7 @@ def _lines(figures: Mapping[str, Figure], name: str) -> str:
   for metric, title, unit, digits in _BETWEEN:
     figure = figures.get(f"{name}/{metric}")
     if figure:
-      cell = _cell(figure, digits)
+      cell = text(figure, digits)
       lines.append(f"| {title} | {cell} {unit} | {figure.clips} |")
   return "\n".join(lines)
 
@@ -298,14 +289,14 @@ def _irfd(figures: Mapping[str, Figure]) -> str:
   ]
   for key, title, unit, digits, own in _IRFD:
     if key in figures:
-      beside = _cell(figures.get(own), digits) if own else "-"
+      beside = text(figures.get(own), digits) if own else "-"
       lines.append(
-        f"| {title} | {_cell(figures[key], digits)} {unit} | {beside} |"
+        f"| {title} | {text(figures[key], digits)} {unit} | {beside} |"
       )
   for code in _CODES:
     key = f"irfd/code_std/{code}"
     if key in figures:
-      value = _cell(figures[key], 3)
+      value = text(figures[key], 3)
       lines.append(f"| standard deviation of the {code} code | {value} | - |")
   return "\n".join(lines)
 
@@ -319,7 +310,7 @@ def _matrix(figures: Mapping[str, Figure]) -> str:
   ]
 
   def value(key):
-    return _cell(_bare(figures.get(f"irfd/{key}")), 2)
+    return text(_bare(figures.get(f"irfd/{key}")), 2)
 
   for key, title in _SWAPS:
     moved = {"no_swap": "pose_moved_no_swap", "pose_swap": "pose_moved"}.get(

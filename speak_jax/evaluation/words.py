@@ -120,5 +120,7 @@ def warnings(
       " the official SyncNet's weights (`--syncnet`)."
     )
   else:
-    found.append("No SyncNet is at hand (a bundle has none): no Sync figures.")
+    found.append(
+      "No SyncNet is at hand (a bundle may have none): no Sync figures."
+    )
   return found
