@@ -23,14 +23,9 @@ done
 case "$seed" in
   '' | *[!0-9]*) echo "demo.sh: --seed $seed is not a number" >&2; exit 2 ;;
 esac
-# A relative folder is meant from where the caller stands.
-case "$out" in
-  /*) ;;
-  runs/demo) out="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/$out" ;;
-  *) out="$PWD/$out" ;;
-esac
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+out="$(setup_folder "$out" runs/demo)"
 cd "$SPEAK_ROOT"
 
 step() {

@@ -4,7 +4,7 @@
 #   bash launch/reference.sh report [--out DIR]   its held-out people are drawn
 #                                                 and it is measured: 9 minutes
 #   bash launch/reference.sh train [--out DIR]    data, training, bundle, report:
-#                                                 3 hours on 2 cores
+#                                                 some 3 hours on 2 cores
 #
 # Every command below goes on where it was stopped, and so does this script.
 set -euo pipefail
@@ -24,14 +24,9 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ -n "$what" ] || { usage >&2; exit 2; }
-# A relative folder is meant from where the caller stands.
-case "$out" in
-  /*) ;;
-  runs/reference) out="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/$out" ;;
-  *) out="$PWD/$out" ;;
-esac
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+out="$(setup_folder "$out" runs/reference)"
 cd "$SPEAK_ROOT"
 
 # People of the two splits do not depend on how many the other has, so a report

@@ -124,6 +124,16 @@ print(hashlib.sha256(b"\0".join(texts)).hexdigest())
   fi
 }
 
+# A folder as an absolute path: the script's usual one ($2) lies in the checkout,
+# any other is meant from where the caller stands.
+setup_folder() {
+  case "$1" in
+    /*) printf '%s\n' "$1" ;;
+    "$2") printf '%s\n' "$SPEAK_ROOT/$1" ;;
+    *) printf '%s\n' "$PWD/$1" ;;
+  esac
+}
+
 # As a condition, so that one failed step ends in its one line and a status.
 if ! setup_all; then
   return 1 2>/dev/null || exit 1
