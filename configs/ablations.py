@@ -150,6 +150,13 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
       "I from another time of the clip in stage 3, as in the paper (P1 in its"
       " plainest form)",
     ),
+    "pairs_same_clip": _pairs(
+      "same_clip",
+      "identity from another time of the clip (P1 in its plainest form), and no"
+      " other pair",
+      {_EMOTION: -1},
+      "prototype section 6: emotion leaks through the maps from such a frame",
+    ),
     "pairs_other_clip": _pairs(
       "cross_clip",
       "identity from another clip of the person (P1), and no other pair",

@@ -317,7 +317,7 @@ def _config(preset: str, sizes: dict) -> dict:
       parts=parts["irfd"],
       hide_maps=0.2,  # share of examples that codes alone must draw; ours
       losses="robust",  # "robust", "paper" (Eq. 1-8)
-      pairs="auto",  # or "kind:weight,..." of self cross_clip geometry twins
+      pairs="auto",  # or "kind:weight,..." of data_pipelines/pairs.py's KINDS
       region=dict(mouth=4.0, face=1.5),  # extra pixel weight; prototype 2.2
       smoothing=0.1,  # of the emotion labels
       margin=0.5,  # alpha of Eq. 1; the paper gives none

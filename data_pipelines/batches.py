@@ -101,10 +101,11 @@ def pairs(
   Kinds:
     self: every donor is the target frame; the paper's own case, which swaps
       codes between the pairs of a batch.
-    cross_clip: identity from another clip of the person, of another emotion
-      where there is one, else from another time of the clip; emotion from
-      another frame of the clip; pose and mouth from the target, recoloured,
-      the pose picture with the mouth of another moment.
+    same_clip: identity and emotion from other frames of the clip; pose and
+      mouth from the target, recoloured, the pose picture with the mouth of
+      another moment.
+    cross_clip: same_clip with the identity from another clip of the person, of
+      another emotion where there is one, if the person has another clip.
     geometry: cross_clip with the target turned, scaled and shifted, its pose
       label and landmarks following; half of these samples are mirrored, all
       donors together.

@@ -11,7 +11,7 @@ from data_pipelines.media import face
 from data_pipelines.records import Records
 from speak_jax import spec
 
-KINDS = ("self", "cross_clip", "geometry", "twins")
+KINDS = ("self", "same_clip", "cross_clip", "geometry", "twins")
 
 
 class _Picture(NamedTuple):
@@ -47,7 +47,7 @@ class PairMaker:
       return self._self(i, rng)
     if kind == "twins":
       return self._twins(i, rng)
-    return self._cross_clip(i, rng, geometry=kind == "geometry")
+    return self._moved(i, rng, kind)
 
   def _self(self, i: int, rng: np.random.Generator) -> spec.Pair:
     t = int(rng.integers(self._records.index[i].frames))
@@ -62,17 +62,19 @@ class PairMaker:
       mouth=target,
     )
 
-  def _cross_clip(
-    self, i: int, rng: np.random.Generator, geometry: bool
-  ) -> spec.Pair:
+  def _moved(self, i: int, rng: np.random.Generator, kind: str) -> spec.Pair:
+    """Identity from another moment: "same_clip", "cross_clip", "geometry"."""
     count = self._records.index[i].frames
     t = int(rng.integers(count))
     target, angles = self._at(i, t), self._records[i].pose[t]
-    identity = self._at(*self._donors.identity_frame(i, t, t + 1, rng))
+    if kind == "same_clip":
+      identity = self._at(i, other_time(count, t, t + 1, rng))
+    else:
+      identity = self._at(*self._donors.identity_frame(i, t, t + 1, rng))
     emotion = self._at(i, other_time(count, t, t + 1, rng))
     other = self._at(i, other_time(count, t, t + 1, rng))
     turned = target._replace(frame=augment.lend_mouth(*target, *other))
-    if geometry:
+    if kind == "geometry":
       move = augment.draw_move(rng, self._size)
       target, turned = (
         _Picture(

@@ -170,7 +170,15 @@ def test_cross_clip_pairs_have_the_donors_of_their_kind():
     assert not np.array_equal(pair.pose, pair.target)  # recoloured
 
 
-@pytest.mark.parametrize("kind", ["cross_clip", "geometry"])
+def test_same_clip_pairs_take_everybody_from_one_clip():
+  for pair in pair_draws("same_clip"):
+    clip, t = target_of(pair)
+    assert read(pair.target) == (clip, t, FRAME)
+    for donor in (pair.identity, pair.emotion):
+      assert read(donor)[0] == clip and read(donor)[1] != t
+
+
+@pytest.mark.parametrize("kind", ["same_clip", "cross_clip", "geometry"])
 def test_the_pose_picture_is_the_target_but_for_its_mouth(kind, monkeypatch):
   monkeypatch.setattr(augment, "recolour", lambda frame, rng: frame)
   for pair in pair_draws(kind):
