@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,11 +24,18 @@ from absl import app, flags, logging
 from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 
-from data_pipelines.media import face
-from data_pipelines.media.audio import read_audio
+from data_pipelines.media import decoder, face
+from data_pipelines.media.audio import clipped, is_silent
 from data_pipelines.media.error import MediaError, MediaWarning, warn
-from data_pipelines.media.image import read_image
-from data_pipelines.media.video import read_frames, write_video
+from data_pipelines.media.follow import (
+  MIN_SEEN,
+  ON_MISSING_FACE,
+  NoFaceError,
+  Tracker,
+  follow,
+  gaps,
+)
+from data_pipelines.media.video import write_video
 from speak_jax import bundle, synthesis
 from speak_jax.progress import Progress
 
@@ -36,20 +43,18 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 EMOTION_FACES = 8  # whose codes are averaged
 SEARCH_S = 10.0  # how far a video is searched for a face or an emotion
 MIN_SIDE_PX = 32  # of the crop round a face, in the source
-MIN_FOUND = 0.5  # share of a driving video's frames with a face
+MAX_CLIPPED = 0.01  # share of the samples at full scale before it is said
 MAX_OUTSIDE = 0.25  # share of a crop beyond the picture before it is said
 MAX_SIDE_PX = 2048  # of the output
 SHEET_CELL_PX = 128
 SHEET_COLUMNS = 8
 
 
-@runtime_checkable
-class Tracker(Protocol):
-  """What `media.face.Tracker` does."""
+class Rules(NamedTuple):
+  """Which face of a file is followed, and what if it is not there."""
 
-  def track(self, frames: Iterable[np.ndarray]) -> face.Track:
-    """Follows one face through RGB frames."""
-    ...
+  which: str | face.Box = "largest"  # as `media.face.which` reads it
+  on_missing_face: str = "hold"  # "fail", "hold" or "skip"
 
 
 class Result(NamedTuple):
@@ -77,6 +82,7 @@ def generate(
   emotion: str | os.PathLike,
   output: str | os.PathLike,
   tracker: Tracker,
+  rules: Rules = Rules(),  # noqa: B008
   size: int | None = None,
   sheet: str | os.PathLike | None = None,
   smooth: bool = True,
@@ -92,6 +98,9 @@ def generate(
     emotion: Video or picture of the emotion.
     output: The mp4, replaced if it is there; its folder must exist.
     tracker: Finds faces, usually `media.face.Tracker()`.
+    rules: Of every file with pictures. Where the pose donor's face is not
+      seen the motion is interpolated ("hold"), goes on with what comes after
+      ("skip"), or the file is refused ("fail").
     size: Side of the output in px, even; None: the model's own.
     sheet: Also write a contact sheet PNG here.
     smooth: Whether to smooth the pose over three frames.
@@ -112,11 +121,11 @@ def generate(
   except ValueError as error:
     raise MediaError(audio, str(error)) from None
   say(f"identity  {identity}")
-  portrait, landmarks = _portrait(identity, settings, tracker)
+  portrait, landmarks = _portrait(identity, settings, tracker, rules)
   say(f"pose      {pose}")
-  motion = _motion(pose, n, settings, tracker)
+  motion = _motion(pose, n, settings, tracker, rules)
   say(f"emotion   {emotion}")
-  faces = _faces(emotion, settings, tracker)
+  faces = _faces(emotion, settings, tracker, rules)
 
   say(f"{n} frames at {settings.fps:g} a second, {size} px")
   codes = synthesis.bridge(synthesizer.pose(motion.frames), motion.found)
@@ -166,10 +175,12 @@ def _check_output(path: str | os.PathLike, size: int) -> None:
 
 
 def _speech(path: str | os.PathLike) -> Int16[np.ndarray, "s"]:
-  """The sound; silence is allowed and said."""
-  sound = read_audio(path)
-  if len(sound) and np.abs(sound.astype(np.int32)).max() < 33:  # -60 dB
+  """The sound; silence and clipping are allowed and said."""
+  sound = decoder.read_audio(path)
+  if is_silent(sound):
     warn(path, "silent; the mouth will rest")
+  elif clipped(sound) > MAX_CLIPPED:
+    warn(path, f"{clipped(sound):.0%} of the sound is clipped")
   return sound
 
 
@@ -177,9 +188,10 @@ def _portrait(
   path: str | os.PathLike,
   settings: synthesis.Settings,
   tracker: Tracker,
+  rules: Rules,
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
   """The identity's crop and its landmarks in crop pixels."""
-  frame, landmarks = _first_face(path, settings.fps, tracker)
+  frame, landmarks = _first_face(path, settings.fps, tracker, rules)
   matrix = _crop(path, landmarks[None], frame, settings.image, settings.framing)
   crop = face.warp(frame, matrix, settings.image)
   return crop, face.transform(landmarks, matrix)
@@ -190,103 +202,112 @@ def _motion(
   n: int,
   settings: synthesis.Settings,
   tracker: Tracker,
+  rules: Rules,
 ) -> Motion:
   """Crops of the pose donor, at most n frames of it, one static square."""
-  track = _track(path, n, settings.fps, tracker, "the motion is interpolated")
+  hold = rules.on_missing_face == "hold"
+  frames = _frames(path, settings.fps, n)
+  track = _track(
+    path,
+    frames,
+    settings.fps,
+    tracker,
+    rules,
+    "the motion is interpolated" if hold else "left out",
+  )
   if len(track.found) == 1:
     warn(path, "a single picture; the head will keep still")
-  first = next(_frames(path, settings.fps))
+  first = next(iter(frames))
   seen = track.landmarks[track.found]
   matrix = _crop(path, seen, first, settings.image, settings.framing)
   crops = [
     face.warp(frame, matrix, settings.image)
-    for frame, found in zip(
-      _frames(path, settings.fps), track.found, strict=False
-    )
+    for frame, found in zip(frames, track.found, strict=True)
     if found
   ]
-  return Motion(np.stack(crops), track.found)
+  return Motion(
+    np.stack(crops), track.found if hold else np.ones(len(crops), bool)
+  )
 
 
 def _faces(
   path: str | os.PathLike,
   settings: synthesis.Settings,
   tracker: Tracker,
+  rules: Rules,
 ) -> UInt8[np.ndarray, "k f f 3"]:
   """Faces of the emotion donor, evenly spread over its first seconds."""
-  limit = round(SEARCH_S * settings.fps)
+  frames = _frames(path, settings.fps, round(SEARCH_S * settings.fps))
   track = _track(
-    path, limit, settings.fps, tracker, "those frames are left out"
+    path, frames, settings.fps, tracker, rules, "those frames are left out"
   )
   where = np.flatnonzero(track.found)
   spread = np.linspace(0, len(where) - 1, min(EMOTION_FACES, len(where)))
   chosen = where[spread.round().astype(int)]
   wanted = {0, *chosen.tolist()}
-  until = itertools.islice(_frames(path, settings.fps), max(wanted) + 1)
-  frames = {i: frame for i, frame in enumerate(until) if i in wanted}
+  kept = {i: frame for i, frame in enumerate(frames) if i in wanted}
   size, points = settings.emotion, track.landmarks
   if settings.emotion_input == "frame":
     framing = settings.framing
-    matrix = _crop(path, points[track.found], frames[0], size, framing)
-    pictures = [face.warp(frames[i], matrix, size) for i in chosen]
+    matrix = _crop(path, points[track.found], kept[0], size, framing)
+    pictures = [face.warp(kept[i], matrix, size) for i in chosen]
   else:
     scale = np.hypot(*face.face_matrix(points[chosen[0]], size)[:, 0])
     _check_side(path, size / scale, size)
-    pictures = [face.align_face(frames[i], points[i], size) for i in chosen]
+    pictures = [face.align_face(kept[i], points[i], size) for i in chosen]
   return np.stack(pictures)
 
 
-def _frames(path: str | os.PathLike, fps: float) -> Iterator[np.ndarray]:
+def _frames(
+  path: str | os.PathLike, fps: float, limit: int
+) -> Iterable[UInt8[np.ndarray, "h w 3"]]:
   """Frames of a video on the grid; a picture is a video of one frame."""
   if Path(path).suffix.lower() in PICTURES:
-    return iter([read_image(path)])
-  return read_frames(path, fps)
+    return [decoder.read_image(path)]
+  return decoder.Frames(path, fps, limit)
 
 
 def _first_face(
-  path: str | os.PathLike, fps: float, tracker: Tracker
+  path: str | os.PathLike, fps: float, tracker: Tracker, rules: Rules
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
   """The first frame with a face, and the face's landmarks."""
-  limit = round(SEARCH_S * fps)
-  for frame in itertools.islice(_frames(path, fps), limit):
-    track = tracker.track([frame])
-    if track.found[0]:
-      _warn_of_crowd(path, track)
+  missing = None
+  for frame in _frames(path, fps, round(SEARCH_S * fps)):
+    try:
+      track = follow(path, [frame], fps, tracker=tracker, which=rules.which)
+    except NoFaceError as error:
+      missing = error
+    else:
       return frame, track.landmarks[0]
-  raise MediaError(path, "no face found")
+  raise missing or MediaError(path, "no picture")
 
 
 def _track(
   path: str | os.PathLike,
-  limit: int,
+  frames: Iterable[UInt8[np.ndarray, "h w 3"]],
   fps: float,
   tracker: Tracker,
+  rules: Rules,
   bridge: str,
 ) -> face.Track:
-  """Tracks the first `limit` frames; gaps are said, too large ones refused.
+  """Tracks a face; gaps are said, too large ones refused.
 
   `bridge` says what becomes of a gap.
   """
-  track = tracker.track(itertools.islice(_frames(path, fps), limit))
-  if not track.found.any():
-    raise MediaError(path, "no face found")
+  track = follow(
+    path,
+    frames,
+    fps,
+    tracker=tracker,
+    which=rules.which,
+    on_missing_face=rules.on_missing_face,
+  )
   share = track.found.mean()
-  if share < MIN_FOUND:
+  if share < MIN_SEEN:
     raise MediaError(path, f"a face in only {share:.0%} of the frames")
-  _warn_of_crowd(path, track)
-  gaps = [
-    f"{start / fps:.1f} to {stop / fps:.1f} s"
-    for start, stop in face.runs(~track.found)
-  ]
-  if gaps:
-    warn(path, f"no face from {', '.join(gaps)}; {bridge}")
+  if not track.found.all():
+    warn(path, f"no face from {gaps(track, fps)}; {bridge}")
   return track
-
-
-def _warn_of_crowd(path: str | os.PathLike, track: face.Track) -> None:
-  """Says by which rule one face of several was taken."""
-  if track.faces > 1:
-    warn(path, f"{track.faces} faces; the largest one is followed")
 
 
 def _crop(
@@ -384,6 +405,11 @@ def main(argv: list[str]) -> int:
   warnings.simplefilter("default", MediaWarning)  # each line once
   warnings.showwarning = _show_warning
   start = time.perf_counter()
+  missing = FLAGS.get_flag_value("on-missing-face", "hold")
+  try:
+    rules = Rules(face.which(FLAGS.face), missing)
+  except ValueError as error:
+    return _fail(str(error))
   try:
     synthesizer = synthesis.Synthesizer.from_bundle(
       FLAGS.model, windows=FLAGS.windows
@@ -396,6 +422,7 @@ def main(argv: list[str]) -> int:
       emotion=FLAGS.emotion,
       output=FLAGS.output,
       tracker=face.Tracker(),
+      rules=rules,
       size=FLAGS.size,
       sheet=FLAGS.sheet,
       smooth=FLAGS.smooth,
@@ -433,6 +460,19 @@ def _define_flags() -> None:
   text("emotion", None, "Video of the emotion.", required=True)
   text("output", None, "The mp4.", short_name="o", required=True)
   text("sheet", None, "Also a contact sheet PNG.")
+  text(
+    "face",
+    "largest",
+    "Which face of a picture is taken: largest, first (from the left), or "
+    "box:x,y,w,h, that place in its first frame, px.",
+  )
+  flags.DEFINE_enum(
+    "on-missing-face",
+    "hold",
+    ON_MISSING_FACE,
+    "Where the pose video shows no face: refuse it, interpolate the motion, "
+    "or go on with what comes after.",
+  )
   flags.DEFINE_integer("size", None, "Output side, px (the model's own).")
   flags.DEFINE_integer("windows", 8, "Windows made at a time.", 1)
   flags.DEFINE_bool("smooth", True, "Smooth the pose over three frames.")

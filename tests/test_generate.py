@@ -24,7 +24,7 @@ class Centred:
   def __init__(self, faces: int = 1):
     self.faces = faces
 
-  def track(self, frames) -> face.Track:
+  def track(self, frames, which="largest") -> face.Track:
     frames = list(frames)
     found = np.array([frame.mean() > 20 for frame in frames])
     turn = np.linspace(0, 2 * np.pi, 68, endpoint=False)
@@ -121,9 +121,58 @@ def test_gap_in_the_pose_is_bridged_and_said(synthesizer, files):
   clip = np.full((25, 96, 96, 3), 100, np.uint8)
   clip[10:15] = 0
   video.write_video(files["pose"], clip)
-  with pytest.warns(MediaWarning, match=r"no face from 0\.4 to 0\.6 s"):
+  with pytest.warns(MediaWarning, match=r"no face from 0\.40 to 0\.60 s"):
     result = _run(synthesizer, files)
   assert result.frames == 25
+
+
+def test_gap_in_the_pose_by_policy(synthesizer, files):
+  clip = np.full((25, 96, 96, 3), 100, np.uint8)
+  clip[10:15] = 0
+  clip[15:] = 140  # another pose: what the stub encodes is brightness
+  video.write_video(files["pose"], clip)
+
+  def red(policy: str) -> np.ndarray:
+    with pytest.warns(MediaWarning, match=r"no face from 0\.40 to 0\.60 s"):
+      result = _run(
+        synthesizer,
+        files,
+        rules=generate.Rules(on_missing_face=policy),
+        smooth=False,
+      )
+    return np.array([x[..., 0].mean() for x in video.read_frames(result.path)])
+
+  held, skipped = red("hold"), red("skip")
+  assert len(held) == len(skipped) == 25
+  # Held, it goes from one to the other in the gap; skipped, at its start.
+  assert held[9] + 3 < held[12] < held[15] - 3
+  assert abs(skipped[10] - skipped[14]) < 3 and skipped[10] > skipped[9] + 10
+  with pytest.raises(MediaError, match=r"pose\.mp4: no face from 0\.40 to 0"):
+    _run(synthesizer, files, rules=generate.Rules(on_missing_face="fail"))
+
+
+def test_the_rule_for_faces_reaches_the_tracker(synthesizer, files):
+  asked = []
+
+  class Asked(Centred):
+    def track(self, frames, which="largest"):
+      asked.append(which)
+      return super().track(frames)
+
+  box = (1.0, 2.0, 30.0, 40.0)
+  with pytest.warns(MediaWarning, match="2 faces; the one in the box"):
+    _run(synthesizer, files, Asked(faces=2), rules=generate.Rules(which=box))
+  assert set(asked) == {box}
+
+
+def test_clipped_sound_is_said(synthesizer, files):
+  _write_wav(files["audio"], 0.5, level=32767)
+  loud = read_audio(files["audio"]).astype(int) * 4
+  with wave.open(str(files["audio"]), "wb") as file:
+    file.setparams((1, 2, 16000, 0, "NONE", ""))
+    file.writeframes(loud.clip(-32768, 32767).astype("<i2").tobytes())
+  with pytest.warns(MediaWarning, match=r"7\d% of the sound is clipped"):
+    _run(synthesizer, files)
 
 
 def test_mostly_faceless_pose_is_refused(synthesizer, files):

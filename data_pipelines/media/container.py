@@ -1,53 +1,121 @@
 """Opens a media file safely: local files of known kinds, within limits."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import av
 import av.error
+import av.stream
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from data_pipelines.media.error import MediaError
+from data_pipelines.media.limits import LIMITS, Limits
 
-MAX_SIDE_PX = 4096
 # A playlist or concat script that is named .mp4 must not reach ffmpeg's
 # network or script demuxers.
 OPTIONS = {
   "protocol_whitelist": "file",
   "format_whitelist": (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,wav,mp3,flac,ogg,aac"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,"
+    "wav,mp3,flac,ogg,aac"
   ),
 }
 
 
 @contextmanager
-def opened(path: str | os.PathLike) -> Iterator[InputContainer]:
+def opened(
+  path: str | os.PathLike, limits: Limits = LIMITS
+) -> Iterator[InputContainer]:
   """Opens a file for reading; every failure inside is a MediaError."""
-  name = os.fspath(path)
-  if not os.path.isfile(name):
-    raise MediaError(name, "no such file")
-  if os.path.getsize(name) == 0:
-    raise MediaError(name, "empty file")
+  check_file(path, limits)
   try:
-    url = f"file:{os.path.abspath(name)}"
+    # As a URL of the whole path, for names such as "-i" or "concat:a".
+    url = f"file:{os.path.abspath(path)}"
     with av.open(url, options=OPTIONS) as container:
+      _check(path, container, limits)
       yield container
+  # Before ValueError, which it is too.
+  except MediaError:
+    raise
+  except MemoryError:
+    raise  # not the file's reason, but the limits'
   except (av.error.FFmpegError, ValueError, OverflowError) as error:
-    if isinstance(error, MediaError):
-      raise
-    raise MediaError(name, f"cannot be read ({_reason(error)})") from None
+    raise MediaError(path, f"cannot be read ({_reason(error)})") from None
 
 
-def check_picture(path: str | os.PathLike, container: InputContainer):
-  """Returns the video stream, or raises: none there, or too large."""
-  if not container.streams.video:
+def check_file(path: str | os.PathLike, limits: Limits = LIMITS) -> None:
+  """Refuses what is no regular file, or an empty or a huge one.
+
+  A link counts as what it points to; opening a pipe or device could block.
+
+  Raises:
+    MediaError: one line.
+  """
+  try:
+    status = os.stat(path)
+  except (FileNotFoundError, NotADirectoryError):
+    raise MediaError(path, "no such file") from None
+  except (OSError, ValueError) as error:  # loops, forbidden, NUL in the name
+    raise MediaError(path, f"cannot be read ({_reason(error)})") from None
+  if stat.S_ISDIR(status.st_mode):
+    raise MediaError(path, "is a folder")
+  if not stat.S_ISREG(status.st_mode):
+    raise MediaError(path, "is not a regular file")
+  if status.st_size == 0:
+    raise MediaError(path, "empty file")
+  if status.st_size > limits.file_bytes:
+    raise MediaError(path, f"over {limits.file_bytes >> 30} GiB")
+
+
+def check_picture(
+  path: str | os.PathLike, container: InputContainer, limits: Limits = LIMITS
+) -> VideoStream:
+  """Returns the video stream, set up to decode within limits.
+
+  Raises:
+    MediaError: there is none, or its pictures are too large or too many.
+  """
+  if not has_picture(container):
     raise MediaError(path, "no picture track")
   stream = container.streams.video[0]
-  if max(stream.width or 0, stream.height or 0) > MAX_SIDE_PX:
-    size = f"{stream.width}x{stream.height}"
-    raise MediaError(path, f"{size} is over {MAX_SIDE_PX} px")
+  width, height = stream.width or 0, stream.height or 0
+  if max(width, height) > limits.side_px or width * height > limits.pixels:
+    megapixels = limits.pixels / 1e6
+    raise MediaError(
+      path,
+      f"{width}x{height} is over {limits.side_px} px or {megapixels:.0f} MP",
+    )
+  if (stream.average_rate or 0) > limits.fps:
+    raise MediaError(path, f"over {limits.fps:g} pictures a second")
+  # The codec's own header can claim more than the file's.
+  stream.codec_context.options = {"max_pixels": str(limits.pixels)}
+  # More threads cost more in all, and workers have a core each.
+  stream.codec_context.thread_count = 1
   return stream
+
+
+def has_picture(container: InputContainer) -> bool:
+  """Whether there is a video; a song's cover is none."""
+  if not container.streams.video:
+    return False
+  stream = container.streams.video[0]
+  return not stream.disposition & av.stream.Disposition.attached_pic
+
+
+def _check(
+  path: str | os.PathLike, container: InputContainer, limits: Limits
+) -> None:
+  """Refuses what a file says of itself, before it is believed."""
+  if len(container.streams) > limits.streams:
+    raise MediaError(path, f"over {limits.streams} streams")
+  if (container.duration or 0) / av.time_base > limits.seconds:
+    raise MediaError(path, f"over {limits.seconds / 3600:g} hours")
+  for stream in container.streams.audio:
+    if (stream.rate or 0) > limits.audio_rate_hz:
+      raise MediaError(path, f"sound of over {limits.audio_rate_hz} Hz")
 
 
 def _reason(error: Exception) -> str:

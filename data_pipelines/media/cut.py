@@ -3,28 +3,50 @@
 import functools
 import itertools
 import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from data_pipelines.media import face
-from data_pipelines.media.audio import fit, read_audio
-from data_pipelines.media.error import MediaError, warn
+from data_pipelines.media import decoder, face
+from data_pipelines.media.audio import clipped, fit, is_silent
+from data_pipelines.media.error import MediaError, reject, warn
+from data_pipelines.media.follow import MIN_SEEN, follow, gaps
 from data_pipelines.media.nets import box_of, iou
-from data_pipelines.media.video import probe, read_frames
+from data_pipelines.media.video import VideoInfo
 from speak_jax import spec
 
 MAX_FRAMES = 1024
 MIN_FRAMES = 25  # a second at 25 fps: a shorter clip has no other moment
-MIN_FACE_PX = 64
-GAP = 12  # frames without a face that are bridged
+GAP = 12  # frames without a face that are bridged, unless all are held
 # A shot ends where the face's box leaves its first place (as FOMM has it),
-# or where it jumps between two frames.
+# where it jumps between two frames, or where the tracker sees a cut.
 FIRST_IOU, NEXT_IOU = 0.25, 0.4
-MAX_OUTSIDE = 0.25  # of the crop's area, before it is said
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
+
+# What a clip must be like. Real clips are far from all of these.
+MIN_FACE_PX = 64
+# Of the variance of the aligned face at 64 px, that of its Laplacian: 20 real
+# clips have .10 to .68; blurred by 8 px of 256 they have under .04.
+MIN_SHARPNESS, SHARP_PX, SHARP_EVERY = 0.02, 64, 5
+MAX_CLIPPED = 0.05  # of the samples; of speech 30 dB too loud a third
+MAX_OUTSIDE = 0.5  # of the crop's area beyond the picture
+SAID_OUTSIDE = 0.25  # is said
+
+
+class Settings(NamedTuple):
+  """How videos become clips; plain values, so that they can be stored."""
+
+  fps: float = float(spec.FPS)  # frame grid
+  size: int = 256  # side of the crops, px
+  max_frames: int = MAX_FRAMES  # longest clip; longer ones are split evenly
+  # Silence for a video without sound, not an error: such a clip teaches a
+  # mouth at rest under speech, so it is for tests.
+  allow_silent: bool = False
+  on_missing_face: str = "skip"  # "fail", "hold" or "skip"
+  face: str = "largest"  # as `face.which` reads it
 
 
 class Cut(NamedTuple):
@@ -40,57 +62,112 @@ class Cut(NamedTuple):
 
 def cut(
   path: str | os.PathLike,
+  settings: Settings,
   *,
-  fps: float = float(spec.FPS),
-  size: int = 256,
-  max_frames: int = MAX_FRAMES,
-  allow_silent: bool = False,
+  audio_path: str | os.PathLike | None = None,
+  box: tuple[float, float, float, float] | None = None,
+  span: tuple[float, float] | None = None,
 ) -> list[Cut]:
   """Finds, follows and crops the face of a video.
 
-  Gaps of up to 12 frames without a face are interpolated and said; longer
-  ones, shots and `max_frames` end a clip. Clips of under a second are left
-  out. What lies outside the picture repeats its edge.
+  Gaps of up to 12 frames without a face are interpolated and said. Longer
+  ones end a clip ("skip"), are interpolated too ("hold"), or refuse the video
+  as short ones do ("fail"). Shots and `max_frames` end a clip. What lies
+  outside the picture repeats its edge.
+
+  A clip is left out if it is shorter than a second, if the face is small,
+  blurred, seen in less than half of the frames or half outside the picture,
+  or if the sound is silent or clipped. Each is told as an `error.Rejected`
+  warning, which holds file, start, stop (seconds of the source) and reason.
 
   Args:
     path: The video.
-    fps: Frame grid.
-    size: Side of the crops in pixels.
-    max_frames: Longest clip; longer stretches are split evenly.
-    allow_silent: Give silence to a video without sound, not an error: such
-      a clip teaches a mouth at rest under speech, so it is for tests.
+    settings: Grid, size and rules.
+    audio_path: Where the sound is, if not in the video; it starts with the
+      first picture.
+    box: x, y, w, h in source px: the face of the first picture to follow,
+      whatever `settings.face` says.
+    span: Seconds of the video that are cut, as if there were no others;
+      rejected stretches are told in the video's own time.
 
   Raises:
-    MediaError: unreadable, no sound, no face, too short, face under 64 px.
+    MediaError: unreadable, no sound, no face, or no stretch that is good
+      enough; the reasons of all are named.
   """
-  has_audio = probe(path).has_audio
-  if not has_audio and not allow_silent:
+  fps, size = settings.fps, settings.size
+  info = decoder.probe(path)
+  with_sound = path if audio_path is None else audio_path
+  has_audio = audio_path is not None or info.has_audio
+  if not has_audio and not settings.allow_silent:
     raise MediaError(path, "no audio track")
-  track = _tracker().track(read_frames(path, fps))
-  _judge(path, track, fps)
-  track = face.bridge(track, GAP)
-  stretches = _stretches(track, max_frames)
-  if not stretches:
-    raise MediaError(path, f"no stretch of {MIN_FRAMES} frames with a face")
-  total = round(len(track.found) * spec.samples_per_frame(fps))
-  audio = read_audio(path) if has_audio else np.zeros(total, np.int16)
-  crops = [
-    face.square(track.landmarks[start:stop], size) for start, stop in stretches
+  frames = decoder.Frames(path, fps, span=span)
+  begin = span[0] if span else 0.0
+  seen = follow(
+    path,
+    frames,
+    fps,
+    tracker=_tracker(),
+    which=face.which(settings.face) if box is None else box,
+    on_missing_face=settings.on_missing_face,
+  )
+  hold = settings.on_missing_face == "hold"
+  track = face.bridge(seen, None if hold else GAP)
+  bridged = track._replace(found=seen.found | ~track.found)
+  if not bridged.found.all():
+    warn(path, f"no face from {gaps(bridged, fps)}, interpolated")
+
+  samples = round(len(track.found) * spec.samples_per_frame(fps))
+  audio = np.zeros(samples, np.int16)
+  if has_audio:
+    audio = decoder.read_audio(with_sound)
+    audio = audio[round(begin * spec.SAMPLE_RATE_HZ) :]
+  rejected = [
+    Stretch(start, stop, "no face") for start, stop in face.runs(~track.found)
   ]
-  pictures = _pictures(path, fps, size, stretches, crops)
-  return [
-    Cut(
-      start=start,
-      frames=jpegs,
-      audio=_sound(audio, start, stop, fps),
-      landmarks=face.transform(track.landmarks[start:stop], crop),
-      pose=track.pose[start:stop],
-      crop=crop.astype(np.float32),
+  good = []
+  for start, stop in _stretches(track, settings.max_frames):
+    crop = face.square(track.landmarks[start:stop], size)
+    reason = (
+      _too_short(start, stop, settings)
+      or _unseen(seen, start, stop)
+      or _beyond(crop, size, info)
+      or (_unheard(_sound(audio, start, stop, fps)) if has_audio else "")
     )
-    for (start, stop), crop, jpegs in zip(
-      stretches, crops, pictures, strict=True
+    if reason:
+      rejected.append(Stretch(start, stop, reason))
+    else:
+      good.append(_Crop(start, stop, crop))
+
+  clips = []
+  for piece, jpegs, sharpness in _pictures(frames, track, good, size):
+    start, stop, crop = piece
+    if sharpness < MIN_SHARPNESS:
+      rejected.append(Stretch(start, stop, f"blurred ({sharpness:.3f})"))
+      continue
+    outside = face.outside(crop, size, info.width, info.height)
+    if outside > SAID_OUTSIDE:
+      warn(path, f"{outside:.0%} of the crop lies outside the picture")
+    clips.append(
+      Cut(
+        start=start,
+        frames=jpegs,
+        audio=_sound(audio, start, stop, fps),
+        landmarks=face.transform(track.landmarks[start:stop], crop),
+        pose=track.pose[start:stop],
+        crop=crop.astype(np.float32),
+      )
     )
-  ]
+  rejected.sort()
+  if not clips:
+    reasons = [
+      f"{x.reason} from {x.start / fps + begin:.2f} to "
+      f"{x.stop / fps + begin:.2f} s"
+      for x in rejected
+    ]
+    raise MediaError(path, "; ".join(reasons))
+  for start, stop, reason in rejected:
+    reject(path, start / fps + begin, stop / fps + begin, reason)
+  return clips
 
 
 @functools.cache
@@ -99,63 +176,107 @@ def _tracker() -> face.Tracker:
   return face.Tracker()
 
 
-def _judge(path: str | os.PathLike, track: face.Track, fps: float) -> None:
-  """Refuses a video without a usable face; says what else is wrong."""
-  if not track.found.any():
-    raise MediaError(path, "no face found")
-  seen = track.landmarks[track.found]
-  extent = np.median((seen.max(1) - seen.min(1)).max(1))
-  if extent < MIN_FACE_PX:
-    raise MediaError(
-      path, f"face too small ({extent:.0f} px, {MIN_FACE_PX} needed)"
-    )
-  if track.faces > 1:
-    warn(path, f"{track.faces} faces; the largest one is followed")
-  for start, stop in face.runs(~track.found):
-    way = "interpolated" if stop - start <= GAP else "cut out"
-    warn(path, f"no face from {start / fps:.2f} to {stop / fps:.2f} s, {way}")
+class Stretch(NamedTuple):
+  """Frames of a video that are left out."""
+
+  start: int
+  stop: int
+  reason: str
+
+
+class _Crop(NamedTuple):
+  """Frames of a video and their square."""
+
+  start: int
+  stop: int
+  matrix: Float[np.ndarray, "2 3"]
 
 
 def _stretches(track: face.Track, max_frames: int) -> list[tuple[int, int]]:
-  """Stretches (start, stop) of one face in one place, within the limits."""
-  stretches = []
+  """Stretches (start, stop) of one face in one place and one shot."""
+  stretches, shots = [], set(track.shots)
   for start, stop in face.runs(track.found):
     boxes = [box_of(points) for points in track.landmarks[start:stop]]
     begin = 0
     for i in range(1, len(boxes) + 1):
       if i == len(boxes) or (
-        iou(boxes[i], boxes[begin]) < FIRST_IOU
+        start + i in shots
+        or iou(boxes[i], boxes[begin]) < FIRST_IOU
         or iou(boxes[i], boxes[i - 1]) < NEXT_IOU
       ):
         pieces = -(-(i - begin) // max_frames)
         edges = np.linspace(begin, i, pieces + 1).astype(int) + start
-        stretches += itertools.pairwise(edges)
+        stretches += itertools.pairwise(edges.tolist())
         begin = i
-  shortest = min(MIN_FRAMES, max_frames)
-  return [(int(a), int(b)) for a, b in stretches if b - a >= shortest]
+  return stretches
 
 
-def _pictures(path, fps, size, stretches, crops) -> list[list[bytes]]:
-  """The crops of each stretch as JPEG, from a second pass over the video.
+# Each of these says what is wrong with a stretch, or nothing.
 
-  Decoding again is cheaper than keeping a long video's pictures in memory.
-  """
-  pictures: list[list[bytes]] = [[] for _ in stretches]
-  which = 0
-  for index, frame in enumerate(read_frames(path, fps)):
-    if which < len(stretches) and index >= stretches[which][1]:
-      which += 1
-    if which == len(stretches):
+
+def _too_short(start: int, stop: int, settings: Settings) -> str:
+  shortest = min(MIN_FRAMES, settings.max_frames)
+  return f"under {shortest} frames" if stop - start < shortest else ""
+
+
+def _unseen(seen: face.Track, start: int, stop: int) -> str:
+  found = seen.found[start:stop]
+  if found.mean() < MIN_SEEN:
+    return f"a face in only {found.mean():.0%} of the frames"
+  points = seen.landmarks[start:stop][found]
+  extent = float(np.median((points.max(1) - points.min(1)).max(1)))
+  if extent < MIN_FACE_PX:
+    return f"face too small ({extent:.0f} px, {MIN_FACE_PX} needed)"
+  return ""
+
+
+def _beyond(crop: np.ndarray, size: int, info: VideoInfo) -> str:
+  outside = face.outside(crop, size, info.width, info.height)
+  if outside > MAX_OUTSIDE:
+    return f"{outside:.0%} of the crop lies outside the picture"
+  return ""
+
+
+def _unheard(sound: Int16[np.ndarray, "s"]) -> str:
+  if is_silent(sound):
+    return "silent"
+  share = clipped(sound)
+  return f"clipped sound ({share:.0%})" if share > MAX_CLIPPED else ""
+
+
+def _pictures(
+  frames: decoder.Frames, track: face.Track, pieces: list[_Crop], size: int
+) -> Iterator[tuple[_Crop, list[bytes], float]]:
+  """Each stretch with its crops as JPEG and the face's median sharpness."""
+  waiting = iter(pieces)
+  piece = next(waiting, None)
+  jpegs: list[bytes] = []
+  sharp: list[float] = []
+  # A pass of its own: only now is it known what the square must hold.
+  for index, frame in enumerate(frames if piece else ()):
+    if piece is None:
       break
-    if index < stretches[which][0]:
+    if index < piece.start:
       continue
-    if not pictures[which]:
-      height, width = frame.shape[:2]
-      beyond = face.outside(crops[which], size, width, height)
-      if beyond > MAX_OUTSIDE:
-        warn(path, f"{beyond:.0%} of the crop lies outside the picture")
-    pictures[which].append(_jpeg(face.warp(frame, crops[which], size)))
-  return pictures
+    jpegs.append(_jpeg(face.warp(frame, piece.matrix, size)))
+    if (index - piece.start) % SHARP_EVERY == 0:
+      sharp.append(_sharpness(frame, track.landmarks[index]))
+    if index + 1 == piece.stop:
+      yield piece, jpegs, float(np.median(sharp))
+      piece, jpegs, sharp = next(waiting, None), [], []
+
+
+def _sharpness(
+  frame: UInt8[np.ndarray, "h w 3"], landmarks: Float[np.ndarray, "68 2"]
+) -> float:
+  """Variance of the aligned face's Laplacian over that of its grey levels.
+
+  The ratio does not depend on light and contrast.
+  """
+  aligned = face.align_face(frame, landmarks, SHARP_PX)
+  grey = cv2.cvtColor(aligned, cv2.COLOR_RGB2GRAY).astype(np.float32)
+  edges = cv2.Laplacian(grey, cv2.CV_32F)
+  return float(edges.var() / max(grey.var(), 1.0))
 
 
 def _jpeg(crop: UInt8[np.ndarray, "h w 3"]) -> bytes:

@@ -1,4 +1,4 @@
-"""The one error of the media layer, and its one warning."""
+"""The one error of the media layer, and its two warnings."""
 
 import os
 import warnings
@@ -22,6 +22,32 @@ class MediaWarning(UserWarning):
   """A file that was used, but not as a person would expect; one line."""
 
 
+class Rejected(MediaWarning):
+  """A stretch that was left out; its text is `path: start to stop s, reason`.
+
+  Times are seconds of the source.
+  """
+
+  def __init__(
+    self, path: str | os.PathLike, start: float, stop: float, reason: str
+  ):
+    """Keeps the four, so that a table of rejects can be made of them."""
+    self.path, self.reason = os.fspath(path), reason
+    self.start, self.stop = start, stop
+    super().__init__(self.path, start, stop, reason)  # so that it pickles
+
+  def __str__(self) -> str:
+    """Returns `path: start to stop s, reason`."""
+    return f"{self.path}: {self.start:.2f} to {self.stop:.2f} s, {self.reason}"
+
+
 def warn(path: str | os.PathLike, note: str) -> None:
   """Issues a MediaWarning, `path: note`."""
   warnings.warn(f"{os.fspath(path)}: {note}", MediaWarning, stacklevel=2)
+
+
+def reject(
+  path: str | os.PathLike, start: float, stop: float, reason: str
+) -> None:
+  """Issues a Rejected warning."""
+  warnings.warn(Rejected(path, start, stop, reason), stacklevel=2)

@@ -6,10 +6,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaError
+from data_pipelines.media.limits import LIMITS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-MAX_PIXELS = 64_000_000
 GROUND = 128  # grey under transparent pixels
 
 
@@ -19,10 +20,13 @@ def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
   Raises:
     MediaError: missing, unknown kind, broken off, or over 64 megapixels.
   """
+  check_file(path)
   try:
     with Image.open(path, formats=FORMATS) as image:
-      if image.width * image.height > MAX_PIXELS:
-        raise MediaError(path, f"over {MAX_PIXELS // 1_000_000} megapixels")
+      if image.width * image.height > LIMITS.image_pixels:
+        raise MediaError(
+          path, f"over {LIMITS.image_pixels // 1_000_000} megapixels"
+        )
       image.load()
       turned = ImageOps.exif_transpose(image)
       return np.ascontiguousarray(_rgb(turned))
@@ -31,8 +35,6 @@ def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
   except UnidentifiedImageError:
     kinds = ", ".join(FORMATS)
     raise MediaError(path, f"not a picture ({kinds})") from None
-  except FileNotFoundError:
-    raise MediaError(path, "no such file") from None
   # PIL raises SyntaxError and ValueError on broken headers.
   except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
     raise MediaError(path, f"cannot be read ({e})") from None

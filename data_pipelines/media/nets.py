@@ -135,18 +135,21 @@ class FaceMesh:
     self._net = _Net(path)
 
   def __call__(
-    self, frame, roi: Float[np.ndarray, "2 3"]
-  ) -> Float[np.ndarray, "468 3"] | None:
-    """FaceMesh in a square of the picture; None if it sees no face."""
+    self, frame: UInt8[np.ndarray, "h w 3"], roi: Float[np.ndarray, "2 3"]
+  ) -> tuple[Float[np.ndarray, "468 3"] | None, UInt8[np.ndarray, "s s 3"]]:
+    """FaceMesh in a square of the picture, and what it looked at.
+
+    The points are None if it sees no face there.
+    """
     crop = warp(frame, roi, _MESH_PX)
     points, logit = self._net(crop.astype(np.float32) / 255)
     if 1 / (1 + np.exp(-logit.item())) < MIN_SCORE:
-      return None
+      return None, crop
     points = points.reshape(468, 3)
     inverse = cv2.invertAffineTransform(roi)
     flat = (points[:, :2] - 0.5) @ inverse[:, :2].T + inverse[:, 2]
     depth = points[:, 2:] * np.hypot(*inverse[:, 0])
-    return np.concatenate([flat, depth], 1).astype(np.float32)
+    return np.concatenate([flat, depth], 1).astype(np.float32), crop
 
 
 class _Net:

@@ -1,7 +1,7 @@
 """Pictures of a video on a fixed frame grid, and mp4 files out of pictures."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from jaxtyping import Int16, UInt8
 
 from data_pipelines.media.container import check_picture, opened
 from data_pipelines.media.error import MediaError, warn
+from data_pipelines.media.limits import LIMITS
 from speak_jax import spec
 
 
@@ -31,11 +32,11 @@ class VideoInfo(NamedTuple):
 def probe(path: str | os.PathLike) -> VideoInfo:
   """Reads the header and the first picture, for size and rotation."""
   with opened(path) as container:
-    stream = check_picture(path, container)
     first = next(_decoded(path, container), None)
     if first is None:
       raise MediaError(path, "no picture can be decoded")
     height, width = upright(first).shape[:2]
+    stream = container.streams.video[0]
     seconds = 0.0
     if stream.duration is not None and stream.time_base is not None:
       seconds = float(stream.duration * stream.time_base)
@@ -52,7 +53,9 @@ def probe(path: str | os.PathLike) -> VideoInfo:
 
 
 def read_frames(
-  path: str | os.PathLike, fps: float = float(spec.FPS)
+  path: str | os.PathLike,
+  fps: float = float(spec.FPS),
+  span: Sequence[float] | None = None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
   """Yields RGB pictures on the grid t = k / fps, upright.
 
@@ -61,34 +64,48 @@ def read_frames(
   and any uneven timing come out right. A file that breaks off gives what
   could be decoded.
 
+  Args:
+    path: The video.
+    fps: The grid.
+    span: Only from and to these seconds after the first picture, on a grid
+      that starts there.
+
   Raises:
-    MediaError: unreadable, without pictures, or larger than 4096 px.
+    MediaError: unreadable, without pictures, or beyond `limits.LIMITS`.
   """
+  begin, end = span or (0.0, LIMITS.seconds)
+  most = round((end - begin) * fps)
   with opened(path) as container:
-    check_picture(path, container)
     index = 0  # next grid time
     start = held_time = length = 0.0
     held = None
-    for frame in _decoded(path, container):
+    for frame in _decoded(path, container, begin):
       if held is None:
-        start, time = frame.time or 0.0, 0.0
+        start, time = (frame.time or 0.0) + begin, -begin
       else:
         time = (start if frame.time is None else frame.time) - start
         if time <= held_time:  # no or repeated timestamp: one grid step on
           time = held_time + 1 / fps
+        _check_hold(path, time - max(held_time, 0.0))
         # Grid times nearer to the held picture than to this one.
         count = _count((held_time + time) / 2, fps, index)
+        count = min(count, most - index)
         if count:
           picture = upright(held)
           for _ in range(count):
             yield picture
           index += count
+        if index == most:
+          return
       length = time + _seconds(frame, 1 / fps)
       held, held_time = frame, time
     if held is None:
       raise MediaError(path, "no picture can be decoded")
+    if begin and length <= 0:
+      raise MediaError(path, f"ends before {begin:g} s")
+    _check_hold(path, length - max(held_time, 0.0))
     # A picture lasts until its end: n = round(length * fps), at least one.
-    last = max(round(length * fps), 1) - index
+    last = min(max(round(length * fps), 1), most) - index
     if last > 0:
       picture = upright(held)
       for _ in range(last):
@@ -173,22 +190,39 @@ def _write(path, partial, frames, fps, audio) -> int:
 
 
 def _decoded(
-  path: str | os.PathLike, container: InputContainer
+  path: str | os.PathLike, container: InputContainer, begin: float = 0.0
 ) -> Iterator[av.VideoFrame]:
-  """Decodes until the end or the first break after at least one picture."""
-  stream = container.streams.video[0]
+  """Decodes until the end or the first break after at least one picture.
+
+  With `begin` the first picture is followed by those from the last keyframe
+  before that time on.
+  """
+  stream = check_picture(path, container)
   count = 0
   try:
+    first = next(container.decode(stream), None) if begin else None
+    if first is not None and stream.time_base is not None:
+      count = 1
+      yield first
+      time = (first.time or 0.0) + begin
+      container.seek(int(time / stream.time_base), stream=stream)
     for frame in container.decode(stream):
-      if not frame.is_corrupt:
+      again = first is not None and (frame.time or 0.0) <= (first.time or 0.0)
+      if not frame.is_corrupt and not again:
         count += 1
         yield frame
   except av.error.FFmpegError as error:
     if count == 0:
       reason = f"no picture can be decoded ({error.strerror})"
       raise MediaError(path, reason) from None
-  if count < 0.9 * stream.frames:
+  if not begin and count < 0.9 * stream.frames:
     warn(path, f"breaks off after {count} of {stream.frames} pictures")
+
+
+def _check_hold(path: str | os.PathLike, seconds: float) -> None:
+  """Refuses a forged timestamp, which would repeat a picture for hours."""
+  if seconds > LIMITS.hold_s:
+    raise MediaError(path, f"a picture that lasts {seconds:.0f} s")
 
 
 def _count(time: float, fps: float, index: int) -> int:

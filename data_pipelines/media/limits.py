@@ -1,0 +1,52 @@
+"""What a media file may ask for, and what decoding it may cost.
+
+The limits let honest data through, such as an hour of 4K, and are checked
+twice: against what a file says of itself before anything is decoded, and
+against what comes out.
+"""
+
+import resource
+from typing import NamedTuple
+
+
+class Limits(NamedTuple):
+  """Largest values that are accepted."""
+
+  file_bytes: int = 64 << 30
+  seconds: float = 4 * 3600.0
+  side_px: int = 8192
+  pixels: int = 4096 * 4096  # of a video's picture
+  image_pixels: int = 64_000_000
+  fps: float = 1000.0
+  hold_s: float = 60.0  # that one picture stands still
+  streams: int = 64
+  audio_rate_hz: int = 384_000
+  # Of the process that decodes.
+  memory_bytes: int = 4 << 30  # address space
+  cpu_s: int = 2 * 3600
+  wait_s: float = 30.0  # between two answers
+
+
+LIMITS = Limits()
+
+
+def apply(limits: Limits = LIMITS) -> None:
+  """Lowers this process's own limits for good: a decoder's first step.
+
+  Afterwards it can write no file, leave no core, hold no more memory than the
+  limit (a larger claim raises MemoryError) and use no more CPU time.
+  """
+  _lower(resource.RLIMIT_CORE, 0)
+  _lower(resource.RLIMIT_FSIZE, 0)
+  _lower(resource.RLIMIT_AS, limits.memory_bytes)
+  # The hard limit a second later: the soft one's signal names the reason.
+  _lower(resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + 1)
+
+
+def _lower(which: int, soft: int, hard: int | None = None) -> None:
+  """Sets soft and hard limit, never above what already holds."""
+  hard = soft if hard is None else hard
+  _, now = resource.getrlimit(which)
+  if now != resource.RLIM_INFINITY:
+    soft, hard = min(soft, now), min(hard, now)
+  resource.setrlimit(which, (soft, hard))
