@@ -2,84 +2,83 @@
 
 A video that lies in the folder itself is a person of its own, named as the
 file. A video in a sub-folder belongs to the person whom the topmost
-sub-folder names. Emotions are unknown.
+sub-folder names. Emotions are unknown, except where a file has a name of
+MEAD's (`M030_angry.mp4`): that gives actor, emotion, level and view.
 """
 
-import functools
 import hashlib
 import os
 from collections import Counter
-from pathlib import Path
 
-import numpy as np
+from data_pipelines.media import cut
+from data_pipelines.sources import mead, tree
+from data_pipelines.sources.task import Labels, Licence, Survey
+from data_pipelines.sources.video import Video, task
 
-from data_pipelines.media.cut import MAX_FRAMES, cut
-from data_pipelines.sources.task import Task
-from speak_jax import spec
+LICENCE = Licence(
+  "the owner's own",
+  "",
+  "These are your own files: you answer for the rights in them and for the "
+  "consent of the people shown.",
+)
 
-SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 
-
-def tasks(
+def survey(
   folder: str | os.PathLike,
   *,
-  fps: float = float(spec.FPS),
-  size: int = 256,
+  settings: cut.Settings,
   seed: int = 0,
   held_out: float = 0.1,
-  max_frames: int = MAX_FRAMES,
-  allow_silent: bool = False,
-) -> list[Task]:
+) -> Survey:
   """One task a video, in the order of their names.
 
   Args:
     folder: Searched with its sub-folders; hidden files are skipped.
-    fps: Frame grid.
-    size: Side of the crops in pixels.
+    settings: How videos become clips.
     seed: Chooses the held-out identities.
     held_out: Share of the identities (below 1) or their number.
-    max_frames: Longest clip; a longer video becomes several.
-    allow_silent: Take videos without sound, with silence.
 
   Raises:
     ValueError: no such folder, or no video in it.
   """
-  root = Path(folder)
-  if not root.is_dir():
-    raise ValueError(f"{root}: no such folder")
-  paths = sorted(
-    path
-    for path in root.rglob("*")
-    if path.suffix.lower() in SUFFIXES
-    and path.is_file()
-    and not any(part.startswith(".") for part in path.relative_to(root).parts)
+  root = tree.root(folder)
+  names = sorted(
+    (
+      os.path.relpath(os.path.join(place, stem + suffix), root)
+      for place, stem, suffix in tree.files(root)
+    ),
+    key=lambda name: name.split(os.sep),
   )
-  if not paths:
-    raise ValueError(f"{root}: no videos ({', '.join(SUFFIXES)})")
-  names = [path.relative_to(root) for path in paths]
-  stems = Counter(name.with_suffix("") for name in names)
-  identities = [
-    name.parts[0] if len(name.parts) > 1 else name.stem for name in names
-  ]
-  test = held_out_identities(identities, held_out, seed)
-  listed = []
-  for path, name, identity in zip(paths, names, identities, strict=True):
-    twice = stems[name.with_suffix("")] > 1  # a.mp4 beside a.mov
-    clip = (name if twice else name.with_suffix("")).as_posix()
-    make = functools.partial(
-      records,
-      str(path),
-      clip=clip,
+  if not names:
+    raise ValueError(f"{folder}: no videos ({', '.join(tree.VIDEO)})")
+  stems = Counter(os.path.splitext(name)[0] for name in names)
+  known = [_known(name) for name in names]
+  test = held_out_identities([who for who, _ in known], held_out, seed)
+  tasks = []
+  for name, (identity, labels) in zip(names, known, strict=True):
+    stem = os.path.splitext(name)[0]
+    twice = stems[stem] > 1  # a.mp4 beside a.mov
+    video = Video(
+      root=root,
+      path=os.path.join(root, name),
+      sound=None,
+      clip=name if twice else stem,
       identity=identity,
-      source=name.as_posix(),
-      fps=fps,
-      size=size,
-      max_frames=max_frames,
-      allow_silent=allow_silent,
+      labels=labels,
+      settings=settings,
     )
-    split = "test" if identity in test else "train"
-    listed.append(Task(clip, identity, split, make))
-  return listed
+    tasks.append(task(video, "test" if identity in test else "train"))
+  return Survey(tasks, [], LICENCE)
+
+
+def _known(name: str) -> tuple[str, Labels]:
+  """Identity and labels by the name from the root."""
+  parts = name.split(os.sep)
+  stem = os.path.splitext(parts[-1])[0]
+  named = mead.parse(stem)
+  if named is None:
+    return (parts[0] if len(parts) > 1 else stem), Labels()
+  return named.actor, named.labels
 
 
 def held_out_identities(
@@ -100,50 +99,3 @@ def held_out_identities(
 
 def _draw(name: str, seed: int) -> bytes:
   return hashlib.sha256(f"{seed}:{name}".encode()).digest()
-
-
-def records(
-  path: str,
-  *,
-  clip: str,
-  identity: str,
-  source: str,
-  fps: float,
-  size: int,
-  max_frames: int,
-  allow_silent: bool,
-) -> list[spec.Record]:
-  """Cuts one video into records; several get a number behind the name.
-
-  Raises:
-    MediaError: the video cannot be used.
-  """
-  cuts = cut(
-    path, fps=fps, size=size, max_frames=max_frames, allow_silent=allow_silent
-  )
-  nothing = np.zeros((0, 68, 2), np.float32)
-  return [
-    spec.Record(
-      clip=clip if len(cuts) == 1 else f"{clip}_{i:03d}",
-      identity=identity,
-      emotion=spec.UNKNOWN,
-      level=0,
-      view="",
-      source=source,
-      fps=fps,
-      frames=piece.frames,
-      audio=piece.audio,
-      landmarks=piece.landmarks,
-      pose=piece.pose,
-      pose_method="facemesh",
-      crop=piece.crop,
-      factors=np.zeros((0, 0), np.float32),
-      phonemes="",
-      twin_index=np.zeros(0, np.int32),
-      twin_pose=[],
-      twin_pose_landmarks=nothing,
-      twin_mouth=[],
-      twin_mouth_landmarks=nothing,
-    )
-    for i, piece in enumerate(cuts)
-  ]

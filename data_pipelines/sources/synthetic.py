@@ -3,9 +3,13 @@
 from collections.abc import Iterable
 from functools import partial
 
-from data_pipelines.sources.task import Task
+from data_pipelines.sources.task import Labels, Licence, Task
 from data_pipelines.synthetic import render
 from speak_jax import spec
+
+LICENCE = Licence(
+  "none", "", "These faces and voices are drawn: they show nobody."
+)
 
 
 def _make(recipe: render.Recipe) -> list[spec.Record]:
@@ -21,6 +25,7 @@ def tasks(recipes: Iterable[render.Recipe]) -> list[Task]:
       identity=f"{recipe.split}_{recipe.identity:05d}",
       split=recipe.split,
       make=partial(_make, recipe),
+      labels=Labels(recipe.emotion, recipe.level, "front"),
     )
     for recipe in recipes
   ]

@@ -1,9 +1,17 @@
-"""What a source hands to `prepare`: a raw clip, and what makes its records."""
+"""What a source hands to `prepare`: raw clips, and what makes their records."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from speak_jax import spec
+
+
+class Labels(NamedTuple):
+  """What is known of a raw clip before it is opened; as in `spec.Record`."""
+
+  emotion: int = spec.UNKNOWN
+  level: int = 0
+  view: str = ""
 
 
 class Task(NamedTuple):
@@ -17,3 +25,21 @@ class Task(NamedTuple):
   identity: str
   split: str  # "train" or "test"; all clips of an identity have the same
   make: Callable[[], list[spec.Record]]
+  file: str = ""  # the raw video, if there is one: named when its worker dies
+  labels: Labels = Labels()
+
+
+class Licence(NamedTuple):
+  """The terms under which raw clips may be used."""
+
+  name: str
+  terms_url: str
+  line: str  # what a user has to know, in one sentence
+
+
+class Survey(NamedTuple):
+  """What a source found on disk."""
+
+  tasks: list[Task]
+  gaps: list[str]  # lines: what the layout should have and has not
+  licence: Licence

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from data_pipelines.media import cut
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.video import read_frames
 from data_pipelines.records import decode_frame
@@ -38,5 +39,5 @@ def test_films_are_kept_and_found_as_people(tmp_path):
   film.film(RECIPE, tmp_path)
   assert path.stat().st_mtime_ns == before
   film.film(RECIPE._replace(identity=5), tmp_path)
-  listed = folder.tasks(tmp_path)
+  listed = folder.survey(tmp_path, settings=cut.Settings()).tasks
   assert [task.identity for task in listed] == ["train_00004", "train_00005"]

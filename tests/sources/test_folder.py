@@ -1,7 +1,10 @@
 import pytest
 
+from data_pipelines.media import cut
 from data_pipelines.media.error import MediaError
 from data_pipelines.sources import folder
+from data_pipelines.sources.task import Labels
+from speak_jax import spec
 
 
 @pytest.fixture
@@ -23,8 +26,8 @@ def videos(tmp_path):
 
 
 def test_names_and_identities(videos):
-  tasks = folder.tasks(videos, held_out=0.0)
-  assert [(task.clip, task.identity) for task in tasks] == [
+  survey = folder.survey(videos, settings=cut.Settings(), held_out=0.0)
+  assert [(task.clip, task.identity) for task in survey.tasks] == [
     ("Ann/1", "Ann"),
     ("Ann/x/2", "Ann"),
     ("Bob/1", "Bob"),
@@ -32,15 +35,17 @@ def test_names_and_identities(videos):
     ("a.mp4", "a"),
     ("b", "b"),
   ]
-  assert {task.split for task in tasks} == {"train"}
+  assert {task.split for task in survey.tasks} == {"train"}
+  assert {task.labels for task in survey.tasks} == {Labels()}
 
 
 def test_held_out_people_are_wholly_held_out(videos):
-  tasks = folder.tasks(videos, held_out=0.1, seed=1)
+  options = {"settings": cut.Settings(), "held_out": 0.1, "seed": 1}
+  tasks = folder.survey(videos, **options).tasks
   test = {task.identity for task in tasks if task.split == "test"}
   train = {task.identity for task in tasks if task.split == "train"}
   assert len(test) == 1 and not test & train
-  assert folder.tasks(videos, held_out=0.1, seed=1)[0].split == tasks[0].split
+  assert folder.survey(videos, **options).tasks[0].split == tasks[0].split
 
 
 def test_held_out_numbers():
@@ -60,13 +65,26 @@ def test_newcomers_leave_most_people_where_they_were():
 
 
 def test_a_bad_video_is_one_line(videos):
-  (task,) = (t for t in folder.tasks(videos) if t.clip == "b")
+  tasks = folder.survey(videos, settings=cut.Settings()).tasks
+  (task,) = (t for t in tasks if t.clip == "b")
   with pytest.raises(MediaError, match=r"b\.mp4: empty file"):
     task.make()
 
 
 def test_no_videos_is_said(tmp_path):
   with pytest.raises(ValueError, match="no videos"):
-    folder.tasks(tmp_path)
+    folder.survey(tmp_path, settings=cut.Settings())
   with pytest.raises(ValueError, match="no such folder"):
-    folder.tasks(tmp_path / "none")
+    folder.survey(tmp_path / "none", settings=cut.Settings())
+
+
+def test_names_of_mead_give_actor_and_labels(tmp_path):
+  for name in ("x/M030_angry.mp4", "M030_front_sad_level2_001.mp4", "M3.mp4"):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+  tasks = folder.survey(tmp_path, settings=cut.Settings(), held_out=0.0).tasks
+  assert [(task.identity, task.labels) for task in tasks] == [
+    ("M030", Labels(spec.EMOTIONS.index("sad"), 2, "front")),
+    ("M3", Labels()),
+    ("M030", Labels(spec.EMOTIONS.index("angry"), 0, "")),
+  ]

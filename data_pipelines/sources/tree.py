@@ -1,0 +1,103 @@
+"""Looks through folders of up to millions of files, without opening any.
+
+A folder is listed once and no file is asked for its size or date, so that a
+listing costs what the directory entries cost. Hidden names are skipped, links
+are followed. What cannot be listed raises OSError with the folder's name.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+SOUND = (".wav", ".m4a", ".aac", ".mp3", ".flac")  # in order of preference
+VIDEO = (
+  *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv"),
+  *(".mpg", ".mpeg"),
+)
+_PACKED = (".tar", ".zip", ".tgz", ".gz", ".7z", ".rar")
+
+
+class Folder(NamedTuple):
+  """The names in one folder, sorted."""
+
+  path: str
+  folders: list[str]
+  files: list[str]
+
+
+def root(path: str | os.PathLike) -> str:
+  """The folder as an absolute path.
+
+  Raises:
+    ValueError: there is none.
+  """
+  if not os.path.isdir(path):
+    raise ValueError(f"{os.fspath(path)}: no such folder")
+  return os.path.abspath(path)
+
+
+def look(path: str) -> Folder:
+  """Lists one folder."""
+  folders, files = [], []
+  with os.scandir(path) as entries:
+    for entry in entries:
+      if not entry.name.startswith("."):
+        (folders if entry.is_dir() else files).append(entry.name)
+  return Folder(path, sorted(folders), sorted(files))
+
+
+def walk(
+  path: str, depth: int = 32, enter: Callable[[str], bool] = lambda name: True
+) -> Iterator[Folder]:
+  """A folder and those in it, each before its own; in the order of names.
+
+  Args:
+    path: Where to start.
+    depth: Levels below it to look at; also what ends a loop of links.
+    enter: Whether a folder of that name is looked into.
+  """
+  here = look(path)
+  yield here
+  if depth > 0:
+    for name in filter(enter, here.folders):
+      yield from walk(os.path.join(path, name), depth - 1, enter)
+
+
+def files(
+  path: str, suffixes: tuple[str, ...] = VIDEO
+) -> Iterator[tuple[str, str, str]]:
+  """Folder, stem and suffix of all files of some kinds, in order."""
+  for folder in walk(path):
+    for name in folder.files:
+      stem, suffix = os.path.splitext(name)
+      if suffix.lower() in suffixes:
+        yield folder.path, stem, suffix
+
+
+def stems(folder: Folder, suffixes: tuple[str, ...]) -> dict[str, str]:
+  """Stem to name of a folder's files of some kinds, the first kind first."""
+  found: dict[str, str] = {}
+  rank = {suffix: i for i, suffix in enumerate(suffixes)}
+  for name in folder.files:
+    stem, suffix = os.path.splitext(name)
+    order = rank.get(suffix.lower(), len(rank))
+    if order < len(rank):
+      old = found.get(stem)
+      if old is None or order < rank[os.path.splitext(old)[1].lower()]:
+        found[stem] = name
+  return found
+
+
+def packed(folder: Folder) -> list[str]:
+  """Names of archives, whole or in parts (`vox2_dev_mp4_partaa`)."""
+  return [
+    name
+    for name in folder.files
+    if name.lower().endswith(_PACKED) or "_part" in name
+  ]
+
+
+def is_pointer(path: str) -> bool:
+  """Whether Git LFS has left its note in place of a file."""
+  with open(path, "rb") as file:
+    return file.read(40).startswith(b"version https://git-lfs")
