@@ -1,6 +1,7 @@
 """How a config file turns `speak.py:small64,seed=3` into a locked config."""
 
 import ast
+import re
 
 from ml_collections import ConfigDict
 
@@ -18,7 +19,8 @@ def parse_arg(arg: str, presets: tuple[str, ...]) -> tuple[str, dict]:
   Raises:
     ValueError: an unknown preset, named together with the known ones.
   """
-  parts = [part.strip() for part in arg.split(",") if part.strip()]
+  outside = r",(?![^{(\[]*[})\]])"  # not the commas of {"a": 1, "b": 2}
+  parts = [part.strip() for part in re.split(outside, arg) if part.strip()]
   preset = presets[0]
   if parts and "=" not in parts[0]:
     preset = parts.pop(0)

@@ -4,8 +4,15 @@ A sampler is an endless `grain.MapDataset`: element k depends on the seed, on
 k and on the data alone, whichever process or thread asks for it, so slicing
 by process and resuming are exact. Pictures are brought to the model's size
 first; aligned crops are cut from that, as they are when a video is generated.
+
+Several data sets take turns in proportion to their clips, or as `share` says:
+a share a set's name. A clip that turns out damaged is replaced by another of
+its set, the same one whenever and wherever it is met, and counted in
+`records.damage`, which raises TooManyDamagedError when there are too many.
 """
 
+import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -16,10 +23,12 @@ from jaxtyping import Int16, UInt8
 from data_pipelines.donors import Donors, other_time
 from data_pipelines.media import face
 from data_pipelines.pairs import KINDS, PairMaker
-from data_pipelines.records import Records
+from data_pipelines.records import DamagedError, Records
 from speak_jax import spec
 
 WINDOW_GAP = 3  # frames between SyncNet windows, where the clip is long enough
+BLOCK = 1_000  # samples within which every data set has exactly its share
+ATTEMPTS = 100  # clips in place of a damaged one
 
 Sample = TypeVar("Sample", bound=tuple)
 
@@ -33,6 +42,7 @@ def sync_windows(
   frames: int = spec.SYNC_FRAMES,
   windows: int = 8,
   size: int,
+  share: Mapping[str, float] | None = None,
   seed: int,
 ) -> grain.MapDataset:
   """SyncNet's samples: windows of one clip, each with its own sound.
@@ -45,7 +55,8 @@ def sync_windows(
     Dataset of `spec.SyncWindows` without the batch axis.
 
   Raises:
-    ValueError: no clip is long enough, or the frame rates differ.
+    ValueError: no clip is long enough, the frame rates differ, or `share`
+      names a set that cannot serve.
   """
   fps = common_fps(records)
   need = frames + windows - 1
@@ -64,7 +75,7 @@ def sync_windows(
       audio=np.stack([sound(audio, s, frames, fps) for s in starts]),
     )
 
-  return _dataset(usable, sample, seed)
+  return _dataset(records, usable, sample, share, seed)
 
 
 def _spread(places: int, count: int, rng: np.random.Generator) -> list[int]:
@@ -80,10 +91,16 @@ def _spread(places: int, count: int, rng: np.random.Generator) -> list[int]:
 
 
 def robust_mix(records: Records) -> dict[str, float]:
-  """Weights of the pair kinds that these records can serve."""
+  """Weights of the pair kinds that these records can serve; relative."""
   if any(row.twins for row in records.index):
     return {"cross_clip": 0.4, "geometry": 0.1, "twins": 0.5}
-  return {"cross_clip": 0.75, "geometry": 0.25}
+  donors = _donors(records)
+  mix = {"cross_clip": 0.75, "geometry": 0.25}
+  if any(donors.has_same_emotion(i) for i in range(len(records))):
+    mix["cross_person"] = 0.25
+  if any(donors.views(i) for i in range(len(records))):
+    mix["views"] = 0.5
+  return mix
 
 
 def pairs(
@@ -94,6 +111,7 @@ def pairs(
   mouth_size: int,
   mix: Mapping[str, float],
   emotion_input: str = "face",
+  share: Mapping[str, float] | None = None,
   seed: int,
 ) -> grain.MapDataset:
   """IRFD's samples: a target frame and the donors that must make it.
@@ -111,6 +129,14 @@ def pairs(
       donors together.
     twins: pose and mouth from the rendered twins, emotion from another
       person with the same emotion and level, identity as in cross_clip.
+    cross_person: cross_clip with the emotion from another person with the
+      same emotion and level.
+    views: cross_clip with mouth and emotion as another camera saw them, the
+      mouth at the very instant: an exact swap of the pose. The emotion is of
+      another moment, so that it cannot tell what the lips do.
+
+  All donors of a sample are of its data set. Kinds that a set cannot serve are
+  left out there; where a clip cannot, another of the set takes its place.
 
   Args:
     records: Where the frames come from.
@@ -119,13 +145,15 @@ def pairs(
     mouth_size: Side of the aligned mouth patch.
     mix: Weight of each kind; 0 or absent leaves it out.
     emotion_input: "face", or "frame" for the whole frame at `size`.
+    share: Of each data set by its name; None: as many as it has clips.
     seed: Of every draw.
 
   Returns:
     Dataset of `spec.Pair` without the batch axis.
 
   Raises:
-    ValueError: a kind is unknown or cannot be served by these records.
+    ValueError: a kind is unknown or cannot be served by these records, or
+      `share` names a set that cannot serve.
   """
   if emotion_input not in ("face", "frame"):
     raise ValueError(f"emotion_input {emotion_input!r} is not face or frame")
@@ -134,19 +162,37 @@ def pairs(
   weights = np.array([mix.get(kind, 0.0) for kind in KINDS])
   if weights.min() < 0 or not weights.sum():
     raise ValueError(f"weights of pair kinds {dict(mix)} must be positive")
-  donors = Donors(records.index)
-  if mix.get("twins") and not donors.twins:
-    raise ValueError(
-      f"{records.name}: no clip has the twins that pair kind 'twins' needs"
-    )
-  edges = np.cumsum(weights / weights.sum())[:-1]
+  donors = _donors(records)
   maker = PairMaker(records, donors, size, face_size, mouth_size, emotion_input)
+  targets = {
+    kind: [
+      [i for i in range(part.start, part.stop) if maker.serves(kind, i)]
+      for part in records.parts
+    ]
+    for kind, weight in zip(KINDS, weights, strict=True)
+    if weight
+  }
+  edges = []  # of each set's kinds, on [0, 1)
+  for kind, found in targets.items():
+    if not any(found):
+      raise ValueError(
+        f"{records.name}: no clip has what pair kind {kind!r} needs"
+      )
+  for home, part in enumerate(records.parts):
+    served = weights * [bool(targets.get(k, {home: 0})[home]) for k in KINDS]
+    if not served.sum():
+      raise ValueError(f"{part.name}: no clip serves any of {dict(mix)}")
+    edges.append(np.cumsum(served / served.sum())[:-1])
 
   def sample(i: int, rng: np.random.Generator) -> spec.Pair:
-    kind = KINDS[np.searchsorted(edges, rng.random(), side="right")]
+    home = donors.home(i)
+    kind = KINDS[np.searchsorted(edges[home], rng.random(), side="right")]
+    if not maker.serves(kind, i):
+      able = targets[kind][home]
+      i = able[int(rng.integers(len(able)))]
     return maker.make(kind, i, rng)
 
-  return _dataset(_at_least(records, 1), sample, seed)
+  return _dataset(records, _at_least(records, 1), sample, share, seed)
 
 
 # --- stage 3 ---------------------------------------------------------------
@@ -162,6 +208,7 @@ def clips(
   emotion_frames: int,
   emotion_input: str = "face",
   identity_from: str = "other_clip",
+  share: Mapping[str, float] | None = None,
   seed: int,
 ) -> grain.MapDataset:
   """SPEAK's samples: consecutive frames, their sound, identity and emotion.
@@ -182,21 +229,22 @@ def clips(
     emotion_frames: Number of emotion pictures.
     emotion_input: "face", or "frame" for whole frames at `size`.
     identity_from: "other_clip", or "same_clip" as in the paper.
+    share: As in `pairs`.
     seed: Of every draw.
 
   Returns:
     Dataset of `spec.Clip` without the batch axis.
 
   Raises:
-    ValueError: no clip is long enough, the frame rates differ, or an unknown
-      `identity_from`.
+    ValueError: no clip is long enough, the frame rates differ, an unknown
+      `identity_from`, or `share` names a set that cannot serve.
   """
   if identity_from not in ("other_clip", "same_clip"):
     raise ValueError(
       f"identity_from {identity_from!r} is not other_clip or same_clip"
     )
   fps = common_fps(records)
-  donors = Donors(records.index)
+  donors = _donors(records)
   elsewhere = identity_from == "other_clip"
   usable = [
     i
@@ -234,7 +282,7 @@ def clips(
       emotion_label=np.array(record.emotion, np.int32),
     )
 
-  return _dataset(usable, sample, seed)
+  return _dataset(records, usable, sample, share, seed)
 
 
 # --- what the samplers share -----------------------------------------------
@@ -244,14 +292,23 @@ def common_fps(records: Records) -> float:
   """The frame rate of all clips.
 
   Raises:
-    ValueError: the clips have several, because a batch cannot hold them.
+    ValueError: the clips have several, because a batch cannot hold them;
+      says which data set has which.
   """
-  rates = sorted({round(row.fps, 3) for row in records.index})
+  rates: dict[float, list[str]] = {}
+  for part in records.parts:
+    for row in records.index[part.start : part.stop]:
+      names = rates.setdefault(round(row.fps, 3), [])
+      if part.name not in names:
+        names.append(part.name)
   if len(rates) > 1:
-    raise ValueError(
-      f"{records.name}: clips of {rates} frames/s cannot share a batch"
+    which = "; ".join(
+      f"{rate} in {', '.join(names)}" for rate, names in sorted(rates.items())
     )
-  return rates[0]
+    raise ValueError(
+      f"{records.name}: clips of several frames/s cannot share a batch: {which}"
+    )
+  return next(iter(rates))
 
 
 def sound(
@@ -307,14 +364,120 @@ def _at_least(records: Records, frames: int) -> list[int]:
   return usable
 
 
+def _donors(records: Records) -> Donors:
+  return Donors(records.index, [part.start for part in records.parts])
+
+
 def _dataset(
+  records: Records,
   usable: Sequence[int],
   sample: Callable[[int, np.random.Generator], tuple],
+  share: Mapping[str, float] | None,
   seed: int,
 ) -> grain.MapDataset:
   """Endless, reshuffled each epoch; element k has a generator of its own."""
-  order = grain.MapDataset.source(list(usable)).seed(seed)
-  return order.shuffle().repeat().random_map(sample)
+  clips = {
+    part.name: [i for i in usable if part.start <= i < part.stop]
+    for part in records.parts
+  }
+  home = {i: name for name, own in clips.items() for i in own}
+
+  def sound_sample(i: int, rng: np.random.Generator) -> tuple:
+    own = clips[home[i]]
+    for left in range(ATTEMPTS, -1, -1):
+      try:
+        return sample(i, rng)
+      except DamagedError as error:
+        records.damage.add(error)
+        if not left:
+          raise
+      # The draws so far depend on what is damaged, not on who asks when.
+      i = own[int(rng.integers(len(own)))]
+    raise AssertionError  # the last attempt returns or raises
+
+  if not share:
+    order = grain.MapDataset.source(list(usable)).seed(seed)
+    return order.shuffle().repeat().random_map(sound_sample)
+  shares = _shares(clips, share)
+  orders = [
+    grain.MapDataset.source(clips[name])
+    .seed(int(np.random.SeedSequence([seed, n]).generate_state(1)[0]))
+    .shuffle()
+    .repeat()
+    for n, name in enumerate(shares)
+  ]
+  turns = _Turns(tuple(shares.values()), seed)
+  mixed = grain.MapDataset.select_from_datasets(orders, turns)
+  return mixed.seed(seed).random_map(sound_sample)
+
+
+def _shares(
+  clips: Mapping[str, Sequence[int]], share: Mapping[str, float]
+) -> dict[str, float]:
+  """The shares that are not 0, in the order of the data sets.
+
+  Raises:
+    ValueError: a name that is unknown, a share that is negative, nothing but
+      zeros, or a data set without a usable clip.
+  """
+  for name, value in share.items():
+    if name not in clips:
+      raise ValueError(f"mix: {name!r} is not one of {', '.join(clips)}")
+    if not (0 <= value < float("inf")):
+      raise ValueError(f"mix: {name} has the share {value}")
+    if value and not clips[name]:
+      raise ValueError(f"mix: {name} has no clip that is long enough")
+  shares = {name: share[name] for name in clips if share.get(name)}
+  if not shares:
+    raise ValueError(f"mix: nothing but zeros in {dict(share)}")
+  return shares
+
+
+class _Turns(grain.transforms.DatasetSelectionMap):
+  """Which data set gives element k, and which of its elements.
+
+  In each block every set has its share to the element, in an order that is
+  drawn from the seed and the block's number. grain's own `mix` has one order
+  for all, and a strict one: of two equal shares, process 0 of 2 would see
+  nothing but the first set.
+  """
+
+  def __init__(self, shares: tuple[float, ...], seed: int):
+    """Rounds shares to thousandths, none of them to zero."""
+    exact = np.array(shares) / sum(shares) * BLOCK
+    counts = np.maximum(np.floor(exact).astype(int), 1)
+    while (missing := BLOCK - counts.sum()) != 0:
+      step = int(np.sign(missing))
+      # Towards the exact value, where the distance is the largest.
+      distance = np.where(
+        (counts > 1) | (step > 0), step * (exact - counts), -np.inf
+      )
+      counts[int(np.argmax(distance))] += step
+    self._counts, self._seed = tuple(counts.tolist()), seed
+
+  def __len__(self) -> int:
+    """Endless, as its parents are."""
+    return sys.maxsize
+
+  def __getitem__(self, index: int) -> tuple[int, int]:
+    """(data set, its element)."""
+    number, place = divmod(index, BLOCK)
+    which, rank = _block(self._counts, self._seed, number)
+    home = int(which[place])
+    return home, number * self._counts[home] + int(rank[place])
+
+
+@functools.lru_cache(64)
+def _block(
+  counts: tuple[int, ...], seed: int, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Of every place in a block: the set, and how many of it came before."""
+  rng = np.random.default_rng([seed, number])
+  which = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+  rank = np.empty(len(which), int)
+  for home, count in enumerate(counts):
+    rank[which == home] = np.arange(count)
+  return which, rank
 
 
 def batched(

@@ -1,5 +1,6 @@
 """Who may lend a factor to a clip: choices on the index, no pixels read."""
 
+import bisect
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -10,28 +11,41 @@ from speak_jax import spec
 
 
 class Donors:
-  """Groups the clips of one split by person and by emotion.
+  """Groups the clips of one split by person, by emotion and by take.
+
+  Nobody lends to a clip of another data set.
 
   Every choice is a draw from the generator that is passed in, so it depends
   on that generator and on the index alone.
   """
 
-  twins: list[int]  # clips that have twins
+  def __init__(self, index: Sequence[ClipInfo], starts: Sequence[int] = (0,)):
+    """Builds the groups; linear in the number of clips.
 
-  def __init__(self, index: Sequence[ClipInfo]):
-    """Builds the groups; linear in the number of clips."""
+    Args:
+      index: The clips.
+      starts: Position of the first clip of each data set, ascending.
+    """
     self._index = index
+    self._starts = starts
     self._person: dict[str, list[int]] = defaultdict(list)
-    self._emotion: dict[tuple[int, int], dict[str, list[int]]] = defaultdict(
-      lambda: defaultdict(list)
+    self._emotion: dict[tuple[int, int, int], dict[str, list[int]]] = (
+      defaultdict(lambda: defaultdict(list))
     )
+    self._take: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, row in enumerate(index):
       self._person[row.identity].append(i)
       if row.emotion != spec.UNKNOWN:
         for level in {row.level, 0}:  # level 0 gathers all levels
-          self._emotion[row.emotion, level][row.identity].append(i)
+          key = self.home(i), row.emotion, level
+          self._emotion[key][row.identity].append(i)
+      if row.take:
+        self._take[row.identity, row.take].append(i)
     self._label = {name: k for k, name in enumerate(sorted(self._person))}
-    self.twins = [i for i, row in enumerate(index) if row.twins]
+
+  def home(self, i: int) -> int:
+    """Number of clip i's data set."""
+    return bisect.bisect_right(self._starts, i) - 1
 
   def label(self, i: int) -> int:
     """Number of clip i's person, 0 to people - 1, in alphabetical order."""
@@ -69,11 +83,32 @@ class Donors:
     """
     row = self._index[i]
     for level in (row.level, 0):
-      people = self._emotion.get((row.emotion, level), {})
+      people = self._emotion.get((self.home(i), row.emotion, level), {})
       others = [name for name in people if name != row.identity]
       if others:
         return _draw(people[others[rng.integers(len(others))]], rng)
     return None
+
+  def views(self, i: int) -> list[tuple[int, int, int]]:
+    """Clips of other cameras that show instants of clip i.
+
+    Returns:
+      (clip, start, stop): frames of clip i that the clip shows as well.
+    """
+    row = self._index[i]
+    found = []
+    for j in self._take.get((row.identity, row.take), []):
+      other = self._index[j]
+      start = max(0, other.start - row.start)
+      stop = min(row.frames, other.start + other.frames - row.start)
+      if other.view != row.view and start < stop:
+        found.append((j, start, stop))
+    return found
+
+  def has_same_emotion(self, i: int) -> bool:
+    """Whether `same_emotion` finds a clip."""
+    row = self._index[i]
+    return len(self._emotion.get((self.home(i), row.emotion, 0), {})) > 1
 
   def round_robin(self) -> list[int]:
     """All clips, the first of every person, then the second, and so on."""

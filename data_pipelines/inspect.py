@@ -1,10 +1,14 @@
-"""Says what a prepared data set holds, in words and in a picture.
+"""Says what a prepared data set holds, in words, pictures and sound.
 
-python -m data_pipelines.inspect DATA [--sheet sheet.png]
+python -m data_pipelines.inspect DATA [--sheet sheet.png] [--play 3 --out 3.mp4]
+
+Counts come from the index. Histograms read `--sample` clips of each split, so
+that a large set takes no longer than a small one.
 """
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -13,52 +17,189 @@ from pathlib import Path
 import cv2
 import numpy as np
 from absl import app, flags
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from data_pipelines import records
+from data_pipelines.media import video
+from data_pipelines.media.error import MediaError
 from speak_jax import spec
 
 COLUMNS, ROWS = 8, 12
 CELL_PX = 128
+PLAY_PX = 512
+SAMPLED = 200  # clips of a split
+LISTED = 10  # lines of a list
+FACE_PX = (0, 64, 96, 128, 192, 256, 384, 512, 1024)
+YAW_DEG = (-90, -60, -45, -30, -15, 0, 15, 30, 45, 60, 90)
 
 
 def describe(data: str | os.PathLike) -> str:
-  """Counts, hours, identities, emotions, rejects and notes, as lines.
+  """What the index and the lists beside it say, as lines; opens no shard.
 
   Raises:
     ValueError: not a prepared data set.
   """
   data = Path(data)
   index = records.read_index(data)
-  lines = [str(data)]
-  lines += [
-    f"  {key}: {value}" for key, value in records.read_metadata(data).items()
-  ]
+  meta = records.read_metadata(data)
+  licence = meta.pop("licence", None)
+  lines = [str(data), *(f"  {key}: {value}" for key, value in meta.items())]
+  if licence:
+    lines.append(f"licence: {licence['line']} {licence['terms_url']}".rstrip())
   for split in records.SPLITS:
     rows = [row for row in index if records.split_of(row) == split]
-    if not rows:
-      continue
-    hours = sum(row.frames / row.fps for row in rows) / 3600
-    lengths = [row.frames for row in rows]
-    lines.append(
-      f"{split}: {len(rows)} clips, "
-      f"{len({row.identity for row in rows})} identities, "
-      f"{hours:.2f} hours, {sum(lengths)} frames "
-      f"({min(lengths)} to {max(lengths)} a clip)"
-    )
-    lines.append(f"  px: {_counts(str(row.size) for row in rows)}")
-    lines.append(f"  emotion: {_counts(_emotion(row) for row in rows)}")
-    twins = sum(row.twins for row in rows)
-    if twins:
-      lines.append(f"  frames with twins: {twins}")
-  for name, key in (("rejects", "reason"), ("notes", "note")):
-    found = _read_lines(data / f"{name}.jsonl")
-    lines.append(f"{name}: {len(found)}")
-    for entry in found[:10]:
-      lines.append(f"  {entry['clip']}: {entry[key]}")
-    if len(found) > 10:
-      lines.append(f"  ... all in {data / name}.jsonl")
+    if rows:
+      lines += _split(split, rows)
+  rejects = _read_lines(data / "rejects.jsonl")
+  lines.append(f"rejects: {len(rejects)}")
+  # Figures in a reason are of one file; what is alike counts together.
+  kinds = Counter(re.sub(r"\d+(\.\d+)?", "N", x["reason"]) for x in rejects)
+  examples = {
+    re.sub(r"\d+(\.\d+)?", "N", x["reason"]): x["clip"] for x in rejects[::-1]
+  }
+  for reason, count in kinds.most_common(LISTED):
+    lines.append(f"  {count:6}  {reason}, such as {examples[reason]}")
+  notes = _read_lines(data / "notes.jsonl")
+  lines.append(f"notes: {len(notes)}")
+  lines += [f"  {note['clip']}: {note['note']}" for note in notes[:LISTED]]
+  if len(notes) > LISTED:
+    lines.append(f"  ... all in {data / 'notes.jsonl'}")
   return "\n".join(lines)
+
+
+def _split(split: str, rows: Sequence[records.ClipInfo]) -> list[str]:
+  """A split's counts and its table of emotions."""
+  hours = sum(row.frames / row.fps for row in rows) / 3600
+  lengths = [row.frames for row in rows]
+  lines = [
+    f"{split}: {len(rows)} clips, "
+    f"{len({row.identity for row in rows})} identities, "
+    f"{hours:.2f} hours, {sum(lengths)} frames "
+    f"({min(lengths)} to {max(lengths)} a clip)",
+    f"  px: {_counts(str(row.size) for row in rows)}",
+    f"  frames/s: {_counts(f'{row.fps:g}' for row in rows)}",
+    f"  views: {_counts(row.view or 'unknown' for row in rows)}",
+  ]
+  several = Counter((r.identity, r.take) for r in rows if r.take)
+  if shared := sum(count > 1 for count in several.values()):
+    lines.append(f"  takes of several views: {shared}")
+  if twins := sum(row.twins for row in rows):
+    lines.append(f"  frames with twins: {twins}")
+  table = Counter((row.emotion, row.level) for row in rows)
+  levels = sorted({level for _, level in table})
+  heads = [f"level {level}" if level else "no level" for level in levels]
+  lines.append(f"  {'clips':10}" + "".join(f"{head:>10}" for head in heads))
+  for emotion in sorted({emotion for emotion, _ in table}):
+    name = "unknown" if emotion == spec.UNKNOWN else spec.EMOTIONS[emotion]
+    cells = "".join(f"{table[emotion, level]:10}" for level in levels)
+    lines.append(f"  {name:10}{cells}")
+  return lines
+
+
+def histograms(data: str | os.PathLike, clips: int = SAMPLED) -> str:
+  """Face size and yaw of some clips, spread over each split, as lines.
+
+  Args:
+    data: A prepared data set.
+    clips: At most so many of each split are read.
+
+  Raises:
+    ValueError: not a prepared data set, or a damaged clip.
+  """
+  lines = []
+  for split in _splits(data):
+    source = records.open_records(data, split)
+    chosen = _spread(len(source), clips)
+    faces, yaws = [], []
+    for i in chosen:
+      record = source[i]
+      faces.append(_face_px(record))
+      yaws.append(record.pose[:, 0])
+    frames = sum(map(len, yaws))
+    lines.append(
+      f"{split}: {frames} frames of {len(chosen)} of {len(source)} clips"
+    )
+    lines += _histogram("face, source px", np.concatenate(faces), FACE_PX)
+    lines += _histogram("yaw, degrees", np.concatenate(yaws), YAW_DEG)
+  return "\n".join(lines)
+
+
+def _face_px(record: spec.Record) -> Float[np.ndarray, "n"]:
+  """Longer side of the landmarks' box in the source's pixels.
+
+  Of a rendered clip, whose source has no pixels, in the crop's.
+  """
+  scale = float(np.sqrt(abs(np.linalg.det(record.crop[:, :2]))))
+  return np.ptp(record.landmarks, axis=1).max(1) / max(scale, 1e-6)
+
+
+def _histogram(
+  name: str, values: Float[np.ndarray, "n"], edges: Sequence[int]
+) -> list[str]:
+  """A bar for each bin; what is beyond the edges counts in the outer bins."""
+  inside = np.clip(values, edges[0], edges[-1] - 1e-3)
+  counts, _ = np.histogram(inside, edges)
+  low, middle, high = np.percentile(values, (5, 50, 95))
+  lines = [f"  {name}: 5 % {low:.0f}, median {middle:.0f}, 95 % {high:.0f}"]
+  for start, stop, count in zip(edges, edges[1:], counts, strict=False):
+    share = count / len(values)
+    label = f"{start} to {stop}"
+    lines.append(
+      f"  {label:>12} {share:6.1%} {'#' * round(40 * share)}".rstrip()
+    )
+  return lines
+
+
+def play(data: str | os.PathLike, number: int, path: str | os.PathLike) -> str:
+  """Writes a clip with its landmarks, pose and sound as mp4.
+
+  Args:
+    data: A prepared data set.
+    number: Of the clip in `clips.jsonl`, from 0.
+    path: Of the video.
+
+  Returns:
+    One line about the clip.
+
+  Raises:
+    ValueError: no such clip, or it is damaged.
+  """
+  index = records.read_index(data)
+  if not 0 <= number < len(index):
+    raise ValueError(f"{data}: no clip {number}; it has 0 to {len(index) - 1}")
+  row = index[number]
+  split = records.split_of(row)
+  source = records.open_records(data, split)
+  i = source.index.index(row)
+  record, side = source[i], PLAY_PX
+  points = records.scale_landmarks(record.landmarks, row.size, side)
+  video.write_video(
+    path,
+    (
+      _drawn(source.picture(i, "frames", t, side), points[t], record.pose[t])
+      for t in range(row.frames)
+    ),
+    float(row.fps),
+    record.audio,
+  )
+  view = f", {row.view}" if row.view else ""
+  return (
+    f"{split} {number}: {row.clip}, {row.identity}, {_emotion(row)}{view}, "
+    f"{row.frames} frames at {row.fps:g}/s, from {record.source}"
+  )
+
+
+def _splits(data: str | os.PathLike) -> list[str]:
+  """Splits that have clips."""
+  there = {records.split_of(row) for row in records.read_index(data)}
+  return [split for split in records.SPLITS if split in there]
+
+
+def _spread(count: int, most: int) -> list[int]:
+  """At most so many of `count` places, evenly."""
+  return (
+    np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
+  )
 
 
 def sheet(data: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
@@ -68,18 +209,15 @@ def sheet(data: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
   same frames with landmarks and pose, so that a wrong one is seen.
   """
   pieces = []
-  for split in records.SPLITS:
-    if not any(records.split_of(r) == split for r in records.read_index(data)):
-      continue
+  for split in _splits(data):
     source = records.open_records(data, split)
     first = {}  # one clip a person, then others
     for i, row in enumerate(source.index):
       first.setdefault(row.identity, i)
     rest = [i for i in range(len(source)) if i not in first.values()]
     order = [*first.values(), *rest]
-    count = min(ROWS if split == "train" else ROWS // 3, len(order))
-    spread = np.linspace(0, len(order) - 1, count).round().astype(int)
-    pieces += [_row(source, order[i], split) for i in spread]
+    rows = ROWS if split == "train" else ROWS // 3
+    pieces += [_row(source, order[i], split) for i in _spread(len(order), rows)]
   return np.concatenate(pieces)
 
 
@@ -111,19 +249,25 @@ def _row(
 
 
 def _drawn(frame, landmarks, pose) -> UInt8[np.ndarray, "h w 3"]:
-  picture = frame.copy()
+  picture, side = frame.copy(), frame.shape[0]
   for i, (x, y) in enumerate(landmarks.round().astype(int).tolist()):
     lip = spec.MOUTH.start <= i < spec.MOUTH.stop
-    cv2.circle(picture, (x, y), 1, (255, 255, 0) if lip else (0, 255, 0), -1)
+    cv2.circle(
+      picture,
+      (x, y),
+      side // CELL_PX,
+      (255, 255, 0) if lip else (0, 255, 0),
+      -1,
+    )
   text = "/".join(f"{angle:.0f}" for angle in pose)
   cv2.putText(
     picture,
     text,
-    (3, CELL_PX - 5),
+    (3, side - 5),
     cv2.FONT_HERSHEY_SIMPLEX,
-    0.4,
+    0.4 * side / CELL_PX,
     (255, 255, 255),
-    1,
+    side // CELL_PX,
     cv2.LINE_AA,
   )
   return picture
@@ -147,6 +291,11 @@ def _read_lines(path: Path) -> list[dict]:
 
 
 _SHEET = flags.DEFINE_string("sheet", None, "Write a contact sheet PNG here.")
+_PLAY = flags.DEFINE_integer("play", None, "Write the clip of this number.")
+_OUT = flags.DEFINE_string("out", "clip.mp4", "Where --play writes it.")
+_SAMPLE = flags.DEFINE_integer(
+  "sample", SAMPLED, "Clips of each split to read for histograms.", 0
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -155,7 +304,13 @@ def main(argv: Sequence[str]) -> int:
     print("inspect: name one prepared data set", file=sys.stderr)
     return 1
   try:
+    if _PLAY.value is not None:
+      print(play(argv[1], _PLAY.value, _OUT.value))
+      print(f"video: {_OUT.value}")
+      return 0
     print(describe(argv[1]))
+    if _SAMPLE.value:
+      print(histograms(argv[1], _SAMPLE.value))
     if _SHEET.value:
       path = Path(_SHEET.value)
       picture = cv2.imencode(".png", sheet(argv[1])[..., ::-1])[1]
@@ -163,7 +318,7 @@ def main(argv: Sequence[str]) -> int:
       partial.write_bytes(picture.tobytes())
       os.replace(partial, path)
       print(f"sheet: {path}")
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, MediaError) as error:
     print(f"inspect: {error}", file=sys.stderr)
     return 1
   return 0

@@ -11,7 +11,10 @@ from data_pipelines.media import face
 from data_pipelines.records import Records
 from speak_jax import spec
 
-KINDS = ("self", "same_clip", "cross_clip", "geometry", "twins")
+KINDS = (
+  *("self", "same_clip", "cross_clip", "geometry", "twins"),
+  *("cross_person", "views"),
+)
 
 
 class _Picture(NamedTuple):
@@ -38,15 +41,24 @@ class PairMaker:
     self._size, self._face, self._mouth = size, face_size, mouth_size
     self._emotion_input = emotion_input
 
-  def make(self, kind: str, i: int, rng: np.random.Generator) -> spec.Pair:
-    """A pair whose target is a frame of clip i.
+  def serves(self, kind: str, i: int) -> bool:
+    """Whether clip i can be the target of a kind."""
+    if kind == "twins":
+      return self._records.index[i].twins > 0
+    if kind == "cross_person":
+      return self._donors.has_same_emotion(i)
+    if kind == "views":
+      return bool(self._donors.views(i))
+    return True
 
-    For "twins", of another clip that has twins if clip i has none.
-    """
+  def make(self, kind: str, i: int, rng: np.random.Generator) -> spec.Pair:
+    """A pair whose target is a frame of clip i, which serves the kind."""
     if kind == "self":
       return self._self(i, rng)
     if kind == "twins":
       return self._twins(i, rng)
+    if kind == "views":
+      return self._views(i, rng)
     return self._moved(i, rng, kind)
 
   def _self(self, i: int, rng: np.random.Generator) -> spec.Pair:
@@ -63,7 +75,7 @@ class PairMaker:
     )
 
   def _moved(self, i: int, rng: np.random.Generator, kind: str) -> spec.Pair:
-    """Identity from another moment: "same_clip", "cross_clip", "geometry"."""
+    """Identity from another moment: all kinds but "self", "twins", "views"."""
     count = self._records.index[i].frames
     t = int(rng.integers(count))
     target, angles = self._at(i, t), self._records[i].pose[t]
@@ -71,9 +83,11 @@ class PairMaker:
       identity = self._at(i, other_time(count, t, t + 1, rng))
     else:
       identity = self._at(*self._donors.identity_frame(i, t, t + 1, rng))
-    emotion = self._at(i, other_time(count, t, t + 1, rng))
-    other = self._at(i, other_time(count, t, t + 1, rng))
-    turned = target._replace(frame=augment.lend_mouth(*target, *other))
+    if kind == "cross_person":
+      emotion = self._emotion_of_another(i, t, rng)
+    else:
+      emotion = self._at(i, other_time(count, t, t + 1, rng))
+    turned = self._with_another_mouth(i, t, rng)
     if kind == "geometry":
       move = augment.draw_move(rng, self._size)
       target, turned = (
@@ -100,18 +114,51 @@ class PairMaker:
     )
     return _recoloured(pair, rng)
 
+  def _views(self, i: int, rng: np.random.Generator) -> spec.Pair:
+    """Mouth and emotion as another camera saw them."""
+    views = self._donors.views(i)
+    j, start, stop = views[int(rng.integers(len(views)))]
+    t = int(rng.integers(start, stop))
+    here, there = self._records.index[i], self._records.index[j]
+    same = here.start + t - there.start  # the instant in the other clip
+    other = other_time(there.frames, same, same + 1, rng)
+    pair = self._pair(
+      i,
+      self._at(i, t),
+      self._records[i].pose[t],
+      identity=self._at(*self._donors.identity_frame(i, t, t + 1, rng)),
+      pose=self._with_another_mouth(i, t, rng).frame,
+      emotion=self._at(j, other),
+      mouth=self._at(j, same),
+    )
+    return _recoloured(pair, rng)
+
+  def _with_another_mouth(
+    self, i: int, t: int, rng: np.random.Generator
+  ) -> _Picture:
+    """Frame t of clip i with the mouth of another moment."""
+    target = self._at(i, t)
+    count = self._records.index[i].frames
+    other = self._at(i, other_time(count, t, t + 1, rng))
+    return target._replace(frame=augment.lend_mouth(*target, *other))
+
+  def _emotion_of_another(
+    self, i: int, t: int, rng: np.random.Generator
+  ) -> _Picture:
+    """Another person's picture of the emotion; if there is none, clip i's."""
+    lender = self._donors.same_emotion(i, rng)
+    if lender is None:
+      count = self._records.index[i].frames
+      return self._at(i, other_time(count, t, t + 1, rng))
+    return self._at(
+      lender, int(rng.integers(self._records.index[lender].frames))
+    )
+
   def _twins(self, i: int, rng: np.random.Generator) -> spec.Pair:
-    if not self._records.index[i].twins:
-      i = self._donors.twins[rng.integers(len(self._donors.twins))]
     record = self._records[i]
     k = int(rng.integers(len(record.twin_index)))
     t = int(record.twin_index[k])
-    lender = self._donors.same_emotion(i, rng)
-    if lender is None:
-      emotion = self._at(i, other_time(len(record.frames), t, t + 1, rng))
-    else:
-      count = self._records.index[lender].frames
-      emotion = self._at(lender, int(rng.integers(count)))
+    emotion = self._emotion_of_another(i, t, rng)
     pair = self._pair(
       i,
       self._at(i, t),

@@ -13,8 +13,9 @@ import re
 import shutil
 import tempfile
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,11 +31,13 @@ from tensorflow_datasets.core import (
   example_serializer,
   splits,
 )
+from tensorflow_datasets.proto import tf_example_pb2
 
 from speak_jax import spec
 
 NAME = "speak"
-VERSION = "1.0.0"  # of the format; another one is refused
+VERSION = "1.1.0"  # of the format; one that is not in READABLE is refused
+READABLE = ("1.0.0", VERSION)  # 1.0.0 has neither take nor start
 SPLITS = ("train", "test")  # "test": identities that training never sees
 INDEX = "clips.jsonl"
 # One record a chunk: a damaged byte costs one clip, and reads are random.
@@ -44,6 +47,7 @@ CACHE_BYTES = 1 << 30
 # take the cores from the training step.
 cv2.setNumThreads(1)
 
+_END_OF_JPEG = b"\xff\xd9"
 _SHARD = re.compile(rf"{NAME}-(\w+)\.array_record-(\d+)-of-(\d+)")
 
 
@@ -61,13 +65,73 @@ class ClipInfo(NamedTuple):
   twins: int  # frames that have a pose and a mouth twin
   shard: str  # file name
   row: int  # position in the shard
+  take: str = ""  # as in `spec.Record`
+  start: int = 0
+
+
+class DamagedError(ValueError):
+  """A clip whose bytes cannot be used: one line with file, clip and reason."""
+
+  def __init__(self, clip: str, reason: str):
+    """Keeps the clip's name; a clip counts once, whatever is wrong with it."""
+    super().__init__(reason)
+    self.clip = clip
+
+
+class TooManyDamagedError(DamagedError):
+  """More damaged clips than are allowed; names the first."""
+
+
+class Damage:
+  """Counts the clips of a split that could not be read. Thread-safe."""
+
+  def __init__(self, limit: int = 0, say: Callable[[str], None] | None = None):
+    """Allows `limit` clips; `say` is told of each, once."""
+    self._limit, self._say = limit, say
+    self._found: dict[str, str] = {}  # clip: reason, in the order of discovery
+    self._lock = threading.Lock()
+
+  def __len__(self) -> int:
+    """Number of clips so far."""
+    return len(self._found)
+
+  def add(self, error: DamagedError) -> None:
+    """Notes a clip.
+
+    Raises:
+      TooManyDamagedError: it is one too many; the data cannot be used.
+    """
+    with self._lock:
+      new = error.clip not in self._found
+      if len(self._found) <= self._limit:  # what threads find later is as much
+        self._found.setdefault(error.clip, str(error))
+      count = len(self._found)
+      first_clip, first = next(iter(self._found.items()))
+    if count > self._limit:
+      raise TooManyDamagedError(
+        first_clip,
+        f"{first} ({count} damaged clips, {self._limit} allowed)",
+      ) from error
+    if new and self._say:
+      self._say(f"{error}; replaced ({count} of at most {self._limit})")
+
+
+class Part(NamedTuple):
+  """A data set's share of `Records`: clips start to stop."""
+
+  name: str
+  start: int
+  stop: int
 
 
 # --- bytes -----------------------------------------------------------------
 
 
-_TEXTS = ("clip", "identity", "view", "source", "pose_method", "phonemes")
+_TEXTS = (
+  *("clip", "identity", "view", "source", "pose_method", "phonemes", "take"),
+)
 _JPEGS = ("frames", "twin_pose", "twin_mouth")
+_INTEGERS = ("emotion", "level", "start")
 _ARRAYS = {
   "audio": (np.int16, (None,)),
   "landmarks": (np.float32, (None, 68, 2)),
@@ -102,8 +166,7 @@ def features() -> tfds.features.FeaturesDict:
         )
         for name, (dtype, shape) in _ARRAYS.items()
       },
-      "emotion": tfds.features.Scalar(np.int64),
-      "level": tfds.features.Scalar(np.int64),
+      **dict.fromkeys(_INTEGERS, tfds.features.Scalar(np.int64)),
       "fps": tfds.features.Scalar(np.float32),
     }
   )
@@ -124,24 +187,37 @@ def encode(record: spec.Record) -> bytes:
 
 
 def decode(data: bytes) -> spec.Record:
-  """The inverse of `encode`. Arrays are read-only views of fresh buffers."""
-  values: Any = features().deserialize_example_np(data)
-  return spec.Record(**{k: _plain(values[k]) for k in spec.Record._fields})
+  """The inverse of `encode`; fields that older formats lack are empty.
+
+  Reads the example itself: what TFDS does about it costs more than the JPEGs
+  of a sample. Arrays are read-only.
+  """
+  proto: Any = tf_example_pb2  # the checker cannot see what protobuf makes
+  found = proto.Example.FromString(data).features.feature
+  values: dict[str, Any] = {"fps": found["fps"].float_list.value[0]}
+  for name in _TEXTS:
+    if name in found:
+      values[name] = found[name].bytes_list.value[0].decode()
+  for name in _INTEGERS:
+    if name in found:
+      values[name] = found[name].int64_list.value[0]
+  for name in _JPEGS:
+    values[name] = list(found[name].bytes_list.value)
+  for name, (dtype, shape) in _ARRAYS.items():
+    if shape.count(None) > 1:
+      raw = zlib.decompress(found[f"{name}/value"].bytes_list.value[0])
+      shape = tuple(found[f"{name}/shape"].int64_list.value)
+    else:
+      raw = found[name].bytes_list.value[0]
+      shape = tuple(-1 if n is None else n for n in shape)
+    values[name] = np.frombuffer(raw, dtype).reshape(shape)
+  return spec.Record(**values)
 
 
 @functools.cache
 def _serializer() -> example_serializer.ExampleSerializer:
   info: Any = features().get_serialized_info()
   return example_serializer.ExampleSerializer(info)
-
-
-def _plain(value: Any) -> Any:
-  """TFDS's bytes as text, its arrays of objects as lists."""
-  if isinstance(value, bytes):
-    return value.decode()
-  if isinstance(value, np.ndarray) and value.dtype == object:
-    return list(value)
-  return value
 
 
 def _check(record: spec.Record) -> None:
@@ -173,8 +249,15 @@ def _check(record: spec.Record) -> None:
 def decode_frame(
   jpeg: bytes, size: int | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-  """A stored crop as RGB, resized to `size` by area where it differs."""
-  frame = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+  """A stored crop as RGB, resized to `size` by area where it differs.
+
+  Raises:
+    ValueError: it is no JPEG, or only the beginning of one.
+  """
+  frame = None
+  # The decoder paints what is missing at the end grey.
+  if jpeg.endswith(_END_OF_JPEG):
+    frame = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
   if frame is None:
     raise ValueError("is not a readable JPEG")
   return frame if size is None else resize(frame, size)
@@ -216,23 +299,39 @@ def write_shard(
   The bytes depend on the records alone. Rename a shard later if its final
   name is not known yet; then give the rows the new `shard` name as well.
   """
+  rows = []
+
+  def examples() -> Iterator[bytes]:
+    for record in records:
+      example = encode(record)
+      rows.append(describe(record, Path(path).name, len(rows)))
+      yield example
+
+  write_examples(path, examples())
+  return rows
+
+
+def write_examples(path: str | os.PathLike, examples: Iterable[bytes]) -> None:
+  """Writes a shard of what `encode` gave, whole or not at all.
+
+  Raises:
+    RuntimeError: the disk is full, or what else the writer says.
+  """
   path = Path(path)
   part = path.with_name(path.name + ".tmp")
-  rows = []
   writer = ArrayRecordWriter(str(part), WRITER_OPTIONS)
   try:
-    for record in records:
-      writer.write(encode(record))
-      rows.append(_info(record, path.name, len(rows)))
+    try:
+      for example in examples:
+        writer.write(example)
+    finally:
+      writer.close()
   except BaseException:
-    writer.close()
     part.unlink(missing_ok=True)
     raise
-  writer.close()
   _sync(part)
   part.replace(path)
   _sync(path.parent)
-  return rows
 
 
 def write_metadata(
@@ -333,7 +432,8 @@ def _count_shards(
   return counts, identities
 
 
-def _info(record: spec.Record, shard: str, row: int) -> ClipInfo:
+def describe(record: spec.Record, shard: str, row: int) -> ClipInfo:
+  """The index row of a record that is `row` in `shard`."""
   return ClipInfo(
     clip=record.clip,
     identity=record.identity,
@@ -346,6 +446,8 @@ def _info(record: spec.Record, shard: str, row: int) -> ClipInfo:
     twins=len(record.twin_index),
     shard=shard,
     row=row,
+    take=record.take,
+    start=record.start,
   )
 
 
@@ -402,6 +504,8 @@ class Records:
 
   name: str  # where they are, for messages
   index: list[ClipInfo]
+  parts: list[Part]  # one a data set, in order
+  damage: Damage  # what samplers have met, and how much of it is allowed
 
   def __init__(
     self,
@@ -409,9 +513,12 @@ class Records:
     index: Sequence[ClipInfo],
     load: Callable[[int], spec.Record],
     cache_bytes: int,
+    parts: Sequence[Part] = (),
   ):
     """Takes the clips' facts and what reads clip number i from its store."""
     self.name, self.index = name, list(index)
+    self.parts = list(parts) or [Part(name, 0, len(self.index))]
+    self.damage = Damage()
     self._load = load
     self._cache = _Cache(cache_bytes)
 
@@ -444,8 +551,10 @@ class Records:
       try:
         frame = decode_frame(jpeg, size)
       except ValueError as error:
-        where = f"{self.name}: clip {self.index[i].clip}"
-        raise ValueError(f"{where}: {field} {t} {error}") from error
+        clip = self.index[i].clip
+        raise DamagedError(
+          clip, f"{self.name}: clip {clip}: {field} {t} {error}"
+        ) from error
       frame.flags.writeable = False
       return frame
 
@@ -463,7 +572,7 @@ def in_memory(
   records: Sequence[spec.Record], cache_bytes: int = CACHE_BYTES
 ) -> Records:
   """Records that were never written, as if they came from one data set."""
-  index = [_info(record, "memory", i) for i, record in enumerate(records)]
+  index = [describe(record, "memory", i) for i, record in enumerate(records)]
   return Records("memory", index, records.__getitem__, cache_bytes)
 
 
@@ -472,21 +581,22 @@ def open_records(
 ) -> Records:
   """Opens one split of prepared data sets.
 
+  A shard that cannot be opened costs its clips alone, which then are damaged.
+
   Args:
-    paths: Directories, comma-separated. With several, clips and identities
-      are prefixed by their directory, so that equal names do not meet.
+    paths: Directories, comma-separated, each as DIR or NAME=DIR; without a
+      name its last part is the name. With several, clips and identities are
+      prefixed by the directory, so that equal names do not meet.
     split: "train" or "test".
     cache_bytes: Bound of the cache in memory.
 
   Raises:
-    ValueError: one line with the path: no data set there, no such split, or
-      shards that do not match their index.
+    ValueError: one line with the path: no data set there, no such split, two
+      of one name, or shards of which none can be opened.
   """
-  index, sources, starts = [], [], [0]
-  folders = [Path(p.strip()) for p in str(paths).split(",") if p.strip()]
-  if not folders:
-    raise ValueError(f"{paths!r} names no data set")
-  for folder in folders:
+  folders = _named_folders(str(paths))
+  index, sources, parts = [], [], []
+  for name, folder in folders.items():
     rows, source = _open_one(folder, split)
     if len(folders) > 1:
       rows = [
@@ -495,21 +605,44 @@ def open_records(
         )
         for row in rows
       ]
+    parts.append(Part(name, len(index), len(index) + len(rows)))
     index += rows
     sources.append(source)
-    starts.append(len(index))
+  starts = [part.start for part in parts]
 
   def load(i: int) -> spec.Record:
     which = int(np.searchsorted(starts, i, side="right")) - 1
+    row, shards = index[i], sources[which]
     try:
-      record = decode(sources[which][i - starts[which]])
+      record = decode(shards[row.shard][row.row])
+      _check(record)
+      if not row.clip.endswith(record.clip) or len(record.frames) != row.frames:
+        raise ValueError(f"it holds {record.clip}, not what {INDEX} says")
     except Exception as error:  # the libraries name neither file nor record
-      where = f"{folders[which] / index[i].shard}: clip {index[i].clip}"
-      reason = (str(error).splitlines() or [type(error).__name__])[0]
-      raise ValueError(f"{where} cannot be read: {reason}") from error
-    return record._replace(clip=index[i].clip, identity=index[i].identity)
+      where = f"{shards.folder / row.shard}: clip {row.clip}"
+      raise DamagedError(
+        row.clip, f"{where} cannot be read: {_reason(error)}"
+      ) from error
+    return record._replace(clip=row.clip, identity=row.identity)
 
-  return Records(f"{paths} ({split})", index, load, cache_bytes)
+  return Records(f"{paths} ({split})", index, load, cache_bytes, parts)
+
+
+def _named_folders(paths: str) -> dict[str, Path]:
+  """Data sets by name, from `DIR,NAME=DIR`."""
+  folders: dict[str, Path] = {}
+  for entry in filter(None, (part.strip() for part in paths.split(","))):
+    name, equals, path = entry.partition("=")
+    if not equals or "/" in name:
+      name, path = Path(entry).absolute().name, entry
+    if name in folders:
+      raise ValueError(
+        f"{path}: a second data set {name!r}; give it a name, as NAME={path}"
+      )
+    folders[name] = Path(path)
+  if not folders:
+    raise ValueError(f"{paths!r} names no data set")
+  return folders
 
 
 def read_index(folder: str | os.PathLike) -> list[ClipInfo]:
@@ -523,7 +656,7 @@ def read_index(folder: str | os.PathLike) -> list[ClipInfo]:
   if not (info.exists() and index.exists()):
     raise ValueError(f"{folder}: not a prepared data set, or not finished")
   version = json.loads(info.read_text())["version"]
-  if version != VERSION:
+  if version not in READABLE:
     raise ValueError(f"{folder}: format {version}, not {VERSION}: prepare anew")
   rows = [ClipInfo(**json.loads(s)) for s in index.read_text().splitlines()]
   return sorted(rows, key=lambda row: (row.shard, row.row))
@@ -554,26 +687,60 @@ def split_of(row: ClipInfo) -> str:
   return match[1]
 
 
-def _open_one(
-  folder: Path, split: str
-) -> tuple[list[ClipInfo], grain.sources.ArrayRecordDataSource]:
+class _Shards:
+  """The shards of one split, each opened when it is first asked for."""
+
+  def __init__(self, folder: Path, rows: Sequence[ClipInfo]):
+    self.folder = folder
+    self._clips = Counter(row.shard for row in rows)
+    self._open: dict[str, grain.sources.ArrayRecordDataSource] = {}
+    self._lock = threading.Lock()
+
+  def __getitem__(self, shard: str) -> Any:
+    """A shard by position.
+
+    Raises:
+      Exception: RuntimeError or absl's status: it cannot be opened; and
+        ValueError: it holds more or fewer clips than the index.
+    """
+    with self._lock:
+      if shard not in self._open:
+        source: Any = grain.sources.ArrayRecordDataSource(
+          [str(self.folder / shard)]
+        )
+        if len(source) != self._clips[shard]:
+          raise ValueError(
+            f"it holds {len(source)} clips, {INDEX} {self._clips[shard]}"
+          )
+        self._open[shard] = source
+      return self._open[shard]
+
+  def __iter__(self) -> Iterator[str]:
+    """Names."""
+    return iter(self._clips)
+
+
+def _open_one(folder: Path, split: str) -> tuple[list[ClipInfo], _Shards]:
   index = read_index(folder)
   rows = [row for row in index if split_of(row) == split]
   if not rows:
     known = ", ".join(sorted({split_of(row) for row in index}))
     raise ValueError(f"{folder}: no split {split!r}; it has {known}")
-  shards = [str(folder / name) for name in dict.fromkeys(r.shard for r in rows)]
-  try:
-    source: Any = grain.sources.ArrayRecordDataSource(shards)
-    count = len(source)
-  except Exception as error:  # RuntimeError or absl status, by what is broken
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    raise ValueError(f"{folder}: {split} cannot be opened: {reason}") from error
-  if count != len(rows):
-    raise ValueError(
-      f"{folder}: {split} shards hold {count} clips, {INDEX} {len(rows)}"
-    )
-  return rows, source
+  shards = _Shards(folder, rows)
+  for shard in shards:
+    try:
+      shards[shard]
+      break  # others are opened, or found damaged, when they are read
+    except Exception as error:
+      reason = _reason(error)
+  else:
+    raise ValueError(f"{folder}: {split} cannot be opened: {reason}")
+  return rows, shards
+
+
+def _reason(error: Exception) -> str:
+  """One line; ArrayRecord gives a file that is cut off no word at all."""
+  return (str(error).splitlines() or ["not a whole shard"])[0]
 
 
 def _record_bytes(record: spec.Record) -> int:

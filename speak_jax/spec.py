@@ -71,6 +71,10 @@ class Record(NamedTuple):
   twin_pose_landmarks: Float[np.ndarray, "k 68 2"]
   twin_mouth: list[bytes]
   twin_mouth_landmarks: Float[np.ndarray, "k 68 2"]
+  # What several cameras filmed at once: records of one identity and take hold
+  # the same instant where `start` + frame is the same. "" where there is none.
+  take: str = ""
+  start: int = 0  # the first frame's place in the take, on the grid of `fps`
 
 
 class SyncWindows(NamedTuple):

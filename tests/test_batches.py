@@ -76,6 +76,16 @@ def test_processes_share_what_one_would_see():
   assert len(set(seen)) > 1
 
 
+def test_no_process_runs_out_before_another():
+  """Epochs end within the data set, not at a process's share of it."""
+  dataset = SAMPLERS["clips"](people(), 1)
+  for count in (3, 4, 7):  # of which few divide the number of clips
+    for p in range(count):
+      mine = batches.batched(dataset, 2, p, count, threads=0)
+      for _ in range(8):
+        next(mine)
+
+
 @pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
 def test_batches_are_the_named_arrays_of_the_contract(make):
   batch = next(batches.batched(make(people(), 1), 3, threads=0))
@@ -239,6 +249,55 @@ def test_twin_pairs_take_pose_and_mouth_from_the_twins(monkeypatch):
     assert read(pair.mouth) == (clip, t, TWIN_MOUTH)
 
 
+def views() -> records.Records:
+  """Person 0's take, filmed twice; clip 1 begins three frames later."""
+  return records.in_memory(
+    [
+      record(0, view="front", take="angry_1", emotion=1),
+      record(1, view="left_30", take="angry_1", emotion=1, start=3),
+      record(2, view="front", take="happy_1", emotion=5),
+      record(3, identity=1, view="front", take="angry_1", emotion=1),
+    ]
+  )
+
+
+def test_view_pairs_show_one_instant_from_two_cameras(monkeypatch):
+  monkeypatch.setattr(augment, "recolour", lambda frame, rng: frame)
+  targets = set()
+  for pair in pair_draws("views", views()):
+    clip, t = target_of(pair)
+    lender, time, _ = read(pair.mouth)
+    assert (clip, lender) in ((0, 1), (1, 0))
+    assert time == (t - 3 if lender == 1 else t + 3)  # the same instant
+    emotion, other, _ = read(pair.emotion)
+    assert emotion == lender and other != time
+    assert read(pair.identity)[0] == 2  # another emotion goes first
+    edge = np.abs(pair.pose[:4].astype(int) - pair.target[:4])
+    assert edge.max() <= 2  # the pose is the target's own
+    targets.add(clip)
+  assert targets == {0, 1}
+
+
+def test_cross_person_pairs_take_the_emotion_from_somebody_else():
+  targets = set()
+  for pair in pair_draws("cross_person", views()):
+    clip, _ = target_of(pair)
+    lender = read(pair.emotion)[0]
+    assert lender in ((3,) if clip in (0, 1) else (0, 1))
+    targets.add(clip)
+  assert targets == {0, 1, 3}  # nobody else is happy
+
+
+def test_the_robust_mix_has_what_labels_allow():
+  assert batches.robust_mix(views()).keys() == {
+    *("cross_clip", "geometry", "cross_person", "views"),
+  }
+  alone = records.in_memory([record(0, take="a"), record(1, take="b")])
+  assert batches.robust_mix(alone).keys() == {"cross_clip", "geometry"}
+  with pytest.raises(ValueError, match="pair kind 'views' needs"):
+    batches.pairs(alone, mix={"views": 1.0}, seed=0, **PAIR)
+
+
 def test_twins_prefer_the_level_too():
   data = records.in_memory(
     [
@@ -312,7 +371,7 @@ def test_what_the_data_cannot_serve_is_said_at_the_start():
   def build(data=plain, **change):
     return batches.pairs(data, seed=0, **(PAIR | change))
 
-  with pytest.raises(ValueError, match=r"no clip has the twins"):
+  with pytest.raises(ValueError, match=r"pair kind 'twins' needs"):
     build(mix={"twins": 1.0})
   with pytest.raises(ValueError, match="'twin' is not one of"):
     build(mix={"twin": 1.0})
@@ -384,7 +443,7 @@ def test_no_usable_clip_is_said_at_the_start():
   with pytest.raises(ValueError, match="outside a window of 5"):
     batches.clips(short, seed=0, **CLIP)
   mixed = records.in_memory([record(0), record(1, fps=30.0)])
-  with pytest.raises(ValueError, match=r"25.0, 30.0.* frames/s"):
+  with pytest.raises(ValueError, match=r"frames/s .*25.0 in memory; 30"):
     batches.clips(mixed, seed=0, **CLIP)
 
 

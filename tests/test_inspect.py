@@ -1,10 +1,13 @@
+import json
 import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 
-from data_pipelines import inspect, prepare
+from data_pipelines import inspect, prepare, records
+from data_pipelines.media import decoder
 from data_pipelines.sources.task import Task
 from tests import toy_records
 
@@ -29,7 +32,7 @@ def data(tmp_path):
     )
     for i in range(4)
   ]
-  prepare.prepare(tasks, tmp_path / "d", workers=1, meta={"source": "toy"})
+  prepare.prepare(tasks, tmp_path / "d", workers=0, meta={"source": "toy"})
   return tmp_path / "d"
 
 
@@ -38,8 +41,65 @@ def test_says_what_is_there(data):
   assert "source: toy" in text
   assert "train: 3 clips, 3 identities, 0.00 hours, 15 frames" in text
   assert "test: 1 clips, 1 identities" in text
-  assert "emotion: angry 3 1, neutral 3 2" in text
+  rows = [line.split() for line in text.splitlines()]
+  assert ["neutral", "2"] in rows and ["angry", "1"] in rows
+  assert ["clips", "level", "3"] in rows
   assert "rejects: 0" in text
+
+
+def test_counts_views_and_tells_why_clips_were_rejected(tmp_path):
+  path = tmp_path / records.shard_name("train", 0, 1)
+  clips = [
+    toy_records.record(0, view="front", take="a", level=1),
+    toy_records.record(1, view="left_30", take="a", emotion=-1, level=0),
+    toy_records.record(2, view="front", take="b", level=2),
+  ]
+  licence = {"name": "x", "terms_url": "http://x", "line": "Not for sale."}
+  rows = records.write_shard(path, clips)
+  records.write_metadata(tmp_path, rows, meta={"licence": licence})
+  reject = {"file": "f", "start": None, "stop": None}
+  lines = [
+    reject | {"clip": f"c{n}", "reason": f"face too small ({n} px)"}
+    for n in range(3)
+  ]
+  text = "".join(json.dumps(line) + "\n" for line in lines)
+  (tmp_path / "rejects.jsonl").write_text(text)
+  path.unlink()  # what is said of a set comes from its index
+  text = inspect.describe(tmp_path)
+  assert "views: front 2, left_30 1" in text
+  assert "takes of several views: 1" in text
+  assert "licence: Not for sale. http://x" in text
+  assert "3  face too small (N px), such as c0" in text
+  table = [line.split() for line in text.splitlines()]
+  assert ["neutral", "0", "1", "1"] in table
+  assert ["unknown", "1", "0", "0"] in table
+
+
+def test_histograms_say_how_many_clips_they_read(data):
+  text = inspect.histograms(data, 2)
+  assert "train: 10 frames of 2 of 3 clips" in text
+  faces, yaws = (
+    [line for line in text.splitlines() if word in line]
+    for word in ("face, source px", "yaw, degrees")
+  )
+  side = np.ptp(toy_records.landmarks(5, 32), axis=1).max(1)
+  assert f"median {np.median(side):.0f}" in faces[0]
+  assert "median 1" in yaws[0]  # the yaw of clips 0 and 2 is their number
+  assert "0 to 15 100.0% ####" in text
+
+
+def test_a_clip_is_played_with_its_sound(data, tmp_path):
+  line = inspect.play(data, 1, tmp_path / "1.mp4")
+  index = records.read_index(data)
+  assert f"{index[1].clip}, {index[1].identity}" in line
+  info = decoder.probe(tmp_path / "1.mp4")
+  assert (info.width, info.has_audio) == (inspect.PLAY_PX, True)
+  frames = list(decoder.Frames(tmp_path / "1.mp4", 25.0))
+  assert len(frames) == 5
+  green = (frames[0][..., 1] > 200) & (frames[0][..., 0] < 100)
+  assert green.sum() > 300  # landmarks
+  with pytest.raises(ValueError, match="no clip 4; it has 0 to 3"):
+    inspect.play(data, 4, tmp_path / "4.mp4")
 
 
 def test_sheet_shows_every_clip(data):

@@ -53,6 +53,9 @@ def record(
   size: int = 32,
   fps: float = 25.0,
   twins: int = 0,
+  view: str = "",
+  take: str = "",
+  start: int = 0,
 ) -> spec.Record:
   def picture(t: int, kind: int) -> bytes:
     colour = np.array([clip * STEP, t * STEP, kind], np.uint8)
@@ -66,7 +69,7 @@ def record(
     identity=f"person{identity}",
     emotion=emotion,
     level=level,
-    view="",
+    view=view,
     source="toy",
     fps=fps,
     frames=[picture(t, FRAME) for t in range(frames)],
@@ -85,4 +88,6 @@ def record(
     twin_pose_landmarks=landmarks(twins, size),
     twin_mouth=[picture(t, TWIN_MOUTH) for t in index],
     twin_mouth_landmarks=landmarks(twins, size),
+    take=take,
+    start=start,
   )

@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+
+from data_pipelines import batches, records
+from tests import toy_records
+from tests.test_batches import CLIP, PAIR, equal
+
+COUNT = 8
+
+
+def prepared(folder, clips, per_shard=4):
+  """A data set of several shards; their paths."""
+  folder.mkdir(exist_ok=True)
+  shards = [clips[k : k + per_shard] for k in range(0, len(clips), per_shard)]
+  rows, paths = [], []
+  for k, part in enumerate(shards):
+    paths.append(folder / records.shard_name("train", k, len(shards)))
+    rows += records.write_shard(paths[-1], part)
+  records.write_metadata(folder, rows)
+  return paths
+
+
+def clips():
+  return [toy_records.record(i, identity=i // 2) for i in range(COUNT)]
+
+
+def opened(folder, limit, say=None):
+  found = records.open_records(folder, "train")
+  found.damage = records.Damage(limit, say)
+  return found
+
+
+def truncate(path):
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+
+
+def flip(path, at):
+  raw = bytearray(path.read_bytes())
+  raw[at] ^= 0x10
+  path.write_bytes(raw)
+
+
+def test_every_flipped_bit_is_harmless_or_found(tmp_path):
+  """Riegeli hashes its chunks and checks them: none of 150 passes."""
+  (path,) = prepared(tmp_path, clips()[:3])
+  raw = path.read_bytes()
+  want = list(map(records.encode, clips()[:3]))
+  used = np.flatnonzero(np.frombuffer(raw, np.uint8))  # the rest is padding
+  rng = np.random.default_rng(0)
+  found = 0
+  for at in rng.choice(used, 150, replace=False):
+    damaged = bytearray(raw)
+    damaged[at] ^= 1 << int(rng.integers(8))
+    path.write_bytes(damaged)
+    try:
+      data = records.open_records(tmp_path, "train")
+    except ValueError:
+      found += 1
+      continue
+    for i in range(3):
+      try:
+        assert records.encode(data[i]) == want[i], (at, i)
+      except records.DamagedError:
+        found += 1
+  assert found > 100
+
+
+DAMAGE = {
+  "shard cut off": lambda paths: truncate(paths[1]),
+  "shard gone": lambda paths: paths[1].unlink(),
+  "shard empty": lambda paths: paths[1].write_bytes(b""),
+  "shard of another set": lambda paths: records.write_shard(
+    paths[1], [toy_records.record(i) for i in range(4)]
+  ),
+  "record flipped": lambda paths: flip(
+    paths[1],
+    np.flatnonzero(np.frombuffer(paths[1].read_bytes(), np.uint8))[400],
+  ),
+  "jpeg missing": lambda paths: rewrite(paths[1], lambda jpeg: b""),
+  "jpeg cut off": lambda paths: rewrite(paths[1], lambda jpeg: jpeg[:-40]),
+  "contract broken": lambda paths: records.write_examples(
+    paths[1], map(odd, clips()[4:])
+  ),
+}
+
+
+def rewrite(path, change):
+  """A shard in which the second clip's pictures are wrong, hashes right."""
+  parts = clips()[4:]
+  parts[1] = parts[1]._replace(frames=list(map(change, parts[1].frames)))
+  records.write_examples(path, map(records.encode, parts))
+
+
+def odd(record):
+  """An example whose sound is too short, as no `encode` gives it."""
+  data = records.encode(record)
+  example = records.tf_example_pb2.Example.FromString(data)
+  example.features.feature["audio"].bytes_list.value[0] = b"\0\0"
+  return example.SerializeToString()
+
+
+@pytest.mark.parametrize("harm", DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_replaced_counted_and_named_once(tmp_path, harm):
+  harm(prepared(tmp_path, clips()))
+  lines = []
+
+  def start(threads, say=None):
+    data = opened(tmp_path, COUNT, say)
+    dataset = batches.clips(data, seed=0, **CLIP)
+    return data, batches.batched(dataset, 4, threads=threads)
+
+  data, whole = start(0, lines.append)
+  first = [next(whole) for _ in range(3)]
+  state = whole.get_state()
+  later = [next(whole) for _ in range(3)]
+  assert 0 < len(data.damage) == len(lines) <= 4
+  for line in lines:
+    assert "-of-00002: clip clip" in line or "frames" in line
+    assert "; replaced (" in line and "\n" not in line
+  # The same ones replace them in threads, and after a resume.
+  _, threaded = start(3)
+  assert all(equal(batch, next(threaded)) for batch in first)
+  _, resumed = start(2)
+  resumed.set_state(state)
+  assert all(equal(batch, next(resumed)) for batch in later)
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_too_much_damage_ends_with_the_first_clip(tmp_path, threads):
+  paths = prepared(tmp_path, clips())
+  truncate(paths[0])
+  data = opened(tmp_path, 1)
+  dataset = batches.pairs(data, mix={"self": 1.0}, seed=0, **PAIR)
+  stream = batches.batched(dataset, 4, threads=threads)
+  with pytest.raises(records.TooManyDamagedError) as caught:
+    for _ in range(6):
+      next(stream)
+  text = str(caught.value)
+  assert str(paths[0]) in text and "(2 damaged clips, 1 allowed)" in text
+  assert f"clip {caught.value.clip} cannot be read" in text
+  assert "\n" not in text
+
+
+def test_nothing_is_replaced_where_nothing_is_allowed(tmp_path):
+  paths = prepared(tmp_path, clips())
+  rewrite(paths[1], lambda jpeg: b"")
+  data = records.open_records(tmp_path, "train")
+  dataset = batches.clips(data, seed=0, **CLIP)
+  with pytest.raises(records.TooManyDamagedError, match="clip5: frames"):
+    for k in range(3 * COUNT):
+      dataset[k]
+
+
+def test_a_set_without_a_readable_shard_is_refused(tmp_path):
+  for path in prepared(tmp_path, clips()):
+    truncate(path)
+  with pytest.raises(ValueError, match="train cannot be opened"):
+    records.open_records(tmp_path, "train")
+
+
+def test_older_sets_have_no_takes(tmp_path, monkeypatch):
+  """Format 1.0.0, as it was written."""
+  encode = records.encode
+
+  def encode_before(record):
+    example = records.tf_example_pb2.Example.FromString(encode(record))
+    for name in ("take", "start"):
+      del example.features.feature[name]
+    return example.SerializeToString()
+
+  with monkeypatch.context() as context:
+    context.setattr(records, "encode", encode_before)
+    context.setattr(records, "VERSION", "1.0.0")
+    prepared(tmp_path, clips())
+  index = tmp_path / records.INDEX
+  index.write_text(index.read_text().replace(', "take": "", "start": 0', ""))
+  assert "take" not in index.read_text()
+  data = records.open_records(tmp_path, "train")
+  assert data.index[3].take == "" and data[3].start == 0
+  assert toy_records.read(data.picture(3, "frames", 2, 32))[:2] == (3, 2)
