@@ -273,10 +273,20 @@ def _config(preset: str, sizes: dict) -> dict:
       large=65_536,  # elements; smaller arrays are copied to every device
       cpu_devices=0,  # split the CPU into this many devices; 0 = leave it
     ),
+    cluster=dict(  # whole seconds, with several processes
+      heartbeat_timeout=30,  # without a sign of life; all end
+      shutdown_timeout=30,  # for the others, at the end
+      initialization_timeout=300,  # for the others, at the start
+    ),
     data=dict(
-      path="",  # prepared data sets, comma-separated; "" = synthetic faces
+      # Prepared data sets, comma-separated, each DIR or NAME=DIR; "" =
+      # synthetic faces.
+      path="",
+      mix={},  # {name: share of the samples}; {} = as many as it has clips
+      max_bad=0.001,  # damaged clips left out: a share; from 1 on a count
       fps=25.0,  # frames/s of the data and of the model (paper: 30)
       threads=2,  # that read, decode and crop
+      allow_change=False,  # True: a checkpoint goes on with other data
       synthetic=dict(
         identities=300,  # to train on
         held_out=20,  # other people, to evaluate on
@@ -285,21 +295,30 @@ def _config(preset: str, sizes: dict) -> dict:
         size=256,  # px, side of the stored crops
         framing="tight",  # "tight", "medium", "wide": how much face, motion
         twins_every=5,  # frames between exact swap targets (P7); 0 = none
-        workers=2,  # processes
+        workers=2,  # processes; 0: none but this one
       ),
     ),
     train=dict(
       remat=False,  # recompute blocks backwards: less memory, more time
       log_every=50,  # steps
       save_every=5_000,  # steps
+      save_seconds=600.0,  # s, whichever comes first
       first_save=20,  # step of the first checkpoint: trouble shows early
+      first_seconds=60.0,  # s after a start's first step, whichever comes first
       keep=2,  # checkpoints
       sheet_every=2_000,  # steps between sample sheets; 0 = at the end only
       video_every=20_000,  # steps between sample videos; 0 = at the end only
       video_seconds=2.0,
-      bad_steps=3,  # non-finite steps in a row that end the run
+      bad_steps=3,  # non-finite steps in a row that lead back to a checkpoint
+      rollbacks=3,  # of these within 1,000 steps; one more ends the run
       collapse=0.02,  # a code's std over a batch below this ends the run
       collapse_after=1_000,  # steps
+      heartbeat=10.0,  # s between signs of life
+      # Seconds from which work hangs, and the process ends to be restarted.
+      limit_compile=1_800.0,  # and start-up and evaluation
+      limit_data=120.0,
+      limit_step=60.0,  # beyond ten times the usual step
+      limit_save=900.0,
     ),
     syncnet=dict(
       steps=steps["sync"],

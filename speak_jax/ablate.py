@@ -32,15 +32,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, flags, logging
 from flax import traverse_util
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 from configs.ablations import FULL, GROUPS, Row
 from speak_jax.evaluation import methods, published, tables
 from speak_jax.evaluation.figures import Figure, Figures
 from speak_jax.evaluation.paper_tables import ABLATIONS
 from speak_jax.evaluation.tables import Column
-from speak_jax.train import BAD_CONFIG, STOPPED
+from speak_jax.exit_codes import BAD_CONFIG
 from speak_jax.training import checkpoints
+from speak_jax.training.cluster import STOPPED
 
 Metrics = Mapping[str, float | str]  # a metrics.json
 
@@ -495,7 +496,7 @@ def _fail(line: str, code: int) -> int:
 
 
 if __name__ == "__main__":
-  flags.declare_key_flag("config")  # it is speak_jax.train's
+  config_flags.DEFINE_config_file("config", None, "experiment")
   flags.DEFINE_string("data", None, "prepared data sets, comma-separated")
   flags.DEFINE_string("out", None, "DIR, folder of runs, reports and the table")
   flags.DEFINE_enum("table", "all", [*GROUPS, "all"], "which rows")

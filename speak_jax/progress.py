@@ -9,6 +9,12 @@ from tqdm import tqdm
 QUIET_S = 10.0  # between two lines where there is no terminal
 
 
+def say(text: str) -> None:
+  """Prints a line on stderr without breaking a bar."""
+  tqdm.write(text, file=sys.stderr)
+  sys.stderr.flush()
+
+
 class Progress:
   """Rate and time left of a job, on stderr.
 
@@ -72,8 +78,7 @@ class Progress:
   def say(self, text: str) -> None:
     """Prints a line without breaking the bar."""
     if self._shown:
-      tqdm.write(text, file=sys.stderr)
-      sys.stderr.flush()
+      say(text)
 
   def close(self) -> None:
     """Leaves the bar as it is."""

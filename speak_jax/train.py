@@ -10,19 +10,22 @@ the earlier stages of RUN, or of the run that config.init_from names.
 RUN/config.json and RUN/<stage>/{checkpoints,metrics.jsonl,tb,samples}.
 Without config.data.path, synthetic faces are prepared once, in RUN/data.
 
-Exit codes: 0 done; 42 SIGTERM and 130 SIGINT (a checkpoint was saved, the same
-command goes on); 64 a wrong flag or config; 65 data that cannot be used; 66
-numbers that are not finite, or a code that has collapsed.
+On many machines run the same command on each, with --distributed where SLURM,
+a JobSet or a TPU tells who is who, else with --coordinator HOST:PORT,
+--processes and --process-id; see docs/launch.md. Exit codes:
+speak_jax/exit_codes.py.
 """
 
+import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +39,19 @@ from data_pipelines.media import video
 from data_pipelines.prepare import TooManyRejectsError, prepare
 from data_pipelines.sources import synthetic
 from data_pipelines.synthetic import render
-from speak_jax import synthesis
+from speak_jax import exit_codes, synthesis
+from speak_jax.progress import say
 from speak_jax.stages import base, syncnet
-from speak_jax.training import checkpoints, loop, public, sharding
+from speak_jax.training import (
+  attempts,
+  checkpoints,
+  cluster,
+  loop,
+  public,
+  sharding,
+)
+from speak_jax.training.activity import Activity, process_age
+from speak_jax.training.profile import parse
 from speak_jax.training.state import TrainState, averaged
 from speak_jax.training.weights import STAGES
 
@@ -52,44 +65,27 @@ PACKAGES = (
   "numpy",
   "ml-collections",
 )
-BAD_CONFIG, BAD_DATA, DIVERGED = 64, 65, 66
-STOPPED = {signal.SIGTERM: 42, signal.SIGINT: 130}
 
 
 class DataError(ValueError):
   """Data that cannot be used; one line."""
 
 
-class Stopping:
-  """Remembers that a signal asked for an end; a second one ends at once."""
-
-  def __init__(self):
-    """Nothing was asked yet."""
-    self.code = 0
-
-  def install(self) -> None:
-    """Takes over SIGTERM and SIGINT."""
-    for number in STOPPED:
-      signal.signal(number, self._on)
-
-  def _on(self, number, frame) -> None:
-    del frame
-    if self.code:
-      os._exit(self.code)
-    self.code = STOPPED[number]
-    _say("stopping after this step, with a checkpoint; again: stop at once")
-
-  def __call__(self) -> bool:
-    """Whether an end was asked for."""
-    return bool(self.code)
-
-
-def train(config: ConfigDict, workdir: str | Path) -> int:
+def train(
+  config: ConfigDict,
+  workdir: str | Path,
+  stopping: cluster.Stopping | None = None,
+  activity: Activity | None = None,
+  profile: tuple[int, int] | None = None,
+) -> int:
   """Runs the config's stages in order.
 
   Args:
     config: From configs/speak.py; not changed.
     workdir: RUN; made if need be.
+    stopping: Listens to signals; None: one of its own.
+    activity: What this process has done so far; None: nothing.
+    profile: First and last step to trace of the first stage that is trained.
 
   Returns:
     The exit code: 0, or that of the signal that ended it.
@@ -98,6 +94,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     ValueError: a config that fits nothing, one line.
     DataError: data that cannot be used, one line.
     loop.TrainingError: training has failed.
+    NoProgressError: restarted in vain too often.
   """
   run = Path(workdir).absolute()
   config = _resolved(config)
@@ -124,17 +121,29 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   if not todo:
     _say("every stage is complete; nothing to do")
     return 0
-  sets = _open_data(config, run)
 
-  stopping = Stopping()
+  stopping = stopping or cluster.Stopping()
   stopping.install()
-  for name in todo:
-    done = _train_stage(config, run, stages[name], sets, mesh, stopping)
-    if not done:
-      _say(f"{name}: stopped; the same command goes on")
-      return stopping.code
-  _say(f"done: {run}")
-  return 0
+  activity = activity or Activity()
+  attempts.begin(run, sum(checkpoints.latest_step(run, n) or 0 for n in stages))
+  try:
+    sets = _open_data(config, run)
+    for name in todo:
+      done = _train_stage(
+        config, run, stages[name], sets, mesh, stopping, activity, profile
+      )
+      profile = None
+      if not done:
+        _say(f"{name}: stopped; the same command goes on")
+        break
+    else:
+      _say(f"done: {run}")
+  except Exception as error:
+    if not cluster.is_peers(error):
+      attempts.end(run)
+    raise
+  attempts.end(run)
+  return stopping.code
 
 
 # --- one stage -------------------------------------------------------------
@@ -146,11 +155,15 @@ def _train_stage(
   stage: base.Stage,
   sets: dict[str, records.Records],
   mesh: jax.sharding.Mesh,
-  stopping: Callable[[], bool],
+  stopping: cluster.Stopping,
+  activity: Activity,
+  profile: tuple[int, int] | None,
 ) -> bool:
   """Trains a stage; whether it is complete."""
   for note in stage.notes:
     _say(f"{stage.name}: {note}")
+  # Nobody may look at checkpoints while process 0 writes or sorts them.
+  cluster.meet(f"{stage.name}: earlier stages are complete")
   settings = config.train
   given = {}
   if checkpoints.latest_step(run, stage.name) is None:
@@ -162,6 +175,7 @@ def _train_stage(
     if film and every and step % every == 0 and step < config.speak.steps:
       film.make(step, state)
 
+  cluster.meet(f"{stage.name}: begins")
   state, done = loop.fit(
     loop.Run(
       stage=stage,
@@ -173,13 +187,16 @@ def _train_stage(
       schedule=loop.Schedule(
         **{name: settings[name] for name in loop.Schedule._fields}
       ),
-      meta={"config": config.to_json(), "commit": config.commit},
+      meta=_meta(config, sets["train"]),
+      profile=profile,
+      gauges=lambda: {"data/damaged_clips": float(len(sets["train"].damage))},
     ),
     _batches(config, stage.name, sets["train"], config.seed, True),
     given,
     held_out=next(_batches(config, stage.name, sets["test"], 0, False)),
     stopping=stopping,
     on_step=on_step,
+    activity=activity,
   )
   if done and film:
     film.make(config.speak.steps, state)
@@ -288,6 +305,7 @@ def _open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
     _say(f"data: {path} holds nobody out; samples show training people")
     sets["test"] = sets["train"]
   for name, part in sets.items():
+    part.damage = records.Damage(_allowed(config, len(part)), _damaged)
     people = len({row.identity for row in part.index})
     frames = sum(row.frames for row in part.index)
     _say(
@@ -295,6 +313,22 @@ def _open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
       f" in {path}"
     )
   return sets
+
+
+def _allowed(config: ConfigDict, clips: int) -> int:
+  """Damaged clips that a split of so many may have; a share is rounded up.
+
+  Raises:
+    ValueError: config.data.max_bad is negative.
+  """
+  limit = config.data.max_bad
+  if not limit >= 0:
+    raise ValueError(f"config.data.max_bad = {limit} is not 0 or more")
+  return math.ceil(limit * clips) if limit < 1 else int(limit)
+
+
+def _damaged(line: str) -> None:
+  say(f"train: data: {line}")
 
 
 def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
@@ -313,14 +347,16 @@ def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
       f" faces once, into {path}"
     )
   try:
-    prepare(
-      synthetic.tasks(render.recipes(**options)),
-      path,
-      workers=workers,
-      meta={"source": "synthetic", **options},
-    )
+    if jax.process_index() == 0:
+      prepare(
+        synthetic.tasks(render.recipes(**options)),
+        path,
+        workers=workers,
+        meta={"source": "synthetic", **options},
+      )
   except (ValueError, TooManyRejectsError) as error:
     raise DataError(str(error)) from error
+  cluster.meet("data: synthetic faces are there")
   return str(path)
 
 
@@ -345,6 +381,7 @@ def _batches(
   """
   model = config.model
   sizes = {"size": model.image, "face_size": model.face}
+  share = config.data.mix.to_dict()
   try:
     if name == "syncnet":
       dataset = batches.sync_windows(
@@ -352,6 +389,7 @@ def _batches(
         frames=syncnet.frames_of(config.data.fps),
         windows=config.syncnet.windows,
         size=model.image,
+        share=share,
         seed=seed,
       )
     elif name == "irfd":
@@ -361,6 +399,7 @@ def _batches(
         mouth_size=model.mouth,
         mix=_mix(config.irfd.pairs, clips),
         emotion_input=model.emotion_input,
+        share=share,
         seed=seed,
       )
     else:
@@ -372,6 +411,7 @@ def _batches(
         emotion_frames=config.speak.emotion_frames,
         emotion_input=model.emotion_input,
         identity_from=config.speak.identity_from,
+        share=share,
         seed=seed,
       )
   except ValueError as error:
@@ -447,7 +487,7 @@ def _write_config(config: ConfigDict, run: Path) -> None:
   content = {
     "config": config.to_dict(),
     "python": platform.python_version(),
-    "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    "packages": _versions(),
     "argv": sys.argv,
   }
   run.mkdir(parents=True, exist_ok=True)
@@ -477,6 +517,38 @@ def _complete(config: ConfigDict, run: Path, name: str) -> bool:
   return (checkpoints.latest_step(run, name) or -1) >= config[name].steps
 
 
+def _meta(config: ConfigDict, clips: records.Records) -> dict[str, str]:
+  """What a checkpoint tells of its origin; texts."""
+  text = config.to_json()
+  return {
+    "config": text,
+    "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    "commit": config.commit,
+    "versions": json.dumps(_versions()),
+    "dataset": _fingerprint(clips, config.data.mix.to_dict()),
+  }
+
+
+def _fingerprint(clips: records.Records, share: dict[str, float]) -> str:
+  """SHA-256 of what data sets hold, in order, wherever they lie.
+
+  And of their shares: with others a position means another sample.
+  """
+  found = hashlib.sha256()
+  for row in clips.index:
+    facts = row._replace(clip=Path(row.clip).name, identity="")
+    # Up to `row`, as it was before there were takes.
+    found.update(json.dumps(facts[: facts._fields.index("take")]).encode())
+  if share:
+    found.update(json.dumps(share, sort_keys=True).encode())
+  return found.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+  """Of the packages that a result depends on."""
+  return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
 def _commit() -> str:
   """The checkout's commit, with + if files differ; "" outside of git."""
   here = Path(__file__).parent
@@ -502,32 +574,81 @@ def _say(text: str) -> None:
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "RUN, the run's folder.")
 _DISTRIBUTED = flags.DEFINE_bool(
-  "distributed", False, "Call jax.distributed.initialize() first."
+  "distributed", False, "Train with the other processes that JAX finds."
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", None, "HOST:PORT of process 0, where nothing tells it."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many train together.")
+_PROCESS_ID = flags.DEFINE_integer("process-id", None, "Which one this is.")
+_PROFILE = flags.DEFINE_string(
+  "profile", "", "First and last step to trace for XProf, as in 100:105."
 )
 
 
 def main(argv: Sequence[str]) -> int:
-  """Runs the command; returns the exit code."""
-  logging.set_verbosity(logging.ERROR)  # orbax warns of what is normal
+  """Runs the command; returns the exit code, if this is the only process."""
+  # Orbax warns of what is normal, and prints stacks of what we say in a line.
+  logging.set_verbosity(logging.FATAL)
   if len(argv) > 1:
-    return _fail(f"{argv[1]}: what is this?", BAD_CONFIG)
-  config = _CONFIG.value
+    return _fail(f"{argv[1]}: what is this?", exit_codes.BAD_CONFIG)
+  stopping = cluster.Stopping()
   try:
-    if config.mesh.cpu_devices:
-      jax.config.update("jax_num_cpu_devices", config.mesh.cpu_devices)
-    if _DISTRIBUTED.value:
-      jax.distributed.initialize()
-    return train(config, _WORKDIR.value or "")  # the flag is required
+    code = _run(_CONFIG.value, stopping)
   except loop.TrainingError as error:
-    return _fail(str(error), DIVERGED)
-  except DataError as error:
-    return _fail(str(error), BAD_DATA)
-  except ValueError as error:
-    return _fail(str(error), BAD_CONFIG)
+    code = _fail(str(error), exit_codes.DIVERGED)
+  except (DataError, records.DamagedError) as error:
+    code = _fail(str(error), exit_codes.BAD_DATA)
+  except (checkpoints.NoCheckpointError, cluster.UnequalError) as error:
+    code = _fail(str(error), exit_codes.NO_CHECKPOINT)
+  except attempts.NoProgressError as error:
+    code = _fail(str(error), exit_codes.NO_PROGRESS)
   except OSError as error:
-    return _fail(f"{error.filename}: {error.strerror}", 1)
+    code = _fail(f"{error.filename}: {error.strerror}", 1)
   except KeyboardInterrupt:
-    return _fail("interrupted; the same command goes on", 130)
+    code = _fail(
+      "interrupted; the same command goes on", exit_codes.INTERRUPTED
+    )
+  except BaseException as error:
+    code = _unexpected(error, stopping.step)
+  return cluster.leave(code)
+
+
+def _run(config: ConfigDict, stopping: cluster.Stopping) -> int:
+  """`train`, with the other processes if there are any."""
+  if config.mesh.cpu_devices:
+    jax.config.update("jax_num_cpu_devices", config.mesh.cpu_devices)
+  place = cluster.place_of_flags(
+    _COORDINATOR.value, _PROCESSES.value, _PROCESS_ID.value
+  )
+  if place is None and _DISTRIBUTED.value:
+    place = cluster.place_of_jobset(os.environ)
+  if place is not None or _DISTRIBUTED.value:
+    cluster.start(cluster.Timeouts(**config.cluster), place)
+  return train(
+    config,
+    _WORKDIR.value or "",  # the flag is required
+    stopping,
+    Activity(process_age()),
+    parse(_PROFILE.value),
+  )
+
+
+def _unexpected(error: BaseException, step: int) -> int:
+  """The rest of what can end a process.
+
+  Raises:
+    BaseException: the error, if it is none of ours and nobody else waits.
+  """
+  if cluster.is_peers(error):
+    line = f"after step {step}: another process is gone: {error}"
+    return _fail(line, exit_codes.PEER_LOST)
+  if isinstance(error, ValueError):
+    return _fail(str(error), exit_codes.BAD_CONFIG)
+  if jax.distributed.is_initialized() and not isinstance(error, SystemExit):
+    traceback.print_exc()
+    return _fail(f"after step {step}: {error!r}", exit_codes.PEER_LOST)
+  raise error
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -536,13 +657,16 @@ def _parse(argv: Sequence[str]) -> list[str]:
     rest = flags.FLAGS(list(argv))
   except (flags.Error, AttributeError, ValueError) as error:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    sys.exit(_fail(lines[-1], BAD_CONFIG))
+    sys.exit(_fail(lines[-1], exit_codes.BAD_CONFIG))
   return rest
 
 
 def _fail(line: str, code: int) -> int:
   """One line, and the exit code."""
-  print(f"train: {' '.join(line.split())}", file=sys.stderr)
+  who = "train"
+  if jax.distributed.is_initialized():
+    who += f": process {jax.process_index()}"
+  print(f"{who}: {' '.join(line.split())}", file=sys.stderr, flush=True)
   return code
 
 

@@ -24,7 +24,7 @@ def run(tmp_path_factory):
   ema = jax.tree.map(lambda x: x * 1.25 + 0.01, fresh.ema)
   saved = checkpoints.Checkpoints(folder / "speak" / "checkpoints")
   saved.save(fresh._replace(ema=ema, step=fresh.step + 7), {}, {})
-  saved.close()
+  saved.finish()
   (folder / "config.json").write_text(json.dumps({"config": config.to_dict()}))
   return folder, ema
 

@@ -43,7 +43,7 @@ def test_two_of_its_held_out_people_score_as_the_report_says(
 ):
   data = found_data(bundle.read(bundle.REFERENCE).config["data"][0])
   tasks = synthetic.tasks(render.recipes(**data))
-  prepare(tasks, tmp_path / "data", workers=1, meta={})
+  prepare(tasks, tmp_path / "data", workers=0, meta={})
   plan = protocol.Plan({"speak": bundle.REFERENCE}, clips=2, seed=0)
   measured = protocol.evaluate(
     plan, str(tmp_path / "data"), tmp_path / "report"

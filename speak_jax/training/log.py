@@ -16,6 +16,8 @@ from einops import rearrange
 from jaxtyping import UInt8
 from tensorboardX import SummaryWriter
 
+from speak_jax.progress import say
+
 
 class Log:
   """Scalars and sheets of one stage; a process that is not first is silent."""
@@ -39,8 +41,11 @@ class Log:
     """Writes one line of figures."""
     if not self._first:
       return
-    self._lines.write(json.dumps({"step": step, **values}) + "\n")
-    self._lines.flush()
+    try:
+      self._lines.write(json.dumps({"step": step, **values}) + "\n")
+      self._lines.flush()
+    except OSError as error:  # a full disk is no reason to lose steps
+      say(f"{self._path}: step {step} was not written ({error.strerror})")
     for name, value in values.items():
       self._board.add_scalar(name, value, step)
 

@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from speak_jax.progress import Progress, clock
+from speak_jax.progress import Progress, clock, say
 from speak_jax.stages.base import Metrics, Phase, Stage
-from speak_jax.training import sharding
+from speak_jax.training import cluster, flops, sharding
+from speak_jax.training.activity import Activity
 from speak_jax.training.checkpoints import Checkpoints
+from speak_jax.training.figures import Figures, NotFinite, TrainingError
 from speak_jax.training.log import Log
+from speak_jax.training.profile import Profile
 from speak_jax.training.state import (
   Gradient,
   TrainState,
@@ -20,14 +23,16 @@ from speak_jax.training.state import (
   apply,
   averaged,
   create,
+  digest,
   initial,
   no_gradient,
   update,
 )
+from speak_jax.training.stream import Stream
+from speak_jax.training.watch import Limits, Watch
 
-
-class TrainingError(RuntimeError):
-  """Training cannot go on: numbers that are not finite, a dead code."""
+AGREE_EVERY = 1_000  # steps
+ROLLED_WITHIN = 1_000  # steps in which so many roll-backs are too many
 
 
 class Schedule(NamedTuple):
@@ -35,12 +40,20 @@ class Schedule(NamedTuple):
 
   log_every: int
   save_every: int
+  save_seconds: float
   first_save: int
+  first_seconds: float
   keep: int
   sheet_every: int
   bad_steps: int
+  rollbacks: int
   collapse: float
   collapse_after: int
+  heartbeat: float
+  limit_compile: float
+  limit_data: float
+  limit_step: float
+  limit_save: float
 
 
 class Run(NamedTuple):
@@ -53,7 +66,9 @@ class Run(NamedTuple):
   mesh: jax.sharding.Mesh
   large: int  # elements from which an array is split over `model`
   schedule: Schedule
-  meta: dict  # goes into every checkpoint
+  meta: dict  # goes into every checkpoint, texts
+  profile: tuple[int, int] | None = None  # first and last step to trace
+  gauges: Callable[[], dict[str, float]] = dict  # more figures to log
 
 
 def nothing(step: int, state: TrainState) -> None:
@@ -66,10 +81,14 @@ def fit(
   given: dict[str, tuple[Any, Any]],
   *,
   held_out: Any = None,
-  stopping: Callable[[], bool] = lambda: False,
+  stopping: Callable[[int], bool] = lambda step: False,
   on_step: Callable[[int, TrainState], None] = nothing,
+  activity: Activity | None = None,
 ) -> tuple[TrainState, bool]:
   """Trains a stage from where it stands to its last step.
+
+  After several bad steps in a row it goes back to the newest good checkpoint,
+  and on without the batches that were bad.
 
   Args:
     run: What to train, for how long, where.
@@ -77,25 +96,100 @@ def fit(
     given: {group: (params, vars)} of earlier stages; of no use once there is
       a checkpoint.
     held_out: A batch for the sample sheets; None: no sheets.
-    stopping: Asked after every step; True saves and ends.
+    stopping: Asked after every step, with its number, on every process; True
+      saves and ends. All processes must get the same answer.
     on_step: Called after every step with the state, which it must not keep.
+    activity: The process's, if it has done something before.
 
   Returns:
     The state, and whether the stage is complete.
 
   Raises:
-    TrainingError: several non-finite steps in a row, or a collapsed code.
+    TrainingError: non-finite steps again and again, or a collapsed code.
+    SaveError: checkpoints cannot be written.
+    NoCheckpointError: there are checkpoints, and none is good.
+    UnequalError: devices do not hold the same parameters.
+    ValueError: the checkpoint is of another config or other data.
   """
   stage, schedule = run.stage, run.schedule
-  first = jax.process_index() == 0
   saved = Checkpoints(run.folder / "checkpoints", schedule.keep)
-  state, placing = _start(run, saved, batches, given)
-  start = int(state.step)
+  stream = Stream(batches)
+  activity = activity or Activity()
+  like = jax.eval_shape(lambda: initial(stage, run.seed, {}))
+  placing = sharding.rules(like, run.mesh, run.large)
+  watch = Watch(
+    run.folder.parent,
+    stage.name,
+    activity,
+    Limits(
+      compile=schedule.limit_compile,
+      data=schedule.limit_data,
+      step=schedule.limit_step,
+      save=schedule.limit_save,
+    ),
+    schedule.heartbeat,
+  )
+  tools = _Tools(
+    saved=saved,
+    stream=stream,
+    activity=activity,
+    watch=watch,
+    step_phases=compiled(stage, placing, run.mesh),
+    show=jax.jit(stage.inspect, out_shardings=sharding.replicated(run.mesh)),
+    agree=cluster.Agree(run.mesh),
+    held_out=held_out,
+    stopping=stopping,
+    on_step=on_step,
+  )
+  before = None
+  with watch, saved:
+    while True:
+      state = _start(run, saved, stream, placing, given, before)
+      try:
+        state, done = _train(run, tools, state)
+      except NotFinite as error:
+        before = _roll_back(run, stream, error)
+      else:
+        with activity.during("save"):
+          saved.finish()
+        return state, done
+
+
+class _Tools(NamedTuple):
+  """What serves from the first step to the last, roll-backs included."""
+
+  saved: Checkpoints
+  stream: Stream
+  activity: Activity
+  watch: Watch
+  step_phases: list[tuple[Phase, Callable]]
+  show: Callable
+  agree: Callable[[Any], None]
+  held_out: Any
+  stopping: Callable[[int], bool]
+  on_step: Callable[[int, TrainState], None]
+
+
+def _train(
+  run: Run, tools: _Tools, state: TrainState
+) -> tuple[TrainState, bool]:
+  """The loop, from a state on; returns as `fit` does."""
+  stage, schedule = run.stage, run.schedule
+  activity, stream, saved = tools.activity, tools.stream, tools.saved
+  first = jax.process_index() == 0
+  step = start = int(state.step)
+  tools.watch.begin(start)
   log = Log(run.folder, start, first)
   progress = Progress(stage.name, "step", run.steps, start, shown=first)
-  step_phases = compiled(stage, placing, run.mesh)
-  show = jax.jit(stage.inspect)
-  watch = _Watch(stage.name, schedule)
+  profile = Profile(run.folder / "profile", run.profile)
+  figures = Figures(
+    stage.name,
+    stream.bad,
+    bad_steps=schedule.bad_steps,
+    collapse=schedule.collapse,
+    collapse_after=schedule.collapse_after,
+  )
+  due = _Due(schedule, run.mesh)
   key = sharding.place(
     jax.random.key_data(jax.random.key(run.seed)),
     sharding.replicated(run.mesh),
@@ -103,69 +197,124 @@ def fit(
   key = jax.random.wrap_key_data(key)
 
   def sheets(step: int, state: TrainState) -> None:
-    if held_out is not None:
-      batch = sharding.place_batch(held_out, run.mesh)
-      cells = show(averaged(state), state.vars, batch)
+    if tools.held_out is not None:
+      batch = sharding.place_batch(tools.held_out, run.mesh)
+      cells = tools.show(averaged(state), state.vars, batch)
       for name, picture in cells.items():
         log.sheet(step, name, np.asarray(picture))
 
-  def save(state: TrainState) -> None:
-    saved.save(state, batches.get_state(), run.meta)
-
-  pending: tuple[int, Metrics] | None = None
+  pending: list[tuple[int, int, Metrics]] = []
+  warm: set[str] = set()
+  flop: float | None = None
   begin = since = time.monotonic()
   waited = 0.0
-  done = start >= run.steps
+  ending = False
   try:
-    for step in range(start, run.steps):
+    while step < run.steps and not ending:
       asked = time.monotonic()
-      host = next(batches)
+      with activity.during("data"):
+        host = next(stream)
       waited += time.monotonic() - asked
+      profile.before(step + 1)
       batch = sharding.place_batch(host, run.mesh)
       metrics: Metrics = {}
-      for phase, advance in step_phases:
+      for phase, advance in tools.step_phases:
         if step % phase.every == 0:
+          activity.to("device" if phase.name in warm else "compile")
+          warm.add(phase.name)
           state, values = advance(state, batch, key)
           metrics |= {f"{phase.name}/{k}": v for k, v in values.items()}
       state = state._replace(step=state.step + 1)
-      # The figures of the step before are read while this one is running.
-      if pending is not None:
-        watch.add(*pending)
-      pending = (step + 1, metrics)
-
-      now, last = step + 1, step + 1 == run.steps
-      if step == start:
+      step += 1
+      pending.append((step, stream.number, metrics))
+      if step == start + 1:
         jax.block_until_ready(state.step)
-        watch.add(*pending)
-        pending = None
+        flop = _flop(tools.step_phases, stage.parts, state, batch, key)
         progress.say(
           f"{stage.name}: first step after"
           f" {clock(time.monotonic() - begin)} (compilation)"
         )
-        since, waited = time.monotonic(), 0.0
-      ending = stopping()
-      if now % schedule.log_every == 0 or last:
-        if pending is not None:
-          watch.add(*pending)
-          pending = None
+        due.begin()
+      profile.after(step, metrics)
+
+      last = step == run.steps
+      ending = tools.stopping(step)
+      logging = step % schedule.log_every == 0 or last
+      saving = due(step) or last or ending
+      # The figures of the step before are read while this one is running.
+      waiting = 0 if logging or saving or step == start + 1 else 1
+      activity.to("device")
+      while len(pending) > waiting:
+        figures.add(*pending.pop(0))
+      activity.to("step")
+      if logging:
         span = max(time.monotonic() - since, 1e-9)
-        log.scalars(now, watch.means() | {"data_wait": waited / span})
+        log.scalars(
+          step,
+          figures.means()
+          | {"data_wait": waited / span}
+          | _machine(activity, flop)
+          | run.gauges(),
+        )
+      if logging or step == start + 1:
         since, waited = time.monotonic(), 0.0
-      progress.update(now, watch.note)
-      on_step(now, state)
-      if last or (schedule.sheet_every and now % schedule.sheet_every == 0):
-        sheets(now, state)
-      due = now % schedule.save_every == 0 or now == schedule.first_save
-      if due or last or ending:
-        save(state)
-      done = last
-      if ending:
-        break
+      progress.update(step, figures.note)
+      activity.to("evaluation")
+      tools.on_step(step, state)
+      if last or (schedule.sheet_every and step % schedule.sheet_every == 0):
+        sheets(step, state)
+      activity.to("step")
+      # What bad steps lead to is not known before there is a good one.
+      if last or ending or (saving and not stream.bad):
+        with activity.during("save"):
+          saved.save(state, stream.get_state(), _meta(run))
+        due.done()
+      saved.check()
+      if step % AGREE_EVERY == 0:
+        tools.agree(state.params)
+      tools.watch.step = step
+      activity.step_done()
+    if step == run.steps:
+      progress.say(
+        f"{stage.name}: step {step}, sha256 {digest(state, stream.get_state())}"
+      )
   finally:
+    profile.close()
     progress.close()
     log.close()
-    saved.close()
-  return state, done
+    activity.to("init")
+  return state, step == run.steps
+
+
+class _Due:
+  """When a checkpoint is due: by steps and by time, soon after each start."""
+
+  def __init__(self, schedule: Schedule, mesh: jax.sharding.Mesh):
+    """Begins to count when it is told to."""
+    self._schedule = schedule
+    self._agreed = sharding.Agreement(mesh)
+    self._limit = schedule.first_seconds
+    self._since = time.monotonic()
+    self._due = False
+
+  def begin(self) -> None:
+    """Time counts from now on."""
+    self._since = time.monotonic()
+
+  def __call__(self, step: int) -> bool:
+    """Whether one is due; all processes agree."""
+    late = time.monotonic() - self._since > self._limit
+    self._due |= (
+      self._agreed(late)
+      or step % self._schedule.save_every == 0
+      or step == self._schedule.first_save
+    )
+    return self._due
+
+  def done(self) -> None:
+    """It was saved."""
+    self._due, self._limit = False, self._schedule.save_seconds
+    self._since = time.monotonic()
 
 
 def compiled(
@@ -174,7 +323,7 @@ def compiled(
   """Each phase with its update, compiled; the state is donated to it."""
   whole = sharding.replicated(mesh)
   batch = sharding.by_batch(mesh)
-  make = _in_parts if stage.parts > 1 else _at_once
+  make = _InParts if stage.parts > 1 else _at_once
   return [
     (phase, make(stage, index, placing, batch, whole))
     for index, phase in enumerate(stage.phases)
@@ -190,115 +339,152 @@ def _at_once(stage, index, placing, batch, whole) -> Callable:
   )
 
 
-def _in_parts(stage, index, placing, batch, whole) -> Callable:
+class _InParts:
   """One program adds up the gradient part by part, another applies it."""
-  trained = stage.optims[stage.phases[index].optim].trains
-  found = Gradient(
-    grads={group: placing.params[group] for group in trained},
-    loss=whole,
-    metrics=whole,
-    vars=whole,
-  )
-  begin = jax.jit(
-    no_gradient(stage, index),
-    in_shardings=(placing, batch, whole),
-    out_shardings=found,
-  )
-  add = jax.jit(
-    add_part(stage, index),
-    in_shardings=(placing, found, batch, whole, whole),
-    out_shardings=found,
-    donate_argnums=1,
-  )
-  finish = jax.jit(
-    apply(stage, index),
-    in_shardings=(placing, found),
-    out_shardings=(placing, whole),
-    donate_argnums=0,
-  )
-  numbers = np.arange(stage.parts, dtype=np.int32)
 
-  def advance(state, examples, key):
-    so_far = begin(state, examples, key)
-    for number in numbers:
-      so_far = add(state, so_far, examples, number, key)
-    return finish(state, so_far)
+  def __init__(self, stage, index, placing, batch, whole):
+    trained = stage.optims[stage.phases[index].optim].trains
+    found = Gradient(
+      grads={group: placing.params[group] for group in trained},
+      loss=whole,
+      metrics=whole,
+      vars=whole,
+    )
+    self._begin = jax.jit(
+      no_gradient(stage, index),
+      in_shardings=(placing, batch, whole),
+      out_shardings=found,
+    )
+    self._add = jax.jit(
+      add_part(stage, index),
+      in_shardings=(placing, found, batch, whole, whole),
+      out_shardings=found,
+      donate_argnums=1,
+    )
+    self._finish = jax.jit(
+      apply(stage, index),
+      in_shardings=(placing, found),
+      out_shardings=(placing, whole),
+      donate_argnums=0,
+    )
+    self._numbers = np.arange(stage.parts, dtype=np.int32)
 
-  return advance
+  def __call__(self, state, examples, key):
+    so_far = self._begin(state, examples, key)
+    for number in self._numbers:
+      so_far = self._add(state, so_far, examples, number, key)
+    return self._finish(state, so_far)
+
+  def trace(self, state, examples, key):
+    """The program of one part, where nearly all the work is."""
+    so_far = jax.eval_shape(self._begin, state, examples, key)
+    return self._add.trace(state, so_far, examples, self._numbers[0], key)
+
+
+def _flop(
+  step_phases: list[tuple[Phase, Any]], parts: int, *inputs: Any
+) -> float | None:
+  """Floating-point operations of a step on all devices; None: not countable.
+
+  A lazy phase counts by its share of the steps.
+  """
+  try:
+    return sum(
+      2 * parts * flops.count(advance.trace(*inputs).jaxpr.jaxpr) / phase.every
+      for phase, advance in step_phases
+    )
+  except ValueError:  # a loop whose length is not known
+    return None
+
+
+def _machine(activity: Activity, flop: float | None) -> dict[str, float]:
+  """What the machine is up to: times, rates, shares of its peak, memory."""
+  found = {f"machine/{k}": v for k, v in flops.memory().items()}
+  seconds, peak = activity.whole, flops.peak()
+  if seconds is None:
+    return found
+  found["machine/step_ms"] = 1e3 * seconds
+  if flop is not None:
+    found["machine/tflops"] = flop / seconds / 1e12
+    if peak is not None:
+      found["machine/mfu"] = flop / seconds / peak
+  return found
 
 
 def _start(
   run: Run,
   saved: Checkpoints,
-  batches: Any,
+  stream: Stream,
+  placing: TrainState,
   given: dict[str, tuple[Any, Any]],
-) -> tuple[TrainState, TrainState]:
-  """The state to go on from, and its shardings."""
-  if saved.latest is None:
-    fresh = create(run.stage, run.seed, given)
-    placing = sharding.rules(fresh, run.mesh, run.large)
-    return sharding.place(fresh, placing), placing
-  like = jax.eval_shape(lambda: initial(run.stage, run.seed, {}))
-  placing = sharding.rules(like, run.mesh, run.large)
-  state, position = saved.restore(like, placing)
-  batches.set_state(position)
-  return state, placing
+  before: int | None,
+) -> TrainState:
+  """The state to go on from: the newest good one up to a step, or a new one."""
+  skipped, rolled = stream.skipped, stream.rolled
+  if saved.settle(before) is None:
+    stream.rewind()
+    state = sharding.place(create(run.stage, run.seed, given), placing)
+  else:
+    like = jax.eval_shape(lambda: initial(run.stage, run.seed, {}))
+    state, position, meta = saved.restore(like, placing)
+    _compare(run, saved, meta)
+    stream.set_state(position, int(state.step))
+  stream.skipped |= skipped
+  stream.rolled = max(stream.rolled, rolled, key=len)
+  return state
 
 
-class _Watch:
-  """Collects figures, and stops a run that has gone wrong."""
+def _roll_back(run: Run, stream: Stream, error: NotFinite) -> int:
+  """Leaves out the bad batches from now on; the step before them.
 
-  def __init__(self, name: str, schedule: Schedule):
-    self._name, self._schedule = name, schedule
-    self._sums: dict[str, float] = {}
-    self._counts: dict[str, int] = {}
-    self._bad = 0
-    self._dead: dict[str, int] = {}
-    self.note = ""
+  Raises:
+    TrainingError: it has come to this too often.
+  """
+  bad = ", ".join(map(str, stream.bad))
+  often = [s for s in stream.rolled if s > error.step - ROLLED_WITHIN]
+  if len(often) >= run.schedule.rollbacks:
+    left_out = ", ".join(map(str, sorted(stream.skipped)))
+    raise TrainingError(
+      f"{error}, batches {bad}; rolled back {len(often)} times within"
+      f" {ROLLED_WITHIN} steps, without batches {left_out}"
+    )
+  before = error.step - len(stream.bad)
+  stream.skipped.update(stream.bad)
+  stream.rolled.append(error.step)
+  if jax.process_index() == 0:
+    say(f"{error}; going back, and on without batches {bad}")
+  return before
 
-  def add(self, step: int, metrics: Metrics) -> None:
-    """Takes one step's figures from the device."""
-    values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-    bad = [k for k, v in values.items() if k.endswith("/bad") and v]
-    self._bad = self._bad + 1 if bad else 0
-    if self._bad >= self._schedule.bad_steps:
-      guilty = [
-        k for k, v in values.items() if "grad_norm/" in k and not np.isfinite(v)
-      ]
-      raise TrainingError(
-        f"{self._name}: not finite for {self._bad} steps in a row, at step"
-        f" {step} in {bad[0].removesuffix('/bad')}"
-        + (f", first in {guilty[0]}" if guilty else "")
-      )
-    for name, value in values.items():
-      if np.isfinite(value):
-        self._sums[name] = self._sums.get(name, 0.0) + value
-        self._counts[name] = self._counts.get(name, 0) + 1
-    self._collapse(step, values)
-    losses = [f"{k} {v:.4g}" for k, v in values.items() if k.endswith("/loss")]
-    self.note = "  ".join(losses[:2])
 
-  def means(self) -> dict[str, float]:
-    """Means since the last call."""
-    means = {k: v / self._counts[k] for k, v in self._sums.items()}
-    self._sums, self._counts = {}, {}
-    return means
+def _meta(run: Run) -> dict[str, str]:
+  """What a checkpoint tells of its origin."""
+  mesh = run.mesh
+  return run.meta | {
+    "topology": f"{mesh.size} x {mesh.devices.flat[0].device_kind},"
+    f" data {mesh.shape['data']} x model {mesh.shape['model']},"
+    f" processes {jax.process_count()}"
+  }
 
-  def _collapse(self, step: int, values: dict[str, float]) -> None:
-    """A code that is the same for everybody carries nothing."""
-    if step < self._schedule.collapse_after:
-      return
-    for name, value in values.items():
-      if "/std/" not in name:
-        continue
-      low = value < self._schedule.collapse
-      self._dead[name] = self._dead.get(name, 0) + 1 if low else 0
-      if self._dead[name] >= 10:
-        code = name.split("/std/")[1]
-        raise TrainingError(
-          f"{self._name}: the {code} code has collapsed (std {value:.4f} <"
-          f" {self._schedule.collapse} for 10 steps, at step {step})"
-        )
+
+def _compare(run: Run, saved: Checkpoints, stored: dict[str, str]) -> None:
+  """Refuses other data, and tells of other devices.
+
+  Raises:
+    ValueError: the data are not those of the checkpoint.
+  """
+  now, name = _meta(run), f"{saved.folder}/{saved.latest}"
+  data = stored.get("dataset")
+  if data is not None and data != now.get("dataset", data):
+    raise ValueError(
+      f"{name}: was trained on other data; config.data.allow_change = True"
+      " goes on with these"
+    )
+  place = stored.get("topology", now["topology"])
+  if place != now["topology"] and jax.process_index() == 0:
+    say(
+      f"{name}: was saved on {place}, and goes on on {now['topology']}: from"
+      " the same state, but not bit for bit"
+    )
 
 
 def parameters(stage: Stage) -> Iterator[tuple[str, int, bool]]:

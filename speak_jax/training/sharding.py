@@ -104,6 +104,31 @@ def place_batch(batch: Any, mesh: Mesh) -> Any:
   )
 
 
+class Agreement:
+  """Lets all processes do what one of them finds right, at the same step.
+
+  With several processes the answer to one question comes with the next: by
+  then it is there, and nobody waits for it.
+  """
+
+  def __init__(self, mesh: Mesh):
+    """Nothing was asked yet."""
+    self._spread = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    self._any = jax.jit(jax.numpy.any, out_shardings=replicated(mesh))
+    self._asked: jax.Array | None = None
+
+  def __call__(self, wish: bool) -> bool:
+    """Whether any process wished for it, now or, of several, just before."""
+    if jax.process_count() == 1:
+      return wish
+    before = self._asked
+    mine = np.full(jax.local_device_count(), wish)
+    self._asked = self._any(
+      jax.make_array_from_process_local_data(self._spread, mine)
+    )
+    return before is not None and bool(before)
+
+
 def check_batch(size: int, parts: int, mesh: Mesh, stage: str) -> None:
   """Refuses a batch that does not divide over its parts and the devices.
 

@@ -1,13 +1,17 @@
 """The state of a stage and the one update that every phase shares."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from einops import rearrange
+from jax.experimental import multihost_utils
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from speak_jax.stages.base import Groups, Metrics, Optim, Stage
@@ -210,6 +214,31 @@ def add_part(stage: Stage, index: int) -> Callable[..., Gradient]:
 def averaged(state: TrainState) -> Groups:
   """Parameters with every averaged group replaced by its EMA."""
   return {**state.params, **state.ema}
+
+
+def digest(state: TrainState, position: Any = None) -> str:
+  """SHA-256 of everything that training goes on from, in hexadecimal.
+
+  Parameters, averages, optimizers, collections and the step, leaf by leaf
+  with name, type and shape; and the position in the data. It does not depend
+  on how arrays are spread over devices. Keys for random numbers derive from
+  the seed and the step, so there is no other state.
+
+  Args:
+    state: On any devices; with several processes, all must call.
+    position: Of the data, plain data for JSON.
+  """
+  found = hashlib.sha256(json.dumps(position, sort_keys=True).encode())
+  for path, x in jax.tree_util.tree_leaves_with_path(state):
+    if isinstance(x, jax.Array) and not (
+      x.is_fully_addressable or x.is_fully_replicated
+    ):
+      x = multihost_utils.process_allgather(x, tiled=True)
+    host = np.ascontiguousarray(jax.device_get(x))
+    name = jax.tree_util.keystr(path)
+    found.update(f"{name} {host.dtype} {host.shape}\n".encode())
+    found.update(host.tobytes())
+  return found.hexdigest()
 
 
 def _pick(params: Groups, optim: Optim) -> Groups:

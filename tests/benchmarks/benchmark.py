@@ -29,7 +29,7 @@ from ml_collections import ConfigDict
 
 from configs import speak as configs
 from data_pipelines import prepare, records
-from data_pipelines.media import face
+from data_pipelines.media import cut, face
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
@@ -117,7 +117,8 @@ def preparing(plan: Plan, out: Path) -> Iterator[Row]:
     _write_clip(videos / f"{recipe.clip}.mp4", render.render_clip(recipe))
   with _skip_without_models() as skipped:
     face.Tracker()
-    found = folder.tasks(videos, size=size, held_out=0.0)
+    settings = cut.Settings(size=size)
+    found = folder.survey(videos, settings=settings, held_out=0.0).tasks
     yield _prepared("prepare folder", found, out / "folder", plan)
   yield from skipped("prepare folder")
 

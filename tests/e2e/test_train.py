@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speak_jax import export, protocol, study, train
-from speak_jax.training import checkpoints
+from speak_jax.training import checkpoints, cluster
 from tests.stages import small
 
 
@@ -22,7 +22,7 @@ def config(**changes):
     size=32,
     framing="tight",
     twins_every=5,
-    workers=1,
+    workers=0,
   )
   settings = {f"data__synthetic__{k}": v for k, v in faces.items()}
   settings |= {"data__threads": 0, "train__first_save": 1}
@@ -85,7 +85,7 @@ def test_signal_saves_and_the_stage_goes_on(run, tmp_path, monkeypatch):
     os.kill(os.getpid(), signal.SIGTERM)
     return fit(*args, **kwargs)
 
-  old = {number: signal.getsignal(number) for number in train.STOPPED}
+  old = {number: signal.getsignal(number) for number in cluster.STOPPED}
   try:
     with monkeypatch.context() as patch:
       patch.setattr(train.loop, "fit", interrupted)

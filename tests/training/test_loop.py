@@ -29,7 +29,10 @@ def test_resume_is_bit_equal(tmp_path):
   assert done
   asked = iter([False, False, True])
   half, done = loop.fit(
-    toy.run(tmp_path / "b", 7), toy.batches(), {}, stopping=lambda: next(asked)
+    toy.run(tmp_path / "b", 7),
+    toy.batches(),
+    {},
+    stopping=lambda step: next(asked),
   )
   assert not done
   assert int(half.step) == 3
@@ -38,9 +41,14 @@ def test_resume_is_bit_equal(tmp_path):
   assert done
   equal(want, got)
   assert straight.get_state() == again.get_state()
-  for a, b in zip(rows(tmp_path / "a"), rows(tmp_path / "b"), strict=True):
-    a.pop("data_wait"), b.pop("data_wait")
-    assert a == b
+  learned = [
+    [
+      {k: v for k, v in row.items() if k.split("/")[0] in ("main", "side")}
+      for row in rows(tmp_path / name)
+    ]
+    for name in ("a", "b")
+  ]
+  assert learned[0] == learned[1]
 
 
 def test_resume_drops_the_lines_of_a_lost_run(tmp_path):
@@ -96,16 +104,6 @@ def test_bad_batch_changes_nothing():
   equal(state, same)
 
 
-def test_bad_steps_in_a_row_end_the_run(tmp_path):
-  state, done = loop.fit(
-    toy.run(tmp_path / "two", 6), toy.batches(spoil=(1, 2)), {}
-  )
-  assert done
-  assert int(state.opt["main"][0].count) == 4
-  with pytest.raises(loop.TrainingError, match="toy: not finite for 3 steps"):
-    loop.fit(toy.run(tmp_path / "three", 6), toy.batches(spoil=(1, 2, 3)), {})
-
-
 def test_collapsed_code_ends_the_run(tmp_path):
   run = toy.run(tmp_path, 30, collapse=1e6, collapse_after=5)
   with pytest.raises(loop.TrainingError, match="the code code has collapsed"):
@@ -148,6 +146,7 @@ def test_files(tmp_path):
   assert kept == {"2", "4"}  # the newest two
   row = rows(tmp_path)[0]
   assert {"main/loss", "main/grad_norm", "data_wait", "step"} <= set(row)
+  assert rows(tmp_path)[-1]["machine/tflops"] > 0
   assert 0 <= row["data_wait"] <= 1
   run_folder = tmp_path.parent
   name = tmp_path.name

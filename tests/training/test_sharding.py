@@ -80,6 +80,29 @@ def test_eight_devices_train_as_one():
     assert figures["gathers"] == [], name
 
 
+def test_a_run_moves_to_fewer_devices():
+  """From eight to eight, four, one: the same state, then the same losses."""
+  run = subprocess.run(
+    [sys.executable, "-m", "tests.training.resharding"],
+    cwd=Path(__file__).parents[2],
+    env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
+    capture_output=True,
+    text=True,
+  )
+  assert run.returncode == 0, run.stderr[-2000:]
+  found = json.loads(run.stdout)
+  assert list(found) == ["8", "4", "1"]
+  assert len({one["restored"] for one in found.values()}) == 1
+  assert len({one["position"] for one in found.values()}) == 1
+  assert found["8"]["apart"] == 0
+  for devices in ("4", "1"):
+    assert 0 < found[devices]["apart"] < 1e-5
+    assert found[devices]["steps"] == 100
+    assert found[devices]["lowest"] > 1e-3  # there is something to compare
+  assert "goes on on 4 x cpu" in run.stderr
+  assert "goes on on 8 x" not in run.stderr
+
+
 @two
 def test_mesh_and_batch_are_checked():
   assert dict(sharding.make_mesh(-1, 1).shape) == {

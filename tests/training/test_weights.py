@@ -18,7 +18,7 @@ def run(tmp_path_factory):
   fresh = state.create(weights.STAGES["syncnet"](config), 0, {})
   saved = checkpoints.Checkpoints(folder / "syncnet" / "checkpoints")
   saved.save(fresh, {}, {})
-  saved.close()
+  saved.finish()
   (folder / "config.json").write_text(json.dumps({"config": config.to_dict()}))
   return folder, fresh
 

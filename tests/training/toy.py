@@ -68,17 +68,17 @@ def stage(every: int = 3) -> Stage:
   )
 
 
-def batches(seed: int = 0, spoil: tuple[int, ...] = ()) -> Any:
+def batches(seed: int = 0, spoil: tuple[int, ...] = (), size: int = 4) -> Any:
   """Endless batches; the `spoil`-th ones hold a NaN."""
 
   def draw(i, rng):
     x = rng.normal(size=4).astype(np.float32)
-    x[0] = np.nan if i // 4 in spoil else x[0]
+    x[0] = np.nan if i // size in spoil else x[0]
     return Batch(x)
 
   numbers = grain.MapDataset.source(list(range(64))).seed(seed).repeat()
   made = numbers.random_map(draw).batch(
-    4, batch_fn=lambda rows: Batch(np.stack([row.x for row in rows]))
+    size, batch_fn=lambda rows: Batch(np.stack([row.x for row in rows]))
   )
   return iter(made.to_iter_dataset(grain.ReadOptions(num_threads=0)))
 
@@ -87,12 +87,20 @@ def run(folder: Any, steps: int, **changes: Any) -> loop.Run:
   schedule = dict(
     log_every=1,
     save_every=100,
+    save_seconds=1e6,
     first_save=100,
+    first_seconds=1e6,
     keep=2,
     sheet_every=0,
     bad_steps=3,
+    rollbacks=3,
     collapse=0.02,
     collapse_after=1000,
+    heartbeat=10.0,
+    limit_compile=600.0,
+    limit_data=600.0,
+    limit_step=600.0,
+    limit_save=600.0,
   )
   schedule.update(changes)
   return loop.Run(

@@ -1,15 +1,32 @@
-"""Counts the products of a function without running it.
+"""Counts the products of a function without running it, and what they use.
 
 XLA's own count leaves out the taps of a convolution that meet its padding, so
 it depends on who pads; this one does not.
 """
 
 import math
+import resource
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 from jax.extend import core
+
+# Dense bfloat16 FLOP/s of a device, from the makers' data sheets; the first
+# that a device's name begins with counts.
+PEAK = {
+  "NVIDIA H100 PCIe": 756e12,
+  "NVIDIA H100": 989e12,
+  "NVIDIA H200": 989e12,
+  "NVIDIA B200": 2250e12,
+  "NVIDIA A100": 312e12,
+  "NVIDIA L40S": 362e12,
+  "NVIDIA L4": 121e12,
+  "TPU v6 lite": 918e12,
+  "TPU v5 lite": 197e12,
+  "TPU v5": 459e12,
+  "TPU v4": 275e12,
+}
 
 
 def equations(jaxpr: core.Jaxpr) -> Iterator[Any]:
@@ -54,8 +71,9 @@ def count(jaxpr: core.Jaxpr) -> int:
       products += _conv(eqn)
     elif name == "dot_general":
       ((contracted, _), _) = eqn.params["dimension_numbers"]
-      depth = math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
-      products += eqn.outvars[0].aval.size * depth
+      left: Any = eqn.invars[0].aval
+      made: Any = eqn.outvars[0].aval
+      products += made.size * math.prod(left.shape[i] for i in contracted)
     else:
       within = sum(map(count, inside(eqn)))
       if within and name in ("while", "scan", "cond"):
@@ -66,8 +84,27 @@ def count(jaxpr: core.Jaxpr) -> int:
 
 def _conv(eqn: Any) -> int:
   """Products of a convolution; places that dilation fills are none."""
-  kernel = eqn.invars[1].aval
+  kernel: Any = eqn.invars[1].aval
   outputs = kernel.shape[eqn.params["dimension_numbers"].rhs_spec[0]]
   taps = kernel.size // outputs  # of one output channel, groups included
   spread = math.prod(eqn.params["lhs_dilation"])
   return eqn.outvars[0].aval.size * taps // spread
+
+
+def peak() -> float | None:
+  """FLOP/s that all devices together promise; None: not in the table."""
+  kind = jax.devices()[0].device_kind
+  found = [rate for name, rate in PEAK.items() if kind.startswith(name)]
+  return found[0] * jax.device_count() if found else None
+
+
+def memory() -> dict[str, float]:
+  """Most memory used so far, by this process and its fullest device, in GB."""
+  found = {
+    # Linux counts in KiB.
+    "host_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+  }
+  stats = [device.memory_stats() for device in jax.local_devices()]
+  name = "peak_bytes_in_use"
+  used = [x[name] for x in stats if x and name in x]
+  return found | ({"device_gb": max(used) / 1e9} if used else {})

@@ -1,0 +1,273 @@
+"""Kills, stops and freezes the real command, and says what came of it.
+
+  python -m tests.faults.campaign kills --processes 1 --kills 25 --out DIR
+  python -m tests.faults.campaign kills --processes 2 --kills 10 --out DIR
+  python -m tests.faults.campaign faults --times 5 --out DIR
+  python -m tests.faults.campaign soak --minutes 30 --out DIR
+
+One JSON line a finding, also in DIR/findings.jsonl; the exit code is 0 if
+everything held. tests/faults/test_faults.py runs small ones of these.
+"""
+
+import argparse
+import json
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from speak_jax import exit_codes
+from tests.faults import lab as labs
+
+# Where process 0 is lost, or one says nothing more, JAX's own threads abort
+# the process as soon as they know; Python cannot come before them.
+LOST = (exit_codes.PEER_LOST, 128 + signal.SIGABRT)
+HEARTBEAT = 5  # s, config.cluster.heartbeat_timeout where processes freeze
+
+
+def kills(
+  lab: labs.Lab,
+  processes: int,
+  wanted: int,
+  each: int = 0,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """Kills random processes at random moments until the run ends all the same.
+
+  Runs follow one another until there were enough kills. A start that comes to
+  nothing three times in a row ends with 68, as it should; it is started anew.
+
+  Args:
+    lab: Where.
+    processes: That train together.
+    wanted: Kills, at least.
+    each: Kills of each process, at least.
+    seed: Of the moments and of who is hit.
+
+  Returns:
+    Counts, and whether every run ended as one that nobody touched.
+  """
+  lab.data()
+  want, whole = straight(lab, processes)
+  seconds = round(0.75 * whole, 1)  # mean time from a start to its kill
+  hit, runs, gave_up, endings = [0] * processes, 0, 0, []
+  gone: list[float] = []
+  while sum(hit) < wanted or min(hit) < each:
+    run = lab.folder / f"killed{processes}_{runs}"
+    code, text = exit_codes.NO_PROGRESS, ""
+    while code == exit_codes.NO_PROGRESS:
+      left = max(wanted - sum(hit), each * processes - sum(hit), 1)
+      options = (
+        *("--chaos-kill-every", str(seconds)),
+        *("--chaos-kills", str(left)),
+        *("--seed", str(seed)),
+      )
+      code, output = lab.local(run, processes, *options)
+      seed += 1
+      gave_up += code == exit_codes.NO_PROGRESS
+      text += output
+    for rank in re.findall(r"chaos: kill -9 of process (\d+)", text):
+      hit[int(rank)] += 1
+    gone += map(float, re.findall(r"were gone (\d+\.\d+) s later", text))
+    endings.append(code == 0 and labs.digest(text) == want)
+    if not endings[-1]:
+      (lab.folder / f"killed{processes}_{runs}.log").write_text(text)
+    runs += 1
+  return {
+    "what": "kills",
+    "processes": processes,
+    "kills": sum(hit),
+    "by_process": hit,
+    "runs": runs,
+    "no_progress": gave_up,
+    "others_gone_s": max(gone, default=0.0),
+    "sha256": want,
+    "held": all(endings),
+  }
+
+
+def straight(lab: labs.Lab, processes: int) -> tuple[str, float]:
+  """Digest and seconds of a run that nobody touches; it is made once."""
+  kept = lab.folder / f"straight{processes}.json"
+  if not kept.exists():
+    run, began = lab.folder / f"straight{processes}", time.monotonic()
+    code, output = lab.local(run, processes)
+    assert code == 0, output
+    took = time.monotonic() - began
+    kept.write_text(json.dumps([labs.digest(output), took]))
+  found, seconds = json.loads(kept.read_text())
+  return found, seconds
+
+
+def faults(lab: labs.Lab, name: str, rank: int = 1) -> dict[str, Any]:
+  """Two processes, of which one is stopped, killed and frozen in turn.
+
+  Each fault hits a start of the same run; the last one goes to the end.
+
+  Args:
+    lab: Where.
+    name: Of the run.
+    rank: Who is hit.
+
+  Returns:
+    Seconds and exit codes of each fault, and whether all was as promised.
+  """
+  lab.data()
+  run = lab.folder / name
+  found: dict[str, Any] = {"what": "faults", "rank": rank}
+  beat = f"--config.cluster.heartbeat_timeout={HEARTBEAT}"
+
+  def hit(step: int, number: int) -> tuple[list[int], float]:
+    """Exit codes, and seconds from the signal until the last one was gone."""
+    with lab.start(run, 2, beat) as them:
+      them.until_step(step)
+      sent = them.all[rank].signal(number)
+      others = [one for one in them.all if one is not them.all[rank]]
+      waited = them.all if number == signal.SIGTERM else others
+      codes = [one.wait(60) for one in waited]
+      seconds = max(one.gone_at for one in waited) - sent
+      found.setdefault("lines", []).extend(
+        line for line in them.output() if "train: process" in line
+      )
+    return codes, round(seconds, 2)
+
+  found["sigterm"], found["sigterm_s"] = hit(1, signal.SIGTERM)
+  found["sigterm_saved"] = saved = labs.newest(run)
+  found["death"], found["death_s"] = hit(saved + 5, signal.SIGKILL)
+  found["freeze"], found["freeze_s"] = hit(labs.newest(run) + 5, signal.SIGSTOP)
+  code, output = lab.local(run, 2)
+  found["equal"] = code == 0 and labs.digest(output) == straight(lab, 2)[0]
+  found["held"] = (
+    found["sigterm"] == [exit_codes.RESTART] * 2
+    and found["sigterm_s"] <= 5
+    and saved % 5 != 0  # at once, not at the next regular save
+    and found["death"][0] in LOST
+    and found["death_s"] <= 2
+    and found["freeze"][0] in LOST
+    and found["freeze_s"] <= HEARTBEAT + 5
+    and found["equal"]
+  )
+  return found
+
+
+def soak(lab: labs.Lab, minutes: float, seed: int = 0) -> dict[str, Any]:
+  """Two processes under chaos for long: memory, what is left behind.
+
+  Returns:
+    Starts, kills, and how much memory a start's processes gained between the
+    first and the last third of its time, at worst.
+  """
+  lab.data()
+  run = lab.folder / "soak"
+  before = set(Path("/dev/shm").iterdir())
+  words = [sys.executable, "-m", "launch.local", "-n", "2"]
+  words += ["--chaos-kill-every", "180", "--seed", str(seed), "--"]
+  words += lab.command(run, "--config.syncnet.steps=10000000")
+  launcher = labs.Process(words, lab.environment())
+  sizes: dict[int, list[int]] = {}
+  end = time.monotonic() + 60 * minutes
+  try:
+    while time.monotonic() < end and not launcher.gone_at:
+      for pid in children(launcher.pid):
+        sizes.setdefault(pid, []).append(resident(pid))
+      time.sleep(2)
+    seen = set(sizes)
+    launcher.signal(signal.SIGTERM)
+    code = launcher.wait(60)
+  finally:
+    launcher.kill()
+  text = "\n".join(launcher.lines)
+  grown = [growth(one) for one in sizes.values() if len(one) >= 45]
+  left = [pid for pid in seen if Path(f"/proc/{pid}").exists()]
+  found = {
+    "what": "soak",
+    "minutes": minutes,
+    "starts": text.count("local: start "),
+    "kills": text.count("chaos: kill -9"),
+    "step": labs.newest(run),
+    "growth_percent": round(100 * max(grown, default=0.0), 1),
+    "processes_measured": len(grown),
+    "left_processes": len(left),
+    "left_shm": len(set(Path("/dev/shm").iterdir()) - before),
+    "exit": code,
+  }
+  found["held"] = (
+    code == exit_codes.RESTART
+    and bool(grown)
+    and found["growth_percent"] <= 5
+    and not left
+    and not found["left_shm"]
+  )
+  return found
+
+
+def children(pid: int) -> list[int]:
+  """Processes that a process has started."""
+  try:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+  except OSError:
+    return []
+  return [int(word) for word in text.split()]
+
+
+def resident(pid: int) -> int:
+  """Memory of a process in bytes; 0: it is gone."""
+  try:
+    status = Path(f"/proc/{pid}/status").read_text()
+  except OSError:
+    return 0
+  found = re.search(r"VmRSS:\s+(\d+) kB", status)
+  return 1024 * int(found[1]) if found else 0
+
+
+def growth(sizes: Sequence[int]) -> float:
+  """What was gained from the middle third to the last, of it."""
+  part = len(sizes) // 3
+  middle = sorted(sizes[part : 2 * part])[part // 2]
+  last = sorted(sizes[-part:-1])[part // 2]  # the very last may be half gone
+  return last / middle - 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs a campaign; 0 if everything held."""
+  parser = argparse.ArgumentParser(
+    prog="python -m tests.faults.campaign",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument("what", choices=("kills", "faults", "soak"))
+  parser.add_argument("--out", type=Path, required=True)
+  parser.add_argument("--processes", type=int, default=1)
+  parser.add_argument("--kills", type=int, default=25)
+  parser.add_argument("--times", type=int, default=5, help="each process")
+  parser.add_argument("--minutes", type=float, default=30.0)
+  parser.add_argument("--seed", type=int, default=0)
+  given = parser.parse_args(argv)
+  lab = labs.Lab(given.out.absolute())
+  todo: list[Callable[[], dict[str, Any]]]
+  if given.what == "kills":
+    each = 3 if given.processes > 1 else 0
+    todo = [lambda: kills(lab, given.processes, given.kills, each, given.seed)]
+  elif given.what == "faults":
+    todo = [
+      lambda i=i: faults(lab, f"faults{i}", i % 2)
+      for i in range(2 * given.times)
+    ]
+  else:
+    todo = [lambda: soak(lab, given.minutes, given.seed)]
+  held = True
+  with (lab.folder / "findings.jsonl").open("a") as findings:
+    for work in todo:
+      began = time.monotonic()
+      line = json.dumps(work() | {"seconds": round(time.monotonic() - began)})
+      print(line, flush=True)
+      print(line, file=findings, flush=True)
+      held &= json.loads(line)["held"]
+  return 0 if held else 1
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,293 @@
+"""Checkpoints against a full disk, rotten bits and kills at bad moments."""
+
+import errno
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from speak_jax import checkpoints as command
+from speak_jax.training import checkpoints, loop, manifest
+from speak_jax.training.state import digest
+from tests.faults import flips
+from tests.training import toy
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  """A run with checkpoints 2, 4, 6, and the digest of each."""
+  run = tmp_path_factory.mktemp("run")
+  digests = {}
+
+  def on_step(step, state):
+    if step % 2 == 0:
+      digests[step] = digest(state)
+
+  loop.fit(
+    toy.run(run / "toy", 6, save_every=2, keep=3),
+    toy.batches(),
+    {},
+    on_step=on_step,
+  )
+  assert sorted(digests) == [2, 4, 6]
+  return run, digests
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+  """A copy of its own for each test."""
+  shutil.copytree(trained[0], tmp_path / "run")
+  return tmp_path / "run"
+
+
+def folder(run: Path) -> Path:
+  return run / "toy" / "checkpoints"
+
+
+def resumed(run: Path, steps: int = 6) -> list[str]:
+  """Digests from where training goes on to its end."""
+  found = []
+  state, _ = loop.fit(
+    toy.run(run / "toy", steps, save_every=2, keep=3),
+    toy.batches(),
+    {},
+    on_step=lambda step, state: found.append(digest(state)),
+  )
+  return found or [digest(state)]
+
+
+def test_a_manifest_is_what_sha256sum_prints(run):
+  for step in (2, 4, 6):
+    path = folder(run) / str(step)
+    lines = (path / manifest.NAME).read_text().splitlines()
+    assert len(lines) > 10
+    check = ["sha256sum", "--strict", "-c", manifest.NAME]
+    subprocess.run(check, cwd=path, check=True, capture_output=True)
+
+
+def test_every_flipped_bit_is_found(run, trained):
+  """One bit at a time, all over the files of a checkpoint."""
+  report = flips.campaign(folder(run), count=20, seed=0)
+  assert report.flips == 20
+  assert report.missed == []
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "add"])
+def test_training_goes_back_to_the_one_before(damage, run, trained, capsys):
+  path = next((folder(run) / "6" / "model").rglob("d/*"))
+  if damage == "flip":
+    flips.flip(path, random.Random(1))
+  elif damage == "truncate":
+    path.write_bytes(path.read_bytes()[:-1])
+  elif damage == "delete":
+    path.unlink()
+  else:
+    path.with_name("more").write_text("")
+  assert checkpoints.latest_step(run, "toy") == 4
+  assert "checkpoints/6: passed over, model/" in capsys.readouterr().err
+  assert (folder(run) / "6").exists()  # who reads changes nothing
+  assert resumed(run)[-1] == trained[1][6]
+  said = capsys.readouterr().err
+  assert "checkpoints/6: corrupt, model/" in said
+  assert "now 6.corrupt" in said
+  assert {p.name for p in folder(run).iterdir()} == {"2", "4", "6", "6.corrupt"}
+  assert resumed(run)[-1] == trained[1][6]
+
+
+def test_several_bad_ones_and_none_left(run, trained, capsys):
+  for step in (4, 6):
+    flips.flip(folder(run) / str(step) / manifest.NAME, random.Random(step))
+  assert checkpoints.latest_step(run, "toy") == 2
+  assert resumed(run)[-1] == trained[1][6]
+  for step in (2, 4, 6):
+    flips.flip(folder(run) / str(step) / manifest.NAME, random.Random(step))
+  for _ in range(2):  # the second time, when they have been put aside
+    with pytest.raises(
+      checkpoints.NoCheckpointError, match="no good checkpoint"
+    ):
+      resumed(run)
+  with pytest.raises(checkpoints.NoCheckpointError):
+    checkpoints.restore_params(run, "toy", ["a"])
+  names = {p.name for p in folder(run).iterdir()}
+  assert {"2.corrupt", "4.corrupt", "4.corrupt2"} <= names
+  assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_a_kill_leaves_is_swept(run, trained, capsys):
+  """Half a save, half a removal, and a save that has no manifest yet."""
+  (folder(run) / "6" / manifest.NAME).unlink()
+  (folder(run) / "8.orbax-checkpoint-tmp" / "model").mkdir(parents=True)
+  (folder(run) / "1.removed").mkdir()
+  assert checkpoints.latest_step(run, "toy") == 4
+  assert resumed(run)[-1] == trained[1][6]
+  assert {p.name for p in folder(run).iterdir()} == {"2", "4", "6"}
+  assert "6: its manifest was not written; removed" in capsys.readouterr().err
+
+
+def test_checkpoints_of_before_still_open(run, trained, capsys):
+  for path in folder(run).rglob(manifest.NAME):
+    path.unlink()
+  assert resumed(run)[-1] == trained[1][6]
+  assert "it has no manifest to check it by" in capsys.readouterr().err
+  # A bare data position, as it was kept then, counts a batch a step.
+  stream = loop.Stream(toy.batches())
+  bare = toy.batches()
+  next(bare), next(bare)
+  stream.set_state(bare.get_state(), 2)
+  assert stream.get_state()["read"] == 2
+  next(stream)
+  assert stream.number == 2
+
+
+def test_the_verified_one_stays_until_the_next_is_whole(run, monkeypatch):
+  """With keep = 1, and a manifest that cannot be written."""
+
+  def full(path):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+  monkeypatch.setattr(checkpoints.manifest, "write", full)
+  with pytest.raises(checkpoints.SaveError):
+    loop.fit(toy.run(run / "toy", 7, keep=1), toy.batches(), {})
+  assert {p.name for p in folder(run).iterdir()} == {"2", "4", "6"}
+  monkeypatch.undo()
+  loop.fit(toy.run(run / "toy", 7, keep=1), toy.batches(), {})
+  assert {p.name for p in folder(run).iterdir()} == {"7"}
+
+
+def test_a_full_disk_is_said_at_once(run, trained, monkeypatch, capsys):
+  """The last good checkpoint stays; the next save tries again."""
+  usage, said = shutil.disk_usage(run), []
+  monkeypatch.setattr(
+    checkpoints.shutil, "disk_usage", lambda path: usage._replace(free=1)
+  )
+
+  def on_step(step, state):
+    said.append(capsys.readouterr().err)
+    if step == 11:
+      monkeypatch.undo()
+
+  _, done = loop.fit(
+    toy.run(run / "toy", 12, save_every=2),
+    toy.batches(),
+    {},
+    on_step=on_step,
+  )
+  assert done
+  assert "could not be saved" not in said[1]
+  # Saves of steps 8 and 10 fail, and are told of before step 9 and 11 end.
+  assert "checkpoints/8: could not be saved" in said[2]
+  assert "6 stays, the next save tries again (1 of 3)" in said[2]
+  assert "again (2 of 3)" in said[4]
+  assert checkpoints.latest_step(run, "toy") == 12
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from absl import logging
+from speak_jax.training.checkpoints import Checkpoints
+from tests.faults.saves import state_of
+logging.set_verbosity(logging.FATAL)  # as the command does
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+saved = Checkpoints(Path(sys.argv[1]))
+for step in (1, 2, 3):
+  most = 1 << 20 if step == 2 else resource.RLIM_INFINITY
+  resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+  saved.save(state_of(step), step, {})
+  saved.wait()
+  saved.check()
+  print(sorted(path.name for path in saved.folder.iterdir()))
+"""
+
+
+def test_a_write_that_fails_half_way_is_one_line(tmp_path, root):
+  """The kernel itself refuses to go on writing a file."""
+  run = subprocess.run(
+    [sys.executable, "-c", FULL, str(tmp_path)],
+    cwd=root,
+    capture_output=True,
+    text=True,
+  )
+  assert run.returncode == 0, run.stderr
+  assert run.stdout.splitlines() == ["['1']", "['1']", "['1', '3']"]
+  (line,) = run.stderr.splitlines()
+  assert line == (
+    f"{tmp_path}/2: could not be saved (File too large); 1 stays, the next save"
+    " tries again (1 of 3)"
+  )
+
+
+def test_a_disk_that_stays_full_ends_training(run, monkeypatch):
+  usage = shutil.disk_usage(run)
+  monkeypatch.setattr(
+    checkpoints.shutil, "disk_usage", lambda path: usage._replace(free=1)
+  )
+  with pytest.raises(checkpoints.SaveError) as caught:
+    loop.fit(toy.run(run / "toy", 90, save_every=2), toy.batches(), {})
+  assert "MB free on the disk" in caught.value.strerror
+  assert caught.value.filename.endswith("checkpoints/12")  # the third
+  assert checkpoints.latest_step(run, "toy") == 6
+
+
+def test_a_save_does_not_disturb_the_steps_after_it(tmp_path):
+  """The state is copied first: its buffers are given to the next step."""
+  digests = {}
+  loop.fit(
+    toy.run(tmp_path / "toy", 9, save_every=1, keep=9),
+    toy.batches(),
+    {},
+    on_step=lambda step, state: digests.update({step: digest(state)}),
+  )
+  run = toy.run(tmp_path / "toy", 9)
+  saved = checkpoints.Checkpoints(folder(tmp_path), 9)
+  like = jax.eval_shape(lambda: loop.initial(run.stage, run.seed, {}))
+  placing = loop.sharding.rules(like, run.mesh, run.large)
+  for step in sorted(digests, reverse=True):
+    assert saved.settle(step) == step
+    state, _, meta = saved.restore(like, placing)
+    assert digest(state) == digests[step]
+  assert "data 2 x model 1" in meta["topology"]
+
+
+def test_a_digest_tells_every_leaf():
+  state = loop.create(toy.stage(), 0, {})
+  want = digest(state, {"read": 1})
+  assert digest(jax.device_get(state), {"read": 1}) == want
+  assert digest(state, {"read": 2}) != want
+  leaves, tree = jax.tree.flatten(state)
+  for i, leaf in enumerate(leaves):
+    for byte in (0, -1):
+      host = np.array(leaf)
+      host.reshape(-1).view(np.uint8)[byte] ^= 1
+      changed = jax.tree.unflatten(tree, [*leaves[:i], host, *leaves[i + 1 :]])
+      assert digest(changed, {"read": 1}) != want
+
+
+def test_other_data_are_refused(run):
+  there = toy.run(run / "toy", 8)._replace(meta={"dataset": "a"})
+  loop.fit(there, toy.batches(), {})
+  with pytest.raises(ValueError, match="was trained on other data"):
+    loop.fit(there._replace(steps=9, meta={"dataset": "b"}), toy.batches(), {})
+  loop.fit(there._replace(steps=9, meta={}), toy.batches(), {})
+
+
+def test_verify(run, capsys):
+  assert command.verify(run) == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert [line.split(",")[0] for line in lines] == [
+    f"toy/checkpoints/{step}: good" for step in (6, 4, 2)
+  ]
+  flips.flip(folder(run) / "4" / manifest.NAME, random.Random(0))
+  assert command.main(["", "verify", str(run)]) == 67
+  assert "toy/checkpoints/4: corrupt, " in capsys.readouterr().out
+  shutil.rmtree(folder(run) / "6")
+  shutil.rmtree(folder(run) / "2")
+  (folder(run) / "4").rename(folder(run) / "4.corrupt")
+  assert command.verify(run) == 67
+  assert command.verify(run.parent) == 64
