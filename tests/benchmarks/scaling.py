@@ -1,0 +1,213 @@
+"""What many devices cost: bytes between them, counted and modelled.
+
+  python -m tests.benchmarks.scaling collectives   # compiles for 8 devices
+  python -m tests.benchmarks.scaling model         # traces base256
+
+Both print the tables of docs/scaling.md.
+"""
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from configs import speak as presets
+from speak_jax.stages.base import Stage
+from speak_jax.training import flops, loop, sharding
+from speak_jax.training.state import initial
+from speak_jax.training.weights import STAGES
+from tests.stages import small
+
+DEVICES = 8
+CHIPS = (8, 64, 512)
+ITEM = {"f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "pred": 1, "u8": 1}
+KINDS = (
+  "all-reduce",
+  "all-gather",
+  "reduce-scatter",
+  "all-to-all",
+  "collective-permute",
+)
+REACHED = 0.8  # of a link's rated speed; an assumption
+USE = 0.3  # of a chip's peak in a step; an assumption
+
+
+class Link(NamedTuple):
+  """How chips are joined, one level after the other."""
+
+  name: str
+  device: str  # in flops.PEAK
+  near: int  # chips that the fast level joins
+  near_speed: float  # bytes/s out of a chip
+  far_speed: float  # bytes/s out of a chip to other groups
+  latency: float  # s for each doubling of the chips, far or near
+
+
+LINKS = (
+  # NVLink 4: 900 GB/s, both ways together; one 400 Gb/s NDR port for each GPU.
+  Link("H100, NVLink + InfiniBand", "NVIDIA H100", 8, 450e9, 50e9, 10e-6),
+  # 4,800 Gb/s a chip, both ways together; a torus from 4 x 4 x 4 on, so that a
+  # chip of 2 x 2 x 2 has half its links.
+  Link("TPU v5p, ICI", "TPU v5", 8, 150e9, 300e9, 5e-6),
+)
+
+
+def collectives(program: str) -> dict[str, tuple[int, int]]:
+  """Kind to count and bytes of what a compiled program exchanges.
+
+  Args:
+    program: Text of the optimized HLO.
+  """
+  found: dict[str, tuple[int, int]] = {}
+  pattern = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(?:-start)?\(")
+  for shapes, kind in pattern.findall(program):
+    size = 0
+    for item, sides in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
+      size += ITEM[item] * math.prod(map(int, filter(None, sides.split(","))))
+    count, total = found.get(kind, (0, 0))
+    found[kind] = count + 1, total + size
+  return found
+
+
+def programs(
+  stage: Stage, mesh: jax.sharding.Mesh
+) -> Iterator[tuple[str, int, str]]:
+  """Phase, times a step, and compiled text of all that a step runs."""
+  state = jax.eval_shape(lambda: initial(stage, 0, {}))
+  placing = sharding.rules(state, mesh, 1 << 40)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  for phase, advance in loop.compiled(stage, placing, mesh):
+    traced: Any = advance
+    text = traced.trace(state, stage.batch, key).lower().compile().as_text()
+    yield phase.name, stage.parts, text
+
+
+def trained(stage: Stage, index: int) -> int:
+  """Bytes of a phase's gradient: float32, what its optimizer trains."""
+  state = jax.eval_shape(lambda: initial(stage, 0, {}))
+  groups = stage.optims[stage.phases[index].optim].trains
+  return sum(
+    4 * x.size for g in groups for x in jax.tree.leaves(state.params[g])
+  )
+
+
+def exchange(link: Link, size: float, chips: int) -> float:
+  """Seconds of one all-reduce, in two levels where there are two.
+
+  2 (n - 1) / n of the bytes leave each chip; within a group first, then a
+  group's n-th part of them between groups.
+  """
+  if chips == 1:
+    return 0.0
+  near = min(chips, link.near)
+  groups = chips // near
+  seconds = 2 * (near - 1) / near * size / (REACHED * link.near_speed)
+  if groups > 1:
+    far = 2 * (groups - 1) / groups * size / (REACHED * link.far_speed)
+    # On a torus all links serve one flat exchange; between machines with GPUs
+    # each sends what it has reduced with its neighbours.
+    seconds = far if link.far_speed > link.near_speed else seconds + far / near
+  return seconds + 2 * math.log2(chips) * link.latency
+
+
+def efficiency(compute: float, exchanges: float) -> float:
+  """Share of the time that is computing, when nothing overlaps."""
+  return compute / (compute + exchanges)
+
+
+class Work(NamedTuple):
+  """A step of a stage on one chip."""
+
+  stage: str
+  flop: float
+  size: float  # bytes all-reduced a step, if once a step
+  parts: int
+
+
+def work(config: ConfigDict, name: str) -> Work:
+  """Traced, not run; lazy phases count by their share of the steps."""
+  stage = STAGES[name](config)
+  mesh = jax.sharding.Mesh([[jax.devices()[0]]], ("data", "model"))
+  state = jax.eval_shape(lambda: initial(stage, 0, {}))
+  placing = sharding.rules(state, mesh, 1 << 40)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  flop = size = 0.0
+  phases = loop.compiled(stage, placing, mesh)
+  for index, (phase, advance) in enumerate(phases):
+    traced: Any = advance
+    products = flops.count(traced.trace(state, stage.batch, key).jaxpr.jaxpr)
+    flop += 2 * stage.parts * products / phase.every
+    size += trained(stage, index) / phase.every
+  return Work(name, flop, size, stage.parts)
+
+
+def show_collectives() -> None:
+  """The evidence: what eight simulated devices exchange."""
+  mesh = sharding.make_mesh(DEVICES, 1)
+  print(
+    "| stage | parts | phase | kind | number | bytes | of the gradient |\n"
+    "| --- | ---: | --- | --- | ---: | ---: | ---: |"
+  )
+  for name in STAGES:
+    for parts in (1, 2):
+      changes = {
+        f"{name}__batch": DEVICES * parts,
+        f"{name}__parts": parts,
+      }
+      stage = STAGES[name](small.config(**changes))
+      for index, (phase, times, text) in enumerate(programs(stage, mesh)):
+        for kind, (count, size) in collectives(text).items():
+          print(
+            f"| {name} | {parts} | {phase} | {kind} | {times} x {count} |"
+            f" {size:,} | {size / trained(stage, index):.2f} |",
+            flush=True,
+          )
+
+
+def show_model() -> None:
+  """The model: base256, each chip with the batch of the config."""
+  config = presets.get_config("base256")
+  rows = [work(config, name) for name in STAGES]
+  print(
+    "| stage | TFLOP a step and chip | MB all-reduced | parts |\n"
+    "| --- | ---: | ---: | ---: |"
+  )
+  for row in rows:
+    print(
+      f"| {row.stage} | {row.flop / 1e12:.1f} | {row.size / 1e6:.0f} |"
+      f" {row.parts} |"
+    )
+  chips = " | ".join(f"{n} chips" for n in CHIPS)
+  print(f"\n| chip | stage | all-reduce | step, s | {chips} |")
+  print("| --- | --- | --- | ---: |" + " ---: |" * len(CHIPS))
+  for link in LINKS:
+    for row in rows:
+      compute = row.flop / (USE * flops.PEAK[link.device])
+      for how, times in (("each part", row.parts), ("once", 1)):
+        shares = " | ".join(
+          f"{efficiency(compute, times * exchange(link, row.size, n)):.3f}"
+          for n in CHIPS
+        )
+        print(
+          f"| {link.name} | {row.stage} | {how} | {compute:.3f} | {shares} |"
+        )
+
+
+def main() -> None:
+  """Prints what was asked for."""
+  parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scaling")
+  parser.add_argument("what", choices=("collectives", "model"))
+  if parser.parse_args().what == "collectives":
+    jax.config.update("jax_num_cpu_devices", DEVICES)
+    show_collectives()
+  else:
+    show_model()
+
+
+if __name__ == "__main__":
+  sys.exit(main())
