@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -371,22 +372,41 @@ def alive(process):
     return False
 
 
+def made_so_far(log):
+  return len(Path(log).read_text().split()) if os.path.exists(log) else 0
+
+
+def die_after(log, seconds):
+  before = made_so_far(log)
+  while made_so_far(log) == before:
+    time.sleep(0.001)
+  time.sleep(float(seconds))
+  os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.fixture
 def start(tmp_path, root):
-  """Starts a process that prepares 40 slow clips in tmp_path / "data"."""
+  """Starts a process that prepares 40 slow clips in tmp_path / "data".
+
+  It kills itself some seconds after its first clip, if so told: nobody else
+  would be in time on a busy machine.
+  """
   script = tmp_path / "run.py"
   script.write_text(
-    "import sys\n"
+    "import sys, threading\n"
     f"sys.path.insert(0, {str(root)!r})\n"
     "from tests import test_engine as t\n"
     "t.engine.FEW = 3\n"
     "if __name__ == '__main__':\n"
     "  tasks = t.listed(40, log=sys.argv[1], wait=float(sys.argv[2]))\n"
+    "  if len(sys.argv) > 4:\n"
+    "    die = t.functools.partial(t.die_after, sys.argv[1], sys.argv[4])\n"
+    "    threading.Thread(target=die, daemon=True).start()\n"
     f"  t.prepare(tasks, {str(tmp_path / 'data')!r}, int(sys.argv[3]))\n"
   )
 
-  def started(log, wait, workers):
-    command = [sys.executable, script, log, str(wait), str(workers)]
+  def started(log, *options):
+    command = [sys.executable, script, log, *map(str, options)]
     return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
   return started
@@ -404,7 +424,7 @@ def test_a_killed_run_leaves_no_worker_and_loses_no_clip(
 ):
   log, data = tmp_path / "log", tmp_path / "data"
   run = start(log, 0.2, 2)
-  wait_until(lambda: log.exists() and len(log.read_text().split()) > 5, run)
+  wait_until(lambda: made_so_far(log) > 5, run)
   children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
   workers = [Path("/proc") / pid for pid in children.read_text().split()]
   run.kill()
@@ -425,14 +445,8 @@ def test_kills_at_random_moments_change_no_byte(tmp_path, start, whole):
   log, data = tmp_path / "log", tmp_path / "data"
   rng = random.Random(0)
   for _ in range(3):
-    before = len(log.read_text().split()) if log.exists() else 0
-    run = start(log, 0.0, 0)
-    wait_until(
-      lambda n=before: log.exists() and len(log.read_text().split()) > n, run
-    )
-    time.sleep(rng.uniform(0.0, 0.1))
-    run.kill()
-    run.wait()
+    run = start(log, 0.02, 0, rng.uniform(0.0, 0.1))
+    assert run.wait(timeout=120) == -signal.SIGKILL
   assert not (data / "dataset_info.json").exists(), "the kills came too late"
   prepare(listed(40, log=log), data)
   assert content(data) == whole(40)
