@@ -185,7 +185,7 @@ def pairs(
     edges.append(np.cumsum(served / served.sum())[:-1])
 
   def sample(i: int, rng: np.random.Generator) -> spec.Pair:
-    home = donors.home(i)
+    home = records.home(i)
     kind = KINDS[np.searchsorted(edges[home], rng.random(), side="right")]
     if not maker.serves(kind, i):
       able = targets[kind][home]
@@ -365,7 +365,7 @@ def _at_least(records: Records, frames: int) -> list[int]:
 
 
 def _donors(records: Records) -> Donors:
-  return Donors(records.index, [part.start for part in records.parts])
+  return Donors(records.index, records.home)
 
 
 def _dataset(
@@ -380,10 +380,9 @@ def _dataset(
     part.name: [i for i in usable if part.start <= i < part.stop]
     for part in records.parts
   }
-  home = {i: name for name, own in clips.items() for i in own}
 
   def sound_sample(i: int, rng: np.random.Generator) -> tuple:
-    own = clips[home[i]]
+    own = clips[records.parts[records.home(i)].name]
     for left in range(ATTEMPTS, -1, -1):
       try:
         return sample(i, rng)

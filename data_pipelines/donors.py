@@ -1,8 +1,7 @@
 """Who may lend a factor to a clip: choices on the index, no pixels read."""
 
-import bisect
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,15 +18,19 @@ class Donors:
   on that generator and on the index alone.
   """
 
-  def __init__(self, index: Sequence[ClipInfo], starts: Sequence[int] = (0,)):
+  def __init__(
+    self,
+    index: Sequence[ClipInfo],
+    home: Callable[[int], int] = lambda i: 0,
+  ):
     """Builds the groups; linear in the number of clips.
 
     Args:
       index: The clips.
-      starts: Position of the first clip of each data set, ascending.
+      home: Number of a clip's data set, as `Records.home`.
     """
     self._index = index
-    self._starts = starts
+    self._home = home
     self._person: dict[str, list[int]] = defaultdict(list)
     self._emotion: dict[tuple[int, int, int], dict[str, list[int]]] = (
       defaultdict(lambda: defaultdict(list))
@@ -37,15 +40,11 @@ class Donors:
       self._person[row.identity].append(i)
       if row.emotion != spec.UNKNOWN:
         for level in {row.level, 0}:  # level 0 gathers all levels
-          key = self.home(i), row.emotion, level
+          key = self._home(i), row.emotion, level
           self._emotion[key][row.identity].append(i)
       if row.take:
         self._take[row.identity, row.take].append(i)
     self._label = {name: k for k, name in enumerate(sorted(self._person))}
-
-  def home(self, i: int) -> int:
-    """Number of clip i's data set."""
-    return bisect.bisect_right(self._starts, i) - 1
 
   def label(self, i: int) -> int:
     """Number of clip i's person, 0 to people - 1, in alphabetical order."""
@@ -83,7 +82,7 @@ class Donors:
     """
     row = self._index[i]
     for level in (row.level, 0):
-      people = self._emotion.get((self.home(i), row.emotion, level), {})
+      people = self._emotion.get((self._home(i), row.emotion, level), {})
       others = [name for name in people if name != row.identity]
       if others:
         return _draw(people[others[rng.integers(len(others))]], rng)
@@ -108,7 +107,7 @@ class Donors:
   def has_same_emotion(self, i: int) -> bool:
     """Whether `same_emotion` finds a clip."""
     row = self._index[i]
-    return len(self._emotion.get((self.home(i), row.emotion, 0), {})) > 1
+    return len(self._emotion.get((self._home(i), row.emotion, 0), {})) > 1
 
   def round_robin(self) -> list[int]:
     """All clips, the first of every person, then the second, and so on."""

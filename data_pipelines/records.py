@@ -6,6 +6,7 @@ code and without TensorFlow. `clips.jsonl` beside it holds one line of facts a
 clip, so that samplers choose clips without reading any.
 """
 
+import bisect
 import functools
 import json
 import os
@@ -519,12 +520,17 @@ class Records:
     self.name, self.index = name, list(index)
     self.parts = list(parts) or [Part(name, 0, len(self.index))]
     self.damage = Damage()
+    self._starts = [part.start for part in self.parts]
     self._load = load
     self._cache = _Cache(cache_bytes)
 
   def __len__(self) -> int:
     """Number of clips."""
     return len(self.index)
+
+  def home(self, i: int) -> int:
+    """Number of clip i's data set, in `parts`."""
+    return bisect.bisect_right(self._starts, i) - 1
 
   def __getitem__(self, i: int) -> spec.Record:
     """Clip i, parsed; its frames are still JPEG."""
@@ -608,11 +614,9 @@ def open_records(
     parts.append(Part(name, len(index), len(index) + len(rows)))
     index += rows
     sources.append(source)
-  starts = [part.start for part in parts]
 
   def load(i: int) -> spec.Record:
-    which = int(np.searchsorted(starts, i, side="right")) - 1
-    row, shards = index[i], sources[which]
+    row, shards = index[i], sources[opened.home(i)]
     try:
       record = decode(shards[row.shard][row.row])
       _check(record)
@@ -625,7 +629,8 @@ def open_records(
       ) from error
     return record._replace(clip=row.clip, identity=row.identity)
 
-  return Records(f"{paths} ({split})", index, load, cache_bytes, parts)
+  opened = Records(f"{paths} ({split})", index, load, cache_bytes, parts)
+  return opened
 
 
 def _named_folders(paths: str) -> dict[str, Path]:

@@ -253,27 +253,16 @@ def _flat(
   root: str, views: Sequence[str], settings: cut.Settings, gaps: list[str]
 ) -> Iterator[Task]:
   """Clips whose labels are in their names; sound beside them, if any."""
-  for folder in tree.walk(root):
-    sounds = tree.stems(folder, tree.SOUND)
-    for stem, name in tree.stems(folder, tree.VIDEO).items():
-      named = parse(stem)
-      if named is None:
-        path = os.path.relpath(os.path.join(folder.path, name), root)
-        gaps.append(f"{path}: not a name of MEAD")
-        continue
-      labels = named.labels._replace(view=named.labels.view or "front")
-      if labels.view in views:
-        sound = sounds.get(stem)
-        yield _task(
-          root,
-          os.path.join(folder.path, name),
-          sound and os.path.join(folder.path, sound),
-          stem,
-          named.actor,
-          labels,
-          settings,
-          named.take,
-        )
+  for stem, path, sound in tree.flat(root):
+    named = parse(stem)
+    if named is None:
+      gaps.append(f"{os.path.relpath(path, root)}: not a name of MEAD")
+      continue
+    labels = named.labels._replace(view=named.labels.view or "front")
+    if labels.view in views:
+      yield _task(
+        root, path, sound, stem, named.actor, labels, settings, named.take
+      )
 
 
 def _task(root, path, sound, clip, actor, labels, settings, number) -> Task:

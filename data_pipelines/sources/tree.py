@@ -88,6 +88,16 @@ def stems(folder: Folder, suffixes: tuple[str, ...]) -> dict[str, str]:
   return found
 
 
+def flat(path: str) -> Iterator[tuple[str, str, str | None]]:
+  """Videos of flat copies: stem, path, and the sound of that name beside it."""
+  for folder in walk(path):
+    sounds = stems(folder, SOUND)
+    for stem, name in stems(folder, VIDEO).items():
+      sound = sounds.get(stem)
+      beside = sound and os.path.join(folder.path, sound)
+      yield stem, os.path.join(folder.path, name), beside
+
+
 def packed(folder: Folder) -> list[str]:
   """Names of archives, whole or in parts (`vox2_dev_mp4_partaa`)."""
   return [

@@ -155,18 +155,13 @@ def _utterances(
 
 def _flat(root: str, settings: cut.Settings, gaps: list[str]) -> Iterator[Task]:
   """Clips whose speaker is in their names; sound beside them, if any."""
-  for folder in tree.walk(root):
-    sounds = tree.stems(folder, tree.SOUND)
-    for stem, name in tree.stems(folder, tree.VIDEO).items():
-      match = _FLAT.fullmatch(stem)
-      path = os.path.join(folder.path, name)
-      if match is None:
-        gaps.append(f"{os.path.relpath(path, root)}: not a name of VoxCeleb2")
-        continue
-      sound = sounds.get(stem)
-      sound = sound and os.path.join(folder.path, sound)
-      clip = "/".join(match.groups())
-      yield _task(root, path, sound, clip, match[1], settings)
+  for stem, path, sound in tree.flat(root):
+    match = _FLAT.fullmatch(stem)
+    if match is None:
+      gaps.append(f"{os.path.relpath(path, root)}: not a name of VoxCeleb2")
+      continue
+    clip = "/".join(match.groups())
+    yield _task(root, path, sound, clip, match[1], settings)
 
 
 def _task(root, path, sound, clip, speaker, settings) -> Task:

@@ -61,16 +61,22 @@ def test_every_large_array_of_base256_is_split():
         assert axis is not None and x.shape[axis] % 8 == 0, name
 
 
-def test_eight_devices_train_as_one():
-  """Five steps of every stage, and what they send to each other."""
+def on_eight_devices(module):
+  """Runs a module by itself with eight CPU devices."""
   run = subprocess.run(
-    [sys.executable, "-m", "tests.training.eight_devices"],
+    [sys.executable, "-m", module],
     cwd=Path(__file__).parents[2],
     env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
     capture_output=True,
     text=True,
   )
   assert run.returncode == 0, run.stderr[-2000:]
+  return run
+
+
+def test_eight_devices_train_as_one():
+  """Five steps of every stage, and what they send to each other."""
+  run = on_eight_devices("tests.training.eight_devices")
   found = json.loads(run.stdout)
   assert set(found) == {"syncnet", "irfd", "speak"}
   for name, figures in found.items():
@@ -82,14 +88,7 @@ def test_eight_devices_train_as_one():
 
 def test_a_run_moves_to_fewer_devices():
   """From eight to eight, four, one: the same state, then the same losses."""
-  run = subprocess.run(
-    [sys.executable, "-m", "tests.training.resharding"],
-    cwd=Path(__file__).parents[2],
-    env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
-    capture_output=True,
-    text=True,
-  )
-  assert run.returncode == 0, run.stderr[-2000:]
+  run = on_eight_devices("tests.training.resharding")
   found = json.loads(run.stdout)
   assert list(found) == ["8", "4", "1"]
   assert len({one["restored"] for one in found.values()}) == 1
