@@ -429,7 +429,7 @@ def _start(
     state, position, meta = saved.restore(like, placing)
     _compare(run, saved, meta)
     stream.set_state(position, int(state.step))
-  stream.skipped |= skipped
+  stream.skip(skipped)
   stream.rolled = max(stream.rolled, rolled, key=len)
   return state
 
@@ -449,7 +449,7 @@ def _roll_back(run: Run, stream: Stream, error: NotFinite) -> int:
       f" {ROLLED_WITHIN} steps, without batches {left_out}"
     )
   before = error.step - len(stream.bad)
-  stream.skipped.update(stream.bad)
+  stream.skip(stream.bad)
   stream.rolled.append(error.step)
   if jax.process_index() == 0:
     say(f"{error}; going back, and on without batches {bad}")
