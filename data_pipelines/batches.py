@@ -437,8 +437,8 @@ class _Turns(grain.transforms.DatasetSelectionMap):
 
   In each block every set has its share to the element, in an order that is
   drawn from the seed and the block's number. grain's own `mix` has one order
-  for all, and a strict one: of two equal shares, process 0 of 2 would see
-  nothing but the first set.
+  for all, and a strict one: of two equal shares and batches of one, process 0
+  of 2 would see nothing but the first set.
   """
 
   def __init__(self, shares: tuple[float, ...], seed: int):
@@ -488,9 +488,10 @@ def batched(
 ) -> grain.DatasetIterator:
   """An endless iterator over batches of one process.
 
-  Process p of n gets elements p, p + n, ...: together they see what a single
-  process with n times the batch sees. `get_state` and `set_state` give and
-  restore the position exactly, with any number of threads.
+  Process p of n gets batches p, p + n, ...: side by side they are, element by
+  element, the batch of a single process with n times the size. `get_state`
+  and `set_state` give and restore the position exactly, with any number of
+  threads.
 
   Args:
     dataset: One of the samplers above.
@@ -502,12 +503,12 @@ def batched(
   Yields:
     The sampler's NamedTuple with arrays stacked on axis 0.
   """
-  mine = dataset[process_index::process_count]
-  batches = mine.batch(batch_size, drop_remainder=True, batch_fn=stack)
+  batches = dataset.batch(batch_size, drop_remainder=True, batch_fn=stack)
   options = grain.ReadOptions(
     num_threads=threads, prefetch_buffer_size=2 * threads
   )
-  return iter(batches.to_iter_dataset(options))
+  mine = batches[process_index::process_count]
+  return iter(mine.to_iter_dataset(options))
 
 
 def stack(samples: Sequence[Sample]) -> Sample:

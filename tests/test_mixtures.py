@@ -140,7 +140,9 @@ def test_processes_share_a_mixture(data, make, monkeypatch):
   alone = next(batches.batched(dataset, 4, threads=0))
   for p in range(2):
     part = next(batches.batched(dataset, 2, p, 2, threads=0))
-    assert equal(part, type(part)(*(field[p::2] for field in alone)))
+    assert equal(
+      part, type(part)(*(field[2 * p : 2 * p + 2] for field in alone))
+    )
 
 
 def test_donors_are_of_the_same_set_and_labels_of_all(data):

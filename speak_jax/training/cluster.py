@@ -6,6 +6,7 @@ tell; anywhere else flags do. The processes share their fate: where one is
 lost the others end at once, and whoever started them starts all of them again.
 """
 
+import ctypes
 import os
 import re
 import signal
@@ -134,6 +135,26 @@ def start(timeouts: Timeouts, place: Place | None) -> None:
     os._exit(exit_codes.PEER_LOST)
   finally:
     alone.cancel()
+  # Where process 0 is lost, or one says nothing more, JAX's own thread aborts
+  # the process. Python's `signal` would answer in the main thread, too late.
+  set_handler: Any = ctypes.CDLL(None).signal
+  set_handler(int(signal.SIGABRT), _ON_ABORT)
+
+
+def _on_abort(number: int) -> None:
+  """Ends an aborted process with a code that launchers know."""
+  del number
+  # Not `say`: the thread that draws a bar may hold its lock.
+  print(
+    f"train: {_who()}: aborted by JAX, as it does where another process is gone"
+    " or silent; its own words are above",
+    file=sys.stderr,
+    flush=True,
+  )
+  os._exit(exit_codes.PEER_LOST)
+
+
+_ON_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_int)(_on_abort)  # C keeps no count
 
 
 def _give_up(seconds: float) -> None:
