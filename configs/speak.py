@@ -286,6 +286,7 @@ def _config(preset: str, sizes: dict) -> dict:
       max_bad=0.001,  # damaged clips left out: a share; from 1 on a count
       fps=25.0,  # frames/s of the data and of the model (paper: 30)
       threads=2,  # that read, decode and crop
+      cache_gb=1.0,  # of memory, a split: records and decoded pictures
       allow_change=False,  # True: a checkpoint goes on with other data
       synthetic=dict(
         identities=300,  # to train on

@@ -75,13 +75,20 @@ def lend_mouth(
     np.vstack([face.face_matrix(points, size), [0, 0, 1]])
     for points in (landmarks, donor_landmarks)
   )
-  moved = face.warp(donor, (np.linalg.inv(here) @ there)[:2], size)
   lips = landmarks[spec.MOUTH].mean(0)
-  y, x = np.mgrid[:size, :size]
-  away = np.hypot(x - lips[0], y - lips[1]) / spec.interocular(landmarks)
-  near, far = PASTED
-  share = ((far - away) / (far - near)).clip(0, 1)[..., None]
-  return (share * moved + (1 - share) * frame).round().astype(np.uint8)
+  near, far = np.array(PASTED) * spec.interocular(landmarks)
+  # Only the square round the mouth is worked on: the rest stays as it is.
+  side = min(2 * int(np.ceil(far)) + 1, size)
+  x0, y0 = (lips - far).astype(int).clip(0, size - side)
+  matrix = (np.linalg.inv(here) @ there)[:2] - [[0, 0, x0], [0, 0, y0]]
+  moved = face.warp(donor, matrix, side)
+  y, x = np.mgrid[y0 : y0 + side, x0 : x0 + side]
+  away = np.hypot(x - lips[0], y - lips[1])
+  share = ((far - away) / (far - near)).clip(0, 1).astype(np.float32)
+  made = frame.copy()
+  square = made[y0 : y0 + side, x0 : x0 + side]
+  square[:] = cv2.blendLinear(moved, square.copy(), share, 1 - share)
+  return made
 
 
 def draw_move(rng: np.random.Generator, size: int) -> Move:

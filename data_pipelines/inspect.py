@@ -229,7 +229,7 @@ def _row(
   points = records.scale_landmarks(record.landmarks, row.size, CELL_PX)
   plain, drawn = [], []
   for t in times:
-    frame = records.decode_frame(record.frames[t], CELL_PX)
+    frame = records.decode_frame(record.frames[t], CELL_PX, row.size)
     plain.append(frame)
     drawn.append(_drawn(frame, points[t], record.pose[t]))
   strip = np.concatenate([*plain, *drawn], 1)

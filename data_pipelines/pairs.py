@@ -87,7 +87,7 @@ class PairMaker:
       emotion = self._emotion_of_another(i, t, rng)
     else:
       emotion = self._at(i, other_time(count, t, t + 1, rng))
-    turned = self._with_another_mouth(i, t, rng)
+    turned = self._with_another_mouth(i, t, target, rng)
     if kind == "geometry":
       move = augment.draw_move(rng, self._size)
       target, turned = (
@@ -122,22 +122,22 @@ class PairMaker:
     here, there = self._records.index[i], self._records.index[j]
     same = here.start + t - there.start  # the instant in the other clip
     other = other_time(there.frames, same, same + 1, rng)
+    target = self._at(i, t)
     pair = self._pair(
       i,
-      self._at(i, t),
+      target,
       self._records[i].pose[t],
       identity=self._at(*self._donors.identity_frame(i, t, t + 1, rng)),
-      pose=self._with_another_mouth(i, t, rng).frame,
+      pose=self._with_another_mouth(i, t, target, rng).frame,
       emotion=self._at(j, other),
       mouth=self._at(j, same),
     )
     return _recoloured(pair, rng)
 
   def _with_another_mouth(
-    self, i: int, t: int, rng: np.random.Generator
+    self, i: int, t: int, target: _Picture, rng: np.random.Generator
   ) -> _Picture:
-    """Frame t of clip i with the mouth of another moment."""
-    target = self._at(i, t)
+    """The target, frame t of clip i, with the mouth of another moment."""
     count = self._records.index[i].frames
     other = self._at(i, other_time(count, t, t + 1, rng))
     return target._replace(frame=augment.lend_mouth(*target, *other))

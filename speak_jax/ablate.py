@@ -73,7 +73,10 @@ _OURS = {"sync_c": "sync_confidence"}
 AGREES, DIFFERS, NOISE = "agrees", "does not", "within noise"
 
 # Of a config, what may differ between two calls: how it is run, not what.
-_FREE = ("commit", "stages", "mesh", "train", "data.threads", "data.synthetic")
+_FREE = (
+  *("commit", "stages", "mesh", "train"),
+  *("data.threads", "data.cache_gb", "data.synthetic"),
+)
 
 
 class Base(NamedTuple):

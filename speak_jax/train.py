@@ -292,15 +292,16 @@ def _open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
     DataError: one line with the path and the reason.
   """
   path = config.data.path or _prepare_synthetic(config, run)
+  cache = int(config.data.cache_gb * (1 << 30))
   try:
-    sets = {"train": records.open_records(path, "train")}
+    sets = {"train": records.open_records(path, "train", cache)}
     rate = batches.common_fps(sets["train"])
   except (ValueError, OSError) as error:
     raise DataError(str(error)) from error
   if abs(rate - config.data.fps) > 0.01:
     raise DataError(f"{path}: {rate} frames/s, config.data.fps is not")
   try:
-    sets["test"] = records.open_records(path, "test")
+    sets["test"] = records.open_records(path, "test", cache)
   except ValueError:
     _say(f"data: {path} holds nobody out; samples show training people")
     sets["test"] = sets["train"]

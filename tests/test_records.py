@@ -251,6 +251,19 @@ def test_threads_read_the_same(data):
   assert not wrong
 
 
+@pytest.mark.parametrize("size", [64, 40, 32, 24, 16, 8])
+def test_a_small_picture_is_that_of_the_whole_one(size):
+  """A share of the JPEG is decoded where that is enough; it looks the same."""
+  y, x = np.mgrid[:64, :64] / 10
+  waves = np.stack([np.sin(x) + y / 7, np.cos(x * y / 9), np.sin(x + y)], -1)
+  jpeg = toy_records.jpeg((waves * 60 + 128).clip(0, 255).astype(np.uint8))
+  whole = records.decode_frame(jpeg, size)
+  part = records.decode_frame(jpeg, size, stored=64)
+  assert part.shape == whole.shape == (size, size, 3)
+  assert np.abs(part.astype(int) - whole).max() <= 5
+  assert records.decode_frame(jpeg).shape == (64, 64, 3)
+
+
 def test_landmarks_follow_a_resize():
   dot = np.zeros((64, 64, 3), np.uint8)
   dot[40:44, 20:24] = 255  # centre (21.5, 41.5)

@@ -2,6 +2,7 @@
 
   python -m tests.benchmarks [--preset demo] [--steps 12] [--stages a,b]
   python -m tests.benchmarks --layers [--preset base256]: see layers.py
+  python -m tests.benchmarks.loader, .media VIDEO, .scaling: see there
 
 Prints a table: seconds a step of every stage and the share of it that waits
 for input; frames a second of the renderer, of `prepare` and of `generate`.

@@ -24,6 +24,7 @@ import numpy as np
 
 from data_pipelines import batches, records
 from data_pipelines.synthetic import render
+from speak_jax import spec
 
 STAGES = ("syncnet", "irfd", "speak")
 KEPT = ("records", "pictures")
@@ -65,8 +66,13 @@ class _Many(records.Records):
       for row in few.index
     ]
     super().__init__(few.name, index, lambda i: read[i % len(read)], 1)
+    self._read = read
     self._few = few if decoded else None
     self.noted: dict[int, bytes] = {}
+
+  def __getitem__(self, i: int) -> spec.Record:
+    """As if the cache held it; of the pictures it holds none."""
+    return self._read[i % len(self._read)]
 
   def picture(self, i: int, field: str, t: int, size: int) -> np.ndarray:
     """As ever."""
