@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 from jaxtyping import Float, UInt8
 
-from data_pipelines import records
+from data_pipelines import offsets, records
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError
 from speak_jax import spec
@@ -30,6 +30,7 @@ PLAY_PX = 512
 SAMPLED = 200  # clips of a split
 LISTED = 10  # lines of a list
 FACE_PX = (0, 64, 96, 128, 192, 256, 384, 512, 1024)
+OFFSET_MS = (-600, -400, -200, -100, -60, -20, 20, 60, 100, 200, 400, 600)
 YAW_DEG = (-90, -60, -45, -30, -15, 0, 15, 30, 45, 60, 90)
 
 
@@ -59,6 +60,9 @@ def describe(data: str | os.PathLike) -> str:
   }
   for reason, count in kinds.most_common(LISTED):
     lines.append(f"  {count:6}  {reason}, such as {examples[reason]}")
+  if measured := offsets.read(data):
+    lines.append("audio-video offset:")
+    lines += [f"  {text}" for text in offsets.summary(list(measured.values()))]
   notes = _read_lines(data / "notes.jsonl")
   lines.append(f"notes: {len(notes)}")
   lines += [f"  {note['clip']}: {note['note']}" for note in notes[:LISTED]]
@@ -97,7 +101,7 @@ def _split(split: str, rows: Sequence[records.ClipInfo]) -> list[str]:
 
 
 def histograms(data: str | os.PathLike, clips: int = SAMPLED) -> str:
-  """Face size and yaw of some clips, spread over each split, as lines.
+  """Face size and yaw of some clips, and all known offsets, as lines.
 
   Args:
     data: A prepared data set.
@@ -108,7 +112,7 @@ def histograms(data: str | os.PathLike, clips: int = SAMPLED) -> str:
   """
   lines = []
   for split in _splits(data):
-    source = records.open_records(data, split)
+    source = records.open_records(data, split, whole=True)
     chosen = _spread(len(source), clips)
     faces, yaws = [], []
     for i in chosen:
@@ -121,6 +125,9 @@ def histograms(data: str | os.PathLike, clips: int = SAMPLED) -> str:
     )
     lines += _histogram("face, source px", np.concatenate(faces), FACE_PX)
     lines += _histogram("yaw, degrees", np.concatenate(yaws), YAW_DEG)
+  told = [x.ms for x in offsets.read(data).values() if x.ms is not None]
+  if told:
+    lines += _histogram("picture behind sound, ms", np.array(told), OFFSET_MS)
   return "\n".join(lines)
 
 
@@ -169,7 +176,7 @@ def play(data: str | os.PathLike, number: int, path: str | os.PathLike) -> str:
     raise ValueError(f"{data}: no clip {number}; it has 0 to {len(index) - 1}")
   row = index[number]
   split = records.split_of(row)
-  source = records.open_records(data, split)
+  source = records.open_records(data, split, whole=True)
   i = source.index.index(row)
   record, side = source[i], PLAY_PX
   points = records.scale_landmarks(record.landmarks, row.size, side)
@@ -210,7 +217,7 @@ def sheet(data: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
   """
   pieces = []
   for split in _splits(data):
-    source = records.open_records(data, split)
+    source = records.open_records(data, split, whole=True)
     first = {}  # one clip a person, then others
     for i, row in enumerate(source.index):
       first.setdefault(row.identity, i)

@@ -34,6 +34,7 @@ from tensorflow_datasets.core import (
 )
 from tensorflow_datasets.proto import tf_example_pb2
 
+from data_pipelines import offsets
 from speak_jax import spec
 
 NAME = "speak"
@@ -533,6 +534,7 @@ class Records:
   index: list[ClipInfo]
   parts: list[Part]  # one a data set, in order
   damage: Damage  # what samplers have met, and how much of it is allowed
+  out_of_sync: int  # clips that were left out
 
   def __init__(
     self,
@@ -546,6 +548,7 @@ class Records:
     self.name, self.index = name, list(index)
     self.parts = list(parts) or [Part(name, 0, len(self.index))]
     self.damage = Damage()
+    self.out_of_sync = 0
     self._starts = [part.start for part in self.parts]
     self._load = load
     self._cache = _Cache(cache_bytes)
@@ -609,11 +612,16 @@ def in_memory(
 
 
 def open_records(
-  paths: str | os.PathLike, split: str, cache_bytes: int = CACHE_BYTES
+  paths: str | os.PathLike,
+  split: str,
+  cache_bytes: int = CACHE_BYTES,
+  *,
+  whole: bool = False,
 ) -> Records:
   """Opens one split of prepared data sets.
 
   A shard that cannot be opened costs its clips alone, which then are damaged.
+  Clips that `speak_jax.offsets` found out of sync are left out.
 
   Args:
     paths: Directories, comma-separated, each as DIR or NAME=DIR; without a
@@ -621,6 +629,7 @@ def open_records(
       prefixed by the directory, so that equal names do not meet.
     split: "train" or "test".
     cache_bytes: Bound of the cache in memory.
+    whole: With the clips that are out of sync.
 
   Raises:
     ValueError: one line with the path: no data set there, no such split, two
@@ -629,7 +638,7 @@ def open_records(
   folders = _named_folders(str(paths))
   index, sources, parts = [], [], []
   for name, folder in folders.items():
-    rows, source = _open_one(folder, split)
+    rows, source = _open_one(folder, split, whole)
     if len(folders) > 1:
       rows = [
         row._replace(
@@ -656,6 +665,7 @@ def open_records(
     return record._replace(clip=row.clip, identity=row.identity)
 
   opened = Records(f"{paths} ({split})", index, load, cache_bytes, parts)
+  opened.out_of_sync = sum(source.clips for source in sources) - len(index)
   return opened
 
 
@@ -724,6 +734,7 @@ class _Shards:
   def __init__(self, folder: Path, rows: Sequence[ClipInfo]):
     self.folder = folder
     self._clips = Counter(row.shard for row in rows)
+    self.clips = len(rows)
     self._open: dict[str, grain.sources.ArrayRecordDataSource] = {}
     self._lock = threading.Lock()
 
@@ -751,7 +762,9 @@ class _Shards:
     return iter(self._clips)
 
 
-def _open_one(folder: Path, split: str) -> tuple[list[ClipInfo], _Shards]:
+def _open_one(
+  folder: Path, split: str, whole: bool
+) -> tuple[list[ClipInfo], _Shards]:
   index = read_index(folder)
   rows = [row for row in index if split_of(row) == split]
   if not rows:
@@ -766,7 +779,13 @@ def _open_one(folder: Path, split: str) -> tuple[list[ClipInfo], _Shards]:
       reason = _reason(error)
   else:
     raise ValueError(f"{folder}: {split} cannot be opened: {reason}")
-  return rows, shards
+  known = {} if whole else offsets.read(folder)
+  kept = [
+    row for row in rows if not (row.clip in known and known[row.clip].out)
+  ]
+  if not kept:
+    raise ValueError(f"{folder}: every clip of {split} is out of sync")
+  return kept, shards
 
 
 def _reason(error: Exception) -> str:

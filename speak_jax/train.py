@@ -313,6 +313,8 @@ def _open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
       f"data: {name}: {len(part)} clips, {frames} frames, {people} people"
       f" in {path}"
     )
+    if part.out_of_sync:
+      _say(f"data: {name}: without {part.out_of_sync} clips out of sync")
   return sets
 
 
