@@ -607,7 +607,7 @@ def main(argv: Sequence[str]) -> int:
   except attempts.NoProgressError as error:
     code = _fail(str(error), exit_codes.NO_PROGRESS)
   except OSError as error:
-    code = _fail(f"{error.filename}: {error.strerror}", 1)
+    code = _fail(f"{error.filename or _WORKDIR.value}: {error.strerror}", 1)
   except KeyboardInterrupt:
     code = _fail(
       "interrupted; the same command goes on", exit_codes.INTERRUPTED

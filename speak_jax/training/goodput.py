@@ -5,6 +5,7 @@ seconds of each activity since the line before. What no line tells is the time
 between two processes: the run was down.
 """
 
+import contextlib
 import json
 import os
 import uuid
@@ -58,8 +59,9 @@ class Events:
     self.step = step
 
   def close(self) -> None:
-    """Closes the file."""
-    self._file.close()
+    """Closes the file; what a full disk would not take is lost."""
+    with contextlib.suppress(OSError):
+      self._file.close()
 
 
 class Summary(NamedTuple):

@@ -57,14 +57,19 @@ class Log:
       return
     sheet = rearrange(cells, "r c h w d -> (r h) (c w) d")
     path = self.folder / "samples" / f"{name}_{step:07d}.png"
-    cv2.imwrite(str(path), sheet[..., ::-1])
+    if not cv2.imwrite(str(path), sheet[..., ::-1]):
+      say(f"{path}: could not be written")
     self._board.add_image(name, sheet, step, dataformats="HWC")
 
   def close(self) -> None:
     """Closes the files."""
-    if self._first:
-      self._lines.close()
-      self._board.close()
+    if not self._first:
+      return
+    for file in (self._lines, self._board):
+      try:
+        file.close()
+      except OSError as error:  # nor to end a run that has come to its end
+        say(f"{self.folder}: the last figures are lost ({error.strerror})")
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -3,6 +3,10 @@
   python -m tests.faults.campaign kills --processes 1 --kills 25 --out DIR
   python -m tests.faults.campaign kills --processes 2 --kills 10 --out DIR
   python -m tests.faults.campaign faults --times 5 --out DIR
+  python -m tests.faults.campaign cut --heartbeat 30 --out DIR
+  python -m tests.faults.campaign disk --out DIR
+  python -m tests.faults.campaign vain --out DIR
+  python -m tests.faults.campaign damage --out DIR
   python -m tests.faults.campaign soak --minutes 30 --out DIR
 
 One JSON line a finding, also in DIR/findings.jsonl; the exit code is 0 if
@@ -12,6 +16,7 @@ everything held. tests/faults/test_faults.py runs small ones of these.
 import argparse
 import json
 import re
+import shutil
 import signal
 import sys
 import time
@@ -21,8 +26,9 @@ from typing import Any
 
 from speak_jax import exit_codes
 from tests.faults import lab as labs
+from tests.faults import machine
 
-HEARTBEAT = 5  # s, config.cluster.heartbeat_timeout where processes freeze
+HEARTBEAT = 5  # s, config.cluster.heartbeat_timeout where processes fall silent
 
 
 def kills(
@@ -99,7 +105,9 @@ def straight(lab: labs.Lab, processes: int) -> tuple[str, float]:
   return found, seconds
 
 
-def faults(lab: labs.Lab, name: str, rank: int = 1) -> dict[str, Any]:
+def faults(
+  lab: labs.Lab, name: str, rank: int = 1, heartbeat: int = HEARTBEAT
+) -> dict[str, Any]:
   """Two processes, of which one is stopped, killed and frozen in turn.
 
   Each fault hits a start of the same run; the last one goes to the end.
@@ -108,6 +116,7 @@ def faults(lab: labs.Lab, name: str, rank: int = 1) -> dict[str, Any]:
     lab: Where.
     name: Of the run.
     rank: Who is hit.
+    heartbeat: Seconds of silence after which a process counts as lost.
 
   Returns:
     Seconds and exit codes of each fault, and whether all was as promised.
@@ -115,7 +124,7 @@ def faults(lab: labs.Lab, name: str, rank: int = 1) -> dict[str, Any]:
   lab.data()
   run = lab.folder / name
   found: dict[str, Any] = {"what": "faults", "rank": rank}
-  beat = f"--config.cluster.heartbeat_timeout={HEARTBEAT}"
+  beat = f"--config.cluster.heartbeat_timeout={heartbeat}"
 
   def hit(step: int, number: int) -> tuple[list[int], float]:
     """Exit codes, and seconds from the signal until the last one was gone."""
@@ -144,10 +153,134 @@ def faults(lab: labs.Lab, name: str, rank: int = 1) -> dict[str, Any]:
     and found["death"] == [exit_codes.PEER_LOST]
     and found["death_s"] <= 2
     and found["freeze"] == [exit_codes.PEER_LOST]
-    and found["freeze_s"] <= HEARTBEAT + 5
+    and found["freeze_s"] <= heartbeat + 5
     and found["equal"]
   )
   return found
+
+
+def cut(lab: labs.Lab, heartbeat: int = HEARTBEAT) -> dict[str, Any]:
+  """Two hosts whose cable is pulled; both must end. Needs root.
+
+  Returns:
+    Seconds and exit codes, and whether all was as promised.
+  """
+  lab.data()
+  run = lab.folder / "cut"
+  beat = f"--config.cluster.heartbeat_timeout={heartbeat}"
+  with machine.hosts() as hosts, lab.start(run, 2, beat, hosts=hosts) as them:
+    them.until_step(5)
+    hosts.cut()
+    began = time.monotonic()
+    codes = [one.wait(heartbeat + 60) for one in them.all]
+    seconds = max(one.gone_at for one in them.all) - began
+    lines = [line for line in them.output() if "train: process" in line]
+  code, output = lab.local(run, 2)
+  equal = code == 0 and labs.digest(output) == straight(lab, 2)[0]
+  return {
+    "what": "cut",
+    "heartbeat_s": heartbeat,
+    "codes": codes,
+    "seconds_s": round(seconds, 2),
+    "equal": equal,
+    "lines": lines,
+    "held": codes == [exit_codes.PEER_LOST] * 2
+    and seconds <= heartbeat + 5
+    and equal,
+  }
+
+
+def disk(lab: labs.Lab) -> dict[str, Any]:
+  """A disk that fills up while a run saves on it. Needs root.
+
+  Returns:
+    What was said within how many steps, whether the last good checkpoint is
+    still there, and whether the run ends as it should once there is room.
+  """
+  lab.data()
+  folder = lab.folder / "disk"
+  with machine.disk(folder, 64) as small:
+    run = folder / "run"
+    with lab.start(run, 1) as them:
+      (one,) = them.all
+      them.until_step(10)
+      small.fill()
+      good = labs.newest(run)
+      code = one.wait(300)
+    text = "\n".join(them.output())
+    told = re.search(r"MB free on the disk|No space left on device", text)
+    kept = labs.newest(run)
+    small.free()
+    verdict, _ = lab.run(
+      [sys.executable, "-m", "speak_jax.checkpoints", "verify", str(run)]
+    )
+    again, output = lab.run(lab.command(run))
+  return {
+    "what": "disk",
+    "exit": code,
+    "told": [x for x in text.splitlines() if "/disk/run" in x],
+    "good_before": good,
+    "good_after": kept,
+    "verified": verdict == 0,
+    "equal": again == 0 and labs.digest(output) == straight(lab, 1)[0],
+    "held": code == 1 and bool(told) and kept >= good and verdict == 0,
+  }
+
+
+def vain(lab: labs.Lab) -> dict[str, Any]:
+  """A process that is killed again and again before it has saved anything.
+
+  Returns:
+    The exit code of every start.
+  """
+  lab.data()
+  run, codes = lab.folder / "vain", []
+  late = "--config.train.first_save=1000"
+  for _ in range(4):
+    with lab.start(run, 1, late, "--config.train.save_every=1000") as them:
+      (one,) = them.all
+      them.until(lambda one=one: any("stage syncnet" in x for x in one.lines))
+      one.signal(signal.SIGKILL)
+      codes.append(one.wait(60))
+  code, output = lab.run(lab.command(run))
+  codes.append(code)
+  after, _ = lab.run(lab.command(run))
+  return {
+    "what": "vain",
+    "codes": codes,
+    "line": output.splitlines()[-1:],
+    "after": after,
+    "held": codes == [137] * 4 + [exit_codes.NO_PROGRESS] and after == 0,
+  }
+
+
+def damage(lab: labs.Lab) -> dict[str, Any]:
+  """A data set of which one clip has a flipped bit.
+
+  Returns:
+    Exit codes without and with a clip allowed, and what was said.
+  """
+  lab.data()
+  data = lab.folder / "damaged"
+  shutil.copytree(lab.folder / "data", data, dirs_exist_ok=True)
+  shard = sorted(data.glob("*train.array_record*"))[0]
+  content = bytearray(shard.read_bytes())
+  content[len(content) // 2] ^= 1
+  shard.write_bytes(content)
+  path = f"--config.data.path={data}"
+  none, first = lab.run(
+    lab.command(lab.folder / "none", path, "--config.data.max_bad=0")
+  )
+  some, second = lab.run(
+    lab.command(lab.folder / "some", path, "--config.data.max_bad=1")
+  )
+  told = [x for x in second.splitlines() if "replaced (1 of at most 1)" in x]
+  return {
+    "what": "damage",
+    "codes": [none, some],
+    "lines": [*first.splitlines()[-1:], *told],
+    "held": [none, some] == [exit_codes.BAD_DATA, 0] and bool(told),
+  }
 
 
 def soak(lab: labs.Lab, minutes: float, seed: int = 0) -> dict[str, Any]:
@@ -201,6 +334,9 @@ def soak(lab: labs.Lab, minutes: float, seed: int = 0) -> dict[str, Any]:
   return found
 
 
+SHORT = {"cut": cut, "disk": disk, "vain": vain, "damage": damage}
+
+
 def children(pid: int) -> list[int]:
   """Processes that a process has started."""
   try:
@@ -235,11 +371,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("what", choices=("kills", "faults", "soak"))
+  parser.add_argument("what", choices=("kills", "faults", *SHORT, "soak"))
   parser.add_argument("--out", type=Path, required=True)
   parser.add_argument("--processes", type=int, default=1)
   parser.add_argument("--kills", type=int, default=25)
   parser.add_argument("--times", type=int, default=5, help="each process")
+  parser.add_argument(
+    "--heartbeat", type=int, default=HEARTBEAT, help="s of silence"
+  )
   parser.add_argument("--minutes", type=float, default=30.0)
   parser.add_argument("--seed", type=int, default=0)
   given = parser.parse_args(argv)
@@ -250,9 +389,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     todo = [lambda: kills(lab, given.processes, given.kills, each, given.seed)]
   elif given.what == "faults":
     todo = [
-      lambda i=i: faults(lab, f"faults{i}", i % 2)
+      lambda i=i: faults(lab, f"faults{i}", i % 2, given.heartbeat)
       for i in range(2 * given.times)
     ]
+  elif given.what == "cut":
+    todo = [lambda: cut(lab, given.heartbeat)]
+  elif given.what in SHORT:
+    todo = [lambda: SHORT[given.what](lab)]
   else:
     todo = [lambda: soak(lab, given.minutes, given.seed)]
   held = True

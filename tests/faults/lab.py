@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.faults import machine
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
   "JAX_PLATFORMS": "cpu",
@@ -74,22 +76,33 @@ class Lab:
       assert code == 0, output
       (first / "data").rename(self.folder / "data")
 
-  def start(self, run: Path, processes: int, *flags: str) -> "Processes":
-    """Starts processes that train together, without a launcher."""
+  def start(
+    self,
+    run: Path,
+    processes: int,
+    *flags: str,
+    hosts: machine.Hosts | None = None,
+  ) -> "Processes":
+    """Starts processes that train together, without a launcher.
+
+    Args:
+      run: RUN folder.
+      processes: How many.
+      *flags: Of the command.
+      hosts: Each on one of these; None: all on this machine.
+    """
     port = free_port()
+    address = hosts.address if hosts else "127.0.0.1"
     children = []
     for rank in range(processes):
       together = [
-        *("--coordinator", f"127.0.0.1:{port}"),
+        *("--coordinator", f"{address}:{port}"),
         *("--processes", str(processes)),
         *("--process-id", str(rank)),
       ]
-      children.append(
-        Process(
-          self.command(run, *flags, *(together if processes > 1 else [])),
-          self.environment(),
-        )
-      )
+      words = self.command(run, *flags, *(together if processes > 1 else []))
+      words = [*(hosts.words(rank) if hosts else []), *words]
+      children.append(Process(words, self.environment()))
     return Processes(run, children)
 
 

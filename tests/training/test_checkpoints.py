@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from speak_jax import checkpoints as command
-from speak_jax.training import checkpoints, loop, manifest
+from speak_jax.training import checkpoints, goodput, loop, manifest
+from speak_jax.training.activity import Activity
+from speak_jax.training.log import Log
 from speak_jax.training.state import digest
 from tests.faults import flips
 from tests.training import toy
@@ -291,3 +293,24 @@ def test_verify(run, capsys):
   (folder(run) / "4").rename(folder(run) / "4.corrupt")
   assert command.verify(run) == 67
   assert command.verify(run.parent) == 64
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_takes_figures_but_not_the_run(tmp_path, capsys):
+  log = Log(tmp_path, 0)
+  full = os.open("/dev/full", os.O_WRONLY)
+  os.dup2(full, log._lines.fileno())
+  log.scalars(1, {"loss": 1.0})
+  (tmp_path / "samples").rmdir()
+  log.sheet(1, "sheet", np.zeros((1, 1, 8, 8, 3), np.uint8))
+  log.close()
+  said = capsys.readouterr().err
+  assert "metrics.jsonl: step 1 was not written (No space left on" in said
+  assert "sheet_0000001.png: could not be written" in said
+  assert f"{tmp_path}: the last figures are lost (No space left on" in said
+  account = goodput.Events(tmp_path, "toy", Activity())
+  os.dup2(full, account._file.fileno())
+  os.close(full)
+  with pytest.raises(OSError, match="No space left"):
+    account.write(1)
+  account.close()
