@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from speak_jax import exit_codes
 
-GRACE = 3.0  # s that the others have when one has ended badly
+GRACE = 1.5  # s that the others have when one has ended badly
 MOST_WAIT = 60.0  # s before another start
 TICK = 0.05  # s
 LAST_WORDS = 1.0  # s that is waited for lines that are still on their way
