@@ -7,6 +7,7 @@
   python -m tests.faults.campaign disk --out DIR
   python -m tests.faults.campaign vain --out DIR
   python -m tests.faults.campaign damage --out DIR
+  python -m tests.faults.campaign diverge --out DIR
   python -m tests.faults.campaign soak --minutes 30 --out DIR
 
 One JSON line a finding, also in DIR/findings.jsonl; the exit code is 0 if
@@ -245,13 +246,11 @@ def vain(lab: labs.Lab) -> dict[str, Any]:
       codes.append(one.wait(60))
   code, output = lab.run(lab.command(run))
   codes.append(code)
-  after, _ = lab.run(lab.command(run))
   return {
     "what": "vain",
     "codes": codes,
-    "line": output.splitlines()[-1:],
-    "after": after,
-    "held": codes == [137] * 4 + [exit_codes.NO_PROGRESS] and after == 0,
+    "lines": output.splitlines()[-1:],
+    "held": codes == [137] * 4 + [exit_codes.NO_PROGRESS],
   }
 
 
@@ -281,6 +280,25 @@ def damage(lab: labs.Lab) -> dict[str, Any]:
     "codes": [none, some],
     "lines": [*first.splitlines()[-1:], *told],
     "held": [none, some] == [exit_codes.BAD_DATA, 0] and bool(told),
+  }
+
+
+def diverge(lab: labs.Lab) -> dict[str, Any]:
+  """A learning rate that no number survives.
+
+  Returns:
+    The exit code, and what was said.
+  """
+  lab.data()
+  steep = ("--config.syncnet.optim.lr=1e30", "--config.syncnet.optim.clip=0.0")
+  code, output = lab.run(lab.command(lab.folder / "diverge", *steep))
+  back = output.count("going back, and on without batches")
+  return {
+    "what": "diverge",
+    "exit": code,
+    "went_back": back,
+    "lines": output.splitlines()[-1:],
+    "held": code == exit_codes.DIVERGED and back == 3,
   }
 
 
@@ -335,7 +353,13 @@ def soak(lab: labs.Lab, minutes: float, seed: int = 0) -> dict[str, Any]:
   return found
 
 
-SHORT = {"cut": cut, "disk": disk, "vain": vain, "damage": damage}
+SHORT = {
+  "cut": cut,
+  "disk": disk,
+  "vain": vain,
+  "damage": damage,
+  "diverge": diverge,
+}
 
 
 def children(pid: int) -> list[int]:

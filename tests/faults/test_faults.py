@@ -38,6 +38,12 @@ def test_stop_death_and_freeze_of_one_of_two(lab):
   assert lost, found
 
 
+@pytest.mark.parametrize("what", ["vain", "damage", "diverge"])
+def test_faults_of_one_process(what, lab):
+  found = campaign.SHORT[what](lab)
+  assert found["held"], found
+
+
 def test_missing_process_is_named_in_a_line(lab):
   """One of two is started; nobody aborts with a stack."""
   port = labs.free_port()
