@@ -201,7 +201,7 @@ class Verdict:
 
   def check(self) -> None:
     """Raises TooManyRejectsError, with the figures, by one of the rules."""
-    if self.rejected > self._max * self._total:
+    if self.rejected / self._total > self._max:
       raise TooManyRejectsError(
         f"{self.rejected} of {self._total} clips rejected"
       )
@@ -546,7 +546,7 @@ def _assemble(
   _write_lines(output / "notes.jsonl", notes)
   total = sum(len(part.tasks) for part in parts)
   lost = sum(map(staging.is_whole_clip, rejects))
-  if lost > max_reject * total or not rows:
+  if lost / total > max_reject or not rows:
     error = TooManyRejectsError(f"{lost} of {total} clips rejected")
     raise _with_list(error, output, rejects)
   state = {

@@ -1,3 +1,4 @@
+import concurrent.futures
 import contextlib
 import errno
 import functools
@@ -11,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
+import types
 import warnings
 from pathlib import Path
 
 import pytest
 
-from data_pipelines import engine, records, staging
+from data_pipelines import engine, pool, records, staging
 from data_pipelines.engine import PrepareError, TooManyRejectsError
 from data_pipelines.media.error import MediaError, MediaWarning, reject
 from data_pipelines.sources.task import Task
@@ -48,6 +50,10 @@ def task(number, call):
 
 def listed(n, **options):
   return [task(i, functools.partial(make, i, **options)) for i in range(n)]
+
+
+def broken():
+  raise FileNotFoundError("models are missing: fetch them")
 
 
 def prepare(tasks, output, workers=0, meta=META, **options):
@@ -187,9 +193,6 @@ def test_a_rerun_makes_only_what_is_missing(tmp_path, monkeypatch):
   log, data = tmp_path / "log", tmp_path / "data"
   tasks = listed(6, log=log)
 
-  def broken():
-    raise FileNotFoundError("models are missing: fetch them")
-
   spoilt = [*tasks[:4], tasks[4]._replace(make=broken), tasks[5]]
   with pytest.raises(PrepareError, match="models are missing"):
     prepare(spoilt, data)
@@ -208,6 +211,80 @@ def test_a_rerun_makes_only_what_is_missing(tmp_path, monkeypatch):
   assert log.read_text().split()[6:] == ["6"]
   prepare(listed(7), tmp_path / "fresh")
   assert content(data) == content(tmp_path / "fresh")
+
+
+def test_a_clip_that_is_given_to_another_person_is_made_again(tmp_path):
+  log, data = tmp_path / "log", tmp_path / "data"
+  tasks = listed(3, log=log)
+  prepare(tasks, data)
+  prepare([*tasks[:1], tasks[1]._replace(identity="other"), tasks[2]], data)
+  assert log.read_text().split()[3:] == ["1"]
+
+
+def test_nothing_is_left_of_another_list_of_clips(tmp_path, whole):
+  for n in (9, 4):
+    prepare(listed(n), tmp_path)
+  assert content(tmp_path) == whole(4)
+  keys = [part.key for part in engine.plan(listed(4), META)]
+  left = {path.name for path in (tmp_path / ".parts").iterdir()}
+  assert left == {"lock", "meta.json", *(f"{key}.json" for key in keys)}
+
+
+def test_a_kept_clip_that_is_damaged_is_made_again(tmp_path, whole):
+  tasks = listed(9)
+  with pytest.raises(PrepareError, match="models are missing"):
+    prepare([*tasks[:5], tasks[5]._replace(make=broken), *tasks[6:]], tmp_path)
+  cut_off, wrong = sorted(tmp_path.rglob("*.clip"))
+  cut_off.write_bytes(b"")
+  damaged = bytearray(wrong.read_bytes())
+  damaged[len(damaged) // 2] ^= 1
+  wrong.write_bytes(damaged)
+  prepare(tasks, tmp_path)
+  assert content(tmp_path) == whole(9)
+
+
+def test_a_shard_that_was_lost_is_made_again(tmp_path, whole):
+  for i in (1, 2):
+    prepare(listed(9), tmp_path, share=(i, 2))
+  shards = sorted((tmp_path / ".parts").glob("*.array_record"))
+  shards[0].unlink()
+  prepare(listed(9), tmp_path)
+  assert content(tmp_path) == whole(9)
+
+
+@pytest.mark.parametrize(
+  ("clips", "size"), [(64, 1), (65, 2), (5000, 32), (131_073, 33)]
+)
+def test_shards_grow_with_the_set_alone(monkeypatch, clips, size):
+  monkeypatch.setattr(engine, "FEW", 64)
+  tasks = [Task(str(i), "a", "train", list) for i in range(clips)]
+  parts = engine.plan(tasks, META)
+  assert [len(part.tasks) for part in parts[:-1]] == [size] * (len(parts) - 1)
+  assert [task for part in parts for task in part.tasks] == tasks
+
+
+@pytest.mark.parametrize(
+  ("running", "next_one", "waits"),
+  [
+    ((1, 1), (1, 1), True),
+    ((1, 2), (1, 1), True),
+    ((1, 2), (1, 2), True),
+    ((1, 2), (2, 2), False),
+  ],
+)
+def test_a_run_waits_for_another_in_its_directory(
+  tmp_path, capsys, running, next_one, waits
+):
+  (tmp_path / ".parts").mkdir()
+  with concurrent.futures.ThreadPoolExecutor(1) as thread:
+    with engine._locked(tmp_path, running):
+      run = thread.submit(prepare, listed(4), tmp_path, share=next_one)
+      said = ""
+      while not run.done() and "waiting for another run" not in said:
+        time.sleep(0.01)
+        said += capsys.readouterr().err
+      assert run.done() != waits
+    assert run.result(timeout=60).clips > 0
 
 
 def test_other_settings_are_refused(tmp_path):
@@ -278,6 +355,18 @@ def test_too_many_rejects(tmp_path):
   assert summary.clips == 8 and len(log.read_text().split()) == 12
 
 
+def test_as_many_rejects_as_are_allowed_are_no_error(tmp_path):
+  """Also where the product of share and clips is a little less: 28.99..."""
+  assert prepare(listed(12), tmp_path, max_reject=4 / 12).rejects == 4
+  verdict = engine.Verdict(100, 0.29, set())
+  for i in range(29):
+    verdict.add(str(i), 1)
+    verdict.check()
+  verdict.add("29", 1)
+  with pytest.raises(TooManyRejectsError, match="30 of 100"):
+    verdict.check()
+
+
 def test_an_unusable_set_is_known_from_few_clips(tmp_path):
   log = tmp_path / "log"
   tasks = [task(i, functools.partial(make, 3 * i + 2, log)) for i in range(900)]
@@ -317,6 +406,23 @@ def test_rejected_clips_are_tried_again_when_asked(tmp_path, whole):
   prepare(good, data, retry=True)
   again = log.read_text().split()[4:]
   assert sorted(again) == sorted("02468" + "5")  # 5 is rejected both times
+  assert content(data) == whole(9)
+
+
+def test_rejects_of_an_unfinished_part_are_tried_again_too(tmp_path, whole):
+  log, data = tmp_path / "log", tmp_path / "data"
+  tasks = listed(9, log=log)
+  bad = [
+    *tasks[:4],
+    tasks[4]._replace(make=list),
+    tasks[5]._replace(make=broken),
+  ]
+  with pytest.raises(PrepareError, match="models are missing"):
+    prepare([*bad, *tasks[6:]], data)
+  made = log.read_text().split()
+  assert "6" in made and not {"4", "5"} & set(made)
+  prepare(tasks, data, retry=True)
+  assert log.read_text().split().count("6") == 1
   assert content(data) == whole(9)
 
 
@@ -362,6 +468,26 @@ def test_a_clip_that_kills_or_hangs_costs_itself_alone(
   assert "clip1: its worker died (SIGABRT); it is tried once more" in said
   assert "clip3: its worker died (SIGABRT)" in said
   assert multiprocessing.active_children() == []
+
+
+def test_a_long_video_has_more_time(tmp_path, monkeypatch):
+  video = types.SimpleNamespace(seconds=1800.0)
+  monkeypatch.setattr(engine.decoder, "probe", lambda file: video)
+  given = []
+  clip = listed(1)[0]._replace(file="raw0.mp4")
+  engine._make(tmp_path, "key", 0, clip, given.append)
+  assert given == [20 * 1800.0]
+
+
+def take_long(more):
+  more(60.0)
+  time.sleep(1.6)
+  return "done"
+
+
+def test_a_job_may_ask_for_more_time():
+  jobs = iter([pool.Job("long", take_long, 1.0)])
+  assert list(pool.run(lambda: next(jobs, None), 1)) == [("long", "done")]
 
 
 def alive(process):
@@ -478,6 +604,28 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
   # Only the clip that found no room, if it was one, is made again.
   assert made <= 9 <= len(log.read_text().split()) <= 10
   assert content(data) == whole(9)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
+def test_no_clip_answers_for_its_machine(tmp_path, number):
+  def stuck():
+    raise OSError(number, os.strerror(number))
+
+  tasks = listed(4)
+  with pytest.raises(PrepareError, match=os.strerror(number)):
+    prepare([*tasks[:3], tasks[3]._replace(make=stuck)], tmp_path)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+  def fail(file):
+    raise OSError(errno.EIO, "Input/output error")
+
+  path = tmp_path / "facts.json"
+  staging.write(path, b"old")
+  monkeypatch.setattr(os, "fsync", fail)
+  with pytest.raises(OSError, match="Input/output error"):
+    staging.write(path, b"new")
+  assert content(tmp_path) == {"facts.json": b"old"}
 
 
 def test_a_shard_that_cannot_be_written_is_one_line(tmp_path, whole):

@@ -238,3 +238,9 @@ def _clips(
       box=box,
       height=listed.height,
     )
+  for number in sorted(done.keys() - set(range(len(listed.spans)))):
+    gaps.append(
+      f"{listed.subset} {name}_{number}: not in the list, taken as it is"
+    )
+    for piece, path in done[number]:
+      yield Video(root, path, None, piece, who, _NO_LABELS, settings)

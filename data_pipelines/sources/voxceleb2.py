@@ -137,7 +137,7 @@ def _utterances(
       voices: dict[str, str] = {}
       if heard and film in spoken:
         voices = tree.stems(tree.look(os.path.join(heard, film)), tree.SOUND)
-      elif heard:
+      if heard and not voices:
         gaps.append(f"{speaker}/{film}: no m4a of this video")
       for stem in sorted(clips.keys() | voices.keys()):
         clip = f"{speaker}/{film}/{stem}"

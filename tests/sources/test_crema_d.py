@@ -5,6 +5,7 @@ import pytest
 from data_pipelines.media import cut
 from data_pipelines.sources import crema_d, splits
 from data_pipelines.sources.task import Labels
+from speak_jax import spec
 
 SETTINGS = cut.Settings(size=64)
 NAMES = """"Stimulus_Number","Filename"
@@ -90,6 +91,46 @@ def test_videos_of_another_format_in_any_folder(tmp_path, film, lay):
   assert task.labels == Labels(4, 2, "front")
 
 
+def test_every_code_of_a_name(tmp_path, lay):
+  emotions = {
+    "ANG": "angry",
+    "DIS": "disgusted",
+    "FEA": "fear",
+    "HAP": "happy",
+    "NEU": "neutral",
+    "SAD": "sad",
+  }
+  levels = {"XX": 0, "LO": 1, "MD": 2, "HI": 3}
+  sentences = "IEO TIE IOM IWW TAI MTI IWL ITH DFA ITS TSI WSI"
+  expected = {
+    f"1091_{sentence}_{code}_{degree}": (emotion, level)
+    for sentence in sentences.split()
+    for code, emotion in emotions.items()
+    for degree, level in levels.items()
+  }
+  lay(tmp_path, {f"{name}.mp4": "" for name in expected})
+  found = {
+    task.clip: (spec.EMOTIONS[task.labels.emotion], task.labels.level)
+    for task in crema_d.survey(tmp_path, settings=SETTINGS).tasks
+  }
+  assert found == expected
+
+
+def test_what_the_authors_call_damaged_is_left_out(tmp_path, lay):
+  damaged = (
+    "1064_IEO_DIS_MD",
+    "1064_TIE_SAD_XX",
+    "1076_MTI_NEU_XX",
+    "1076_MTI_SAD_XX",
+  )
+  lay(tmp_path, {f"{name}.flv": "" for name in (*damaged, "1001_DFA_ANG_XX")})
+  survey = crema_d.survey(tmp_path, settings=SETTINGS)
+  assert [task.clip for task in survey.tasks] == ["1001_DFA_ANG_XX"]
+  assert [gap for gap in survey.gaps if "damaged" in gap] == [
+    f"{name}: damaged in the official set, left out" for name in damaged
+  ]
+
+
 def test_pointers_of_git_lfs_are_told_from_files(tmp_path, lay):
   pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:92\n"
   lay(tmp_path, {"VideoFlash/1001_DFA_ANG_XX.flv": pointer})
@@ -111,5 +152,5 @@ def test_what_is_not_there_is_one_line(tmp_path):
 
 
 def test_the_stated_split():
-  assert len(splits.CREMA_D) == 13
-  assert all(1001 <= int(actor) <= 1091 for actor in splits.CREMA_D)
+  actors = "1007 1014 1021 1028 1035 1042 1049 1056 1063 1070 1077 1084 1091"
+  assert sorted(splits.CREMA_D) == actors.split()

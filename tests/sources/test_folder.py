@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from data_pipelines.media import cut
@@ -35,8 +37,19 @@ def test_names_and_identities(videos):
     ("a.mp4", "a"),
     ("b", "b"),
   ]
+  assert all(os.path.exists(task.file) for task in survey.tasks)
   assert {task.split for task in survey.tasks} == {"train"}
   assert {task.labels for task in survey.tasks} == {Labels()}
+
+
+def test_every_kind_of_video_with_the_settings_that_were_given(tmp_path):
+  kinds = ["avi", "flv", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "webm"]
+  for kind in kinds:
+    (tmp_path / f"{kind}.{kind}").write_bytes(b"")
+  settings = cut.Settings(size=64, allow_silent=True)
+  tasks = folder.survey(tmp_path, settings=settings).tasks
+  assert [task.clip for task in tasks] == kinds
+  assert {task.make.settings for task in tasks} == {settings}
 
 
 def test_held_out_people_are_wholly_held_out(videos):

@@ -12,7 +12,7 @@ LISTS = {
   "Radio24 https://youtu.be/b\n",
   "HDTF_dataset/RD_annotion_time.txt": "Radio11.mp4 00:00-00:01 00:01-00:02\n",
   # Half of a picture twice as large as the film's 160 px.
-  "HDTF_dataset/RD_crop_wh.txt": "Radio11_0.mp4 60 200 60 200\n",
+  "HDTF_dataset/RD_crop_wh.txt": "Radio11_0.mp4 40 240 60 200\n",
   "HDTF_dataset/RD_resolution.txt": "Radio11.mp4 320\n",
   "HDTF_dataset/WRA_video_url.txt": "MarthaRoby https://youtu.be/c\n"
   "PeterKing https://youtu.be/d\nDebFischer2 https://youtu.be/e\n",
@@ -77,8 +77,8 @@ def test_the_official_layout(official, prepare_twice, labels):
 def test_the_crop_chooses_the_face_in_the_videos_own_pixels(official):
   tasks = hdtf.survey(official, settings=SETTINGS).tasks
   first = next(t.make for t in tasks if t.clip == "Radio11_0")
-  assert first.span == (0.0, 1.0) and first.box == (110.0, 110.0, 100.0, 100.0)
-  assert first._box() == (55.0, 55.0, 50.0, 50.0)  # the film has half the lines
+  assert first.span == (0.0, 1.0) and first.box == (100.0, 110.0, 120.0, 100.0)
+  assert first._box() == (50.0, 55.0, 60.0, 50.0)  # the film has half the lines
   cropped = next(t.make for t in tasks if t.clip == "MarthaRoby_0")
   assert cropped._box() == (40.0, 40.0, 80.0, 80.0)  # lines not known
 
@@ -105,6 +105,35 @@ def test_clips_without_lists(tmp_path, film, lay):
   assert survey.gaps == [
     "no lists (RD_annotion_time.txt): what is missing is not known"
   ]
+
+
+def test_spans_are_minutes_and_seconds(tmp_path, lay):
+  times = "A.mp4 00:30-01:00 61:05-102:07\n"
+  lay(tmp_path, {"WRA_annotion_time.txt": times, "A.mp4": ""})
+  survey = hdtf.survey(tmp_path, settings=SETTINGS)
+  spans = [task.make.span for task in survey.tasks]
+  assert spans == [(30.0, 60.0), (3665.0, 6127.0)]
+  assert survey.gaps == [
+    "WRA_crop_wh.txt: missing, faces are found without it",
+    "RD_annotion_time.txt: missing",
+    "WDA_annotion_time.txt: missing",
+    "WRA A_0: no crop in the list",
+    "WRA A_1: no crop in the list",
+  ]
+
+
+def test_a_clip_beyond_a_videos_list_is_taken_and_named(tmp_path, lay):
+  lay(
+    tmp_path,
+    {
+      "WRA_annotion_time.txt": "A.mp4 00:30-01:00\n",
+      "WRA_A_000.mp4": "",
+      "WRA_A_001.mp4": "",
+    },
+  )
+  survey = hdtf.survey(tmp_path, settings=SETTINGS)
+  assert [task.clip for task in survey.tasks] == ["A_0", "A_1"]
+  assert "WRA A_1: not in the list, taken as it is" in survey.gaps
 
 
 def test_a_span_beyond_the_end_is_a_reject(tmp_path, film, lay, face_models):
@@ -144,4 +173,5 @@ def test_people():
   assert hdtf.identity("NancyPelosi3") == "NancyPelosi"
   assert hdtf.identity("Radio7") == "Radio7"
   assert hdtf.identity("WhipJimClyburn") == hdtf.identity("JamesClyburn1")
+  assert len(splits.HDTF) == 22
   assert "BarackObama" not in splits.HDTF  # the voice of many of RD

@@ -1,5 +1,7 @@
 """MEAD as it is unpacked, with actors that lack what others have."""
 
+import os
+
 import pytest
 
 from data_pipelines.media import cut
@@ -102,6 +104,33 @@ def test_views_are_chosen_and_compared(official):
   assert "M003: no view right_60" in every.gaps
   with pytest.raises(ValueError, match="view 'side' is not one of front, down"):
     survey(official, ("side",))
+
+
+def test_a_take_is_one_in_all_views_and_has_its_own_sound(tmp_path, lay):
+  takes = [
+    ("sad/level_1", "001"),
+    ("sad/level_1", "002"),
+    ("sad/level_2", "002"),
+  ]
+  for place, take in takes:
+    lay(
+      tmp_path / "M003",
+      {
+        f"video/front/{place}/{take}.mp4": "",
+        f"video/down/{place}/{take}.mp4": "",
+        f"audio/{place}/{take}.m4a": "",
+      },
+    )
+  tasks = survey(tmp_path, ("front", "down")).tasks
+  sounds = [os.path.relpath(t.make.sound, tmp_path) for t in tasks]
+  assert sounds == [
+    f"M003/audio/{place}/{take}.m4a" for place, take in takes for _ in range(2)
+  ]
+  assert [task.make.take for task in tasks] == [
+    *["sad_level1_001"] * 2,
+    *["sad_level1_002"] * 2,
+    *["sad_level2_002"] * 2,
+  ]
 
 
 @pytest.mark.parametrize(

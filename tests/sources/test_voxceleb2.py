@@ -1,5 +1,7 @@
 """VoxCeleb2 as it is unpacked, with what users have lost or left packed."""
 
+import os
+
 import pytest
 
 from data_pipelines.media import cut
@@ -75,6 +77,24 @@ def test_any_floor_of_the_tree_will_do(official, start):
   assert all(task.make.sound for task in found if task.clip.endswith("1"))
 
 
+def test_each_clip_has_the_sound_of_its_own_video(tmp_path, lay):
+  names = [f"id00012/{film}/00001" for film in (ONE[8:], TWO[8:])]
+  for name in names:
+    lay(tmp_path, {f"mp4/{name}.mp4": "", f"aac/{name}.m4a": ""})
+  lay(tmp_path, {"mp4/id00012/silent_film/00001.mp4": ""})
+  (tmp_path / "aac/id00012/silent_film").mkdir()
+  survey = voxceleb2.survey(tmp_path, settings=SETTINGS)
+  sounds = {
+    task.clip: task.make.sound and os.path.relpath(task.make.sound, tmp_path)
+    for task in survey.tasks
+  }
+  assert sounds == {
+    **{name: f"aac/{name}.m4a" for name in names},
+    "id00012/silent_film/00001": None,
+  }
+  assert survey.gaps == ["id00012/silent_film: no m4a of this video"]
+
+
 def test_a_test_archive_unpacks_without_its_name(tmp_path, film, lay):
   lay(
     tmp_path,
@@ -109,12 +129,14 @@ def test_flat_names(tmp_path, film, lay):
       "id00530_9EtkaLUCdWM_00026.mp4": film.mp4,
       "id00017_a_b-c_d-e_f_00001.mp4": film.mute,
       "id00017_a_b-c_d-e_f_00001.wav": film.wav,
+      "id00018#21Uxsk56VDQ#00002.mp4": film.mp4,
       "notes.mp4": film.mp4,
     },
   )
   survey = voxceleb2.survey(tmp_path, settings=SETTINGS)
   assert [(t.clip, t.split, bool(t.make.sound)) for t in survey.tasks] == [
     ("id00017/a_b-c_d-e_f/00001", "test", True),
+    ("id00018/21Uxsk56VDQ/00002", "train", False),
     ("id00530/9EtkaLUCdWM/00026", "train", False),
   ]
   assert survey.gaps == ["notes.mp4: not a name of VoxCeleb2"]
