@@ -36,9 +36,6 @@ from ml_collections import ConfigDict, config_flags
 
 from data_pipelines import batches, held_out, records
 from data_pipelines.media import video
-from data_pipelines.prepare import TooManyRejectsError, prepare
-from data_pipelines.sources import synthetic
-from data_pipelines.synthetic import render
 from speak_jax import exit_codes, synthesis
 from speak_jax.progress import say
 from speak_jax.stages import base, syncnet
@@ -336,6 +333,11 @@ def _damaged(line: str) -> None:
 
 def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
   """Prepares the synthetic faces, or finds them prepared; their path."""
+  # Here, for they take a second that other starts need not wait.
+  from data_pipelines.prepare import TooManyRejectsError, prepare
+  from data_pipelines.sources import synthetic
+  from data_pipelines.synthetic import render
+
   options = config.data.synthetic.to_dict()
   workers = options.pop("workers")
   options["clips_per_identity"] = options.pop("clips")
