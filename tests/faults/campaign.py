@@ -11,7 +11,7 @@
   python -m tests.faults.campaign soak --minutes 30 --out DIR
 
 One JSON line a finding, also in DIR/findings.jsonl; the exit code is 0 if
-everything held. tests/faults/test_faults.py runs small ones of these.
+everything held. tests/faults/test_*.py run small ones of these.
 """
 
 import argparse

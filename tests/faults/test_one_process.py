@@ -1,0 +1,20 @@
+"""Small campaigns on the real command, one process: nothing saved is lost.
+
+The full ones are commands: python -m tests.faults.campaign --help.
+"""
+
+import pytest
+
+from tests.faults import campaign
+
+
+def test_kills_of_one_process(lab):
+  found = campaign.kills(lab, 1, wanted=3)
+  assert found["held"], found
+  assert found["kills"] >= 3
+
+
+@pytest.mark.parametrize("what", ["vain", "damage", "diverge"])
+def test_faults_of_one_process(what, lab):
+  found = campaign.SHORT[what](lab)
+  assert found["held"], found
