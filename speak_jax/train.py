@@ -609,7 +609,11 @@ def main(argv: Sequence[str]) -> int:
   except attempts.NoProgressError as error:
     code = _fail(str(error), exit_codes.NO_PROGRESS)
   except OSError as error:
-    code = _fail(f"{error.filename or _WORKDIR.value}: {error.strerror}", 1)
+    if error.strerror:
+      where = error.filename or _WORKDIR.value
+      code = _fail(f"{where}: {error.strerror}", 1)
+    else:  # absl's, of a config file that cannot be read
+      code = _fail(str(error), exit_codes.BAD_CONFIG)
   except KeyboardInterrupt:
     code = _fail(
       "interrupted; the same command goes on", exit_codes.INTERRUPTED
@@ -660,7 +664,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
   """absl's flags; what is wrong with them is said in one line."""
   try:
     rest = flags.FLAGS(list(argv))
-  except (flags.Error, AttributeError, ValueError) as error:
+  except AttributeError as error:  # it holds a KeyError, which quotes its words
+    cause = error.args[0]
+    said = cause.args[0] if isinstance(cause, KeyError) else cause
+    sys.exit(_fail(f"the config has no {said}", exit_codes.BAD_CONFIG))
+  except (flags.Error, ValueError) as error:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     sys.exit(_fail(lines[-1], exit_codes.BAD_CONFIG))
   return rest
