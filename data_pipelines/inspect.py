@@ -111,7 +111,7 @@ def histograms(data: str | os.PathLike, clips: int = SAMPLED) -> str:
     ValueError: not a prepared data set, or a damaged clip.
   """
   lines = []
-  for split in _splits(data):
+  for split in records.splits_of(records.read_index(data)):
     source = records.open_records(data, split, whole=True)
     chosen = _spread(len(source), clips)
     faces, yaws = [], []
@@ -196,12 +196,6 @@ def play(data: str | os.PathLike, number: int, path: str | os.PathLike) -> str:
   )
 
 
-def _splits(data: str | os.PathLike) -> list[str]:
-  """Splits that have clips."""
-  there = {records.split_of(row) for row in records.read_index(data)}
-  return [split for split in records.SPLITS if split in there]
-
-
 def _spread(count: int, most: int) -> list[int]:
   """At most so many of `count` places, evenly."""
   return (
@@ -216,7 +210,7 @@ def sheet(data: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
   same frames with landmarks and pose, so that a wrong one is seen.
   """
   pieces = []
-  for split in _splits(data):
+  for split in records.splits_of(records.read_index(data)):
     source = records.open_records(data, split, whole=True)
     first = {}  # one clip a person, then others
     for i, row in enumerate(source.index):

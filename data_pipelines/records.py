@@ -283,7 +283,7 @@ def _reduced(stored: int, size: int) -> int:
   """OpenCV's flag for the smallest picture of a JPEG that is not too small.
 
   A JPEG's blocks give halves, quarters and eighths at less cost than the
-  whole; averaging that instead of the whole moves no pixel by more than 3.
+  whole. On a real face no pixel moves by more than 3 of 255 by that.
   """
   for by, flag in _REDUCED.items():
     if stored % by == 0 and stored // by >= size:
@@ -726,6 +726,12 @@ def split_of(row: ClipInfo) -> str:
   if not match:
     raise ValueError(f"{row.shard} is not the name of a shard")
   return match[1]
+
+
+def splits_of(index: Sequence[ClipInfo]) -> list[str]:
+  """Splits that have clips, in the order of `SPLITS`."""
+  there = set(map(split_of, index))
+  return [split for split in SPLITS if split in there]
 
 
 class _Shards:

@@ -12,7 +12,6 @@ file takes everything back. The same command goes on where it was stopped.
 """
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import NamedTuple
 
 from absl import app, flags, logging
 
-from data_pipelines import offsets, records
+from data_pipelines import offsets, records, staging
 from data_pipelines.media import audio
 from speak_jax import exit_codes, systems
 from speak_jax.evaluation import reading, released_sync
@@ -140,8 +139,9 @@ def run(data: Path, judge: Judge, most: int) -> list[offsets.Offset]:
       file.truncate(0)
       print(head, file=file)
     known = {one.clip for one in found}
-    for split in (s for s in records.SPLITS if _of(index, s)):
-      source = records.open_records(data, split, 1, whole=True)
+    out = sum(one.out for one in found)
+    for split in records.splits_of(index):
+      source = records.open_records(data, split, whole=True)
       for i, row in enumerate(source.index):
         if row.clip in known:
           continue
@@ -152,10 +152,10 @@ def run(data: Path, judge: Judge, most: int) -> list[offsets.Offset]:
         file.write(offsets.line(one))
         file.flush()
         found.append(one)
-        progress.update(len(found), f"{sum(x.out for x in found)} out of sync")
-  whole = data / f"{offsets.NAME}.whole"
-  whole.write_text("".join(map(offsets.line, found)), encoding="utf-8")
-  os.replace(whole, data / offsets.NAME)
+        out += one.out
+        progress.update(len(found), f"{out} out of sync")
+  content = "".join(map(offsets.line, found))
+  staging.write(data / offsets.NAME, content.encode())
   part.unlink()
   return found
 
@@ -170,10 +170,6 @@ def _so_far(part: Path, head: str) -> list[offsets.Offset]:
   good = [text for text in lines if text.endswith("\n")]
   part.write_text("".join(good), encoding="utf-8")
   return offsets.parse(good[1:])
-
-
-def _of(index: Sequence[records.ClipInfo], split: str) -> bool:
-  return any(records.split_of(row) == split for row in index)
 
 
 FLAGS = flags.FLAGS

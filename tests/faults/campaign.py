@@ -354,7 +354,6 @@ def soak(lab: labs.Lab, minutes: float, seed: int = 0) -> dict[str, Any]:
 
 
 SHORT = {
-  "cut": cut,
   "disk": disk,
   "vain": vain,
   "damage": damage,
@@ -396,7 +395,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("what", choices=("kills", "faults", *SHORT, "soak"))
+  parser.add_argument(
+    "what", choices=("kills", "faults", "cut", *SHORT, "soak")
+  )
   parser.add_argument("--out", type=Path, required=True)
   parser.add_argument("--processes", type=int, default=1)
   parser.add_argument("--kills", type=int, default=25)

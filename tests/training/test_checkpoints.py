@@ -232,7 +232,7 @@ def test_a_disk_that_stays_full_ends_training(run, monkeypatch):
   )
   with pytest.raises(checkpoints.SaveError) as caught:
     loop.fit(toy.run(run / "toy", 90, save_every=2), toy.batches(), {})
-  assert "MB free on the disk" in str(caught.value)
+  assert "MB free on the disk" in str(caught.value.strerror)
   assert caught.value.filename.endswith("checkpoints/12")  # the third
   assert checkpoints.latest_step(run, "toy") == 6
 
