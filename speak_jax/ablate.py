@@ -35,6 +35,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict, config_flags
 
 from configs.ablations import FULL, GROUPS, Row
+from speak_jax import config_flag
 from speak_jax.evaluation import methods, published, tables
 from speak_jax.evaluation.figures import Figure, Figures
 from speak_jax.evaluation.paper_tables import ABLATIONS
@@ -483,15 +484,6 @@ def main(argv: Sequence[str]) -> int:
     return _fail(f"{error.filename}: {error.strerror}", 1)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
-  """absl's flags; what is wrong with them is said in one line."""
-  try:
-    return flags.FLAGS(list(argv))
-  except (flags.Error, AttributeError, ValueError) as error:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    sys.exit(_fail(lines[-1], BAD_CONFIG))
-
-
 def _fail(line: str, code: int) -> int:
   """One line, and the exit code."""
   _say(" ".join(line.split()))
@@ -506,4 +498,4 @@ if __name__ == "__main__":
   flags.DEFINE_string("only", "", "NAME,NAME: of these rows, some")
   flags.DEFINE_integer("clips", 24, "held-out clips at most", lower_bound=2)
   flags.mark_flags_as_required(["config", "data", "out"])
-  app.run(main, flags_parser=_parse)
+  app.run(main, flags_parser=config_flag.parser("ablate"))

@@ -36,7 +36,7 @@ from ml_collections import ConfigDict, config_flags
 
 from data_pipelines import batches, held_out, records
 from data_pipelines.media import video
-from speak_jax import exit_codes, synthesis
+from speak_jax import config_flag, exit_codes, synthesis
 from speak_jax.progress import say
 from speak_jax.stages import base, syncnet
 from speak_jax.training import (
@@ -609,11 +609,7 @@ def main(argv: Sequence[str]) -> int:
   except attempts.NoProgressError as error:
     code = _fail(str(error), exit_codes.NO_PROGRESS)
   except OSError as error:
-    if error.strerror:
-      where = error.filename or _WORKDIR.value
-      code = _fail(f"{where}: {error.strerror}", 1)
-    else:  # absl's, of a config file that cannot be read
-      code = _fail(str(error), exit_codes.BAD_CONFIG)
+    code = _fail(f"{error.filename or _WORKDIR.value}: {error.strerror}", 1)
   except KeyboardInterrupt:
     code = _fail(
       "interrupted; the same command goes on", exit_codes.INTERRUPTED
@@ -660,20 +656,6 @@ def _unexpected(error: BaseException, step: int) -> int:
   raise error
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
-  """absl's flags; what is wrong with them is said in one line."""
-  try:
-    rest = flags.FLAGS(list(argv))
-  except AttributeError as error:  # it holds a KeyError, which quotes its words
-    cause = error.args[0]
-    said = cause.args[0] if isinstance(cause, KeyError) else cause
-    sys.exit(_fail(f"the config has no {said}", exit_codes.BAD_CONFIG))
-  except (flags.Error, ValueError) as error:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    sys.exit(_fail(lines[-1], exit_codes.BAD_CONFIG))
-  return rest
-
-
 def _fail(line: str, code: int) -> int:
   """One line, and the exit code."""
   who = "train"
@@ -685,4 +667,4 @@ def _fail(line: str, code: int) -> int:
 
 if __name__ == "__main__":
   flags.mark_flags_as_required(["config", "workdir"])
-  app.run(main, flags_parser=_parse)
+  app.run(main, flags_parser=config_flag.parser("train"))
