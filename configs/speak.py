@@ -105,6 +105,7 @@ RECIPES = {
     "model.maps": (),
     "model.flow": False,
     "model.landmarks": False,
+    "model.identity_places": 0,
     "model.pose_places": 0,
     "model.codes.mouth": 0,  # no slot for the lips in the paper's IRFD
     "model.emotion_input": "frame",
@@ -157,9 +158,9 @@ RECIPES = {
     "irfd.optim.warmup": 200,
     "irfd.optim.ema": 0.99,
     # At .1 the identity code came to be the same for everybody (std .10), as
-    # the maps say all of it.
+    # the maps say all of it; so they are hidden in half of the examples.
     "irfd.weights.variance": 1.0,
-    "irfd.hide_maps": 0.25,
+    "irfd.hide_maps": 0.5,
     "speak.optim.lr": 1e-3,
     "speak.optim.warmup": 200,
     "speak.optim.ema": 0.99,
@@ -254,7 +255,9 @@ def _config(preset: str, sizes: dict) -> dict:
       mask_mouth=False,  # blank the lips in the maps: for flows without
       bare_codes=False,  # codes are the pooled vectors themselves, no heads
       ablate="",  # code left out: "identity", "pose", "emotion" (Table III)
-      pose_places=8,  # channels E_p reads place by place, 0 = mean alone; ours
+      # Channels E_i and E_p read place by place, 0 = the mean alone; ours.
+      identity_places=16,
+      pose_places=8,
       emotion_input="face",  # "face" aligned crop, "frame" as in the paper
       up="bilinear",  # how G doubles; "transposed" as StyleGAN2
       equalized=False,  # learning rates of G and D as StyleGAN2; ask for 2e-3

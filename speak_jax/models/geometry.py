@@ -25,6 +25,12 @@ BLOB = 1.2  # cells, standard deviation of a drawn landmark
 DRAWN = slice(17, 68)  # all but the jaw, which hair and neck hide
 UPPER_EDGE = (60, 61, 62, 63, 64)  # of the gap between the lips, left to right
 LOWER_EDGE = (60, 67, 66, 65, 64)
+# Points of the picture's edge that stay, an eighth of its width apart: not
+# those of its lower side, where shoulders turn with the head.
+STILL = tuple(
+  [(x, y / 4) for x in (-1.0, 1.0) for y in range(-4, 4)]
+  + [(x / 4, -1.0) for x in range(-3, 4)]
+)
 NEARLY = scaled(LECUN, 0.05)  # of layers that start near zero
 
 
@@ -181,8 +187,13 @@ def follow(
   """Backward flow that reads at `source` what is to lie at `landmarks`.
 
   Between landmarks it is their mean by inverse distance to the fourth power
-  (Shepard 1968). Pictures span -1 to 1.
+  (Shepard 1968). The picture's edge stays, but for its lower side: what lies
+  behind the head does not move with it. Pictures span -1 to 1.
   """
+  still = jnp.broadcast_to(jnp.asarray(STILL), (len(landmarks), len(STILL), 2))
+  landmarks, source = (
+    jnp.concatenate([points, still], 1) for points in (landmarks, source)
+  )
   x, y = jnp.meshgrid(*[_along(size)] * 2)
   grid = jnp.stack([x.ravel(), y.ravel()], -1)
   away = (

@@ -90,13 +90,23 @@ def test_a_picture_follows_its_landmarks():
   source = plain_face()[None]
   moved = source + jnp.array([2 / size, -4 / size])  # 1 right, 2 up
   flow = geometry.follow(moved, source, size)
-  picture = jnp.asarray(
-    np.random.default_rng(0).uniform(-1, 1, (1, size, size, 3)), jnp.float32
-  )
-  made = warp(picture, flow)
-  np.testing.assert_allclose(
-    made[:, 4:-6, 4:-6], picture[:, 6:-4, 3:-7], atol=1e-4
-  )
+  along = (jnp.arange(size) + 0.5) / size
+  slope = jnp.stack(jnp.meshgrid(along, along), -1)[None] * size  # of pixels
+  read = warp(slope, flow) - slope
+  x, y = ((moved[0, 27:48] + 1) * size / 2).astype(int).T  # nose and eyes
+  np.testing.assert_allclose(read[0, y, x, 0], -1, atol=0.05)
+  np.testing.assert_allclose(read[0, y, x, 1], 2, atol=0.1)
+
+
+def test_what_is_behind_the_head_stays():
+  size = 64
+  source = plain_face()[None] * 0.7
+  flow = geometry.follow(source + jnp.array([0.2, 0.1]), source, size)[0]
+  along = jnp.abs(flow).max(-1)
+  for edge in (along[0], along[:32, 0], along[:32, -1]):
+    assert float(edge.max()) < 0.02
+  assert float(along[32, 32]) > 0.15  # the face moves
+  assert float(along[-1, 32]) > 0.1  # and what it stands on
 
 
 def test_each_landmark_moves_its_own_place():

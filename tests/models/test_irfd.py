@@ -52,6 +52,17 @@ def test_identity_and_emotion_are_standardised_the_others_are_not(world):
   assert abs(float(world.codes.pose.std()) - 1) > 0.05
 
 
+def test_identity_and_pose_see_where_things_are(world):
+  """A mean does not, and a network's edges hide that it does not."""
+  params = world.encoders["params"]
+  seen = {name: params[f"{name}_net"] for name in ("identity", "pose")}
+  for name, net in seen.items():
+    pooled = net["stage2_block1"]["conv2"]["kernel"].shape[-1]
+    places = params[f"{name}_squeeze"]["kernel"].shape[-1] * 4 * 4
+    width = params[f"{name}_head"]["kernel"].shape[0]
+    assert width == pooled + places, name
+
+
 def test_masked_maps_do_not_know_the_lips(world):
   pair = tiny.pair()
   frames, where = pair.identity, pair.identity_landmarks

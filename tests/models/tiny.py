@@ -31,6 +31,7 @@ def config(**changes) -> ConfigDict:
       mask_mouth=True,
       bare_codes=False,
       ablate="",
+      identity_places=2,
       pose_places=2,
       up="bilinear",
       equalized=False,
