@@ -132,7 +132,7 @@ GENERATED = {
     Generated("drive", SECOND),  # back and forth
   ],
   "face_leaves.mp4": [
-    Generated("audio", 126),
+    Generated("audio", 125),
     Generated("drive", 125, "no face from 1.76 to 3.84 s"),
   ],
   "fps_29_97.mp4": [Generated("audio", 75), Generated("drive", SECOND)],
@@ -156,11 +156,11 @@ GENERATED = {
   ],
   "truncated_no_moov.mp4": [Generated("drive", said="cannot be read")],
   "two_faces.mp4": [
-    Generated("audio", 101),
+    Generated("audio", 100),
     Generated("drive", SECOND, "2 faces; the largest"),
   ],
   "very_dark.mp4": [Generated("audio", 75), Generated("drive", SECOND)],
-  "vfr.mp4": [Generated("audio", 101), Generated("drive", SECOND)],
+  "vfr.mp4": [Generated("audio", 100), Generated("drive", SECOND)],
   "zero_byte.mp4": [
     Generated("audio", said="empty file"),
     Generated("drive", said="empty file"),

@@ -69,6 +69,7 @@ def _pieces(path: str | os.PathLike, container: InputContainer) -> list[_Piece]:
   chunks: list[np.ndarray] = []
   resampler = None
   start = end = 0.0  # of the piece that is being decoded
+  last = 0.0  # s, of the last frame
 
   def finish() -> None:
     if resampler is not None and end > start:
@@ -85,7 +86,8 @@ def _pieces(path: str | os.PathLike, container: InputContainer) -> list[_Piece]:
         resampler = av.AudioResampler(
           format="s16", layout="mono", rate=spec.SAMPLE_RATE_HZ
         )
-      end += frame.samples / frame.sample_rate
+      last = frame.samples / frame.sample_rate
+      end += last
       if end - (pieces[0].start if pieces else start) > LIMITS.seconds:
         raise MediaError(path, f"sound of over {LIMITS.seconds / 3600:g} hours")
       chunks.extend(x.to_ndarray()[0] for x in resampler.resample(frame))
@@ -99,6 +101,11 @@ def _pieces(path: str | os.PathLike, container: InputContainer) -> list[_Piece]:
     said = float(stream.duration * stream.time_base)
     if there < 0.9 * said:
       warn(path, f"the sound breaks off after {there:.2f} of {said:.2f} s")
+    if said < there < said + last and "mp4" in container.format.name:
+      # The coder's padding of its last frame, which ffmpeg 8 takes away.
+      sound = pieces[-1].sound
+      padding = round((there - said) * spec.SAMPLE_RATE_HZ)
+      pieces[-1] = pieces[-1]._replace(sound=sound[: len(sound) - padding])
   return pieces
 
 

@@ -190,7 +190,9 @@ def follow(
   (Shepard 1968). The picture's edge stays, but for its lower side: what lies
   behind the head does not move with it. Pictures span -1 to 1.
   """
-  still = jnp.broadcast_to(jnp.asarray(STILL), (len(landmarks), len(STILL), 2))
+  still = jnp.broadcast_to(
+    jnp.asarray(STILL), (landmarks.shape[0], len(STILL), 2)
+  )
   landmarks, source = (
     jnp.concatenate([points, still], 1) for points in (landmarks, source)
   )

@@ -59,6 +59,24 @@ def test_sound_that_starts_late_is_moved(tmp_path):
   assert got[6420:14380].min() == 9000
 
 
+@pytest.mark.parametrize("samples", [16000, 16384, 16385])
+def test_the_coders_padding_is_no_sound(tmp_path, samples):
+  """AAC codes 1024 samples at a time; an mp4 says how many there were."""
+  path = tmp_path / "a.m4a"
+  with av.open(str(path), "w", format="mp4") as out:
+    stream = out.add_stream("aac", rate=16000, layout="mono")
+    wave = 9000 * np.sin(np.arange(samples) / 9)
+    chunk = av.AudioFrame.from_ndarray(
+      wave.astype(np.int16)[None], format="s16", layout="mono"
+    )
+    chunk.sample_rate, chunk.pts = 16000, 0
+    for frame in (chunk, None):
+      out.mux(stream.encode(frame))
+  got = read_audio(path)
+  assert 0 <= len(got) - samples < 16  # an mp4 may count milliseconds
+  assert np.abs(got[-400:]).max() > 8000  # nothing of it is lost
+
+
 def test_no_sound_is_refused(tmp_path, shared):
   empty = tmp_path / "empty.wav"
   soundfile.write(empty, np.zeros(0), 16000)
