@@ -20,10 +20,11 @@ import grain
 import numpy as np
 from jaxtyping import Int16, UInt8
 
+from data_pipelines.damage import DamagedError
 from data_pipelines.donors import Donors, other_time
 from data_pipelines.media import face
 from data_pipelines.pairs import KINDS, PairMaker
-from data_pipelines.records import DamagedError, Records
+from data_pipelines.records import Records
 from speak_jax import spec
 
 WINDOW_GAP = 3  # frames between SyncNet windows, where the clip is long enough

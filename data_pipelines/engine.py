@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines import pool, records, staging
+from data_pipelines import pool, records, shards, staging
 from data_pipelines.media import decoder, limits
 from data_pipelines.media.error import MediaError
 from data_pipelines.sources.task import Task
@@ -534,7 +534,7 @@ def _assemble(
       if part.split == split and staging.shard_path(folder, part.key).exists()
     ]
     for i, part in enumerate(full):
-      names[part.key] = records.shard_name(split, i, len(full))
+      names[part.key] = shards.shard_name(split, i, len(full))
   rows, rejects, notes = [], [], []
   for part in parts:
     facts = staging.facts(folder, part.key)
@@ -560,7 +560,7 @@ def _assemble(
   for key, name in names.items():
     os.replace(staging.shard_path(folder, key), output / name)
   _tidy(folder, {part.key for part in parts})
-  records.write_metadata(output, rows, meta=meta)
+  shards.write_metadata(output, rows, meta=meta)
 
 
 def _tidy(folder: Path, keys: set[str]) -> None:

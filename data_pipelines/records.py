@@ -1,4 +1,4 @@
-"""The record on disk: its TFDS directory, its shards, its index.
+"""The record as bytes, and prepared data sets, read (`shards.py` writes them).
 
 A prepared data set is a standard TFDS directory of ArrayRecord shards, which
 `tfds.builder_from_directory(DIR).as_data_source("train")` opens without this
@@ -11,8 +11,6 @@ import functools
 import json
 import os
 import re
-import shutil
-import tempfile
 import threading
 import zlib
 from collections import Counter, OrderedDict
@@ -24,17 +22,12 @@ import cv2
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
-from array_record.python.array_record_module import ArrayRecordWriter
-from etils import epath
 from jaxtyping import Float32, UInt8
-from tensorflow_datasets.core import (
-  dataset_info,
-  example_serializer,
-  splits,
-)
+from tensorflow_datasets.core import example_serializer
 from tensorflow_datasets.proto import tf_example_pb2
 
 from data_pipelines import offsets
+from data_pipelines.damage import Damage, DamagedError
 from speak_jax import spec
 
 NAME = "speak"
@@ -42,8 +35,8 @@ VERSION = "1.1.0"  # of the format; one that is not in READABLE is refused
 READABLE = ("1.0.0", VERSION)  # 1.0.0 has neither take nor start
 SPLITS = ("train", "test")  # "test": identities that training never sees
 INDEX = "clips.jsonl"
-# One record a chunk: a damaged byte costs one clip, and reads are random.
-WRITER_OPTIONS = "group_size:1,zstd:3"
+# Its split, number, and the number of shards.
+SHARD = re.compile(rf"{NAME}-(\w+)\.array_record-(\d+)-of-(\d+)")
 CACHE_BYTES = 1 << 30
 # Pictures are small and the loader has threads of its own: OpenCV's would only
 # take the cores from the training step.
@@ -55,7 +48,6 @@ _REDUCED = {  # by how much, the most first: OpenCV's flags say grey or BGR, too
   4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
   2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
 }
-_SHARD = re.compile(rf"{NAME}-(\w+)\.array_record-(\d+)-of-(\d+)")
 
 
 class ClipInfo(NamedTuple):
@@ -74,53 +66,6 @@ class ClipInfo(NamedTuple):
   row: int  # position in the shard
   take: str = ""  # as in `spec.Record`
   start: int = 0
-
-
-class DamagedError(ValueError):
-  """A clip whose bytes cannot be used: one line with file, clip and reason."""
-
-  def __init__(self, clip: str, reason: str):
-    """Keeps the clip's name; a clip counts once, whatever is wrong with it."""
-    super().__init__(reason)
-    self.clip = clip
-
-
-class TooManyDamagedError(DamagedError):
-  """More damaged clips than are allowed; names the first."""
-
-
-class Damage:
-  """Counts the clips of a split that could not be read. Thread-safe."""
-
-  def __init__(self, limit: int = 0, say: Callable[[str], None] | None = None):
-    """Allows `limit` clips; `say` is told of each, once."""
-    self._limit, self._say = limit, say
-    self._found: dict[str, str] = {}  # clip: reason, in the order of discovery
-    self._lock = threading.Lock()
-
-  def __len__(self) -> int:
-    """Number of clips so far."""
-    return len(self._found)
-
-  def add(self, error: DamagedError) -> None:
-    """Notes a clip.
-
-    Raises:
-      TooManyDamagedError: it is one too many; the data cannot be used.
-    """
-    with self._lock:
-      new = error.clip not in self._found
-      if len(self._found) <= self._limit:  # what threads find later is as much
-        self._found.setdefault(error.clip, str(error))
-      count = len(self._found)
-      first_clip, first = next(iter(self._found.items()))
-    if count > self._limit:
-      raise TooManyDamagedError(
-        first_clip,
-        f"{first} ({count} damaged clips, {self._limit} allowed)",
-      ) from error
-    if new and self._say:
-      self._say(f"{error}; replaced ({count} of at most {self._limit})")
 
 
 class Part(NamedTuple):
@@ -311,190 +256,6 @@ def scale_landmarks(
   return ((landmarks + 0.5) * (size / stored) - 0.5).astype(np.float32)
 
 
-# --- writing ---------------------------------------------------------------
-
-
-def shard_name(split: str, index: int, count: int) -> str:
-  """File name of a shard, as TFDS expects it."""
-  return f"{NAME}-{split}.array_record-{index:05d}-of-{count:05d}"
-
-
-def write_shard(
-  path: str | os.PathLike, records: Iterable[spec.Record]
-) -> list[ClipInfo]:
-  """Writes one shard whole or not at all, and returns its index rows.
-
-  The bytes depend on the records alone. Rename a shard later if its final
-  name is not known yet; then give the rows the new `shard` name as well.
-  """
-  rows = []
-
-  def examples() -> Iterator[bytes]:
-    for record in records:
-      example = encode(record)
-      rows.append(describe(record, Path(path).name, len(rows)))
-      yield example
-
-  write_examples(path, examples())
-  return rows
-
-
-def write_examples(path: str | os.PathLike, examples: Iterable[bytes]) -> None:
-  """Writes a shard of what `encode` gave, whole or not at all.
-
-  Raises:
-    RuntimeError: the disk is full, or what else the writer says.
-  """
-  path = Path(path)
-  part = path.with_name(path.name + ".tmp")
-  writer = ArrayRecordWriter(str(part), WRITER_OPTIONS)
-  try:
-    try:
-      for example in examples:
-        writer.write(example)
-    finally:
-      writer.close()
-  except BaseException:
-    part.unlink(missing_ok=True)
-    raise
-  _sync(part)
-  part.replace(path)
-  _sync(path.parent)
-
-
-def write_metadata(
-  output: str | os.PathLike,
-  rows: Sequence[ClipInfo],
-  *,
-  description: str = "Face clips for SPEAK.",
-  meta: dict[str, Any] | None = None,
-) -> None:
-  """Makes a directory of finished shards a TFDS data set.
-
-  Writes `clips.jsonl`, `features.json`, `metadata.json` (from `meta`) and,
-  last, `dataset_info.json`: with it the data set is complete.
-
-  Args:
-    output: Directory that holds the shards.
-    rows: Index rows of every clip; `shard` is the final file name.
-    description: Text for TFDS's own page about the data.
-    meta: JSON values worth keeping: source, seed, crop size.
-
-  Raises:
-    ValueError: no rows, a shard is missing, or an identity is in two splits.
-  """
-  output = Path(output)
-  rows = sorted(rows, key=lambda row: (row.shard, row.row))
-  counts, identities = _count_shards(output, rows)
-  for identity, where in identities.items():
-    if len(where) > 1:
-      raise ValueError(f"{output}: identity {identity} is in two splits")
-  _write_text(
-    output / INDEX, "".join(json.dumps(row._asdict()) + "\n" for row in rows)
-  )
-  template = tfds.core.ShardedFileTemplate(
-    data_dir=epath.Path(output),
-    dataset_name=NAME,
-    filetype_suffix="array_record",
-  )
-  infos = [
-    tfds.core.SplitInfo(
-      name=split,
-      shard_lengths=list(lengths.values()),
-      num_bytes=sum((output / name).stat().st_size for name in lengths),
-      filename_template=template.replace(split=split),
-    )
-    for split, lengths in counts.items()
-  ]
-  info = tfds.core.DatasetInfo(
-    builder=dataset_info.DatasetIdentity(
-      name=NAME,
-      version=tfds.core.Version(VERSION),
-      data_dir=str(output),
-      module_name="",
-    ),
-    features=features(),
-    description=description,
-    metadata=tfds.core.MetadataDict(meta or {}),
-  )
-  info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
-  info.set_splits(
-    splits.SplitDict.from_proto(
-      repeated_split_infos=[split.to_proto() for split in infos],
-      filename_template=template,
-    )
-  )
-  with tempfile.TemporaryDirectory(dir=output, prefix=".meta-") as folder:
-    info.write_to_directory(folder)
-    files = sorted(Path(folder).iterdir())
-    # The file that declares the data set complete comes last.
-    for file in sorted(files, key=lambda f: f.name == "dataset_info.json"):
-      _sync(file)
-      shutil.move(file, output / file.name)
-  _sync(output)
-
-
-def _count_shards(
-  output: Path, rows: Sequence[ClipInfo]
-) -> tuple[dict[str, dict[str, int]], dict[str, set[str]]]:
-  """({split: {shard: clips}}, {identity: its splits})."""
-  if not rows:
-    raise ValueError(f"{output}: no clip was usable")
-  counts: dict[str, dict[str, int]] = {}
-  identities: dict[str, set[str]] = {}
-  for row in rows:
-    match = _SHARD.fullmatch(row.shard)
-    if not match:
-      raise ValueError(f"{output}: {row.shard} is not the name of a shard")
-    split, total = match[1], int(match[3])
-    if split not in SPLITS:
-      raise ValueError(f"{output}: split {split!r} is not one of {SPLITS}")
-    if split not in counts:
-      names = [shard_name(split, i, total) for i in range(total)]
-      for name in names:
-        if not (output / name).exists():
-          raise ValueError(f"{output / name}: the shard is missing")
-      counts[split] = dict.fromkeys(names, 0)
-    counts[split][row.shard] += 1
-    identities.setdefault(row.identity, set()).add(split)
-  return counts, identities
-
-
-def describe(record: spec.Record, shard: str, row: int) -> ClipInfo:
-  """The index row of a record that is `row` in `shard`."""
-  return ClipInfo(
-    clip=record.clip,
-    identity=record.identity,
-    emotion=int(record.emotion),
-    level=int(record.level),
-    view=record.view,
-    frames=len(record.frames),
-    fps=float(record.fps),
-    size=decode_frame(record.frames[0]).shape[0],
-    twins=len(record.twin_index),
-    shard=shard,
-    row=row,
-    take=record.take,
-    start=record.start,
-  )
-
-
-def _write_text(path: Path, text: str) -> None:
-  part = path.with_name(path.name + ".tmp")
-  part.write_text(text)
-  _sync(part)
-  part.replace(path)
-
-
-def _sync(path: Path) -> None:
-  """Forces a file or a directory's entries to the disk."""
-  handle = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(handle)
-  finally:
-    os.close(handle)
-
-
 # --- reading ---------------------------------------------------------------
 
 
@@ -601,6 +362,25 @@ class Records:
     """Landmarks of clip i at t (number, slice or array), in `size` pixels."""
     stored = self.index[i].size
     return scale_landmarks(getattr(self[i], field)[t], stored, size)
+
+
+def describe(record: spec.Record, shard: str, row: int) -> ClipInfo:
+  """The index row of a record that is `row` in `shard`."""
+  return ClipInfo(
+    clip=record.clip,
+    identity=record.identity,
+    emotion=int(record.emotion),
+    level=int(record.level),
+    view=record.view,
+    frames=len(record.frames),
+    fps=float(record.fps),
+    size=decode_frame(record.frames[0]).shape[0],
+    twins=len(record.twin_index),
+    shard=shard,
+    row=row,
+    take=record.take,
+    start=record.start,
+  )
 
 
 def in_memory(
@@ -722,7 +502,7 @@ def read_metadata(folder: str | os.PathLike) -> dict[str, Any]:
 
 def split_of(row: ClipInfo) -> str:
   """The split that a clip's shard belongs to."""
-  match = _SHARD.fullmatch(row.shard)
+  match = SHARD.fullmatch(row.shard)
   if not match:
     raise ValueError(f"{row.shard} is not the name of a shard")
   return match[1]

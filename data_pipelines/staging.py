@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import msgpack
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_pipelines import records
+from data_pipelines import records, shards
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.sources.task import Task
 
@@ -230,7 +230,7 @@ def join(folder: Path, key: str, clips: int) -> None:
 
   partial = _partial(shard_path(folder, key))
   try:
-    records.write_examples(partial, examples())
+    shards.write_examples(partial, examples())
     if rows:
       os.replace(partial, shard_path(folder, key))
     facts = {

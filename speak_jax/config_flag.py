@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -22,7 +23,8 @@ def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
     try:
       rest = flags.FLAGS(list(argv))
       # ml_collections says at the first use only that there is no such file.
-      flags.FLAGS["config"].value.lock()
+      config: Any = flags.FLAGS["config"].value
+      config.lock()
       return rest
     except AttributeError as error:  # of a KeyError, which quotes its words
       cause = error.args[0]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from absl import app, flags, logging
 
-from data_pipelines import offsets, records, staging
+from data_pipelines import damage, offsets, records, staging
 from data_pipelines.media import audio
 from speak_jax import exit_codes, systems
 from speak_jax.evaluation import reading, released_sync
@@ -147,7 +147,7 @@ def run(data: Path, judge: Judge, most: int) -> list[offsets.Offset]:
           continue
         try:
           one = measure(source, i, judge, most)
-        except records.DamagedError as error:
+        except damage.DamagedError as error:
           one = offsets.Offset(row.clip, None, None, None, False, str(error))
         file.write(offsets.line(one))
         file.flush()

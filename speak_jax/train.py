@@ -34,7 +34,7 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from data_pipelines import batches, held_out, records
+from data_pipelines import batches, damage, held_out, records
 from data_pipelines.media import video
 from speak_jax import config_flag, exit_codes, synthesis
 from speak_jax.progress import say
@@ -303,7 +303,7 @@ def _open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
     _say(f"data: {path} holds nobody out; samples show training people")
     sets["test"] = sets["train"]
   for name, part in sets.items():
-    part.damage = records.Damage(_allowed(config, len(part)), _damaged)
+    part.damage = damage.Damage(_allowed(config, len(part)), _damaged)
     people = len({row.identity for row in part.index})
     frames = sum(row.frames for row in part.index)
     _say(
@@ -602,7 +602,7 @@ def main(argv: Sequence[str]) -> int:
     code = _run(_CONFIG.value, stopping)
   except loop.TrainingError as error:
     code = _fail(str(error), exit_codes.DIVERGED)
-  except (DataError, records.DamagedError) as error:
+  except (DataError, damage.DamagedError) as error:
     code = _fail(str(error), exit_codes.BAD_DATA)
   except (checkpoints.NoCheckpointError, cluster.UnequalError) as error:
     code = _fail(str(error), exit_codes.NO_CHECKPOINT)

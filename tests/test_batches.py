@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines import augment, batches, held_out, records
+from data_pipelines import augment, batches, held_out, records, shards
 from data_pipelines.sources import synthetic
 from data_pipelines.synthetic import render
 from speak_jax import spec
@@ -503,9 +503,9 @@ def test_rendered_faces_serve_every_stage(tmp_path):
   rows = []
   for split in records.SPLITS:
     clips = [clip for job in jobs if job.split == split for clip in job.make()]
-    path = tmp_path / records.shard_name(split, 0, 1)
-    rows += records.write_shard(path, clips)
-  records.write_metadata(tmp_path, rows)
+    path = tmp_path / shards.shard_name(split, 0, 1)
+    rows += shards.write_shard(path, clips)
+  shards.write_metadata(tmp_path, rows)
   train = records.open_records(tmp_path, "train")
   sizes = dict(size=64, face_size=48)
   mix = batches.robust_mix(train)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines import batches, records
+from data_pipelines import batches, damage, records, shards
 from tests import toy_records
 from tests.test_batches import CLIP, PAIR, equal
 
@@ -11,12 +11,12 @@ COUNT = 8
 def prepared(folder, clips, per_shard=4):
   """A data set of several shards; their paths."""
   folder.mkdir(exist_ok=True)
-  shards = [clips[k : k + per_shard] for k in range(0, len(clips), per_shard)]
+  parts = [clips[k : k + per_shard] for k in range(0, len(clips), per_shard)]
   rows, paths = [], []
-  for k, part in enumerate(shards):
-    paths.append(folder / records.shard_name("train", k, len(shards)))
-    rows += records.write_shard(paths[-1], part)
-  records.write_metadata(folder, rows)
+  for k, part in enumerate(parts):
+    paths.append(folder / shards.shard_name("train", k, len(parts)))
+    rows += shards.write_shard(paths[-1], part)
+  shards.write_metadata(folder, rows)
   return paths
 
 
@@ -26,7 +26,7 @@ def clips():
 
 def opened(folder, limit, say=None):
   found = records.open_records(folder, "train")
-  found.damage = records.Damage(limit, say)
+  found.damage = damage.Damage(limit, say)
   return found
 
 
@@ -60,7 +60,7 @@ def test_every_flipped_bit_is_harmless_or_found(tmp_path):
     for i in range(3):
       try:
         assert records.encode(data[i]) == want[i], (at, i)
-      except records.DamagedError:
+      except damage.DamagedError:
         found += 1
   assert found > 100
 
@@ -69,7 +69,7 @@ DAMAGE = {
   "shard cut off": lambda paths: truncate(paths[1]),
   "shard gone": lambda paths: paths[1].unlink(),
   "shard empty": lambda paths: paths[1].write_bytes(b""),
-  "shard of another set": lambda paths: records.write_shard(
+  "shard of another set": lambda paths: shards.write_shard(
     paths[1], [toy_records.record(i) for i in range(4)]
   ),
   "record flipped": lambda paths: flip(
@@ -78,7 +78,7 @@ DAMAGE = {
   ),
   "jpeg missing": lambda paths: rewrite(paths[1], lambda jpeg: b""),
   "jpeg cut off": lambda paths: rewrite(paths[1], lambda jpeg: jpeg[:-40]),
-  "contract broken": lambda paths: records.write_examples(
+  "contract broken": lambda paths: shards.write_examples(
     paths[1], map(odd, clips()[4:])
   ),
 }
@@ -88,7 +88,7 @@ def rewrite(path, change):
   """A shard in which the second clip's pictures are wrong, hashes right."""
   parts = clips()[4:]
   parts[1] = parts[1]._replace(frames=list(map(change, parts[1].frames)))
-  records.write_examples(path, map(records.encode, parts))
+  shards.write_examples(path, map(records.encode, parts))
 
 
 def odd(record):
@@ -132,7 +132,7 @@ def test_too_much_damage_ends_with_the_first_clip(tmp_path, threads):
   data = opened(tmp_path, 1)
   dataset = batches.pairs(data, mix={"self": 1.0}, seed=0, **PAIR)
   stream = batches.batched(dataset, 4, threads=threads)
-  with pytest.raises(records.TooManyDamagedError) as caught:
+  with pytest.raises(damage.TooManyDamagedError) as caught:
     for _ in range(6):
       next(stream)
   text = str(caught.value)
@@ -146,7 +146,7 @@ def test_nothing_is_replaced_where_nothing_is_allowed(tmp_path):
   rewrite(paths[1], lambda jpeg: b"")
   data = records.open_records(tmp_path, "train")
   dataset = batches.clips(data, seed=0, **CLIP)
-  with pytest.raises(records.TooManyDamagedError, match="clip5: frames"):
+  with pytest.raises(damage.TooManyDamagedError, match="clip5: frames"):
     for k in range(3 * COUNT):
       dataset[k]
 

@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_pipelines import batches, records
+from data_pipelines import batches, records, shards
 from tests.test_batches import CLIP, PAIR, SAMPLERS, equal
 from tests.toy_records import read, record
 
@@ -15,9 +15,9 @@ def store(folder, clips, splits=("train",)):
   folder.mkdir()
   rows = []
   for split in splits:
-    path = folder / records.shard_name(split, 0, 1)
-    rows += records.write_shard(path, clips)
-  records.write_metadata(folder, rows)
+    path = folder / shards.shard_name(split, 0, 1)
+    rows += shards.write_shard(path, clips)
+  shards.write_metadata(folder, rows)
   return folder
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from data_pipelines import inspect, offsets, prepare, records
+from data_pipelines import inspect, offsets, prepare, records, shards
 from data_pipelines.sources import synthetic
 from data_pipelines.sources.task import Task
 from data_pipelines.synthetic import render
@@ -139,11 +139,11 @@ def test_the_reference_finds_a_late_picture(tmp_path):
   (task,) = synthetic.tasks(recipes)
   (clip,) = task.make()
   late = round(5 * spec.samples_per_frame(clip.fps))
-  path = tmp_path / records.shard_name("test", 0, 1)
-  rows = records.write_shard(
+  path = tmp_path / shards.shard_name("test", 0, 1)
+  rows = shards.write_shard(
     path, [clip._replace(audio=np.roll(clip.audio, -late))]
   )
-  records.write_metadata(tmp_path, rows)
+  shards.write_metadata(tmp_path, rows)
   who = command.judge_of(bundle.REFERENCE, None, 25.0, None)
   (found,) = command.run(tmp_path, who, 2)
   assert found.frames == 5

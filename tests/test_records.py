@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipelines import records
+from data_pipelines import records, shards
 from speak_jax import spec
 from tests import toy_records
 
@@ -25,10 +25,10 @@ def data(tmp_path_factory):
   ]
   rows = []
   for k in range(2):
-    path = folder / records.shard_name("train", k, 2)
-    rows += records.write_shard(path, train[k::2])
-  rows += records.write_shard(folder / records.shard_name("test", 0, 1), test)
-  records.write_metadata(folder, rows, meta={"seed": 3})
+    path = folder / shards.shard_name("train", k, 2)
+    rows += shards.write_shard(path, train[k::2])
+  rows += shards.write_shard(folder / shards.shard_name("test", 0, 1), test)
+  shards.write_metadata(folder, rows, meta={"seed": 3})
   return folder
 
 
@@ -82,14 +82,14 @@ def test_shard_is_whole_or_absent(tmp_path):
   good = [toy_records.record(i) for i in range(2)]
   bad = good[0]._replace(frames=[])
   path = tmp_path / "shard"
-  rows = records.write_shard(path, good)
+  rows = shards.write_shard(path, good)
   before = path.read_bytes()
   assert [row.row for row in rows] == [0, 1]
   with pytest.raises(ValueError, match="no frames"):
-    records.write_shard(path, [good[1], bad])
+    shards.write_shard(path, [good[1], bad])
   assert [p.name for p in tmp_path.iterdir()] == ["shard"]
   assert path.read_bytes() == before
-  records.write_shard(tmp_path / "again", good)
+  shards.write_shard(tmp_path / "again", good)
   assert (tmp_path / "again").read_bytes() == before
 
 
@@ -147,9 +147,9 @@ def test_open_reads_what_was_written(data):
 
 
 def test_data_sets_together_keep_their_people_apart(data, tmp_path):
-  path = tmp_path / records.shard_name("train", 0, 1)
-  rows = records.write_shard(path, [toy_records.record(7)])
-  records.write_metadata(tmp_path, rows)
+  path = tmp_path / shards.shard_name("train", 0, 1)
+  rows = shards.write_shard(path, [toy_records.record(7)])
+  shards.write_metadata(tmp_path, rows)
   both = records.open_records(f"{data},{tmp_path}", "train")
   assert len(both) == 6
   assert toy_records.read(both.picture(5, "frames", 2, 32))[:2] == (7, 2)
@@ -164,9 +164,9 @@ def test_what_cannot_be_opened_is_named(data, tmp_path, monkeypatch):
     records.open_records(data, "val")
   with pytest.raises(ValueError, match="names no data set"):
     records.open_records(" ,", "train")
-  path = tmp_path / records.shard_name("train", 0, 1)
-  rows = records.write_shard(path, [toy_records.record(7)])
-  records.write_metadata(tmp_path, rows)
+  path = tmp_path / shards.shard_name("train", 0, 1)
+  rows = shards.write_shard(path, [toy_records.record(7)])
+  shards.write_metadata(tmp_path, rows)
   monkeypatch.setattr(records, "VERSION", "9.0.0")
   monkeypatch.setattr(records, "READABLE", ("9.0.0",))
   with pytest.raises(ValueError, match=r"format 1.1.0, not 9.0.0"):
@@ -175,31 +175,31 @@ def test_what_cannot_be_opened_is_named(data, tmp_path, monkeypatch):
 
 def test_metadata_refuses_a_wrong_directory(tmp_path):
   def shard(split, identity):
-    path = tmp_path / records.shard_name(split, 0, 1)
-    return records.write_shard(path, [toy_records.record(0, identity=identity)])
+    path = tmp_path / shards.shard_name(split, 0, 1)
+    return shards.write_shard(path, [toy_records.record(0, identity=identity)])
 
   train = shard("train", 1)
   with pytest.raises(ValueError, match="person1 is in two splits"):
-    records.write_metadata(tmp_path, train + shard("test", 1))
+    shards.write_metadata(tmp_path, train + shard("test", 1))
   with pytest.raises(ValueError, match="shard is missing"):
-    gone = train[0]._replace(shard=records.shard_name("train", 0, 2))
-    records.write_metadata(tmp_path, [gone])
+    gone = train[0]._replace(shard=shards.shard_name("train", 0, 2))
+    shards.write_metadata(tmp_path, [gone])
   with pytest.raises(ValueError, match="no clip"):
-    records.write_metadata(tmp_path, [])
+    shards.write_metadata(tmp_path, [])
   assert not (tmp_path / "dataset_info.json").exists()
 
 
 def test_damage_is_named_and_harms_one_clip(data, tmp_path):
-  path = tmp_path / records.shard_name("train", 0, 1)
+  path = tmp_path / shards.shard_name("train", 0, 1)
   rng = np.random.default_rng(0)
   noisy = [
     toy_records.record(i)._replace(frames=[rng.bytes(9000) for _ in range(16)])
     for i in range(3)
   ]
   # Rows need a picture, so the index is that of plain clips.
-  rows = records.write_shard(path, [toy_records.record(i) for i in range(3)])
-  records.write_examples(path, map(records.encode, noisy))
-  records.write_metadata(tmp_path, rows)
+  rows = shards.write_shard(path, [toy_records.record(i) for i in range(3)])
+  shards.write_examples(path, map(records.encode, noisy))
+  shards.write_metadata(tmp_path, rows)
   raw = bytearray(path.read_bytes())
   raw[len(bytes(raw).rstrip(b"\0")) // 2] ^= 1
   path.write_bytes(raw)

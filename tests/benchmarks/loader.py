@@ -22,7 +22,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data_pipelines import batches, records
+from data_pipelines import batches, records, shards
 from data_pipelines.synthetic import render
 from speak_jax import spec
 
@@ -95,9 +95,9 @@ def prepare(out: Path, setting: Setting) -> None:
     framing="tight",
     twins_every=5,
   )
-  path = out / records.shard_name("train", 0, 1)
-  rows = records.write_shard(path, map(render.render_clip, recipes))
-  records.write_metadata(out, rows)
+  path = out / shards.shard_name("train", 0, 1)
+  rows = shards.write_shard(path, map(render.render_clip, recipes))
+  shards.write_metadata(out, rows)
 
 
 def measure(out: Path, setting: Setting) -> list[Result]:
