@@ -23,6 +23,7 @@ from data_pipelines.media import face
 from data_pipelines.records import Records, open_records, read_metadata
 from speak_jax import bundle, synthesis
 from speak_jax.generate import Tracker
+from speak_jax.methods.speak import where
 from speak_jax.stages import base
 from speak_jax.training import checkpoints
 from speak_jax.training.weights import EARLIER, earlier
@@ -145,10 +146,12 @@ def _earlier(config: Any, workdir: Path) -> dict[str, Any]:
   """{stage: {group: variables}} of the stages before the last.
 
   Raises:
-    ValueError: the run has not trained them itself; one line.
+    ValueError: neither the run nor the one that it started from has trained
+      them; one line.
   """
   found: dict[str, Any] = {
-    stage: earlier(workdir, config, stage) for stage in EARLIER
+    stage: earlier(where(workdir, stage) or workdir, config, stage)
+    for stage in EARLIER
   }
   if config.speak.encoders == "frozen":
     del found["irfd"]["encoders"]  # those of the system that speaks

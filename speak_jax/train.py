@@ -299,8 +299,8 @@ def _open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
     raise DataError(f"{path}: {rate} frames/s, config.data.fps is not")
   try:
     sets["test"] = records.open_records(path, "test", cache)
-  except ValueError:
-    _say(f"data: {path} holds nobody out; samples show training people")
+  except ValueError as error:
+    _say(f"data: {error}; samples show training people")
     sets["test"] = sets["train"]
   for name, part in sets.items():
     part.damage = damage.Damage(_allowed(config, len(part)), _damaged)

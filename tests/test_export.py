@@ -112,6 +112,30 @@ def test_no_place_on_this_machine_is_shipped(run, tmp_path):
   assert "Recordings of people" in (tmp_path / "out/README.md").read_text()
 
 
+def test_earlier_stages_are_those_of_the_run_it_started_from(
+  run, tmp_path, monkeypatch
+):
+  start, mine = tmp_path / "start", tmp_path / "mine"
+  for folder, stage in ((start, "irfd"), (start, "syncnet"), (mine, "speak")):
+    folder.mkdir(exist_ok=True)
+    (folder / stage).symlink_to(run[0] / "speak")
+  config = checkpoints.run_config(run[0]).copy_and_resolve_references()
+  config.unlock()
+  config.init_from = str(start)
+  text = json.dumps({"config": config.to_dict()})
+  (mine / "config.json").write_text(text)
+  homes = {}
+
+  def earlier(home, config, stage):
+    homes[stage] = home
+    return {name: {"params": {"w": np.ones(1)}} for name in ("encoders", "d")}
+
+  monkeypatch.setattr(export, "earlier", earlier)
+  out = export.export(mine, tmp_path / "out", lambda _: None, evaluation=True)
+  assert homes == {"irfd": start, "syncnet": start}
+  assert "irfd/d/params/w" in bundle.read(out).evaluation
+
+
 def test_half_precision_makes_nearly_the_same_frames(
   run, tmp_path, from_memory
 ):

@@ -259,12 +259,12 @@ def twins_markdown(found: Mapping[str, figures.Figure]) -> str:
   ]
   for row, title in titles.items():
     cells = [
-      _interval(found.get(f"twins/{metric}/{row}"))
+      figures.text(found.get(f"twins/{metric}/{row}"), 2)
       for metric in ("psnr", "pose_error")
     ]
     lines.append(f"| {title} | {' | '.join(cells)} |")
   agreed = [
-    f"{field} code {_interval(found[key])}"
+    f"{field} code {figures.text(found[key], 2)}"
     for field in ("pose", "mouth")
     if (key := f"twins/agreement/{field}") in found
   ]
@@ -330,12 +330,3 @@ def _remarks(shown: Matrix, i: int, j: int) -> tuple[str, str]:
 
 def _number(value: float) -> str:
   return f"{value:.2f}" if np.isfinite(value) else "-"
-
-
-def _interval(figure: figures.Figure | None) -> str:
-  if figure is None:
-    return "-"
-  text = _number(figure.value)
-  if np.isfinite(figure.low):
-    text += f" [{figure.low:.2f}, {figure.high:.2f}]"
-  return text
