@@ -16,6 +16,7 @@ from tests.stages import small
 ENCODERS = {
   "identity_net",
   "identity_head",
+  "identity_squeeze",
   "pose_net",
   "pose_head",
   "pose_squeeze",
@@ -35,7 +36,7 @@ CODES = {
   f"encoders/{code}_{part}"
   for code in ("identity", "pose", "emotion")
   for part in ("net", "head")
-} | {"encoders/pose_squeeze"}
+} | {"encoders/identity_squeeze", "encoders/pose_squeeze"}
 IRFD = {
   "pixel": PICTURE,
   "gradient": PICTURE,
