@@ -102,7 +102,7 @@ def _pieces(path: str | os.PathLike, container: InputContainer) -> list[_Piece]:
     if there < 0.9 * said:
       warn(path, f"the sound breaks off after {there:.2f} of {said:.2f} s")
     if said < there < said + last and "mp4" in container.format.name:
-      # The coder's padding of its last frame, which ffmpeg 8 takes away.
+      # The coder's padding of its last frame, which ffmpeg 9 takes away.
       sound = pieces[-1].sound
       padding = round((there - said) * spec.SAMPLE_RATE_HZ)
       pieces[-1] = pieces[-1]._replace(sound=sound[: len(sound) - padding])
