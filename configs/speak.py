@@ -107,6 +107,7 @@ RECIPES = {
     "model.landmarks": False,
     "model.identity_places": 0,
     "model.pose_places": 0,
+    "model.appearance": 0,
     "model.codes.mouth": 0,  # no slot for the lips in the paper's IRFD
     "model.emotion_input": "frame",
     "model.norm": "batch",  # ResNet-50 as published
@@ -123,6 +124,7 @@ RECIPES = {
     "irfd.weights.flow": 0.0,
     "irfd.weights.expression": 0.0,
     "irfd.weights.mouth_box": 0.0,
+    "irfd.weights.appearance": 0.0,
     "irfd.weights.self": 1.0,
     "irfd.weights.classify": 1.0,
     "irfd.weights.angles": 0.0,
@@ -258,6 +260,7 @@ def _config(preset: str, sizes: dict) -> dict:
       # Channels E_i and E_p read place by place, 0 = the mean alone; ours.
       identity_places=16,
       pose_places=8,
+      appearance=64,  # px, of the picture that f_I stands for; 0 = none; ours
       emotion_input="face",  # "face" aligned crop, "frame" as in the paper
       up="bilinear",  # how G doubles; "transposed" as StyleGAN2
       equalized=False,  # learning rates of G and D as StyleGAN2; ask for 2e-3
@@ -354,6 +357,7 @@ def _config(preset: str, sizes: dict) -> dict:
         flow=2.0,  # landmarks that the flow, or its landmarks, miss; ours
         expression=2.0,  # lips and brows about their own middle; ours
         mouth_box=0.5,  # L1 in the mouth's box
+        appearance=1.0,  # 3-level L1 of the picture that f_I stands for; ours
         self=0.0,  # Eq. 5-7, squared error
         angles=0.3,  # head pose read from the pose code; ours (D2)
         classify=0.3,  # Eq. 2

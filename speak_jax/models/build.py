@@ -37,8 +37,8 @@ def build(
   Args:
     model: Keys image, codes, encoder, channels, latent, maps, audio,
       discriminator, sync, flow, landmarks, mask_mouth, face, emotion_input,
-      bare_codes, ablate, identity_places, pose_places, norm, equalized, up,
-      dtype.
+      bare_codes, ablate, identity_places, pose_places, appearance, norm,
+      equalized, up, dtype.
     fps: Frames a second that the audio encoder gives.
     remat: Recompute residual and generator blocks in the backward pass:
       less memory, a third more time; same parameters.
@@ -60,6 +60,11 @@ def build(
     raise ValueError(
       f"channels end at {channels[-1][0]}, the picture has {model.image}"
     )
+  # The maps are what E_i sees, so they go with it.
+  maps = () if model.ablate == "identity" else tuple(model.maps)
+  landmarks = model.flow and model.landmarks
+  # It stands in for the picture, and only landmarks can move it.
+  appearance = model.appearance if landmarks and model.image in maps else 0
   codes = model.codes
   encoder = model.encoder
   generator: dict[str, Any] = dict(
@@ -81,20 +86,20 @@ def build(
       width=encoder.width,
       bottleneck=encoder.bottleneck,
       stem=encoder.stem,
-      # The maps are what E_i sees, so they go with it.
-      maps=() if model.ablate == "identity" else tuple(model.maps),
+      maps=maps,
       mask_mouth=model.mask_mouth,
-      landmarks=model.flow and model.landmarks,
+      landmarks=landmarks,
       face=0 if model.emotion_input == "frame" else model.face,
       bare_codes=model.bare_codes,
       ablate=model.ablate,
       identity_places=model.identity_places,
       pose_places=model.pose_places,
+      appearance=appearance,
       norm=model.norm,
       dtype=dtype,
       remat=remat,
     ),
-    decoder=Decoder(**generator),
+    decoder=Decoder(appearance=appearance, **generator),
     speak=Speak(
       front=audio.front,
       audio_width=audio.width,

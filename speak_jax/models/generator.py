@@ -8,13 +8,20 @@ picture's feature maps to the new frame's shape before they enter the blocks.
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from einops import repeat
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from speak_jax.models.geometry import Geometry, Shape, between_lips, drawn
+from speak_jax.models.geometry import (
+  NEARLY,
+  Geometry,
+  Shape,
+  between_lips,
+  drawn,
+)
 from speak_jax.models.irfd import Codes, Portrait
 from speak_jax.nn.conv import LECUN, Conv, Mlp, leaky, scaled
 from speak_jax.nn.modulation import StyleConv
@@ -233,6 +240,8 @@ class Decoder(nn.Module):
     latent: Width of the style latent.
     flow: Warp the identity maps (`Geometry`); without maps it does nothing.
     landmarks: The flow follows predicted landmarks, which the blocks see.
+    appearance: Side of the shape-free picture that stands in for a hidden one;
+      0 for none.
     remat, equalized, up: See `Generator`. An equalized MLP is called
       "mapping": `warm_start` must not take its weights for plain ones.
   """
@@ -241,6 +250,7 @@ class Decoder(nn.Module):
   latent: int
   flow: bool = True
   landmarks: bool = True
+  appearance: int = 0
   dtype: DTypeLike = jnp.float32
   remat: bool = False
   equalized: bool = False
@@ -260,9 +270,41 @@ class Decoder(nn.Module):
       latent = Mlp(self.latent, 2, rate=MAPPING_RATE, name="mapping")(code)
     else:
       latent = Mlp(self.latent, 2, name="mlp")(code)
+    if self.appearance:
+      look = Appearance(self.appearance, name="appearance")(portrait.identity)
+      self.sow("intermediates", "look", look)  # a loss looks at it
+      portrait = _shown(portrait, look)
     shape = _shape(self, portrait, codes.pose, codes.emotion, codes.mouth)
     latents = repeat(latent, "b d -> b l d", l=len(self.channels))
     return _generator(self)(latents, portrait.maps, shape)
+
+
+class Appearance(nn.Module):
+  """A person's shape-free picture, linear in f_I: few numbers say most of it.
+
+  Source: active appearance models (Cootes, Edwards and Taylor 2001). The
+  geometry then moves it as it moves an identity picture. Styles alone, which
+  scale channels of a constant, needed ten times the steps to say as much.
+  """
+
+  size: int
+
+  @nn.compact
+  def __call__(self, identity: Float[Array, "b i"]) -> Float[Array, "b s s 3"]:
+    """The picture on `nn.face.plain_face`, about [-1, 1], float32."""
+    look = nn.Dense(self.size**2 * 3, kernel_init=NEARLY, name="linear")
+    return look(identity).reshape(-1, self.size, self.size, 3)
+
+
+def _shown(portrait: Portrait, look: Float[Array, "b s s 3"]) -> Portrait:
+  """`look` where a portrait's own picture is hidden."""
+  if isinstance(portrait.hidden, tuple):
+    return portrait
+  *coarse, picture = portrait.maps
+  look = jax.image.resize(look, (*picture.shape[:3], 3), "linear")
+  look = jnp.where(portrait.hidden[:, None, None, None], look, 0)
+  picture = picture.at[..., :3].add(look.astype(picture.dtype))
+  return portrait._replace(maps=(*coarse, picture))
 
 
 class GlobalGenerator(nn.Module):

@@ -17,20 +17,13 @@ from jaxtyping import Array, Float
 
 from speak_jax.models.irfd import Portrait
 from speak_jax.nn.conv import LECUN, Mlp, leaky, scaled
-from speak_jax.nn.warp import resize_flow
+from speak_jax.nn.warp import along, follow, resize_flow
 
 COARSE, FINE = 16, 64  # of flows at most; a quarter and a half of the picture
-NEAR = 0.03  # the picture is 2 wide; nearer than this all points weigh alike
 BLOB = 1.2  # cells, standard deviation of a drawn landmark
 DRAWN = slice(17, 68)  # all but the jaw, which hair and neck hide
 UPPER_EDGE = (60, 61, 62, 63, 64)  # of the gap between the lips, left to right
 LOWER_EDGE = (60, 67, 66, 65, 64)
-# Points of the picture's edge that stay, an eighth of its width apart: not
-# those of its lower side, where shoulders turn with the head.
-STILL = tuple(
-  [(x, y / 4) for x in (-1.0, 1.0) for y in range(-4, 4)]
-  + [(x / 4, -1.0) for x in range(-3, 4)]
-)
 NEARLY = scaled(LECUN, 0.05)  # of layers that start near zero
 
 
@@ -181,40 +174,12 @@ class Turn(nn.Module):
     return points + basis @ field.reshape(-1, 7, 2)
 
 
-def follow(
-  landmarks: Float[Array, "b k 2"], source: Float[Array, "b k 2"], size: int
-) -> Float[Array, "b s s 2"]:
-  """Backward flow that reads at `source` what is to lie at `landmarks`.
-
-  Between landmarks it is their mean by inverse distance to the fourth power
-  (Shepard 1968). The picture's edge stays, but for its lower side: what lies
-  behind the head does not move with it. Pictures span -1 to 1.
-  """
-  still = jnp.broadcast_to(
-    jnp.asarray(STILL), (landmarks.shape[0], len(STILL), 2)
-  )
-  landmarks, source = (
-    jnp.concatenate([points, still], 1) for points in (landmarks, source)
-  )
-  x, y = jnp.meshgrid(*[_along(size)] * 2)
-  grid = jnp.stack([x.ravel(), y.ravel()], -1)
-  away = (
-    (grid**2).sum(-1)[:, None]
-    + (landmarks**2).sum(-1)[:, None]
-    - 2 * jnp.einsum("gd,bkd->bgk", grid, landmarks)
-  )
-  weight = 1 / (away.clip(0) + NEAR**2) ** 2
-  moved = jnp.einsum("bgk,bkd->bgd", weight, source - landmarks)
-  flow = moved / weight.sum(-1, keepdims=True)
-  return flow.reshape(-1, size, size, 2)
-
-
 def drawn(
   landmarks: Float[Array, "b 68 2"], size: int
 ) -> Float[Array, "b s s k"]:
   """A map for each landmark of `DRAWN`, with a Gaussian blob where it is."""
   points = landmarks[:, DRAWN]
-  away = (_along(size)[:, None, None] - points[:, None]) * (size / 2 / BLOB)
+  away = (along(size)[:, None, None] - points[:, None]) * (size / 2 / BLOB)
   blob = jnp.exp(-0.5 * away**2)  # b s k 2
   return blob[:, :, None, :, 1] * blob[:, None, :, :, 0]
 
@@ -223,18 +188,13 @@ def between_lips(
   landmarks: Float[Array, "b 68 2"], size: int
 ) -> Float[Array, "b s s 1"]:
   """1 where the mouth is open, falling to 0 over the last cell."""
-  along = _along(size)
-  read = jax.vmap(lambda edge: jnp.interp(along, edge[:, 0], edge[:, 1]))
+  cells = along(size)
+  read = jax.vmap(lambda edge: jnp.interp(cells, edge[:, 0], edge[:, 1]))
   top = read(landmarks[:, jnp.array(UPPER_EDGE)])[:, None]
   bottom = read(landmarks[:, jnp.array(LOWER_EDGE)])[:, None]
-  y = along[:, None]
+  y = cells[:, None]
   depth = jnp.minimum(y - top, bottom - y) * (size / 2)
   return depth.clip(0, 1)[..., None]
-
-
-def _along(size: int) -> Float[Array, "s"]:
-  """Centres of a row's cells, the row spanning -1 to 1."""
-  return (jnp.arange(size) + 0.5) * (2 / size) - 1
 
 
 def _turn(

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from speak_jax import spec
 from speak_jax.nn.align import align_face
 from speak_jax.nn.conv import LECUN, Conv, leaky
-from speak_jax.nn.face import plain_face, position_map, spanned
+from speak_jax.nn.face import plain_face, position_map, shape_free, spanned
 from speak_jax.nn.norm import imagenet, standardize
 from speak_jax.nn.resnet import Features, ResNet
 
@@ -35,6 +35,7 @@ class Portrait(NamedTuple):
   # For a geometry with landmarks; else ().
   landmarks: Any = ()  # b 68 2, as if the picture spanned -1 to 1
   emotion: Any = ()  # b e, f_E of the picture itself
+  hidden: Any = ()  # b, where `hide_maps` took all but the codes; () nowhere
 
 
 def hide_maps(portrait: Portrait, hidden: Bool[Array, "b"]) -> Portrait:
@@ -51,10 +52,11 @@ def hide_maps(portrait: Portrait, hidden: Bool[Array, "b"]) -> Portrait:
     return jnp.zeros(entry.shape[-1:], entry.dtype).at[-1].set(1)
 
   maps = tuple(unless(entry, blank(entry)) for entry in portrait.maps)
+  portrait = portrait._replace(maps=maps, hidden=hidden)
   if isinstance(portrait.landmarks, tuple):
-    return portrait._replace(maps=maps)
+    return portrait
   landmarks = unless(portrait.landmarks, plain_face())
-  return portrait._replace(maps=maps, landmarks=landmarks)
+  return portrait._replace(landmarks=landmarks)
 
 
 class Codes(NamedTuple):
@@ -86,6 +88,8 @@ class Encoders(nn.Module):
     identity_places, pose_places: Channels of E_i's and E_p's last map that
       are read place by place, beside its mean: a mean hardly tells where the
       hair ends or the head is. 0: the mean alone, as in the paper.
+    appearance: Side of the shape-free picture that f_I is read from, beside
+      all that; 0 for none.
   """
 
   image: int
@@ -102,6 +106,7 @@ class Encoders(nn.Module):
   ablate: str = ""
   identity_places: int = 0
   pose_places: int = 0
+  appearance: int = 0
   norm: str = "group"
   dtype: DTypeLike = jnp.float32
   remat: bool = False
@@ -196,6 +201,10 @@ class Encoders(nn.Module):
     identity = features.pooled
     if self.identity_places:
       identity = _with_places(features, self.identity_squeeze)
+    if self.appearance:
+      seen = shape_free(frames, landmarks, self.appearance)
+      seen = rearrange(seen, "b h w c -> b (h w c)").astype(jnp.float32)
+      identity = jnp.concatenate([identity, seen], -1)
     if not self.bare_codes:
       identity = standardize(self.identity_head(identity))
     by_size = dict(zip(self._stage_sizes(), features.stages, strict=True))

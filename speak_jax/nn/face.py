@@ -6,12 +6,14 @@ generator where lips must be drawn. And landmarks as geometry wants them, in a
 picture that spans -1 to 1.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from speak_jax import spec
+from speak_jax.nn.warp import follow, resize_flow, warp
 
 # Eye centres and mouth centre of the aligned face, in inter-ocular units:
 # zero is half-way between the eyes' centre and the mouth's. The proportions
@@ -113,21 +115,52 @@ def spanned(landmarks: Float[Array, "*b 2"], size: int) -> Float[Array, "*b 2"]:
 
 
 def plain_face() -> Float[Array, "68 2"]:
-  """Landmarks of nobody: frontal, closed lips, amid a picture from -1 to 1."""
-  points = np.zeros((68, 2), np.float32)
+  """Landmarks of nobody: frontal, closed lips, where crops have their face.
+
+  The picture spans -1 to 1. Proportions and place are about those of the mean
+  over drawn people in medium framing.
+  """
+  points = np.zeros((68, 2), np.float32)  # in eye distances, from between them
   turn = np.linspace(0, np.pi, 17)
   points[spec.JAW] = np.stack(
-    [-1.15 * np.cos(turn), -0.35 + 1.6 * np.sin(turn)], -1
+    [-1.12 * np.cos(turn), 0.05 + 2.08 * np.sin(turn)], -1
   )
-  across = np.r_[np.linspace(-0.9, -0.2, 5), np.linspace(0.2, 0.9, 5)]
-  points[spec.BROWS] = np.stack([across, np.full(10, -0.9)], -1)
-  points[27:31, 1] = np.linspace(-0.5, 0.0, 4)
-  points[31:36] = np.stack([np.linspace(-0.2, 0.2, 5), np.full(5, 0.15)], -1)
-  points[spec.LEFT_EYE], points[spec.RIGHT_EYE] = (-0.5, -0.55), (0.5, -0.55)
-  for lips, wide, high in ((slice(48, 60), 0.4, 0.12), (slice(60, 68), 0.3, 0)):
-    count = lips.stop - lips.start
+  across = np.linspace(0.17, 0.83, 5)
+  across = np.r_[-across[::-1], across]
+  arch = 0.4 + 0.08 * np.cos((np.abs(across) - 0.5) * 4.5)
+  points[spec.BROWS] = np.stack([across, -arch], -1)
+  points[27:31, 1] = np.linspace(-0.07, 0.66, 4)
+  points[31:36] = np.stack([np.linspace(-0.17, 0.17, 5), np.full(5, 0.82)], -1)
+  # An eye or a lip is an ellipse: its first point, how many, middle, half
+  # width and height.
+  for first, count, x, y, wide, high in (
+    (36, 6, -0.5, 0.0, 0.24, 0.08),
+    (42, 6, 0.5, 0.0, 0.24, 0.08),
+    (48, 12, 0.0, 1.28, 0.45, 0.19),
+    (60, 8, 0.0, 1.26, 0.41, 0.0),
+  ):
     turn = np.linspace(np.pi, 3 * np.pi, count, endpoint=False)
-    points[lips] = np.stack(
-      [wide * np.cos(turn), 0.55 + high * np.sin(turn)], -1
+    points[first : first + count] = np.stack(
+      [x + wide * np.cos(turn), y + high * np.sin(turn)], -1
     )
-  return jnp.asarray(points * 0.45)
+  return jnp.asarray(points * 0.42)
+
+
+def shape_free(
+  frames: Float[Array, "b h w 3"], landmarks: Float[Array, "b 68 2"], size: int
+) -> Float[Array, "b s s 3"]:
+  """The picture with the plain face's shape: what remains is appearance.
+
+  Source: active appearance models (Cootes, Edwards and Taylor 2001). They move
+  triangles, this the whole picture (`warp.follow`).
+
+  Args:
+    frames: Square.
+    landmarks: In their pixels.
+    size: Side of the result, even.
+  """
+  source = spanned(landmarks, frames.shape[1])
+  plain = jnp.broadcast_to(plain_face(), source.shape)
+  flow = resize_flow(follow(plain, source, size // 2), size)
+  small = jax.image.resize(frames, (len(frames), size, size, 3), "linear")
+  return warp(small, flow)

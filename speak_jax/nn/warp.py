@@ -1,10 +1,18 @@
-"""Bilinear warping of feature maps by a flow."""
+"""Flows that follow landmarks, and bilinear warping by a flow."""
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
 from jaxtyping import Float
+
+NEAR = 0.03  # the picture is 2 wide; nearer than this all points weigh alike
+# Points of the picture's edge that stay, an eighth of its width apart: not
+# those of its lower side, where shoulders turn with the head.
+STILL = tuple(
+  [(x, y / 4) for x in (-1.0, 1.0) for y in range(-4, 4)]
+  + [(x / 4, -1.0) for x in range(-3, 4)]
+)
 
 
 def resize_flow(
@@ -49,3 +57,36 @@ def warp(
   upper = taps[0] * (1 - dx) + taps[1] * dx
   lower = taps[2] * (1 - dx) + taps[3] * dx
   return upper * (1 - dy) + lower * dy
+
+
+def follow(
+  landmarks: Float[Array, "b k 2"], source: Float[Array, "b k 2"], size: int
+) -> Float[Array, "b s s 2"]:
+  """Backward flow that reads at `source` what is to lie at `landmarks`.
+
+  Between landmarks it is their mean by inverse distance to the fourth power
+  (Shepard 1968). The picture's edge stays, but for its lower side: what lies
+  behind the head does not move with it. Pictures span -1 to 1.
+  """
+  still = jnp.broadcast_to(
+    jnp.asarray(STILL), (landmarks.shape[0], len(STILL), 2)
+  )
+  landmarks, source = (
+    jnp.concatenate([points, still], 1) for points in (landmarks, source)
+  )
+  x, y = jnp.meshgrid(*[along(size)] * 2)
+  grid = jnp.stack([x.ravel(), y.ravel()], -1)
+  away = (
+    (grid**2).sum(-1)[:, None]
+    + (landmarks**2).sum(-1)[:, None]
+    - 2 * jnp.einsum("gd,bkd->bgk", grid, landmarks)
+  )
+  weight = 1 / (away.clip(0) + NEAR**2) ** 2
+  moved = jnp.einsum("bgk,bkd->bgd", weight, source - landmarks)
+  flow = moved / weight.sum(-1, keepdims=True)
+  return flow.reshape(-1, size, size, 2)
+
+
+def along(size: int) -> Float[Array, "s"]:
+  """Centres of a row's cells, the row spanning -1 to 1."""
+  return (jnp.arange(size) + 0.5) * (2 / size) - 1

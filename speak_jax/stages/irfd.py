@@ -16,6 +16,7 @@ from speak_jax import spec
 from speak_jax.losses import adversarial, disentangle, flow, pixel
 from speak_jax.models.irfd import Codes, Portrait, hide_maps
 from speak_jax.nn.align import align_face
+from speak_jax.nn.face import shape_free
 from speak_jax.nn.norm import unit
 from speak_jax.stages import base
 from speak_jax.stages.base import LossOut, Optim, Phase, Stage
@@ -66,6 +67,8 @@ def make(config: ConfigDict) -> Stage:
       " need an even number in each"
     )
   nets, size = base.networks(config), config.model.image
+  if not nets.decoder.appearance:
+    weights["appearance"] = 0.0
   batch = base.pair_shapes(config, settings.batch)
   adversary = weights["gan"] > 0
   hides = settings.hide_maps > 0 and nets.encoders.maps
@@ -186,6 +189,10 @@ def make(config: ConfigDict) -> Stage:
       ),
       "expression": lambda: flow.expression_error(
         seen["intermediates"]["shape"][0].landmarks, points, size
+      ),
+      "appearance": lambda: pixel.pyramid_l1(
+        seen["intermediates"]["look"][0],
+        shape_free(target, points, nets.decoder.appearance),
       ),
       "mouth_box": lambda: pixel.mouth_box_l1(made, target, points),
       # Eq. 5-7; mean over pixels and channels.

@@ -36,6 +36,8 @@ CORRUPT = ".corrupt"  # suffix of what was put aside
 REMOVED = ".removed"  # suffix of what is being removed
 ROOM = 1.2  # free space that a save asks for, relative to the last one
 TRIES = 3  # failed saves in a row that end training
+# Keys of config.model that came later, and what the networks were before.
+LATER = {"identity_places": 0, "appearance": 0}
 
 
 class NoCheckpointError(ValueError):
@@ -408,8 +410,11 @@ def run_config(run: str | Path) -> ConfigDict:
 
 
 def config_of(stored: dict[str, Any]) -> ConfigDict:
-  """A config that was kept as JSON, locked."""
-  return ConfigDict(_tuples(stored)).lock()
+  """A config that was kept as JSON, locked; LATER keys are filled in."""
+  config = ConfigDict(_tuples(stored))
+  if "model" in config:
+    config.model = ConfigDict({**LATER, **config.model})
+  return config.lock()
 
 
 def shapes(tree: Any) -> set[tuple[str, tuple[int, ...]]]:

@@ -6,6 +6,7 @@ from flax.traverse_util import flatten_dict
 
 from speak_jax.models.generator import Generator
 from speak_jax.models.geometry import Shape
+from speak_jax.models.irfd import hide_maps
 from speak_jax.nn.face import plain_face
 from tests.models import tiny
 
@@ -25,7 +26,8 @@ def test_frames_have_the_pictures_size_and_are_float32(world):
 
 def test_every_code_and_map_and_weight_moves_the_picture(world):
   def loss(params, portrait, codes):
-    frames = world.networks.decoder.apply({"params": params}, portrait, codes)
+    shown = portrait._replace(hidden=jnp.array([True, False]))
+    frames = world.networks.decoder.apply({"params": params}, shown, codes)
     return (frames * tiny.normal(7, *frames.shape)).sum()
 
   slopes = jax.jit(jax.grad(loss, (0, 1, 2)))(
@@ -48,6 +50,45 @@ def test_without_flow_the_maps_stay():
   moved = shaped(jnp.ones((2, 4, 4, 2)))
   np.testing.assert_allclose(plain, still, atol=1e-6)
   assert float(jnp.abs(plain - moved).max()) > 1e-2
+
+
+def test_a_hidden_picture_is_drawn_from_the_identity_code(world):
+  """f_I's picture stands in where a portrait is hidden, and only there."""
+  hidden = hide_maps(world.portrait, jnp.array([True, False]))
+
+  def draw(change):
+    """Frames, after the picture that f_I stands for was made lighter."""
+    params = world.decoder["params"]
+    linear = params["appearance"]["linear"]
+    linear = linear | {"bias": linear["bias"] + change}
+    params = params | {"appearance": {"linear": linear}}
+    return world.networks.decoder.apply(
+      {"params": params}, hidden, world.codes, mutable=["intermediates"]
+    )
+
+  frames, seen = draw(0.0)
+  lighter, after = draw(0.5)
+  look, light = (x["intermediates"]["look"][0] for x in (seen, after))
+  assert look.shape == (2, tiny.APPEARANCE, tiny.APPEARANCE, 3)
+  np.testing.assert_allclose(light - look, 0.5, atol=1e-5)
+  assert float((lighter - frames)[0].mean()) > 0.3
+  np.testing.assert_array_equal(lighter[1], frames[1])
+  # The picture is linear in f_I.
+  doubled = world.portrait._replace(identity=2 * world.portrait.identity)
+  _, twice = world.networks.decoder.apply(
+    world.decoder, doubled, world.codes, mutable=["intermediates"]
+  )
+  np.testing.assert_allclose(
+    twice["intermediates"]["look"][0], 2 * look, atol=1e-5
+  )
+
+
+@pytest.mark.parametrize(
+  "changes", [dict(landmarks=False), dict(flow=False), dict(maps=(4, 8))]
+)
+def test_nothing_stands_in_for_what_no_landmarks_move(changes):
+  networks = tiny.networks(**changes)
+  assert networks.decoder.appearance == networks.encoders.appearance == 0
 
 
 def test_landmarks_tell_the_blocks_where_to_draw():
@@ -150,7 +191,7 @@ def test_equalized_decoder_keeps_its_mlp_from_a_warm_start(world):
   params = jax.eval_shape(
     lambda: model.init(jax.random.key(0), world.portrait, world.codes)
   )["params"]
-  assert set(params) == {"mapping", "geometry", "generator"}
+  assert set(params) == {"mapping", "geometry", "generator", "appearance"}
 
 
 def test_wrong_levels_and_maps_are_named():

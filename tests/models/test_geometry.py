@@ -8,7 +8,6 @@ import pytest
 from speak_jax.models import geometry
 from speak_jax.models.geometry import Flow, Geometry
 from speak_jax.nn.face import plain_face, spanned
-from speak_jax.nn.warp import warp
 from tests.models import tiny
 
 
@@ -83,50 +82,6 @@ def test_an_expression_is_the_same_anywhere(world):
   np.testing.assert_allclose(
     model.apply(variables, away, *codes), here + 0.3, atol=1e-5
   )
-
-
-def test_a_picture_follows_its_landmarks():
-  size = 32
-  source = plain_face()[None]
-  moved = source + jnp.array([2 / size, -4 / size])  # 1 right, 2 up
-  flow = geometry.follow(moved, source, size)
-  along = (jnp.arange(size) + 0.5) / size
-  slope = jnp.stack(jnp.meshgrid(along, along), -1)[None] * size  # of pixels
-  read = warp(slope, flow) - slope
-  x, y = ((moved[0, 27:48] + 1) * size / 2).astype(int).T  # nose and eyes
-  np.testing.assert_allclose(read[0, y, x, 0], -1, atol=0.05)
-  np.testing.assert_allclose(read[0, y, x, 1], 2, atol=0.1)
-
-
-def test_what_is_behind_the_head_stays():
-  size = 64
-  source = plain_face()[None] * 0.7
-  flow = geometry.follow(source + jnp.array([0.2, 0.1]), source, size)[0]
-  along = jnp.abs(flow).max(-1)
-  for edge in (along[0], along[:32, 0], along[:32, -1]):
-    assert float(edge.max()) < 0.02
-  assert float(along[32, 32]) > 0.15  # the face moves
-  assert float(along[-1, 32]) > 0.1  # and what it stands on
-
-
-def test_each_landmark_moves_its_own_place():
-  """Lips part: the upper lip's place reads above, the lower's below."""
-  size = 64
-  source = plain_face()
-  lift = jnp.zeros((68, 2)).at[jnp.array([61, 62, 63]), 1].set(-0.05)
-  drop = jnp.zeros((68, 2)).at[jnp.array([65, 66, 67]), 1].set(0.05)
-  moved = source + lift + drop
-  flow = geometry.follow(moved[None], source[None], size)[0]
-
-  def at(k):
-    x, y = jnp.floor((moved[k] + 1) * size / 2).astype(int)
-    return flow[y, x]
-
-  # The flow is smooth: at the landmark's cell about half of its way or more.
-  assert 0.02 < float(at(62)[1]) < 0.06
-  assert -0.06 < float(at(66)[1]) < -0.02
-  for k in (8, 37):  # chin and eye stay
-    assert float(jnp.abs(at(k)).max()) < 0.01, k
 
 
 def test_blobs_lie_on_their_landmarks():

@@ -14,7 +14,8 @@ def portrait_of(world, frames, landmarks, **changes) -> Portrait:
 
 
 def test_codes_and_maps_have_the_configured_sizes(world):
-  identity, pose, maps, landmarks, emotion = world.portrait
+  identity, pose, maps, landmarks, emotion, hidden = world.portrait
+  assert hidden == ()
   assert landmarks.shape == (2, 68, 2)
   assert emotion.shape == (2, 5)
   assert identity.shape == (2, 8)
@@ -60,7 +61,28 @@ def test_identity_and_pose_see_where_things_are(world):
     pooled = net["stage2_block1"]["conv2"]["kernel"].shape[-1]
     places = params[f"{name}_squeeze"]["kernel"].shape[-1] * 4 * 4
     width = params[f"{name}_head"]["kernel"].shape[0]
-    assert width == pooled + places, name
+    looks = tiny.APPEARANCE**2 * 3 if name == "identity" else 0
+    assert width == pooled + places + looks, name
+
+
+def test_identity_sees_the_picture_without_its_shape(world):
+  """The head's last rows read it; all others are held at zero here."""
+  params = world.encoders["params"]
+  head = params["identity_head"]
+  looks = tiny.APPEARANCE**2 * 3
+  params = params | {
+    "identity_head": head | {"kernel": head["kernel"].at[:-looks].set(0)}
+  }
+
+  def identity(frames):
+    where = tiny.landmarks(2)
+    return world.networks.encoders.apply(
+      {"params": params}, frames, where, method="portrait"
+    ).identity
+
+  frames = tiny.pair().identity
+  red = frames.at[..., 0].add(0.5)
+  assert float(jnp.abs(identity(red) - identity(frames)).max()) > 0.05
 
 
 def test_masked_maps_do_not_know_the_lips(world):
@@ -131,6 +153,7 @@ def test_hidden_portraits_keep_their_codes_alone(world):
   np.testing.assert_array_equal(
     hidden.landmarks[1], world.portrait.landmarks[1]
   )
+  np.testing.assert_array_equal(hidden.hidden, [True, False])
   for entry, before in zip(hidden.maps, world.portrait.maps, strict=True):
     np.testing.assert_array_equal(entry[0, ..., :-1], 0)
     np.testing.assert_array_equal(entry[0, ..., -1], 1)

@@ -9,6 +9,7 @@ from speak_jax import spec
 from speak_jax.models.build import build
 
 IMAGE, FRAMES, CONTEXT = 16, 3, 1
+APPEARANCE = 8
 
 
 def config(**changes) -> ConfigDict:
@@ -33,6 +34,7 @@ def config(**changes) -> ConfigDict:
       ablate="",
       identity_places=2,
       pose_places=2,
+      appearance=APPEARANCE,
       up="bilinear",
       equalized=False,
       norm="group",

@@ -72,3 +72,46 @@ def test_mask_covers_the_lips_and_spares_the_eyes():
   lips = landmarks()[spec.MOUTH] * size
   columns, rows = np.rint(lips).astype(int).T
   assert (mask[rows, columns] == 1).all()
+
+
+def test_plain_face_is_a_face():
+  plain = face.plain_face()
+  points = np.asarray(plain)
+  assert np.abs(points).max() < 1
+  np.testing.assert_allclose(points[:, 0].mean(), 0, atol=1e-6)
+  brows, eyes, nose, mouth, chin = (
+    points[where, 1].mean()
+    for where in (spec.BROWS, slice(36, 48), spec.NOSE, spec.MOUTH, [8])
+  )
+  assert brows < eyes < nose < mouth < chin
+  assert spec.mouth_opening(points[None])[0] < 0.01
+  # As the data side aligns it: eyes and mouth in the template's proportions.
+  own = face.aligned_coordinates(plain[None], plain[None])[0]
+  np.testing.assert_allclose(own[spec.LEFT_EYE].mean(0)[0], -0.5, atol=0.1)
+
+
+def test_shape_free_pictures_of_a_face_are_alike():
+  """A picture that moves with its landmarks comes to lie on the plain face."""
+  size = 32
+  plain = (np.asarray(face.plain_face()) + 1) * size / 2 - 0.5
+
+  def picture(points):
+    """A dark picture whose left brow is red and whose chin is green."""
+    frame = np.full((size, size, 3), -1.0, np.float32)
+    for where, channel in ((19, 0), (8, 1)):
+      x, y = np.round(points[where]).astype(int)
+      frame[y - 1 : y + 2, x - 1 : x + 2, channel] = 1
+    return frame
+
+  moves = plain, plain * 0.7 + 5, plain + np.array([3, -2])
+  frames = jnp.asarray(np.stack([picture(points) for points in moves]))
+  landmarks = jnp.asarray(np.stack(moves), jnp.float32)
+  looks = np.asarray(face.shape_free(frames, landmarks, size))
+  assert looks.shape == frames.shape
+  np.testing.assert_allclose(looks[0], frames[0], atol=1e-4)
+  for look in looks:
+    for where, channel in ((19, 0), (8, 1)):
+      x, y = np.round(plain[where]).astype(int)
+      assert look[y, x, channel] > 0, (where, look[y, x])
+  half = face.shape_free(frames, landmarks, size // 2)
+  assert half.shape == (3, 16, 16, 3)

@@ -43,6 +43,8 @@ IRFD = {
   # The geometry sees the codes themselves, not the styles.
   "flow": PICTURE - {"decoder/generator", "decoder/mlp"},
   "expression": PICTURE - {"decoder/generator", "decoder/mlp"},
+  "appearance": {f"encoders/identity_{x}" for x in ("net", "head", "squeeze")}
+  | {"decoder/appearance"},
   "mouth_box": PICTURE,
   "self": PICTURE,
   "angles": {
@@ -133,6 +135,7 @@ def moved(stage, phase_index: int, weights: dict[str, float]) -> Any:
 def irfd_terms():
   config = small.config(
     **{f"irfd__weights__{name}": 1.0 for name in IRFD},
+    irfd__margin=4.0,  # no triplet has come so far
   )
   stage = irfd.make(config)
   index = [phase.name for phase in stage.phases].index("gen")

@@ -1,6 +1,7 @@
 """Checkpoints against a full disk, rotten bits and kills at bad moments."""
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -12,7 +13,9 @@ import jax
 import numpy as np
 import pytest
 
+from configs.speak import get_config
 from speak_jax import checkpoints as command
+from speak_jax.stages.base import networks
 from speak_jax.training import checkpoints, goodput, loop, manifest
 from speak_jax.training.activity import Activity
 from speak_jax.training.log import Log
@@ -314,3 +317,16 @@ def test_a_full_disk_takes_figures_but_not_the_run(tmp_path, capsys):
   with pytest.raises(OSError, match="No space left"):
     account.write(1)
   account.close()
+
+
+def test_configs_of_before_name_the_networks_of_before():
+  """Runs and bundles outlive the keys that came later."""
+  stored = get_config("small64").to_dict()
+  assert stored["model"]["appearance"] > 0
+  for key in checkpoints.LATER:
+    del stored["model"][key]
+  config = checkpoints.config_of(json.loads(json.dumps(stored)))
+  assert config.model.appearance == config.model.identity_places == 0
+  assert config.model.pose_places == 8
+  assert config.is_locked
+  assert networks(config).encoders.appearance == 0
