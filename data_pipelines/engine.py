@@ -13,8 +13,6 @@ How many work, and when they are stopped, changes nothing of the bytes:
 
 import collections
 import contextlib
-import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -22,7 +20,6 @@ import math
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -33,6 +30,7 @@ from data_pipelines.media import decoder, limits
 from data_pipelines.media.error import MediaError
 from data_pipelines.sources.task import Task
 from data_pipelines.staging import PrepareError
+from speak_jax.lock import locked
 from speak_jax.progress import Progress
 
 # Shards of a set: 64, so that many workers share a small one, then of 32
@@ -429,25 +427,12 @@ def _locked(output: Path, share: tuple[int, int]) -> Iterator[None]:
   number, count = share
   with contextlib.ExitStack() as stack:
     if count > 1:
-      stack.enter_context(_flock(output / PARTS / "lock", fcntl.LOCK_SH))
+      every = locked(output / PARTS / "lock", "prepare", shared=True)
+      stack.enter_context(every)
       name = f"lock.{number}-{count}"
     else:
       name = "lock"
-    stack.enter_context(_flock(output / PARTS / name, fcntl.LOCK_EX))
-    yield
-
-
-@contextlib.contextmanager
-def _flock(path: Path, kind: int) -> Iterator[None]:
-  with path.open("w") as file:
-    try:
-      fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-      print(f"prepare: waiting for another run ({path})", file=sys.stderr)
-      fcntl.flock(file, kind)
-    except OSError as error:
-      if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-        raise
+    stack.enter_context(locked(output / PARTS / name, "prepare"))
     yield
 
 

@@ -16,6 +16,7 @@ a JobSet or a TPU tells who is who, else with --coordinator HOST:PORT,
 speak_jax/exit_codes.py.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -37,6 +38,7 @@ from ml_collections import ConfigDict, config_flags
 from data_pipelines import batches, damage, held_out, records
 from data_pipelines.media import video
 from speak_jax import config_flag, exit_codes, synthesis
+from speak_jax.lock import locked
 from speak_jax.progress import say
 from speak_jax.stages import base, syncnet
 from speak_jax.training import (
@@ -75,7 +77,7 @@ def train(
   activity: Activity | None = None,
   profile: tuple[int, int] | None = None,
 ) -> int:
-  """Runs the config's stages in order.
+  """Runs the config's stages in order; waits while another process does.
 
   Args:
     config: From configs/speak.py; not changed.
@@ -104,6 +106,28 @@ def train(
         f"config.{name}.batch = {config[name].batch} does not divide over"
         f" {jax.process_count()} processes"
       )
+  with _alone(run):
+    return _train(config, run, stages, mesh, stopping, activity, profile)
+
+
+def _alone(run: Path) -> contextlib.AbstractContextManager[None]:
+  """Keeps others from training in RUN; process 0 does so for all of one."""
+  if jax.process_index():
+    return contextlib.nullcontext()
+  run.mkdir(parents=True, exist_ok=True)
+  return locked(run / "lock", "train")
+
+
+def _train(
+  config: ConfigDict,
+  run: Path,
+  stages: dict[str, base.Stage],
+  mesh: jax.sharding.Mesh,
+  stopping: cluster.Stopping | None,
+  activity: Activity | None,
+  profile: tuple[int, int] | None,
+) -> int:
+  """`train` in a RUN of its own."""
   _write_config(config, run)
   _say(f"{config.preset}, seed {config.seed} -> {run}")
   devices = jax.devices()

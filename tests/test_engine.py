@@ -174,7 +174,9 @@ def test_machines_that_share_the_work(tmp_path, whole):
 
 def test_two_runs_in_one_directory_do_no_harm(tmp_path, whole, monkeypatch):
   """Where a file system locks nothing: another run does all of it meanwhile."""
-  monkeypatch.setattr(engine, "_flock", lambda *_: contextlib.nullcontext())
+  monkeypatch.setattr(
+    engine, "locked", lambda *_, **__: contextlib.nullcontext()
+  )
   data = tmp_path / "data"
   tasks = listed(9)
 
