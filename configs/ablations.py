@@ -144,6 +144,14 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
       },
       "v1's row without L_GAN, turned round",
     ),
+    "identity_other_clip": Row(
+      {"speak.identity_from": "other_clip"},
+      _SPEAK,
+      "I always from another clip in stage 3: it can not give its emotion away,"
+      " but is farther from the frame",
+      {"speak/psnr": -1, "speak/ssim": -1},
+      "docs/results/2026-11-27-identity-frame.md",
+    ),
     "identity_same_clip": Row(
       {"speak.identity_from": "same_clip"},
       _SPEAK,

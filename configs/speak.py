@@ -378,7 +378,7 @@ def _config(preset: str, sizes: dict) -> dict:
       emotion_frames=4,  # pooled into one emotion code
       from_scratch=False,  # True: G_g does not start from G_d
       encoders="frozen",  # "tuned": they train on; "fresh": there was no IRFD
-      identity_from="other_clip",  # "same_clip": another time of the clip
+      identity_from="either",  # "other_clip" of the person, "same_clip"
       region=dict(mouth=8.0, face=1.5),
       sync_ramp=(20_000, 60_000),  # steps over which the weight rises
       sync_target="audio",  # Eq. 12 as its text; "video" = as printed

@@ -27,6 +27,8 @@ from data_pipelines.pairs import KINDS, PairMaker
 from data_pipelines.records import Records
 from speak_jax import spec
 
+# Where SPEAK's identity frame comes from.
+IDENTITY_FROM = ("other_clip", "same_clip", "either")
 WINDOW_GAP = 3  # frames between SyncNet windows, where the clip is long enough
 BLOCK = 1_000  # samples within which every data set has exactly its share
 ATTEMPTS = 100  # clips in place of a damaged one
@@ -215,11 +217,10 @@ def clips(
   """SPEAK's samples: consecutive frames, their sound, identity and emotion.
 
   The identity frame comes from another clip of the person, of another emotion
-  where there is one, else (or if so wished) from outside the window. The
-  emotion pictures come
-  from the clip, outside the window where enough frames are left. Sound beyond
-  the clip is silence. Left out are clips shorter than the window, and the
-  only clip of a person if nothing of it lies outside the window.
+  where there is one, or from outside the window of the same clip. The emotion
+  pictures come from the clip, outside the window where enough frames are left.
+  Sound beyond the clip is silence. Left out are clips shorter than the window,
+  and the only clip of a person if nothing of it lies outside the window.
 
   Args:
     records: Where the frames come from.
@@ -229,7 +230,8 @@ def clips(
     context: Frames of sound added on either side.
     emotion_frames: Number of emotion pictures.
     emotion_input: "face", or "frame" for whole frames at `size`.
-    identity_from: "other_clip", or "same_clip" as in the paper.
+    identity_from: Of `IDENTITY_FROM`: "other_clip" where the person has one,
+      "same_clip" as in the paper, or "either", as a coin falls.
     share: As in `pairs`.
     seed: Of every draw.
 
@@ -240,17 +242,18 @@ def clips(
     ValueError: no clip is long enough, the frame rates differ, an unknown
       `identity_from`, or `share` names a set that cannot serve.
   """
-  if identity_from not in ("other_clip", "same_clip"):
+  if identity_from not in IDENTITY_FROM:
     raise ValueError(
-      f"identity_from {identity_from!r} is not other_clip or same_clip"
+      f"identity_from {identity_from!r} is not one of"
+      f" {', '.join(IDENTITY_FROM)}"
     )
   fps = common_fps(records)
   donors = _donors(records)
-  elsewhere = identity_from == "other_clip"
+  anywhere = identity_from != "same_clip"
   usable = [
     i
     for i in _at_least(records, frames)
-    if records.index[i].frames > frames or (elsewhere and not donors.alone(i))
+    if records.index[i].frames > frames or (anywhere and not donors.alone(i))
   ]
   if not usable:
     raise ValueError(
@@ -261,6 +264,9 @@ def clips(
     record, count = records[i], records.index[i].frames
     start = int(rng.integers(count - frames + 1))
     stop = start + frames
+    elsewhere = anywhere
+    if identity_from == "either" and count > frames:
+      elsewhere = rng.random() < 0.5
     if elsewhere:
       j, t = donors.identity_frame(i, start, stop, rng)
     else:

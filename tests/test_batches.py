@@ -429,6 +429,24 @@ def test_identity_of_the_same_clip():
     batches.clips(people(), seed=0, identity_from="nobody", **CLIP)
 
 
+def test_identity_of_either_clip():
+  """Half of the samples each way; all of one clip where it is all window."""
+  wanted = batches.clips(people(), seed=0, identity_from="either", **CLIP)
+  own = []
+  for sample in draws(wanted):
+    clip, start = (int(x) for x in sample.pose[0, :2])
+    donor, t, _ = read(sample.identity)
+    own.append(donor == clip)
+    assert donor // 2 == clip // 2
+    assert donor != clip or not start <= t < start + 5
+  assert 0.3 < np.mean(own) < 0.7
+  data = records.in_memory([record(0, frames=5), record(1, frames=5)])
+  for sample in draws(
+    batches.clips(data, seed=0, identity_from="either", **CLIP)
+  ):
+    assert read(sample.identity)[0] != int(sample.pose[0, 0])
+
+
 def test_clips_that_are_too_short_are_left_out():
   data = records.in_memory(
     [record(0, frames=4), record(1, frames=5), record(2, identity=1, frames=5)]
