@@ -16,10 +16,16 @@ OURS = ("configs", "data_pipelines", "launch", "speak_jax")
 ALLOWED = {
   "configs": ("configs.common",),
   "configs.ablations": ("configs.speak",),
-  "data_pipelines": ("data_pipelines", "speak_jax.spec", "speak_jax.progress"),
+  "data_pipelines": (
+    "data_pipelines",
+    "speak_jax.spec",
+    "speak_jax.progress",
+    "speak_jax.lock",
+  ),
   "launch": OURS,
   "speak_jax.spec": (),
   "speak_jax.progress": (),
+  "speak_jax.lock": (),
   "speak_jax.exit_codes": (),
   "speak_jax.pretrained": (
     "speak_jax.spec",

@@ -162,5 +162,5 @@ def shape_free(
   source = spanned(landmarks, frames.shape[1])
   plain = jnp.broadcast_to(plain_face(), source.shape)
   flow = resize_flow(follow(plain, source, size // 2), size)
-  small = jax.image.resize(frames, (len(frames), size, size, 3), "linear")
+  small = jax.image.resize(frames, (frames.shape[0], size, size, 3), "linear")
   return warp(small, flow)

@@ -241,7 +241,7 @@ def vain(lab: labs.Lab) -> dict[str, Any]:
   for _ in range(4):
     with lab.start(run, 1, late, "--config.train.save_every=1000") as them:
       (one,) = them.all
-      them.until(lambda one=one: any("stage syncnet" in x for x in one.lines))
+      them.until(lambda one=one: any("data: train" in x for x in one.lines))
       one.signal(signal.SIGKILL)
       codes.append(one.wait(60))
   code, output = lab.run(lab.command(run))
