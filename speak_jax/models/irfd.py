@@ -203,7 +203,7 @@ class Encoders(nn.Module):
       identity = _with_places(features, self.identity_squeeze)
     if self.appearance:
       seen = shape_free(frames, landmarks, self.appearance)
-      seen = rearrange(seen, "b h w c -> b (h w c)").astype(jnp.float32)
+      seen = rearrange(seen, "b h w c -> b (h w c)")
       identity = jnp.concatenate([identity, seen], -1)
     if not self.bare_codes:
       identity = standardize(self.identity_head(identity))

@@ -27,6 +27,7 @@ def config(**changes: Any) -> ConfigDict:
       channels={"4": 8, "8": 8, "16": 6},
       latent=8,
       maps=(8, 16),
+      appearance=8,
       audio=dict(front="mel", width=8, layers=1, heads=2, out=8),
       discriminator=dict(width=4, scales=1, layers=1),
       sync=dict(width=4, out=8),

@@ -135,7 +135,6 @@ def moved(stage, phase_index: int, weights: dict[str, float]) -> Any:
 def irfd_terms():
   config = small.config(
     **{f"irfd__weights__{name}": 1.0 for name in IRFD},
-    irfd__margin=4.0,  # no triplet has come so far
   )
   stage = irfd.make(config)
   index = [phase.name for phase in stage.phases].index("gen")
