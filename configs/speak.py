@@ -105,7 +105,6 @@ RECIPES = {
     "model.maps": (),
     "model.flow": False,
     "model.landmarks": False,
-    "model.identity_places": 0,
     "model.pose_places": 0,
     "model.appearance": 0,
     "model.codes.mouth": 0,  # no slot for the lips in the paper's IRFD
@@ -121,6 +120,7 @@ RECIPES = {
     "irfd.pairs": "self",
     "irfd.weights.pixel": 0.0,
     "irfd.weights.gradient": 0.0,
+    "irfd.weights.structure": 0.0,
     "irfd.weights.flow": 0.0,
     "irfd.weights.expression": 0.0,
     "irfd.weights.mouth_box": 0.0,
@@ -139,6 +139,7 @@ RECIPES = {
     "speak.identity_from": "same_clip",  # I and R are one video's (1.5)
     "speak.weights.pixel": 0.0,
     "speak.weights.gradient": 0.0,
+    "speak.weights.structure": 0.0,
     "speak.weights.flow": 0.0,
     "speak.weights.expression": 0.0,
     "speak.weights.mouth_box": 0.0,
@@ -257,9 +258,7 @@ def _config(preset: str, sizes: dict) -> dict:
       mask_mouth=False,  # blank the lips in the maps: for flows without
       bare_codes=False,  # codes are the pooled vectors themselves, no heads
       ablate="",  # code left out: "identity", "pose", "emotion" (Table III)
-      # Channels E_i and E_p read place by place, 0 = the mean alone; ours.
-      identity_places=16,
-      pose_places=8,
+      pose_places=8,  # channels E_p reads place by place, 0 = none; ours
       appearance=64,  # px, of the picture that f_I stands for; 0 = none; ours
       emotion_input="face",  # "face" aligned crop, "frame" as in the paper
       up="bilinear",  # how G doubles; "transposed" as StyleGAN2
@@ -354,6 +353,7 @@ def _config(preset: str, sizes: dict) -> dict:
       weights=dict(  # 0 = not even traced
         pixel=1.0,  # 3-level L1, by region
         gradient=1.0,  # L1 of neighbour differences, by region
+        structure=0.0,  # 1 - SSIM; ours
         flow=2.0,  # landmarks that the flow, or its landmarks, miss; ours
         expression=2.0,  # lips and brows about their own middle; ours
         mouth_box=0.5,  # L1 in the mouth's box
@@ -388,6 +388,7 @@ def _config(preset: str, sizes: dict) -> dict:
       weights=dict(
         pixel=1.0,
         gradient=1.0,
+        structure=0.0,
         flow=2.0,  # as in irfd
         expression=2.0,
         mouth_box=1.0,

@@ -37,8 +37,7 @@ def build(
   Args:
     model: Keys image, codes, encoder, channels, latent, maps, audio,
       discriminator, sync, flow, landmarks, mask_mouth, face, emotion_input,
-      bare_codes, ablate, identity_places, pose_places, appearance, norm,
-      equalized, up, dtype.
+      bare_codes, ablate, pose_places, appearance, norm, equalized, up, dtype.
     fps: Frames a second that the audio encoder gives.
     remat: Recompute residual and generator blocks in the backward pass:
       less memory, a third more time; same parameters.
@@ -92,7 +91,6 @@ def build(
       face=0 if model.emotion_input == "frame" else model.face,
       bare_codes=model.bare_codes,
       ablate=model.ablate,
-      identity_places=model.identity_places,
       pose_places=model.pose_places,
       appearance=appearance,
       norm=model.norm,

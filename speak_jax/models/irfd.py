@@ -85,11 +85,11 @@ class Encoders(nn.Module):
       heads: the plainest reading of the paper. Their widths are then ours.
     ablate: The code that is left out, 0 for everybody: "identity", "pose",
       "emotion" (Table III) or "".
-    identity_places, pose_places: Channels of E_i's and E_p's last map that
-      are read place by place, beside its mean: a mean hardly tells where the
-      hair ends or the head is. 0: the mean alone, as in the paper.
+    pose_places: Channels of E_p's last map that are read place by place,
+      beside its mean: a mean hardly tells where the head is. 0: the mean
+      alone, as in the paper.
     appearance: Side of the shape-free picture that f_I is read from, beside
-      all that; 0 for none.
+      E_i's mean; 0 for none.
   """
 
   image: int
@@ -104,7 +104,6 @@ class Encoders(nn.Module):
   face: int = 0
   bare_codes: bool = False
   ablate: str = ""
-  identity_places: int = 0
   pose_places: int = 0
   appearance: int = 0
   norm: str = "group"
@@ -125,8 +124,6 @@ class Encoders(nn.Module):
     )
     if self.ablate != "identity":
       self.identity_net = ResNet(**whole, **backbone)
-      if self.identity_places:
-        self.identity_squeeze = Conv(self.identity_places, 1, dtype=self.dtype)
       if not self.bare_codes:
         self.identity_head = nn.Dense(identity)
     if self.ablate != "pose":
@@ -199,8 +196,6 @@ class Encoders(nn.Module):
       return Portrait(identity, pose, ())
     features = self.features(frames, train)
     identity = features.pooled
-    if self.identity_places:
-      identity = _with_places(features, self.identity_squeeze)
     if self.appearance:
       seen = shape_free(frames, landmarks, self.appearance)
       seen = rearrange(seen, "b h w c -> b (h w c)")
@@ -243,7 +238,9 @@ class Encoders(nn.Module):
     features = self.pose_net(self._prepared(frames), train)
     seen = features.pooled
     if self.pose_places:
-      seen = _with_places(features, self.pose_squeeze)
+      places = leaky(self.pose_squeeze(features.stages[-1]))
+      places = rearrange(places, "b h w c -> b (h w c)")
+      seen = jnp.concatenate([seen, places.astype(jnp.float32)], -1)
     return seen if self.bare_codes else self.pose_head(seen)
 
   def emotion(
@@ -291,10 +288,3 @@ class Encoders(nn.Module):
       self.classify(codes.emotion)
       self.angles(codes.pose)
     return portrait, codes
-
-
-def _with_places(features: Features, squeeze: nn.Module) -> Float[Array, "b c"]:
-  """The mean of the last map, then its squeezed channels place by place."""
-  places = leaky(squeeze(features.stages[-1]))
-  places = rearrange(places, "b h w c -> b (h w c)")
-  return jnp.concatenate([features.pooled, places.astype(jnp.float32)], -1)

@@ -181,6 +181,7 @@ def make(config: ConfigDict) -> Stage:
     terms = {
       "pixel": lambda: pixel.pyramid_l1(made, target, weight),
       "gradient": lambda: pixel.gradient_l1(made, target, weight),
+      "structure": lambda: pixel.dissimilarity(made, target),
       "flow": lambda: base.misplaced(
         seen["intermediates"]["shape"][0],
         pair.identity_landmarks,

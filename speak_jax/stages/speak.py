@@ -238,6 +238,7 @@ def make(config: ConfigDict) -> Stage:
     terms = {
       "pixel": lambda: pixel.pyramid_l1(made, true, weight),
       "gradient": lambda: pixel.gradient_l1(made, true, weight),
+      "structure": lambda: pixel.dissimilarity(made, true),
       "flow": lambda: base.misplaced(
         shape,
         repeat(batch.identity_landmarks, "b k d -> (b t) k d", t=t),

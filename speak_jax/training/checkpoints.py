@@ -37,7 +37,7 @@ REMOVED = ".removed"  # suffix of what is being removed
 ROOM = 1.2  # free space that a save asks for, relative to the last one
 TRIES = 3  # failed saves in a row that end training
 # Keys of config.model that came later, and what the networks were before.
-LATER = {"identity_places": 0, "appearance": 0}
+LATER = {"appearance": 0}
 
 
 class NoCheckpointError(ValueError):

@@ -7,6 +7,7 @@ import pytest
 
 from speak_jax import spec
 from speak_jax.losses import pixel
+from speak_jax.metrics import image
 
 
 @pytest.fixture
@@ -89,6 +90,28 @@ def test_gradient_l1_ignores_offset_and_matches_numpy(frames):
     want,
     rtol=1e-5,
   )
+
+
+def test_dissimilarity_is_what_the_tables_call_ssim(frames):
+  """But for the windows' covariance, which is of a sample there."""
+  near = (frames + 0.3 * frames[::-1]).clip(-1, 1)
+  pictures = [
+    np.asarray((x + 1) * 127.5).round().astype(np.uint8) for x in (near, frames)
+  ]
+  got = pixel.dissimilarity(near, frames)
+  np.testing.assert_allclose(got, 1 - image.ssim(*pictures), atol=2e-3)
+  assert np.all(np.asarray(got) > 0.02)
+  np.testing.assert_allclose(pixel.dissimilarity(near, near), 0, atol=1e-6)
+  np.testing.assert_allclose(got, pixel.dissimilarity(frames, near), atol=1e-6)
+
+
+def test_dissimilarity_prefers_contrast_to_the_mean():
+  """A stripe of unknown place: L1 likes grey best, this does not."""
+  stripes = jnp.sign(jnp.sin(jnp.arange(16.0) * 1.5))
+  true = jnp.broadcast_to(stripes[:, None], (1, 16, 16, 3))
+  shifted, grey = jnp.roll(true, 1, 2), jnp.zeros_like(true)
+  assert pixel.weighted_l1(grey, true) < pixel.weighted_l1(shifted, true)
+  assert pixel.dissimilarity(shifted, true) < pixel.dissimilarity(grey, true)
 
 
 def test_region_weight_peaks_at_the_mouth_and_follows_it():

@@ -32,7 +32,6 @@ def config(**changes) -> ConfigDict:
       mask_mouth=True,
       bare_codes=False,
       ablate="",
-      identity_places=2,
       pose_places=2,
       appearance=APPEARANCE,
       up="bilinear",

@@ -16,7 +16,6 @@ from tests.stages import small
 ENCODERS = {
   "identity_net",
   "identity_head",
-  "identity_squeeze",
   "pose_net",
   "pose_head",
   "pose_squeeze",
@@ -36,15 +35,19 @@ CODES = {
   f"encoders/{code}_{part}"
   for code in ("identity", "pose", "emotion")
   for part in ("net", "head")
-} | {"encoders/identity_squeeze", "encoders/pose_squeeze"}
+} | {"encoders/pose_squeeze"}
 IRFD = {
   "pixel": PICTURE,
   "gradient": PICTURE,
+  "structure": PICTURE,
   # The geometry sees the codes themselves, not the styles.
   "flow": PICTURE - {"decoder/generator", "decoder/mlp"},
   "expression": PICTURE - {"decoder/generator", "decoder/mlp"},
-  "appearance": {f"encoders/identity_{x}" for x in ("net", "head", "squeeze")}
-  | {"decoder/appearance"},
+  "appearance": {
+    "encoders/identity_net",
+    "encoders/identity_head",
+    "decoder/appearance",
+  },
   "mouth_box": PICTURE,
   "self": PICTURE,
   "angles": {
@@ -70,6 +73,7 @@ TALK = {
 SPEAK = {
   "pixel": TALK,
   "gradient": TALK,
+  "structure": TALK,
   "flow": {"speak/audio", "speak/generator"},
   "expression": {"speak/audio", "speak/generator"},
   "mouth_box": TALK,
@@ -134,6 +138,8 @@ def moved(stage, phase_index: int, weights: dict[str, float]) -> Any:
 @pytest.fixture(scope="module")
 def irfd_terms():
   config = small.config(
+    # Unit vectors are no further apart: the triplet is never content.
+    irfd__margin=4.0,
     **{f"irfd__weights__{name}": 1.0 for name in IRFD},
   )
   stage = irfd.make(config)

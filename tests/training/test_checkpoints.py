@@ -326,7 +326,7 @@ def test_configs_of_before_name_the_networks_of_before():
   for key in checkpoints.LATER:
     del stored["model"][key]
   config = checkpoints.config_of(json.loads(json.dumps(stored)))
-  assert config.model.appearance == config.model.identity_places == 0
+  assert config.model.appearance == 0
   assert config.model.pose_places == 8
   assert config.is_locked
   assert networks(config).encoders.appearance == 0
