@@ -46,7 +46,7 @@ SIZES = {
     parts=dict(sync=1, irfd=1, speak=1),
     frames=5,
     context=5,
-    steps=dict(sync=2_500, irfd=6_000, speak=6_000),
+    steps=dict(sync=2_500, irfd=7_000, speak=6_000),
   ),
   "demo": dict(
     image=64,
@@ -177,7 +177,7 @@ RECIPES = {
     "train.video_every": 2_000,
     "train.collapse_after": 600,
     "data.synthetic.size": 96,
-    "data.synthetic.identities": 400,
+    "data.synthetic.identities": 800,
     "data.synthetic.held_out": 24,
     "data.synthetic.framing": "medium",
   },
@@ -353,7 +353,7 @@ def _config(preset: str, sizes: dict) -> dict:
       weights=dict(  # 0 = not even traced
         pixel=1.0,  # 3-level L1, by region
         gradient=1.0,  # L1 of neighbour differences, by region
-        structure=0.0,  # 1 - SSIM; ours
+        structure=0.5,  # 1 - SSIM; ours
         flow=2.0,  # landmarks that the flow, or its landmarks, miss; ours
         expression=2.0,  # lips and brows about their own middle; ours
         mouth_box=0.5,  # L1 in the mouth's box
@@ -388,7 +388,7 @@ def _config(preset: str, sizes: dict) -> dict:
       weights=dict(
         pixel=1.0,
         gradient=1.0,
-        structure=0.0,
+        structure=0.5,
         flow=2.0,  # as in irfd
         expression=2.0,
         mouth_box=1.0,

@@ -54,7 +54,7 @@ export MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 export MALLOC_TOP_PAD_=4000000000 MALLOC_MMAP_MAX_=0
 export GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
-draw 400 "$out/data"
+draw 800 "$out/data"
 # Two devices of one core each are faster than one of two.
 python -m speak_jax.train --config configs/speak.py:small64 \
   --config.data.path="$out/data" --config.mesh.cpu_devices=2 --workdir "$out"
