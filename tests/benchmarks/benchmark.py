@@ -34,7 +34,7 @@ from data_pipelines.media import cut, face
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
-from speak_jax import generate, spec, synthesis, train
+from speak_jax import generate, input_pipeline, spec, synthesis
 from speak_jax.stages import base
 from speak_jax.training import loop, sharding, state, weights
 from tests.benchmarks import layers
@@ -141,7 +141,7 @@ def stage_steps(plan: Plan, name: str, data: Path) -> Iterator[Row]:
   placing = sharding.rules(current, mesh, config.mesh.large)
   current = sharding.place(current, placing)
   clips = records.open_records(data, "train")
-  batches = train._batches(config, name, clips, 0, True)
+  batches = input_pipeline.batches(config, name, clips, 0, True)
   phases = loop.compiled(stage, placing, mesh)
   key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
   waits, walls = [], []

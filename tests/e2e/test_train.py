@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from speak_jax import export, protocol, study, train
+from speak_jax import export, input_pipeline, protocol, study, train
 from speak_jax.training import checkpoints, cluster
 from tests.stages import small
 
@@ -168,9 +168,9 @@ def test_wrong_config_is_one_line(changes, named, tmp_path):
 
 
 def test_unusable_data_is_one_line(run, tmp_path):
-  with pytest.raises(train.DataError, match="nowhere"):
+  with pytest.raises(input_pipeline.DataError, match="nowhere"):
     train.train(config(data__path=str(tmp_path / "nowhere")), tmp_path / "a")
-  with pytest.raises(train.DataError, match=r"frames/s"):
+  with pytest.raises(input_pipeline.DataError, match=r"frames/s"):
     train.train(
       config(data__path=str(run / "data"), data__fps=50.0, model__frames=10),
       tmp_path / "b",

@@ -1,0 +1,205 @@
+"""What a run learns from: its data opened, drawn if need be, and batches.
+
+`data_pipelines.batches` makes the examples; here a config says which.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from data_pipelines import batches as examples
+from data_pipelines import damage, records
+from speak_jax.progress import say
+from speak_jax.stages import syncnet
+from speak_jax.training import cluster
+
+
+class DataError(ValueError):
+  """Data that cannot be used; one line."""
+
+
+def open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
+  """Both splits of the config's data; synthetic faces are made if need be.
+
+  Raises:
+    DataError: one line with the path and the reason.
+  """
+  path = config.data.path or _prepare_synthetic(config, run)
+  cache = int(config.data.cache_gb * (1 << 30))
+  try:
+    sets = {"train": records.open_records(path, "train", cache)}
+    rate = examples.common_fps(sets["train"])
+  except (ValueError, OSError) as error:
+    raise DataError(str(error)) from error
+  if abs(rate - config.data.fps) > 0.01:
+    raise DataError(f"{path}: {rate} frames/s, config.data.fps is not")
+  try:
+    sets["test"] = records.open_records(path, "test", cache)
+  except ValueError as error:
+    _say(f"{error}; samples show training people")
+    sets["test"] = sets["train"]
+  for name, part in sets.items():
+    part.damage = damage.Damage(
+      _allowed(config, len(part)), lambda line: say(f"train: data: {line}")
+    )
+    people = len({row.identity for row in part.index})
+    frames = sum(row.frames for row in part.index)
+    _say(
+      f"{name}: {len(part)} clips, {frames} frames, {people} people in {path}"
+    )
+    if part.out_of_sync:
+      _say(f"{name}: without {part.out_of_sync} clips out of sync")
+  return sets
+
+
+def _allowed(config: ConfigDict, clips: int) -> int:
+  """Damaged clips that a split of so many may have; a share is rounded up.
+
+  Raises:
+    ValueError: config.data.max_bad is negative.
+  """
+  limit = config.data.max_bad
+  if not limit >= 0:
+    raise ValueError(f"config.data.max_bad = {limit} is not 0 or more")
+  return math.ceil(limit * clips) if limit < 1 else int(limit)
+
+
+def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
+  """Prepares the synthetic faces, or finds them prepared; their path."""
+  # Here, for they take a second that other starts need not wait.
+  from data_pipelines.prepare import TooManyRejectsError, prepare
+  from data_pipelines.sources import synthetic
+  from data_pipelines.synthetic import render
+
+  options = config.data.synthetic.to_dict()
+  workers = options.pop("workers")
+  options["clips_per_identity"] = options.pop("clips")
+  options |= {"seed": config.seed, "fps": config.data.fps}
+  path = run / "data"
+  if not (path / "dataset_info.json").exists():
+    count = (options["identities"] + options["held_out"]) * options[
+      "clips_per_identity"
+    ]
+    _say(
+      f"config.data.path is empty: drawing {count} clips of synthetic"
+      f" faces once, into {path}"
+    )
+  try:
+    if jax.process_index() == 0:
+      prepare(
+        synthetic.tasks(render.recipes(**options)),
+        path,
+        workers=workers,
+        meta={"source": "synthetic", **options},
+      )
+  except (ValueError, TooManyRejectsError) as error:
+    raise DataError(str(error)) from error
+  cluster.meet("data: synthetic faces are there")
+  return str(path)
+
+
+def batches(
+  config: ConfigDict,
+  name: str,
+  clips: records.Records,
+  seed: int,
+  ahead: bool,
+) -> Any:
+  """A stage's batches for this process.
+
+  Args:
+    config: The run's.
+    name: Of the stage.
+    clips: One split.
+    seed: Of the order and of every draw.
+    ahead: Make batches in threads before they are asked for.
+
+  Raises:
+    DataError: the clips cannot serve the stage.
+  """
+  model = config.model
+  sizes = {"size": model.image, "face_size": model.face}
+  share = config.data.mix.to_dict()
+  try:
+    if name == "syncnet":
+      dataset = examples.sync_windows(
+        clips,
+        frames=syncnet.frames_of(config.data.fps),
+        windows=config.syncnet.windows,
+        size=model.image,
+        share=share,
+        seed=seed,
+      )
+    elif name == "irfd":
+      dataset = examples.pairs(
+        clips,
+        **sizes,
+        mouth_size=model.mouth,
+        mix=_mix(config.irfd.pairs, clips),
+        emotion_input=model.emotion_input,
+        share=share,
+        seed=seed,
+      )
+    else:
+      dataset = examples.clips(
+        clips,
+        **sizes,
+        frames=model.frames,
+        context=model.context,
+        emotion_frames=config.speak.emotion_frames,
+        emotion_input=model.emotion_input,
+        identity_from=config.speak.identity_from,
+        share=share,
+        seed=seed,
+      )
+  except ValueError as error:
+    raise DataError(f"{clips.name}: {error}") from error
+  count = jax.process_count()
+  return examples.batched(
+    dataset,
+    config[name].batch // count,
+    jax.process_index(),
+    count,
+    config.data.threads if ahead else 0,
+  )
+
+
+def _mix(text: str, clips: records.Records) -> dict[str, float]:
+  """Weights of the pair kinds: "auto", "self", or "cross_clip:1,twins:2"."""
+  if text == "auto":
+    return examples.robust_mix(clips)
+  mix = {}
+  for part in text.split(","):
+    kind, _, weight = part.partition(":")
+    try:
+      mix[kind.strip()] = float(weight or 1)
+    except ValueError:
+      raise ValueError(
+        f"config.irfd.pairs {text!r}: {weight!r} is no number"
+      ) from None
+  return mix
+
+
+def fingerprint(clips: records.Records, share: dict[str, float]) -> str:
+  """SHA-256 of what data sets hold, in order, wherever they lie.
+
+  And of their shares: with others a position means another sample.
+  """
+  found = hashlib.sha256()
+  for row in clips.index:
+    facts = row._replace(clip=Path(row.clip).name, identity="")
+    # Up to `row`, as it was before there were takes.
+    found.update(json.dumps(facts[: facts._fields.index("take")]).encode())
+  if share:
+    found.update(json.dumps(share, sort_keys=True).encode())
+  return found.hexdigest()
+
+
+def _say(text: str) -> None:
+  if jax.process_index() == 0:
+    say(f"train: data: {text}")
