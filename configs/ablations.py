@@ -119,6 +119,16 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
       {"speak/psnr": -1, "speak/ssim": -1},
       "prototype section 6",
     ),
+    "no_structure": _off(
+      _IRFD,
+      ("irfd.weights.structure", "speak.weights.structure"),
+      "without 1 - SSIM, in both stages: does it only flatter the figure?",
+    ),
+    "no_appearance": Row(
+      {"model.appearance": 0},
+      _IRFD,
+      "f_I stands for no picture: what does that give with identity maps?",
+    ),
     "cold_start": Row(
       {"speak.from_scratch": True},
       _SPEAK,
