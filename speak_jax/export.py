@@ -231,15 +231,17 @@ def _measured(
 
 def _facts(config: Any, workdir: Path) -> dict[str, Any]:
   """Where the model comes from, out of the run."""
-  done = {
-    name: checkpoints.latest_step(workdir, name) for name in (*EARLIER, "speak")
-  }
+  homes = {name: where(workdir, name) for name in (*EARLIER, "speak")}
   return {
     "preset": config.preset,
     "commit": config.commit,
     "seed": config.seed,
     "data": _origins(config),
-    "steps": {name: step for name, step in done.items() if step is not None},
+    "steps": {
+      name: checkpoints.latest_step(home, name)
+      for name, home in homes.items()
+      if home is not None
+    },
   }
 
 

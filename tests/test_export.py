@@ -133,7 +133,9 @@ def test_earlier_stages_are_those_of_the_run_it_started_from(
   monkeypatch.setattr(export, "earlier", earlier)
   out = export.export(mine, tmp_path / "out", lambda _: None, evaluation=True)
   assert homes == {"irfd": start, "syncnet": start}
-  assert "irfd/d/params/w" in bundle.read(out).evaluation
+  found = bundle.read(out)
+  assert "irfd/d/params/w" in found.evaluation
+  assert found.config["steps"] == {"syncnet": 7, "irfd": 7, "speak": 7}
 
 
 def test_half_precision_makes_nearly_the_same_frames(
