@@ -38,7 +38,7 @@ cat <<TEXT
 The demo first makes a video with the model that comes with the package. Then it
 draws a data set of synthetic people, trains the three stages on it at 64 px,
 evaluates them on people left out of the training, exports a bundle and makes
-the same video with that. It takes about 11 minutes on 2 cores and shows that
+the same video with that. It takes about 14 minutes on 2 cores and shows that
 the pipeline works; its own pictures are as good as minutes on a CPU allow.
 Everything goes to $out. Stop it at any time; the same command goes on.
 TEXT
