@@ -44,6 +44,7 @@ def open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
     _say(f"{error}; samples show training people")
     sets["test"] = sets["train"]
   for name, part in sets.items():
+    # Every process tells of what it could not read itself.
     part.damage = damage.Damage(
       _allowed(config, len(part)), lambda line: say(f"train: data: {line}")
     )
