@@ -171,7 +171,6 @@ def make(config: ConfigDict) -> Stage:
     if swaps:
       swap = exchange(portrait, codes, pair, key, kinds)
       other = decode(params, swap.portrait, swap.codes)
-      again_params = params
       if settings.losses == "robust":
         # ours: the encoder that reads the generated frame does not learn to
         # read what the generator hides in it (D4).
