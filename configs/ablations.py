@@ -37,7 +37,7 @@ _EMOTION = "irfd/emotion_donor_emotion_swap"
 _IDENTITY = "irfd/identity_swap_margin"
 
 _SWAPS = ("swap_pose", "swap_emotion", "swap_identity")
-# At base256's weight. Their step costs double: a second image, encoded again.
+# Their step costs double: a second image, encoded again.
 _CYCLE = {f"irfd.weights.{name}": 0.1 for name in _SWAPS}
 _NO_CYCLE = {**dict.fromkeys(_CYCLE, 0.0), "irfd.weights.gan": 0.0}
 

@@ -362,7 +362,10 @@ def _config(preset: str, sizes: dict) -> dict:
         angles=0.3,  # head pose read from the pose code; ours (D2)
         classify=0.3,  # Eq. 2
         swap_pose=0.1,  # Eq. 3, on swaps with a rolled batch (P6)
-        swap_emotion=0.1,  # Eq. 4
+        # Eq. 4. With it the decoder writes f_E over the face in colours, for
+        # E_e to find, and a discriminator does not stop it:
+        # docs/results/2026-11-26-ablations.md
+        swap_emotion=0.0,
         swap_identity=0.1,  # Eq. 1
         gan=0.05,  # on the swapped frames; ours
         covariance=0.01,  # between two codes; ours (D1, D5)
