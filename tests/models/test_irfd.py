@@ -53,12 +53,15 @@ def test_identity_and_emotion_are_standardised_the_others_are_not(world):
   assert abs(float(world.codes.pose.std()) - 1) > 0.05
 
 
-def test_pose_sees_where_things_are(world):
+def test_pose_sees_where_things_are_and_identity_a_picture(world):
   """A mean does not, and a network's edges hide that it does not."""
   params = world.encoders["params"]
-  pooled = params["pose_net"]["stage2_block1"]["conv2"]["kernel"].shape[-1]
   places = params["pose_squeeze"]["kernel"].shape[-1] * 4 * 4
-  assert params["pose_head"]["kernel"].shape[0] == pooled + places
+  looks = tiny.APPEARANCE**2 * 3
+  for name, beside in {"pose": places, "identity": looks}.items():
+    net = params[f"{name}_net"]
+    pooled = net["stage2_block1"]["conv2"]["kernel"].shape[-1]
+    assert params[f"{name}_head"]["kernel"].shape[0] == pooled + beside, name
 
 
 def test_identity_sees_the_picture_without_its_shape(world):
