@@ -75,13 +75,18 @@ def on_eight_devices(module):
 
 
 def test_eight_devices_train_as_one():
-  """Five steps of every stage, and what they send to each other."""
+  """Five steps of every stage, and what they send to each other.
+
+  Rounding puts a place on the other side of a pixel in a step now and then; a
+  fault is in every step.
+  """
   run = on_eight_devices("tests.training.eight_devices")
   found = json.loads(run.stdout)
   assert set(found) == {"syncnet", "irfd", "speak"}
   for name, figures in found.items():
-    assert figures["moved"] > 1e-4, name  # the five steps went somewhere
-    assert figures["apart"] < 1e-5, name
+    assert min(figures["moved"]) > 1e-4, name
+    assert np.median(figures["apart"]) < 1e-6, name
+    assert max(figures["apart"]) < 1e-4, name
     assert figures["all_reduce"] > 0, name
     assert figures["gathers"] == [], name
 
