@@ -249,6 +249,7 @@ def _config(preset: str, sizes: dict) -> dict:
     seed=0,
     stages=("syncnet", "irfd", "speak"),  # in this order, in RUN/<stage>
     init_from="",  # another RUN: frozen networks of stages not run here
+    finetune_from="",  # RUN or bundle, for every stage to go on from
     model=dict(
       **sizes,
       face=image * 3 // 4,  # px, side of the aligned face that E_e sees

@@ -26,7 +26,7 @@ from speak_jax.generate import Tracker
 from speak_jax.methods.speak import where
 from speak_jax.stages import base
 from speak_jax.training import checkpoints
-from speak_jax.training.weights import EARLIER, earlier
+from speak_jax.training.weights import EARLIER, of_stage
 
 CARD = """\
 # {name}
@@ -105,13 +105,13 @@ def export(
   """
   workdir, out = Path(workdir), Path(out)
   config = checkpoints.run_config(workdir)
-  variables = synthesis.run_variables(workdir, config)
+  variables = of_stage(workdir, config, "speak")
   settings = synthesis.settings_of(config)._replace(
     framing=_measured(config, workdir, say)
   )
   functions = synthesis.functions_of(base.networks(config))
   weights = _flat(variables, half)
-  facts = _facts(config, workdir)
+  facts = _facts(config, workdir, say)
   content = bundle.Bundle(
     config={
       "settings": synthesis.settings_to_json(settings),
@@ -150,7 +150,7 @@ def _earlier(config: Any, workdir: Path) -> dict[str, Any]:
       them; one line.
   """
   found: dict[str, Any] = {
-    stage: earlier(where(workdir, stage) or workdir, config, stage)
+    stage: of_stage(where(workdir, stage) or workdir, config, stage)
     for stage in EARLIER
   }
   if config.speak.encoders == "frozen":
@@ -161,7 +161,7 @@ def _earlier(config: Any, workdir: Path) -> dict[str, Any]:
 def _portable(config: Any) -> dict[str, Any]:
   """The config without the places of files on this machine."""
   plain = config.to_dict()
-  plain["data"]["path"] = plain["init_from"] = ""
+  plain["data"]["path"] = plain["init_from"] = plain["finetune_from"] = ""
   plain["pretrained"] = {
     key: Path(value).name for key, value in plain["pretrained"].items()
   }
@@ -229,10 +229,12 @@ def _measured(
     return synthesis.Framing()
 
 
-def _facts(config: Any, workdir: Path) -> dict[str, Any]:
+def _facts(
+  config: Any, workdir: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
   """Where the model comes from, out of the run."""
   homes = {name: where(workdir, name) for name in (*EARLIER, "speak")}
-  return {
+  facts = {
     "preset": config.preset,
     "commit": config.commit,
     "seed": config.seed,
@@ -243,6 +245,24 @@ def _facts(config: Any, workdir: Path) -> dict[str, Any]:
       if home is not None
     },
   }
+  # Runs from before it could be have no such key.
+  if start := config.get("finetune_from"):
+    facts["start"] = _start(Path(start), say)
+  return facts
+
+
+def _start(path: Path, say: Callable[[str], None]) -> dict[str, Any]:
+  """The same of the run or bundle that a run went on from."""
+  try:
+    if not bundle.is_bundle(path):
+      return _facts(checkpoints.run_config(path), path, say)
+    stored = bundle.read(path).config
+  except ValueError as error:
+    say(f"note: the card cannot say what the model went on from ({error})")
+    lost = {"name": path.name, "source": "unknown"}
+    return {"commit": "", "data": [lost], "steps": {}}
+  keys = ("preset", "commit", "seed", "data", "steps", "start")
+  return {key: stored[key] for key in keys if key in stored}
 
 
 def _origins(config: Any) -> list[dict[str, Any]]:
@@ -277,6 +297,13 @@ def _card(
   weights: dict[str, np.ndarray],
 ) -> str:
   """The model card."""
+  line, data = [], []  # newest first
+  link: dict[str, Any] | None = facts
+  while link:
+    done = ", ".join(f"{k} {v}" for k, v in link["steps"].items()) or "unknown"
+    line.append(done if link is facts else f"{done} (`{link['commit']}`)")
+    data += link["data"]
+    link = link.get("start")
   return CARD.format(
     name=out.name,
     folder=out.name,
@@ -286,9 +313,9 @@ def _card(
     preset=facts["preset"],
     commit=facts["commit"] or "unknown",
     seed=facts["seed"],
-    data=_learned_from(facts["data"]),
-    steps=", ".join(f"{k} {v}" for k, v in facts["steps"].items()),
-    training=_SYNTHETIC if _synthetic(facts["data"]) else _RECORDED,
+    data=_learned_from(data),
+    steps="; before that ".join(line),
+    training=_SYNTHETIC if _synthetic(data) else _RECORDED,
   )
 
 

@@ -16,7 +16,6 @@ from einops import rearrange, repeat
 from flax import traverse_util
 from jax import export
 from jaxtyping import Array, Bool, Float, Int16, UInt8
-from ml_collections import ConfigDict
 
 from speak_jax import bundle as bundles
 from speak_jax import spec
@@ -237,10 +236,10 @@ class Synthesizer:
         one of another version of the code.
     """
     # Here alone: orbax is slow to import, and a bundle has no use for it.
-    from speak_jax.training import checkpoints
+    from speak_jax.training import checkpoints, weights
 
     config = checkpoints.run_config(path)
-    variables = run_variables(path, config)
+    variables = weights.of_stage(path, config, "speak")
     functions = functions_of(networks(config))
     return cls(functions, variables, settings_of(config), **kwargs)
 
@@ -381,17 +380,6 @@ class Synthesizer:
   def _fetch(self, made: Array, left: int) -> np.ndarray:
     """Windows to consecutive frames on the host, padding dropped."""
     return rearrange(np.asarray(made), "b t h w c -> (b t) h w c")[:left]
-
-
-def run_variables(path: str | Path, config: ConfigDict) -> dict[str, Any]:
-  """What inference needs of a run: {"encoders": ..., "speak": ...}."""
-  from speak_jax.training.weights import trained
-
-  groups = ("encoders", "speak")
-  params, state = trained(path, config, "speak", groups)
-  return {
-    name: {"params": params[name], **state.get(name, {})} for name in groups
-  }
 
 
 def drive(

@@ -5,16 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from flax import traverse_util
-from ml_collections import ConfigDict
 
-from speak_jax import bundle, methods, synthesis
+from speak_jax import methods, synthesis, trained
 from speak_jax.evaluation import reading, swapping
 from speak_jax.evaluation.methods import Entry, Method, Restored
-from speak_jax.methods.speak import where
 from speak_jax.stages import base
 from speak_jax.stages.syncnet import frames_of
-from speak_jax.training import checkpoints, weights
+from speak_jax.training import weights
 
 
 class Parts(NamedTuple):
@@ -64,8 +61,7 @@ def _parts(path: Path) -> Parts:
   """Opens what a run's earlier stages have left, or a bundle brings along."""
   if not (path / "config.json").is_file():
     return NO_PARTS
-  read = _of_bundle if bundle.is_bundle(path) else _of_run
-  config, stages = read(path)
+  config, stages = trained.load(path, weights.EARLIER)
   parts = NO_PARTS
   if irfd := stages.get("irfd"):
     parts = parts._replace(
@@ -79,33 +75,6 @@ def _parts(path: Path) -> Parts:
     fps = float(config.data.fps)
     parts = parts._replace(sync=_sync(base.networks(config), sync["sync"], fps))
   return parts
-
-
-# Variables of the networks by group, by stage; a stage may not be there.
-_Stages = dict[str, dict[str, Any]]
-
-
-def _of_run(path: Path) -> tuple[ConfigDict, _Stages]:
-  """A run's config, and what its earlier stages have trained so far."""
-  config = checkpoints.run_config(path)
-  homes = {stage: where(path, stage) for stage in weights.EARLIER}
-  return config, {
-    stage: weights.earlier(home, config, stage)
-    for stage, home in homes.items()
-    if home
-  }
-
-
-def _of_bundle(path: Path) -> tuple[ConfigDict, _Stages]:
-  """A bundle's config, and the earlier stages that it was exported with."""
-  content = bundle.read(path)
-  config = checkpoints.config_of(content.config.get("config", {}))
-  found = traverse_util.unflatten_dict(content.evaluation, sep="/")
-  if "irfd" in found:
-    # Not there twice if they were held still when the system learned to speak.
-    speaks = traverse_util.unflatten_dict(content.weights, sep="/")
-    found["irfd"].setdefault("encoders", speaks["encoders"])
-  return config, found
 
 
 def _sync(nets: Any, variables: Any, fps: float) -> reading.OwnSync:

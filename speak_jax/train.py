@@ -5,7 +5,8 @@
 
 A stage that is complete is skipped, one that is not goes on at its newest
 checkpoint, bit for bit as if it had never stopped. Frozen networks come from
-the earlier stages of RUN, or of the run that config.init_from names.
+the earlier stages of RUN, or of the run that config.init_from names. With
+config.finetune_from a stage begins at the networks of a run or a bundle.
 
 RUN/config.json and RUN/<stage>/{checkpoints,metrics.jsonl,tb,samples}.
 Without config.data.path, synthetic faces are prepared once, in RUN/data.
@@ -36,7 +37,13 @@ from ml_collections import ConfigDict, config_flags
 
 from data_pipelines import damage, held_out, records
 from data_pipelines.media import video
-from speak_jax import config_flag, exit_codes, input_pipeline, synthesis
+from speak_jax import (
+  config_flag,
+  exit_codes,
+  input_pipeline,
+  synthesis,
+  trained,
+)
 from speak_jax.lock import locked
 from speak_jax.stages import base
 from speak_jax.training import (
@@ -51,6 +58,9 @@ from speak_jax.training.activity import Activity, process_age
 from speak_jax.training.profile import parse
 from speak_jax.training.state import TrainState, averaged
 from speak_jax.training.weights import STAGES
+
+# Weights by group: parameters and the other collections.
+_Given = dict[str, tuple[Any, Any]]
 
 PACKAGES = (
   "jax",
@@ -136,6 +146,7 @@ def _train(
   if not todo:
     _say("every stage is complete; nothing to do")
     return 0
+  begun = _begun(config, run, [stages[name] for name in todo])
 
   stopping = stopping or cluster.Stopping()
   stopping.install()
@@ -145,7 +156,15 @@ def _train(
     sets = input_pipeline.open_data(config, run)
     for name in todo:
       done = _train_stage(
-        config, run, stages[name], sets, mesh, stopping, activity, profile
+        config,
+        run,
+        stages[name],
+        begun.get(name, {}),
+        sets,
+        mesh,
+        stopping,
+        activity,
+        profile,
       )
       profile = None
       if not done:
@@ -168,6 +187,7 @@ def _train_stage(
   config: ConfigDict,
   run: Path,
   stage: base.Stage,
+  begun: _Given,
   sets: dict[str, records.Records],
   mesh: jax.sharding.Mesh,
   stopping: cluster.Stopping,
@@ -182,7 +202,7 @@ def _train_stage(
   settings = config.train
   given = {}
   if checkpoints.latest_step(run, stage.name) is None:
-    given = _given(config, run, stage)
+    given = _given(config, run, stage, begun)
   film = _Film(config, run, sets["test"]) if stage.name == "speak" else None
 
   def on_step(step: int, state: TrainState) -> None:
@@ -222,37 +242,99 @@ def _train_stage(
   return done
 
 
+def _begun(
+  config: ConfigDict, run: Path, stages: Sequence[base.Stage]
+) -> dict[str, _Given]:
+  """What config.finetune_from holds for each stage that has no checkpoint.
+
+  Raises:
+    ValueError: it is no run or bundle, has networks of other sizes, or
+      nothing of a stage; one line.
+  """
+  home = config.finetune_from
+  stages = [s for s in stages if checkpoints.latest_step(run, s.name) is None]
+  if not home or not stages:
+    return {}
+  _, learned = trained.load(Path(home))
+  begun = {}
+  for stage in stages:
+    own = learned.get(stage.name, {})
+    if not own:
+      raise ValueError(
+        f"{home}: has nothing of stage {stage.name}; a bundle has if it was"
+        " exported with --evaluation"
+      )
+    earlier = {g: learned.get(s, {}).get(g) for g, s in stage.takes.items()}
+    like = _sizes(stage)
+    begun[stage.name] = {}
+    for group, found in (earlier | own).items():
+      if found and group in like:
+        extra = {name: x for name, x in found.items() if name != "params"}
+        begun[stage.name][group] = found["params"], extra
+    _check(home, begun[stage.name], like)
+  return begun
+
+
+def _sizes(stage: base.Stage) -> dict[str, Any]:
+  """The shapes of a stage's parameters, by group."""
+  return jax.eval_shape(lambda: stage.init(0, {}))[0]
+
+
+def _check(source: str | Path, given: _Given, like: dict[str, Any]) -> None:
+  """Refuses weights of other sizes.
+
+  Raises:
+    ValueError: naming the group and the first array.
+  """
+  for group, (params, _) in given.items():
+    if group not in like:  # a start for another
+      continue
+    odd = checkpoints.shapes(params) ^ checkpoints.shapes(like[group])
+    if odd:
+      raise ValueError(
+        f"{source}: its {group} have other sizes than this config's, see"
+        f" {min(odd)[0]}"
+      )
+
+
 def _given(
-  config: ConfigDict, run: Path, stage: base.Stage
-) -> dict[str, tuple[Any, Any]]:
-  """Weights that earlier stages trained, and public ones, by group.
+  config: ConfigDict, run: Path, stage: base.Stage, begun: _Given
+) -> _Given:
+  """What a stage starts with that was trained before, by group.
+
+  Earlier stages of this run come first, then the model that it goes on from;
+  public weights are for what neither has.
 
   Raises:
     ValueError: an earlier stage is missing, or weights have other sizes.
   """
-  given = {}
-  like, _ = jax.eval_shape(lambda: stage.init(0, {}))
+  given, like = dict(begun), _sizes(stage)
+  origins = dict.fromkeys(begun, config.finetune_from)
   for group, earlier in stage.takes.items():
+    if begun and group not in like:
+      continue  # a start for what has one
     for home in (run, config.init_from):
       if home and checkpoints.latest_step(home, earlier) is not None:
         break
     else:
+      if group in given:
+        continue
       raise ValueError(
         f"{run}: stage {stage.name} needs {earlier}; train it before, or set"
         " config.init_from"
       )
     params, extra = checkpoints.restore_params(home, earlier, [group])
-    if group in like and checkpoints.shapes(
-      params[group]
-    ) != checkpoints.shapes(like[group]):
-      raise ValueError(
-        f"{home}/{earlier}: its {group} have other sizes than this config's"
-      )
     given[group] = params[group], extra[group]
-    _say(f"{stage.name}: {group} from {home}/{earlier}")
+    origins[group] = origin = f"{home}/{earlier}"
+    _check(origin, {group: given[group]}, like)
   for name, group in public.weights(config, stage).items():
-    given[name] = group
-    _say(f"{stage.name}: {name} from {config.pretrained[name]}")
+    if name in like or not begun:
+      given[name] = group
+      origins[name] = config.pretrained[name]
+  for name, source in origins.items():
+    _say(f"{stage.name}: {name} from {source}")
+  if begun and (fresh := like.keys() - given.keys()):
+    _say(f"{stage.name}: {', '.join(sorted(fresh))} anew")
   return given
 
 
@@ -361,13 +443,13 @@ def _describe(
   """One line: what a stage will do."""
   step, steps = checkpoints.latest_step(run, name), config[name].steps
   sizes = {group: (n, on) for group, n, on in loop.parameters(stage)}
-  trained = [f"{g} {n / 1e6:.2f} M" for g, (n, on) in sizes.items() if on]
+  learns = [f"{g} {n / 1e6:.2f} M" for g, (n, on) in sizes.items() if on]
   frozen = [f"{g} {n / 1e6:.2f} M" for g, (n, on) in sizes.items() if not on]
   state = "" if step is None else f", {step} done"
   parts = f" in {stage.parts} parts" if stage.parts > 1 else ""
   _say(
     f"stage {name}: {steps} steps of {config[name].batch}{parts}{state};"
-    f" trains {', '.join(trained)}"
+    f" trains {', '.join(learns)}"
     + (f"; frozen {', '.join(frozen)}" if frozen else "")
   )
 

@@ -126,16 +126,45 @@ def test_earlier_stages_are_those_of_the_run_it_started_from(
   (mine / "config.json").write_text(text)
   homes = {}
 
-  def earlier(home, config, stage):
+  speaks = export.of_stage
+
+  def of_stage(home, config, stage):
+    if stage == "speak":
+      return speaks(home, config, stage)
     homes[stage] = home
     return {name: {"params": {"w": np.ones(1)}} for name in ("encoders", "d")}
 
-  monkeypatch.setattr(export, "earlier", earlier)
+  monkeypatch.setattr(export, "of_stage", of_stage)
   out = export.export(mine, tmp_path / "out", lambda _: None, evaluation=True)
   assert homes == {"irfd": start, "syncnet": start}
   found = bundle.read(out)
   assert "irfd/d/params/w" in found.evaluation
   assert found.config["steps"] == {"syncnet": 7, "irfd": 7, "speak": 7}
+
+
+def test_the_card_names_what_a_run_went_on_from(
+  run, shipped, tmp_path, monkeypatch
+):
+  """Its data too, whose licences bind; where it is gone, that it is."""
+  artifacts = bundle.read(shipped[0]).artifacts
+  monkeypatch.setattr(synthesis, "serialize", lambda *args: artifacts)
+  (tmp_path / "run").mkdir()
+  (tmp_path / "run" / "speak").symlink_to(run[0] / "speak")
+  for start, words in (
+    (shipped[0], ("speak 7; before that speak 7 (`abc1234`)", "Rendered")),
+    (tmp_path / "gone", ("before that unknown", "`gone`", "Recordings")),
+  ):
+    config = checkpoints.run_config(run[0]).copy_and_resolve_references()
+    config.unlock()
+    config.finetune_from = str(start)
+    text = json.dumps({"config": config.to_dict()})
+    (tmp_path / "run" / "config.json").write_text(text)
+    said = []
+    out = export.export(tmp_path / "run", tmp_path / "out", said.append)
+    card = (out / "README.md").read_text()
+    assert all(word in card for word in words)
+    assert any("went on from" in x for x in said) == (start != shipped[0])
+    assert str(tmp_path) not in (out / "config.json").read_text()
 
 
 def test_half_precision_makes_nearly_the_same_frames(

@@ -97,10 +97,11 @@ def make(config: ConfigDict) -> Stage:
     )
     pose = base.struct((2, t, codes.pose.shape[-1]))
     sound = base.struct((2, samples))
-    params, extra = base.initialise(
+    params, extra = given.get("speak") or base.initialise(
       nets.speak, seed, "speak", portrait, pose, codes.emotion, sound
     )
-    if "decoder" in given:
+    fresh = "speak" not in given
+    if fresh and "decoder" in given:
       params = warm_start(given["decoder"][0], params).params
     groups["speak"] = params, extra
     frame = base.struct((2, size, size, 3))
@@ -113,7 +114,7 @@ def make(config: ConfigDict) -> Stage:
         half,
         base.struct((2, round(WINDOW_S * 16_000))),
       )
-    if "speech" in given:
+    if fresh and "speech" in given:
       params = {**params, "audio": {**params["audio"], **given["speech"][0]}}
     if weights["perceptual"] and seen == "vgg":
       groups["vgg"] = given.get("vgg") or base.initialise(

@@ -12,15 +12,20 @@ from speak_jax.training import checkpoints
 
 STAGES = {"syncnet": syncnet.make, "irfd": irfd.make, "speak": speak.make}
 
-# Groups of the stages before the one that speaks, for who looks at those too.
-EARLIER = {"syncnet": ("sync",), "irfd": ("encoders", "decoder")}
+# What of a stage's networks is of use once it is trained.
+GROUPS = {
+  "syncnet": ("sync",),
+  "irfd": ("encoders", "decoder"),
+  "speak": ("encoders", "speak"),
+}
+EARLIER = ("syncnet", "irfd")  # before the stage that speaks
 
 
-def earlier(
+def of_stage(
   run: str | Path, config: ConfigDict, stage: str
 ) -> dict[str, dict[str, Any]]:
-  """{group: variables} of a stage in `EARLIER`; see `trained`."""
-  groups = EARLIER[stage]
+  """{group: variables} of a stage's `GROUPS`; see `trained`."""
+  groups = GROUPS[stage]
   params, extra = trained(run, config, stage, groups)
   return {g: {"params": params[g], **extra[g]} for g in groups}
 

@@ -106,7 +106,88 @@ def test_missing_earlier_stage_is_named(run, tmp_path):
     train.train(alone, tmp_path)
 
 
-def test_a_run_and_its_bundle_are_evaluated(run, tmp_path):
+@pytest.fixture(scope="module")
+def bundle(run, tmp_path_factory):
+  """What the run exports, earlier stages with it."""
+  out = tmp_path_factory.mktemp("export") / "bundle"
+  return export.export(run, out, say=lambda text: None, evaluation=True)
+
+
+@pytest.fixture
+def begins(run, tmp_path, monkeypatch):
+  """What stages would begin with, {stage: given}, were they trained."""
+  found = {}
+
+  def fit(job, batches, given, **kwargs):
+    found[job.stage.name] = given
+    return None, True
+
+  monkeypatch.setattr(train.loop, "fit", fit)
+  monkeypatch.setattr(train._Film, "make", lambda *args: None)
+
+  def begin(folder="new", **changes):
+    settings = {"data__path": str(run / "data")} | changes
+    found.clear()
+    assert train.train(config(**settings), tmp_path / folder) == 0
+    return found
+
+  return begin
+
+
+def test_every_stage_goes_on_from_a_run_or_its_bundle(run, bundle, begins):
+  groups = {
+    "syncnet": {"sync"},
+    "irfd": {"encoders", "decoder"},
+    "speak": {"encoders", "sync", "speak"},
+  }
+  for source, stages in ((run, ("irfd",)), (bundle, tuple(groups))):
+    found = begins(source.name, finetune_from=str(source), stages=stages)
+    assert {x: set(given) for x, given in found.items()} == {
+      x: groups[x] for x in stages
+    }
+    for stage, given in found.items():
+      want, _ = checkpoints.restore_params(run, stage, sorted(given))
+      got = {group: params for group, (params, _) in given.items()}
+      jax.tree.map(np.testing.assert_array_equal, want, got)
+
+
+def test_what_a_run_trained_itself_comes_first(
+  run, bundle, begins, tmp_path, capsys
+):
+  """Encoders of its own IRFD; G_g is the bundle's, and not warmed up again."""
+  (tmp_path / "new").mkdir()
+  (tmp_path / "new" / "irfd").symlink_to(run / "irfd")
+  given = begins(finetune_from=str(bundle), stages=("irfd", "speak"))["speak"]
+  said = capsys.readouterr().err
+  assert f"speak: encoders from {tmp_path / 'new'}/irfd" in said
+  assert f"speak: speak from {bundle}" in said
+  assert "speak: decoder" not in said and "decoder" not in given
+  stage = train.STAGES["speak"](config())
+  params, _ = stage.init(0, given)
+  jax.tree.map(
+    np.testing.assert_array_equal, params["speak"], given["speak"][0]
+  )
+
+
+def test_a_model_that_is_no_start_is_one_line(run, bundle, begins, tmp_path):
+  bare = export.export(run, tmp_path / "bare", say=lambda text: None)
+  for source, other, line in (
+    (bare, {}, "bare: has nothing of stage syncnet; .* --evaluation"),
+    (bundle, {"model__latent": 9}, "its decoder have other sizes .* see .'"),
+    (tmp_path / "no", {}, "not a run"),
+  ):
+    changes = {"stages": ("syncnet", "irfd"), "finetune_from": str(source)}
+    with pytest.raises(ValueError, match=line) as caught:
+      begins(f"from_{source.name}", **changes, **other)
+    assert "\n" not in str(caught.value)
+  # Speaking needs no SyncNet where no loss asks for it.
+  alone = {"stages": ("speak",), "finetune_from": str(bare)}
+  with pytest.raises(ValueError, match="stage speak needs syncnet"):
+    begins(**alone)
+  assert "speak" in begins(**alone, speak__weights__sync=0.0)
+
+
+def test_a_run_and_its_bundle_are_evaluated(run, bundle, tmp_path):
   """Swaps, a table of two systems, and a study of their clips."""
   alone = protocol.Plan({"speak": run}, clips=2, seed=0, swap=True)
   found = protocol.evaluate(alone, "", tmp_path / "report").metrics
@@ -124,9 +205,6 @@ def test_a_run_and_its_bundle_are_evaluated(run, tmp_path):
     assert np.isfinite(found[figure]), figure
   page = (tmp_path / "report" / "report.html").read_text()
   assert "<h2>Training</h2>" in page
-  bundle = export.export(
-    run, tmp_path / "bundle", say=lambda text: None, evaluation=True
-  )
   alike = protocol.Plan({"speak": bundle}, clips=2, seed=0)
   measured = protocol.evaluate(alike, str(run / "data"), tmp_path / "again")
   # The bundle brings what the earlier stages learned.
