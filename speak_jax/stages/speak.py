@@ -97,12 +97,17 @@ def make(config: ConfigDict) -> Stage:
     )
     pose = base.struct((2, t, codes.pose.shape[-1]))
     sound = base.struct((2, samples))
-    params, extra = given.get("speak") or base.initialise(
-      nets.speak, seed, "speak", portrait, pose, codes.emotion, sound
-    )
-    fresh = "speak" not in given
-    if fresh and "decoder" in given:
-      params = warm_start(given["decoder"][0], params).params
+    if "speak" in given:
+      params, extra = given["speak"]
+    else:
+      params, extra = base.initialise(
+        nets.speak, seed, "speak", portrait, pose, codes.emotion, sound
+      )
+      if "decoder" in given:
+        params = warm_start(given["decoder"][0], params).params
+      if "speech" in given:
+        audio = {**params["audio"], **given["speech"][0]}
+        params = {**params, "audio": audio}
     groups["speak"] = params, extra
     frame = base.struct((2, size, size, 3))
     if weights["sync"]:
@@ -114,8 +119,6 @@ def make(config: ConfigDict) -> Stage:
         half,
         base.struct((2, round(WINDOW_S * 16_000))),
       )
-    if fresh and "speech" in given:
-      params = {**params, "audio": {**params["audio"], **given["speech"][0]}}
     if weights["perceptual"] and seen == "vgg":
       groups["vgg"] = given.get("vgg") or base.initialise(
         nets.vgg, seed, "vgg", frame

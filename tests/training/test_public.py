@@ -83,3 +83,14 @@ def test_a_stage_takes_what_it_has_a_use_for(tmp_path):
   assert public.weights(settings, speak.make(settings)) == {}
   settings = config(resnet(tmp_path), speak__encoders="fresh")
   assert set(public.weights(settings, speak.make(settings))) == {"resnet"}
+
+
+def test_speech_weights_arrive_in_the_stage_that_speaks():
+  stage = speak.make(small.config())
+  fresh, _ = stage.init(0, {})
+  audio = fresh["speak"]["audio"]
+  name = min(audio)
+  public_ones = {name: jax.tree.map(lambda x: x + 1, audio[name])}
+  params, _ = stage.init(0, {"speech": (public_ones, {})})
+  want = {**fresh["speak"], "audio": {**audio, **public_ones}}
+  jax.tree.map(np.testing.assert_array_equal, params["speak"], want)
