@@ -286,6 +286,10 @@ def _learned_from(data: list[dict[str, Any]]) -> str:
   )
 
 
+def _steps(facts: dict[str, Any]) -> str:
+  return ", ".join(f"{k} {v}" for k, v in facts["steps"].items()) or "unknown"
+
+
 def _synthetic(data: list[dict[str, Any]]) -> bool:
   return all(x.get("source") == "synthetic" for x in data)
 
@@ -297,13 +301,11 @@ def _card(
   weights: dict[str, np.ndarray],
 ) -> str:
   """The model card."""
-  line, data = [], []  # newest first
-  link: dict[str, Any] | None = facts
-  while link:
-    done = ", ".join(f"{k} {v}" for k, v in link["steps"].items()) or "unknown"
-    line.append(done if link is facts else f"{done} (`{link['commit']}`)")
-    data += link["data"]
-    link = link.get("start")
+  line = [facts]  # of models that went on from each other, newest first
+  while start := line[-1].get("start"):
+    line.append(start)
+  data = [x for link in line for x in link["data"]]
+  steps = [_steps(facts), *(f"{_steps(x)} (`{x['commit']}`)" for x in line[1:])]
   return CARD.format(
     name=out.name,
     folder=out.name,
@@ -314,7 +316,7 @@ def _card(
     commit=facts["commit"] or "unknown",
     seed=facts["seed"],
     data=_learned_from(data),
-    steps="; before that ".join(line),
+    steps="; before that ".join(steps),
     training=_SYNTHETIC if _synthetic(data) else _RECORDED,
   )
 

@@ -41,8 +41,8 @@ from speak_jax import (
   config_flag,
   exit_codes,
   input_pipeline,
+  start,
   synthesis,
-  trained,
 )
 from speak_jax.lock import locked
 from speak_jax.stages import base
@@ -51,16 +51,12 @@ from speak_jax.training import (
   checkpoints,
   cluster,
   loop,
-  public,
   sharding,
 )
 from speak_jax.training.activity import Activity, process_age
 from speak_jax.training.profile import parse
 from speak_jax.training.state import TrainState, averaged
 from speak_jax.training.weights import STAGES
-
-# Weights by group: parameters and the other collections.
-_Given = dict[str, tuple[Any, Any]]
 
 PACKAGES = (
   "jax",
@@ -146,7 +142,7 @@ def _train(
   if not todo:
     _say("every stage is complete; nothing to do")
     return 0
-  begun = _begun(config, run, [stages[name] for name in todo])
+  begun = start.begun(config, run, [stages[name] for name in todo])
 
   stopping = stopping or cluster.Stopping()
   stopping.install()
@@ -187,7 +183,7 @@ def _train_stage(
   config: ConfigDict,
   run: Path,
   stage: base.Stage,
-  begun: _Given,
+  begun: start.Given,
   sets: dict[str, records.Records],
   mesh: jax.sharding.Mesh,
   stopping: cluster.Stopping,
@@ -202,7 +198,7 @@ def _train_stage(
   settings = config.train
   given = {}
   if checkpoints.latest_step(run, stage.name) is None:
-    given = _given(config, run, stage, begun)
+    given = start.given(config, run, stage, begun, _say)
   film = _Film(config, run, sets["test"]) if stage.name == "speak" else None
 
   def on_step(step: int, state: TrainState) -> None:
@@ -240,102 +236,6 @@ def _train_stage(
   if done and film:
     film.make(config.speak.steps, state)
   return done
-
-
-def _begun(
-  config: ConfigDict, run: Path, stages: Sequence[base.Stage]
-) -> dict[str, _Given]:
-  """What config.finetune_from holds for each stage that has no checkpoint.
-
-  Raises:
-    ValueError: it is no run or bundle, has networks of other sizes, or
-      nothing of a stage; one line.
-  """
-  home = config.finetune_from
-  stages = [s for s in stages if checkpoints.latest_step(run, s.name) is None]
-  if not home or not stages:
-    return {}
-  _, learned = trained.load(Path(home))
-  begun = {}
-  for stage in stages:
-    own = learned.get(stage.name, {})
-    if not own:
-      raise ValueError(
-        f"{home}: has nothing of stage {stage.name}; a bundle has if it was"
-        " exported with --evaluation"
-      )
-    earlier = {g: learned.get(s, {}).get(g) for g, s in stage.takes.items()}
-    like = _sizes(stage)
-    begun[stage.name] = {}
-    for group, found in (earlier | own).items():
-      if found and group in like:
-        extra = {name: x for name, x in found.items() if name != "params"}
-        begun[stage.name][group] = found["params"], extra
-    _check(home, begun[stage.name], like)
-  return begun
-
-
-def _sizes(stage: base.Stage) -> dict[str, Any]:
-  """The shapes of a stage's parameters, by group."""
-  return jax.eval_shape(lambda: stage.init(0, {}))[0]
-
-
-def _check(source: str | Path, given: _Given, like: dict[str, Any]) -> None:
-  """Refuses weights of other sizes.
-
-  Raises:
-    ValueError: naming the group and the first array.
-  """
-  for group, (params, _) in given.items():
-    if group not in like:  # a start for another
-      continue
-    odd = checkpoints.shapes(params) ^ checkpoints.shapes(like[group])
-    if odd:
-      raise ValueError(
-        f"{source}: its {group} have other sizes than this config's, see"
-        f" {min(odd)[0]}"
-      )
-
-
-def _given(
-  config: ConfigDict, run: Path, stage: base.Stage, begun: _Given
-) -> _Given:
-  """What a stage starts with that was trained before, by group.
-
-  Earlier stages of this run come first, then the model that it goes on from;
-  public weights are for what neither has.
-
-  Raises:
-    ValueError: an earlier stage is missing, or weights have other sizes.
-  """
-  given, like = dict(begun), _sizes(stage)
-  origins = dict.fromkeys(begun, config.finetune_from)
-  for group, earlier in stage.takes.items():
-    if begun and group not in like:
-      continue  # a start for what has one
-    for home in (run, config.init_from):
-      if home and checkpoints.latest_step(home, earlier) is not None:
-        break
-    else:
-      if group in given:
-        continue
-      raise ValueError(
-        f"{run}: stage {stage.name} needs {earlier}; train it before, or set"
-        " config.init_from"
-      )
-    params, extra = checkpoints.restore_params(home, earlier, [group])
-    given[group] = params[group], extra[group]
-    origins[group] = origin = f"{home}/{earlier}"
-    _check(origin, {group: given[group]}, like)
-  for name, group in public.weights(config, stage).items():
-    if name in like or not begun:
-      given[name] = group
-      origins[name] = config.pretrained[name]
-  for name, source in origins.items():
-    _say(f"{stage.name}: {name} from {source}")
-  if begun and (fresh := like.keys() - given.keys()):
-    _say(f"{stage.name}: {', '.join(sorted(fresh))} anew")
-  return given
 
 
 class _Film:

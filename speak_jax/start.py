@@ -1,0 +1,125 @@
+"""What a stage starts with that was trained before it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from speak_jax import trained
+from speak_jax.stages import base
+from speak_jax.training import checkpoints, public
+
+# Weights by group: parameters and the other collections.
+Given = dict[str, tuple[Any, Any]]
+
+
+def begun(
+  config: ConfigDict, run: Path, stages: Sequence[base.Stage]
+) -> dict[str, Given]:
+  """What config.finetune_from holds for each stage that has no checkpoint.
+
+  Before any data are made: what does not fit is said at once.
+
+  Raises:
+    ValueError: it is no run or bundle, has networks of other sizes, or
+      nothing of a stage; one line.
+  """
+  home = config.finetune_from
+  stages = [s for s in stages if checkpoints.latest_step(run, s.name) is None]
+  if not home or not stages:
+    return {}
+  wanted = {name for s in stages for name in (s.name, *s.takes.values())}
+  _, learned = trained.load(Path(home), wanted)
+  starts: dict[str, Given] = {}
+  for stage in stages:
+    own = learned.get(stage.name, {})
+    if not own:
+      raise ValueError(
+        f"{home}: has nothing of stage {stage.name}; a bundle has if it was"
+        " exported with --evaluation"
+      )
+    earlier = {g: learned.get(s, {}).get(g) for g, s in stage.takes.items()}
+    like = _sizes(stage)
+    starts[stage.name] = {}
+    for group, found in (earlier | own).items():
+      if found and group in like:
+        extra = {name: x for name, x in found.items() if name != "params"}
+        starts[stage.name][group] = found["params"], extra
+    _check(home, starts[stage.name], like)
+  return starts
+
+
+def _sizes(stage: base.Stage) -> dict[str, Any]:
+  """The shapes of a stage's parameters, by group."""
+  return jax.eval_shape(lambda: stage.init(0, {}))[0]
+
+
+def _check(source: str | Path, given: Given, like: dict[str, Any]) -> None:
+  """Refuses weights of other sizes.
+
+  Raises:
+    ValueError: naming the group and the first array.
+  """
+  for group, (params, _) in given.items():
+    if group not in like:  # a start for another
+      continue
+    odd = checkpoints.shapes(params) ^ checkpoints.shapes(like[group])
+    if odd:
+      raise ValueError(
+        f"{source}: its {group} have other sizes than this config's, see"
+        f" {min(odd)[0]}"
+      )
+
+
+def given(
+  config: ConfigDict,
+  run: Path,
+  stage: base.Stage,
+  begun: Given,
+  say: Callable[[str], None],
+) -> Given:
+  """What a stage starts with that was trained before, by group.
+
+  Earlier stages of this run come first, then the model that it goes on from;
+  public weights are for what neither has.
+
+  Args:
+    config: The run's.
+    run: Its folder.
+    stage: To be trained from its first step on.
+    begun: Its part of `begun`.
+    say: Takes a line for each group.
+
+  Raises:
+    ValueError: an earlier stage is missing, or weights have other sizes.
+  """
+  found, like = dict(begun), _sizes(stage)
+  origins = dict.fromkeys(begun, config.finetune_from)
+  for group, earlier in stage.takes.items():
+    if begun and group not in like:
+      continue  # a start for what has one
+    for home in (run, config.init_from):
+      if home and checkpoints.latest_step(home, earlier) is not None:
+        break
+    else:
+      if group in found:
+        continue
+      raise ValueError(
+        f"{run}: stage {stage.name} needs {earlier}; train it before, or set"
+        " config.init_from"
+      )
+    params, extra = checkpoints.restore_params(home, earlier, [group])
+    found[group] = params[group], extra[group]
+    origins[group] = origin = f"{home}/{earlier}"
+    _check(origin, {group: found[group]}, like)
+  for name, group in public.weights(config, stage).items():
+    if name in like or not begun:
+      found[name] = group
+      origins[name] = config.pretrained[name]
+  for name, source in origins.items():
+    say(f"{stage.name}: {name} from {source}")
+  if begun and (fresh := like.keys() - found.keys()):
+    say(f"{stage.name}: {', '.join(sorted(fresh))} anew")
+  return found
