@@ -59,12 +59,17 @@ class Optim(NamedTuple):
 
 
 class Phase(NamedTuple):
-  """One update: which loss, by which optimizer, how often."""
+  """One update: which loss, by which optimizer, how often, from when on."""
 
   name: str
   optim: str
   loss: LossFn
   every: int = 1  # steps
+  start: int = 0  # updates of the stage before its first
+
+  def due(self, step: int) -> bool:
+    """Whether it runs in the update that follows `step` others."""
+    return step >= self.start and step % self.every == 0
 
 
 class Stage(NamedTuple):

@@ -181,6 +181,9 @@ def _train(
   tools.watch.begin(start)
   log = Log(run.folder, start, first)
   progress = Progress(stage.name, "step", run.steps, start, shown=first)
+  for phase in stage.phases:
+    if phase.start > start:
+      progress.say(f"{stage.name}: {phase.name} begins at step {phase.start}")
   profile = Profile(run.folder / "profile", run.profile)
   figures = Figures(
     stage.name,
@@ -205,7 +208,7 @@ def _train(
 
   pending: list[tuple[int, int, Metrics]] = []
   warm: set[str] = set()
-  flop: float | None = None
+  flops_of: list[tuple[Phase, float]] = []
   begin = since = time.monotonic()
   waited = 0.0
   ending = False
@@ -219,7 +222,7 @@ def _train(
       batch = sharding.place_batch(host, run.mesh)
       metrics: Metrics = {}
       for phase, advance in tools.step_phases:
-        if step % phase.every == 0:
+        if phase.due(step):
           activity.to("device" if phase.name in warm else "compile")
           warm.add(phase.name)
           state, values = advance(state, batch, key)
@@ -229,7 +232,7 @@ def _train(
       pending.append((step, stream.number, metrics))
       if step == start + 1:
         jax.block_until_ready(state.step)
-        flop = _flop(tools.step_phases, stage.parts, state, batch, key)
+        flops_of = _flops(tools.step_phases, stage.parts, state, batch, key)
         progress.say(
           f"{stage.name}: first step after"
           f" {clock(time.monotonic() - begin)} (compilation)"
@@ -253,7 +256,7 @@ def _train(
           step,
           figures.means()
           | {"data_wait": waited / span}
-          | _machine(activity, flop)
+          | _machine(activity, _flop(flops_of, step))
           | run.gauges(),
         )
       if logging or step == start + 1:
@@ -381,20 +384,27 @@ class _InParts:
     return self._add.trace(state, so_far, examples, self._numbers[0], key)
 
 
-def _flop(
+def _flops(
   step_phases: list[tuple[Phase, Any]], parts: int, *inputs: Any
-) -> float | None:
-  """Floating-point operations of a step on all devices; None: not countable.
+) -> list[tuple[Phase, float]]:
+  """Floating-point operations of each phase, on all devices.
 
-  A lazy phase counts by its share of the steps.
+  Empty where they cannot be counted.
   """
   try:
-    return sum(
-      2 * parts * flops.count(advance.trace(*inputs).jaxpr.jaxpr) / phase.every
+    return [
+      (phase, 2.0 * parts * flops.count(advance.trace(*inputs).jaxpr.jaxpr))
       for phase, advance in step_phases
-    )
+    ]
   except ValueError:  # a loop whose length is not known
+    return []
+
+
+def _flop(phases: list[tuple[Phase, float]], step: int) -> float | None:
+  """Of a usual step after `step` others; a lazy phase counts by its share."""
+  if not phases:
     return None
+  return sum(n / phase.every for phase, n in phases if step >= phase.start)
 
 
 def _machine(activity: Activity, flop: float | None) -> dict[str, float]:

@@ -71,6 +71,22 @@ def test_frozen_groups_and_lazy_phases(tmp_path):
   assert int(state.opt["main"][0].count) == 5
 
 
+def test_a_phase_begins_at_its_start(tmp_path, capsys):
+  """Its optimizer has then seen nothing; a resumed run keeps to it."""
+  run = toy.run(tmp_path, 4)._replace(stage=toy.stage(every=3, start=5))
+  state, _ = loop.fit(run, toy.batches(), {})
+  assert "side/loss" not in rows(tmp_path)[-1]
+  assert int(state.opt["side"][0].count) == 0
+  equal(state.params["b"], run.stage.init(run.seed, {})[0]["b"])
+  state, _ = loop.fit(run._replace(steps=11), toy.batches(), {})
+  fired = [row["step"] for row in rows(tmp_path) if "side/loss" in row]
+  assert fired == [7, 10]  # after 6 and 9 updates: every third, from 5 on
+  assert int(state.opt["side"][0].count) == 2
+  loop.fit(run._replace(steps=12), toy.batches(), {})
+  said = capsys.readouterr().err
+  assert said.count("toy: side begins at step 5") == 2  # once a start before
+
+
 def test_given_groups_are_taken(tmp_path):
   given = {"c": ({"w": np.full(4, 2.0, np.float32)}, {})}
   state, _ = loop.fit(toy.run(tmp_path, 1), toy.batches(), given)

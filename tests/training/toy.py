@@ -16,7 +16,7 @@ class Batch(NamedTuple):
   x: Any  # (b, 4)
 
 
-def stage(every: int = 3) -> Stage:
+def stage(every: int = 3, start: int = 0) -> Stage:
   """Group a fits noise, b a penalty now and then, c is frozen."""
 
   def init(seed, given):
@@ -58,7 +58,7 @@ def stage(every: int = 3) -> Stage:
       "side": Optim(("b",), optax.adam(0.01)),
     },
     phases=(
-      Phase("side", "side", penalty, every),
+      Phase("side", "side", penalty, every, start),
       Phase("main", "main", main),
     ),
     averaged=("a",),
