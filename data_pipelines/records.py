@@ -31,8 +31,9 @@ from data_pipelines.damage import Damage, DamagedError
 from speak_jax import spec
 
 NAME = "speak"
-VERSION = "1.1.0"  # of the format; one that is not in READABLE is refused
-READABLE = ("1.0.0", VERSION)  # 1.0.0 has neither take nor start
+VERSION = "1.2.0"  # of the format; one that is not in READABLE is refused
+# 1.0.0 has neither take nor start, 1.1.0 no session.
+READABLE = ("1.0.0", "1.1.0", VERSION)
 SPLITS = ("train", "test")  # "test": identities that training never sees
 INDEX = "clips.jsonl"
 # Its split, number, and the number of shards.
@@ -66,6 +67,7 @@ class ClipInfo(NamedTuple):
   row: int  # position in the shard
   take: str = ""  # as in `spec.Record`
   start: int = 0
+  session: str = ""
 
 
 class Part(NamedTuple):
@@ -80,7 +82,8 @@ class Part(NamedTuple):
 
 
 _TEXTS = (
-  *("clip", "identity", "view", "source", "pose_method", "phonemes", "take"),
+  *("clip", "identity", "view", "source", "pose_method", "phonemes"),
+  *("take", "session"),
 )
 _JPEGS = ("frames", "twin_pose", "twin_mouth")
 _INTEGERS = ("emotion", "level", "start")
@@ -380,6 +383,7 @@ def describe(record: spec.Record, shard: str, row: int) -> ClipInfo:
     row=row,
     take=record.take,
     start=record.start,
+    session=record.session,
   )
 
 

@@ -75,6 +75,9 @@ class Record(NamedTuple):
   # the same instant where `start` + frame is the same. "" where there is none.
   take: str = ""
   start: int = 0  # the first frame's place in the take, on the grid of `fps`
+  # Records of one identity and session show the person in the same clothes,
+  # hair, room and light: one video, or one sitting. "" where it is not known.
+  session: str = ""
 
 
 class SyncWindows(NamedTuple):

@@ -20,7 +20,13 @@ def data(tmp_path_factory):
   train = [toy_records.record(i, identity=i % 2) for i in range(5)]
   test = [
     toy_records.record(
-      9, identity=9, twins=2, view="front", take="take7", start=2
+      9,
+      identity=9,
+      twins=2,
+      view="front",
+      take="take7",
+      start=2,
+      session="talk",
     )
   ]
   rows = []
@@ -110,7 +116,7 @@ print(json.dumps([
   test["audio"].shape, test["landmarks"].shape, test["twin_index"].tolist(),
   frame[..., ::-1].mean((0, 1)).round().tolist(), frame.shape,
   [int(test[k]) for k in ("emotion", "level", "start")],
-  [test[k].decode() for k in ("identity", "view", "take")],
+  [test[k].decode() for k in ("identity", "view", "take", "session")],
   builder.info.metadata["seed"],
 ]))
 """
@@ -132,7 +138,7 @@ print(json.dumps([
   assert toy_records.read(np.array(colour)) == (9, 3, toy_records.FRAME)
   assert shape == [32, 32, 3]
   assert numbers == [0, 3, 2]
-  assert texts == ["person9", "front", "take7"]
+  assert texts == ["person9", "front", "take7", "talk"]
 
 
 def test_open_reads_what_was_written(data):
@@ -169,7 +175,7 @@ def test_what_cannot_be_opened_is_named(data, tmp_path, monkeypatch):
   shards.write_metadata(tmp_path, rows)
   monkeypatch.setattr(records, "VERSION", "9.0.0")
   monkeypatch.setattr(records, "READABLE", ("9.0.0",))
-  with pytest.raises(ValueError, match=r"format 1.1.0, not 9.0.0"):
+  with pytest.raises(ValueError, match=r"format 1.2.0, not 9.0.0"):
     records.open_records(tmp_path, "train")
 
 

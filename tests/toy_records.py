@@ -56,6 +56,7 @@ def record(
   view: str = "",
   take: str = "",
   start: int = 0,
+  session: str = "",
 ) -> spec.Record:
   def picture(t: int, kind: int) -> bytes:
     colour = np.array([clip * STEP, t * STEP, kind], np.uint8)
@@ -90,4 +91,5 @@ def record(
     twin_mouth_landmarks=landmarks(twins, size),
     take=take,
     start=start,
+    session=session,
   )

@@ -113,7 +113,8 @@ def _video(root, name, path, sound, settings) -> Video:
   labels = Labels(
     spec.EMOTIONS.index(EMOTIONS[emotion]), LEVELS[level], "front"
   )
-  return Video(root, path, sound, name, actor, labels, settings)
+  # An actor came once.
+  return Video(root, path, sound, name, actor, actor, labels, settings)
 
 
 def _refuse_pointers(videos: dict[str, str], sounds: dict[str, str]) -> None:

@@ -53,9 +53,9 @@ def survey(
     raise ValueError(f"{folder}: no videos ({', '.join(tree.VIDEO)})")
   stems = Counter(os.path.splitext(name)[0] for name in names)
   known = [_known(name) for name in names]
-  test = held_out_identities([who for who, _ in known], held_out, seed)
+  test = held_out_identities([who for who, _, _ in known], held_out, seed)
   tasks = []
-  for name, (identity, labels) in zip(names, known, strict=True):
+  for name, (identity, session, labels) in zip(names, known, strict=True):
     stem = os.path.splitext(name)[0]
     twice = stems[stem] > 1  # a.mp4 beside a.mov
     video = Video(
@@ -64,6 +64,7 @@ def survey(
       sound=None,
       clip=name if twice else stem,
       identity=identity,
+      session=session,
       labels=labels,
       settings=settings,
     )
@@ -71,14 +72,14 @@ def survey(
   return Survey(tasks, [], LICENCE)
 
 
-def _known(name: str) -> tuple[str, Labels]:
-  """Identity and labels by the name from the root."""
+def _known(name: str) -> tuple[str, str, Labels]:
+  """Identity, session and labels by the name from the root."""
   parts = name.split(os.sep)
   stem = os.path.splitext(parts[-1])[0]
   named = mead.parse(stem)
   if named is None:
-    return (parts[0] if len(parts) > 1 else stem), Labels()
-  return named.actor, named.labels
+    return (parts[0] if len(parts) > 1 else stem), name, Labels()
+  return named.actor, named.actor, named.labels
 
 
 def held_out_identities(

@@ -74,7 +74,7 @@ def survey(root: str | os.PathLike, *, settings: cut.Settings) -> Survey:
   for name, clips in cuts.items():
     if name not in listed:
       videos += [
-        Video(top, path, None, clip, identity(name), _NO_LABELS, settings)
+        Video(top, path, None, clip, identity(name), name, _NO_LABELS, settings)
         for found in clips.values()
         for clip, path in found
       ]
@@ -214,7 +214,7 @@ def _clips(
   for number, span in enumerate(listed.spans):
     clip = f"{name}_{number}"
     for piece, path in done.get(number, []):
-      yield Video(root, path, None, piece, who, _NO_LABELS, settings)
+      yield Video(root, path, None, piece, who, name, _NO_LABELS, settings)
     if number in done:
       continue
     if source is None:
@@ -232,6 +232,7 @@ def _clips(
       sound=None,
       clip=clip,
       identity=who,
+      session=name,
       labels=_NO_LABELS,
       settings=settings,
       span=span,
@@ -243,4 +244,4 @@ def _clips(
       f"{listed.subset} {name}_{number}: not in the list, taken as it is"
     )
     for piece, path in done[number]:
-      yield Video(root, path, None, piece, who, _NO_LABELS, settings)
+      yield Video(root, path, None, piece, who, name, _NO_LABELS, settings)

@@ -266,7 +266,8 @@ def _flat(
 
 
 def _task(root, path, sound, clip, actor, labels, settings, number) -> Task:
-  video = Video(root, path, sound, clip, actor, labels, settings)
+  # An actor came once.
+  video = Video(root, path, sound, clip, actor, actor, labels, settings)
   if number:  # the same in all views, which were filmed at once
     emotion = spec.EMOTIONS[labels.emotion]
     video = video._replace(take=f"{emotion}_level{labels.level}_{number}")

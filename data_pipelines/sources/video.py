@@ -18,6 +18,7 @@ class Video(NamedTuple):
   sound: str | None  # a file beside it; None: the video's own track
   clip: str
   identity: str
+  session: str  # as in `spec.Record`
   labels: Labels
   settings: cut.Settings
   span: tuple[float, float] | None = None  # seconds of the video; None: all
@@ -79,6 +80,7 @@ class Video(NamedTuple):
       twin_mouth_landmarks=nothing,
       take=self.take,
       start=piece.start,
+      session=self.session,
     )
 
 

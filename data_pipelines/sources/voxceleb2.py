@@ -150,7 +150,7 @@ def _utterances(
         elif voices:
           gaps.append(f"{clip}: no m4a")
         path = os.path.join(place, clips[stem])
-        yield _task(root, path, sound, clip, speaker, settings)
+        yield _task(root, path, sound, clip, speaker, film, settings)
 
 
 def _flat(root: str, settings: cut.Settings, gaps: list[str]) -> Iterator[Task]:
@@ -161,11 +161,11 @@ def _flat(root: str, settings: cut.Settings, gaps: list[str]) -> Iterator[Task]:
       gaps.append(f"{os.path.relpath(path, root)}: not a name of VoxCeleb2")
       continue
     clip = "/".join(match.groups())
-    yield _task(root, path, sound, clip, match[1], settings)
+    yield _task(root, path, sound, clip, match[1], match[2], settings)
 
 
-def _task(root, path, sound, clip, speaker, settings) -> Task:
-  video = Video(root, path, sound, clip, speaker, _NO_LABELS, settings)
+def _task(root, path, sound, clip, speaker, film, settings) -> Task:
+  video = Video(root, path, sound, clip, speaker, film, _NO_LABELS, settings)
   return task(video, "test" if speaker in splits.VOXCELEB2 else "train")
 
 

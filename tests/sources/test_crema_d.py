@@ -74,7 +74,7 @@ def test_the_official_layout(official, prepare_twice, labels):
     "1040_ITH_SAD_XX": ("sad", 0, "front"),
   }
   record = made.clips["1001_IEO_HAP_HI"]
-  assert record.identity == "1001"
+  assert record.identity == record.session == "1001"
   assert record.source == "VideoFlash/1001_IEO_HAP_HI.flv"
   assert abs(record.audio.astype(int)).max() > 3000
 

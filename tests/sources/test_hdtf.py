@@ -67,6 +67,12 @@ def test_the_official_layout(official, prepare_twice, labels):
     "Radio11_1": 25,
   }
   assert labels(clips["Radio11_0"]) == ("", 0, "")
+  assert {name: r.session for name, r in clips.items()} == {
+    "DebFischer2_0": "DebFischer2",
+    "MarthaRoby_0": "MarthaRoby",
+    "Radio11_0": "Radio11",
+    "Radio11_1": "Radio11",
+  }
   assert clips["Radio11_1"].source == "videos/Radio11.mp4"
   # The two seconds of the video are those of the longer clip, sound and all.
   whole, second = clips["MarthaRoby_0"], clips["Radio11_1"]

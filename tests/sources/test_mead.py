@@ -85,7 +85,7 @@ def test_the_official_layout(official, prepare_twice, labels):
     "W011_front_fear_level1_004"
   }
   record = made.clips["M003_front_disgusted_level2_001"]
-  assert record.identity == "M003"
+  assert record.identity == record.session == "M003"
   assert labels(record) == ("disgusted", 2, "front")
   assert record.source == "M003/video/front/disgusted/level_2/001.mp4"
   assert abs(record.audio.astype(int)).max() > 3000  # the m4a's

@@ -62,6 +62,7 @@ def test_the_official_layout(official, prepare_twice, labels):
   assert made.rejects[f"{ONE}/00002"] == "no audio track"
   record = made.clips[f"{ONE}/00001"]
   assert record.identity == "id00012" and labels(record) == ("", 0, "")
+  assert record.session == "21Uxsk56VDQ"  # the video
   assert record.source == f"dev/mp4/{ONE}/00001.mp4"
   assert len(record.frames) == 55
   assert abs(record.audio.astype(int)).max() > 3000  # the m4a's
@@ -138,6 +139,11 @@ def test_flat_names(tmp_path, film, lay):
     ("id00017/a_b-c_d-e_f/00001", "test", True),
     ("id00018/21Uxsk56VDQ/00002", "train", False),
     ("id00530/9EtkaLUCdWM/00026", "train", False),
+  ]
+  assert [t.make.session for t in survey.tasks] == [
+    "a_b-c_d-e_f",
+    "21Uxsk56VDQ",
+    "9EtkaLUCdWM",
   ]
   assert survey.gaps == ["notes.mp4: not a name of VoxCeleb2"]
 
