@@ -219,6 +219,7 @@ def _train_stage(
         **{name: settings[name] for name in loop.Schedule._fields}
       ),
       meta=_meta(config, sets["train"]),
+      other_data=config.data.allow_change,
       profile=profile,
       gauges=lambda: {"data/damaged_clips": float(len(sets["train"].damage))},
     ),

@@ -67,6 +67,7 @@ class Run(NamedTuple):
   large: int  # elements from which an array is split over `model`
   schedule: Schedule
   meta: dict  # goes into every checkpoint, texts
+  other_data: bool = False  # go on with other data than a checkpoint's
   profile: tuple[int, int] | None = None  # first and last step to trace
   gauges: Callable[[], dict[str, float]] = dict  # more figures to log
 
@@ -437,8 +438,10 @@ def _start(
   else:
     like = jax.eval_shape(lambda: initial(run.stage, run.seed, {}))
     state, position, meta = saved.restore(like, placing)
-    _compare(run, saved, meta)
+    changed = _compare(run, saved, meta)
     stream.set_state(position, int(state.step))
+    if changed:
+      stream.forget()
   stream.skip(skipped)
   stream.rolled = max(stream.rolled, rolled, key=len)
   return state
@@ -476,25 +479,29 @@ def _meta(run: Run) -> dict[str, str]:
   }
 
 
-def _compare(run: Run, saved: Checkpoints, stored: dict[str, str]) -> None:
-  """Refuses other data, and tells of other devices.
+def _compare(run: Run, saved: Checkpoints, stored: dict[str, str]) -> bool:
+  """Whether the data are others; tells of that and of other devices.
 
   Raises:
-    ValueError: the data are not those of the checkpoint.
+    ValueError: they are, and `run.other_data` does not allow it.
   """
   now, name = _meta(run), f"{saved.folder}/{saved.latest}"
   data = stored.get("dataset")
-  if data is not None and data != now.get("dataset", data):
+  changed = data is not None and data != now.get("dataset", data)
+  if changed and not run.other_data:
     raise ValueError(
       f"{name}: was trained on other data; config.data.allow_change = True"
       " goes on with these"
     )
+  if changed and jax.process_index() == 0:
+    say(f"{name}: was trained on other data, and goes on with these")
   place = stored.get("topology", now["topology"])
   if place != now["topology"] and jax.process_index() == 0:
     say(
       f"{name}: was saved on {place}, and goes on on {now['topology']}: from"
       " the same state, but not bit for bit"
     )
+  return changed
 
 
 def parameters(stage: Stage) -> Iterator[tuple[str, int, bool]]:

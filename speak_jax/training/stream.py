@@ -58,6 +58,10 @@ class Stream:
     self.rolled = list(state.get("rolled", ()))
     self.bad = list(state.get("bad", ()))
 
+  def forget(self) -> None:
+    """The data are others: what is known of batches is of none of these."""
+    self.skipped, self.bad = set(), []
+
   def rewind(self) -> None:
     """Goes on from the beginning."""
     self.set_state({"batches": self._begin, "read": 0}, 0)

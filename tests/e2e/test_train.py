@@ -100,6 +100,28 @@ def test_signal_saves_and_the_stage_goes_on(run, tmp_path, monkeypatch):
   jax.tree.map(np.testing.assert_array_equal, want, got)
 
 
+def test_other_data_only_where_they_are_asked_for(run, tmp_path):
+  """A checkpoint of one data set goes on with another, and then is of it."""
+  here = dict(stages=("syncnet",), train__first_save=100)
+  one = dict(here, data__path=str(run / "data"))
+  assert train.train(config(**one), tmp_path / "run") == 0
+  drawn = config(**here, seed=1, syncnet__steps=1)
+  assert train.train(drawn, tmp_path / "drawn") == 0
+  other = str(tmp_path / "drawn" / "data")
+  on = dict(here, syncnet__steps=3, data__path=other)
+  with pytest.raises(ValueError, match=r"other data; config\.data\.allow_ch"):
+    train.train(config(**on), tmp_path / "run")
+  assert checkpoints.latest_step(tmp_path / "run", "syncnet") == 2
+  allowed = config(**on, data__allow_change=True)
+  assert train.train(allowed, tmp_path / "run") == 0
+  clips = input_pipeline.open_data(allowed, tmp_path)["train"]
+  path = tmp_path / "run" / "syncnet" / "checkpoints" / "3"
+  meta = checkpoints.ocp.load_checkpointables(str(path), {"meta": None})["meta"]
+  assert meta["dataset"] == input_pipeline.fingerprint(clips, {})
+  with pytest.raises(ValueError, match="other data"):
+    train.train(config(**one | {"syncnet__steps": 4}), tmp_path / "run")
+
+
 def test_missing_earlier_stage_is_named(run, tmp_path):
   alone = config(stages=("speak",), data__path=str(run / "data"))
   with pytest.raises(ValueError, match="stage speak needs irfd"):

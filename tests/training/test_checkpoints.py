@@ -274,12 +274,42 @@ def test_a_digest_tells_every_leaf():
       assert digest(changed, {"read": 1}) != want
 
 
-def test_other_data_are_refused(run):
+def test_other_data_are_refused_or_asked_for(run, capsys):
   there = toy.run(run / "toy", 8)._replace(meta={"dataset": "a"})
   loop.fit(there, toy.batches(), {})
+  other = there._replace(steps=9, meta={"dataset": "b"})
   with pytest.raises(ValueError, match="was trained on other data"):
-    loop.fit(there._replace(steps=9, meta={"dataset": "b"}), toy.batches(), {})
-  loop.fit(there._replace(steps=9, meta={}), toy.batches(), {})
+    loop.fit(other, toy.batches(), {})
+  loop.fit(other._replace(other_data=True), toy.batches(), {})
+  said = capsys.readouterr().err
+  assert "toy/checkpoints/8: was trained on other data, and goes on" in said
+  assert meta_of(run / "toy", 9)["dataset"] == "b"
+  # From now on these are the data.
+  with pytest.raises(ValueError, match="was trained on other data"):
+    loop.fit(there._replace(steps=10), toy.batches(), {})
+  loop.fit(there._replace(steps=10, meta={}), toy.batches(), {})
+
+
+def test_bad_batches_of_other_data_are_forgotten(tmp_path, capsys):
+  """What is number 2 there is another batch here, and good."""
+  there = toy.run(tmp_path / "toy", 4, bad_steps=1, save_every=1)
+  there = there._replace(meta={"dataset": "a"})
+  loop.fit(there, toy.batches(spoil=(2,)), {})
+  assert "without batches 2" in capsys.readouterr().err
+  data = meta_of(there.folder, 4)["data"]
+  assert json.loads(data)["skipped"] == [2]
+  loop.fit(
+    there._replace(steps=6, meta={"dataset": "b"}, other_data=True),
+    toy.batches(),
+    {},
+  )
+  found = json.loads(meta_of(there.folder, 6)["data"])
+  assert (found["skipped"], found["read"]) == ([], json.loads(data)["read"] + 2)
+
+
+def meta_of(stage, step):
+  path = stage / "checkpoints" / str(step)
+  return checkpoints.ocp.load_checkpointables(str(path), {"meta": None})["meta"]
 
 
 def test_verify(run, capsys):
