@@ -113,6 +113,7 @@ RECIPES = {
     "model.up": "transposed",
     "model.frames": 6,  # SyncNet's 0.2 s
     "model.context": 27,  # 2 s of sound, as in FaceFormer
+    "pretrained.required": ("speech",),
     "data.fps": 30.0,
     "syncnet.loss": "contrastive",
     "irfd.losses": "paper",
@@ -269,8 +270,9 @@ def _config(preset: str, sizes: dict) -> dict:
     ),
     # Public weights to start from: a file, or a name on the Hugging Face hub.
     pretrained=dict(
+      required=(),  # names below without which training does not start
       resnet="",  # ResNet-50 of E_i, E_p, E_e; needs model.norm = "batch"
-      speech="",  # wav2vec 2.0 or HuBERT of E_a; its convolutions stay fixed
+      speech="",  # wav2vec 2.0 or HuBERT of E_a; "" = speak.mel instead
       vgg="",  # VGG-19 of L_vgg; "" = E_i's features instead
     ),
     mesh=dict(
@@ -382,6 +384,12 @@ def _config(preset: str, sizes: dict) -> dict:
       emotion_frames=4,  # pooled into one emotion code
       from_scratch=False,  # True: G_g does not start from G_d
       encoders="frozen",  # "tuned": they train on; "fresh": there was no IRFD
+      # E_a's convolutions over the waveform: "fixed", "trained", or "auto":
+      # fixed if they began as public ones. A run keeps what it began with.
+      convolutions="auto",
+      # Sizes of E_a's mel front end where its weights would be random: a
+      # random wav2vec does not learn to hear from so few clips.
+      mel=dict(width=256, layers=4, heads=4),
       identity_from="either",  # "other_clip" of the person, "same_clip"
       region=dict(mouth=8.0, face=1.5),
       sync_ramp=(20_000, 60_000),  # steps over which the weight rises

@@ -8,11 +8,62 @@ import jax
 from ml_collections import ConfigDict
 
 from speak_jax import trained
+from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.stages import base
 from speak_jax.training import checkpoints, public
 
 # Weights by group: parameters and the other collections.
 Given = dict[str, tuple[Any, Any]]
+
+
+def with_speech(
+  config: ConfigDict, run: Path, say: Callable[[str], None]
+) -> ConfigDict:
+  """The config with the speech encoder that the run can have.
+
+  A front that hears the waveform needs trained weights: public ones, those of
+  the model that the run goes on from, or the run's own. Where there are none
+  the front becomes `speak.mel`, and the run says so. Convolutions that began
+  as public ones stay fixed in every run that goes on from them. What comes out
+  is written into RUN, so that whatever reads the run has the same networks.
+
+  Args:
+    config: As it was asked for; not changed.
+    run: RUN; it need not be there yet.
+    say: Takes a line.
+
+  Raises:
+    ValueError: config.pretrained.required lacks something, or
+      config.finetune_from holds no model; one line.
+  """
+  config = ConfigDict(config.to_dict())
+  origin = _origin(config, run) if "speak" in config.stages else None
+  heard = origin is not None and origin.model.audio.front in WAVE_FRONTS
+  public.require(config, ("speech",) if heard else ())
+  if "speak" not in config.stages:
+    return config.lock()
+  fixed = base.fixed_convolutions(config)
+  if heard and config.speak.convolutions == "auto":
+    fixed |= base.fixed_convolutions(origin)
+  config.speak.convolutions = "fixed" if fixed else "trained"
+  audio = config.model.audio
+  if audio.front in WAVE_FRONTS and not (config.pretrained.speech or heard):
+    say(
+      f"speak: no trained weights for a speech encoder on the {audio.front}"
+      " (config.pretrained.speech): a mel front end of"
+      f" {config.speak.mel.layers} layers takes its place"
+    )
+    config.model.audio.update(front="mel", **config.speak.mel)
+  return config.lock()
+
+
+def _origin(config: ConfigDict, run: Path) -> ConfigDict | None:
+  """The config of what the speech encoder's weights come from, if any."""
+  if checkpoints.latest_step(run, "speak") is not None:
+    return checkpoints.run_config(run)
+  if config.finetune_from:
+    return trained.load(Path(config.finetune_from), ())[0]
+  return None
 
 
 def begun(

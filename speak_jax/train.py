@@ -96,7 +96,7 @@ def train(
     NoProgressError: restarted in vain too often.
   """
   run = Path(workdir).absolute()
-  config = _resolved(config)
+  config = start.with_speech(_resolved(config), run, _say)
   mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
   stages = {name: STAGES[name](config) for name in config.stages}
   for name in stages:
@@ -318,6 +318,9 @@ def _write_config(config: ConfigDict, run: Path) -> None:
     old = checkpoints.run_config(run).model.to_dict()
     new = json.loads(json.dumps(config.model.to_dict()))
     old = json.loads(json.dumps(old))
+    if checkpoints.latest_step(run, "speak") is None:
+      old.pop("audio", None)  # no earlier stage has a speech encoder
+      new.pop("audio", None)
     odd = sorted(k for k in {**old, **new} if old.get(k) != new.get(k))
     if odd:
       raise ValueError(

@@ -213,8 +213,22 @@ def networks(config: Any) -> Networks:
     config.model,
     fps=config.data.fps,
     remat=config.train.remat,
-    freeze_features=bool(config.pretrained.speech),
+    freeze_features=fixed_convolutions(config),
   )
+
+
+def fixed_convolutions(config: Any) -> bool:
+  """Whether E_a's convolutions over the waveform get no gradient.
+
+  Raises:
+    ValueError: an unknown word in config.speak.convolutions.
+  """
+  word = config.speak.convolutions
+  if word not in ("auto", "fixed", "trained"):
+    raise ValueError(
+      f"config.speak.convolutions {word!r} is not auto, fixed or trained"
+    )
+  return bool(config.pretrained.speech) if word == "auto" else word == "fixed"
 
 
 def struct(shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:

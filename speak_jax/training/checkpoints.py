@@ -36,8 +36,11 @@ CORRUPT = ".corrupt"  # suffix of what was put aside
 REMOVED = ".removed"  # suffix of what is being removed
 ROOM = 1.2  # free space that a save asks for, relative to the last one
 TRIES = 3  # failed saves in a row that end training
-# Keys of config.model that came later, and what the networks were before.
-LATER = {"appearance": 0}
+# Keys of the config that came later, and what runs did before.
+LATER: dict[str, Any] = {
+  "model": {"appearance": 0},
+  "speak": {"convolutions": "auto"},
+}
 
 
 class NoCheckpointError(ValueError):
@@ -411,10 +414,18 @@ def run_config(run: str | Path) -> ConfigDict:
 
 def config_of(stored: dict[str, Any]) -> ConfigDict:
   """A config that was kept as JSON, locked; LATER keys are filled in."""
-  config = ConfigDict(_tuples(stored))
-  if "model" in config:
-    config.model = ConfigDict({**LATER, **config.model})
-  return config.lock()
+  return ConfigDict(_tuples(_completed(stored, LATER))).lock()
+
+
+def _completed(stored: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+  """`stored` with the keys that came later, in the sections that it has."""
+  added = {k: v for k, v in later.items() if not isinstance(v, dict)}
+  inner = {
+    k: _completed(stored[k], v)
+    for k, v in later.items()
+    if isinstance(v, dict) and k in stored
+  }
+  return {**added, **stored, **inner}
 
 
 def shapes(tree: Any) -> set[tuple[str, tuple[int, ...]]]:

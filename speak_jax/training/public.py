@@ -1,5 +1,6 @@
 """Public weights that a stage starts from, as its groups take them."""
 
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -9,6 +10,28 @@ from speak_jax.models.audio import AudioEncoder
 from speak_jax.pretrained import layouts, speech
 from speak_jax.pretrained.tensors import WeightsError
 from speak_jax.stages.base import RESNETS, Stage
+
+
+def require(config: ConfigDict, elsewhere: Collection[str] = ()) -> None:
+  """Refuses a config that lacks public weights which it cannot do without.
+
+  Args:
+    config: config.pretrained.required names them.
+    elsewhere: Names whose networks come trained from another place.
+
+  Raises:
+    ValueError: naming what is missing; one line.
+  """
+  lacking = [
+    f"config.pretrained.{name}"
+    for name in config.pretrained.required
+    if not config.pretrained[name] and name not in elsewhere
+  ]
+  if lacking:
+    raise ValueError(
+      f"preset {config.preset} needs public weights: set {', '.join(lacking)},"
+      " or leave them out of config.pretrained.required"
+    )
 
 
 def weights(config: ConfigDict, stage: Stage) -> dict[str, tuple[Any, Any]]:

@@ -353,8 +353,9 @@ def test_configs_of_before_name_the_networks_of_before():
   """Runs and bundles outlive the keys that came later."""
   stored = get_config("small64").to_dict()
   assert stored["model"]["appearance"] > 0
-  for key in checkpoints.LATER:
-    del stored["model"][key]
+  for section, keys in checkpoints.LATER.items():
+    for key in keys:
+      del stored[section][key]
   config = checkpoints.config_of(json.loads(json.dumps(stored)))
   assert config.model.appearance == 0
   assert config.model.pose_places == 8

@@ -1,0 +1,100 @@
+"""Which speech encoder a run has, before anything is built."""
+
+import json
+
+import pytest
+
+from configs.speak import get_config
+from speak_jax import start
+from speak_jax.stages import base
+from speak_jax.training import checkpoints
+
+SPEECH = "pretrained.speech=wav2vec2.safetensors"
+
+
+def resolved(arg: str, folder, said=None):
+  said = [] if said is None else said
+  return start.with_speech(get_config(arg), folder, said.append)
+
+
+def trained_run(folder, config, stage="speak"):
+  """A run that has come to a checkpoint of a stage."""
+  (folder / stage / "checkpoints" / "3").mkdir(parents=True)
+  text = json.dumps({"config": config.to_dict()})
+  (folder / "config.json").write_text(text)
+  return folder
+
+
+def test_no_wav2vec_starts_from_random_weights(tmp_path):
+  said = []
+  config = resolved("base256", tmp_path, said)
+  audio = config.model.audio
+  assert (audio.front, audio.width, audio.layers) == ("mel", 256, 4)
+  assert audio.out == get_config("base256").model.audio.out
+  assert len(said) == 1 and "\n" not in said[0]
+  assert "config.pretrained.speech" in said[0] and "mel front" in said[0]
+  # Whatever reads the run, and the same command again, have the same.
+  run = trained_run(tmp_path / "run", config)
+  assert checkpoints.run_config(run).model == config.model
+  assert resolved("base256", run).model == config.model
+  assert base.networks(config).speak.front == "mel"
+
+
+def test_public_weights_keep_the_front_and_its_convolutions(tmp_path):
+  said = []
+  config = resolved(f"base256,{SPEECH}", tmp_path, said)
+  assert config.model.audio == get_config("base256").model.audio
+  assert base.networks(config).speak.freeze_features
+  assert not said
+  # A run that has learned goes on as it is, without the file.
+  run = trained_run(tmp_path / "run", config)
+  again = resolved("base256", run, said)
+  assert again.model == config.model and not said
+  assert base.networks(again).speak.freeze_features
+
+
+@pytest.mark.parametrize("key", ["finetune_from", "itself"])
+@pytest.mark.parametrize("old", [False, True])
+def test_what_goes_on_from_public_speech_keeps_it_fixed(tmp_path, key, old):
+  config = get_config(f"base256,{SPEECH}")
+  if not old:
+    config = start.with_speech(config, tmp_path, print)
+  stored = config.to_dict()
+  if old:  # of before there was such a key
+    del stored["speak"]["convolutions"]
+  run = trained_run(tmp_path / "run", checkpoints.config_of(stored))
+  if key == "itself":
+    found = resolved("base256", run)
+  else:
+    found = resolved(f"base256,finetune_from={run}", tmp_path / "new")
+  assert found.model.audio.front == "waveform"
+  assert base.networks(found).speak.freeze_features
+  # Unless it is asked for.
+  free = f"base256,speak.convolutions=trained,finetune_from={run}"
+  assert not base.networks(resolved(free, tmp_path)).speak.freeze_features
+
+
+def test_a_run_goes_on_from_a_mel_front(tmp_path):
+  run = trained_run(tmp_path / "run", resolved("base256", tmp_path))
+  found = resolved(f"base256,finetune_from={run}", tmp_path / "new")
+  assert found.model.audio.front == "mel"
+
+
+def test_paper_does_not_start_without_public_speech(tmp_path):
+  with pytest.raises(ValueError, match=r"config\.pretrained\.speech") as error:
+    resolved("paper", tmp_path)
+  assert "\n" not in str(error.value)
+  config = resolved(f"paper,{SPEECH}", tmp_path)
+  assert config.model.audio.front == "waveform"
+  run = trained_run(tmp_path / "run", config)
+  assert resolved("paper", run).model.audio.front == "waveform"
+
+
+def test_earlier_stages_have_no_speech_encoder(tmp_path):
+  alone = "base256,stages=('syncnet','irfd')"
+  assert resolved(alone, tmp_path).model == get_config("base256").model
+
+
+def test_an_unknown_word_is_named(tmp_path):
+  with pytest.raises(ValueError, match="'free' is not auto"):
+    resolved("base256,speak.convolutions=free", tmp_path)
