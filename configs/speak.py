@@ -412,6 +412,8 @@ def _config(preset: str, sizes: dict) -> dict:
         covariance=0.01,  # of emotion and speech; ours (D7)
       ),
       optim=_optim(2e-4),
+      # {path: factor of optim.lr}, as in {"speak/audio/transformer": 0.05}.
+      lr_factors={},
       discriminator=_optim(2e-4),
     ),
   )

@@ -56,6 +56,8 @@ class Optim(NamedTuple):
 
   trains: tuple[str, ...]
   tx: optax.GradientTransformation
+  # {name in the log: schedule}, each a function of the updates done so far.
+  rates: Mapping[str, optax.Schedule] = {}
 
 
 class Phase(NamedTuple):
@@ -183,14 +185,30 @@ def spread(code: Float[Array, "... d"]) -> Float[Array, ""]:
   return jax.lax.stop_gradient(flat.std(0).mean())
 
 
-def adam(settings: Any, steps: int) -> optax.GradientTransformation:
+def adam(
+  trains: tuple[str, ...],
+  settings: Any,
+  steps: int,
+  factors: Mapping[str, float] | None = None,
+) -> Optim:
   """Adam, clipped, with a linear rise and a cosine fall over `steps`.
 
   Args:
+    trains: Groups to train.
     settings: lr, warmup (steps; never more than a tenth of `steps`), floor,
       b1, b2, clip.
-    steps: Length of the stage.
+    steps: Updates until the learning rate has come down to `floor`.
+    factors: {path prefix: factor of the learning rate}, as in
+      {"speak/audio": 0.05}: group, then modules. The longest prefix counts;
+      what none fits learns at the full rate.
+
+  Raises:
+    ValueError: a factor below 0.
   """
+  factors = dict(factors or {})
+  for prefix, factor in factors.items():
+    if factor < 0:
+      raise ValueError(f"learning rate of {prefix!r} times {factor} < 0")
   warmup = min(settings.warmup, steps // 10)
   lr, floor = settings.lr, settings.floor
 
@@ -201,10 +219,50 @@ def adam(settings: Any, steps: int) -> optax.GradientTransformation:
     return lr * rise * fall
 
   clip = settings.clip
-  return optax.chain(
+  tx = optax.chain(
     optax.clip_by_global_norm(clip) if clip else optax.identity(),
     optax.adam(rate, b1=settings.b1, b2=settings.b2),
   )
+  rates = {"lr": rate} | {
+    f"lr/{prefix}": lambda count, factor=factor: factor * rate(count)
+    for prefix, factor in factors.items()
+  }
+  return Optim(trains, _scaled(tx, factors), rates)
+
+
+def _scaled(
+  tx: optax.GradientTransformation, factors: Mapping[str, float]
+) -> optax.GradientTransformation:
+  """An optimizer with the updates below some paths scaled; the same state.
+
+  Raises:
+    ValueError: in `init`, a path that no array of the parameters is below.
+  """
+  if not factors:
+    return tx
+
+  def below(path) -> list[str]:
+    """The prefixes that fit a path."""
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    return [p for p in factors if f"{name}/".startswith(f"{p}/")]
+
+  def init(params):
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    for prefix in factors:
+      if not any(prefix in below(path) for path in paths):
+        raise ValueError(f"learning rate of {prefix!r}: no such parameters")
+    return tx.init(params)
+
+  def update(updates, state, params=None):
+    updates, state = tx.update(updates, state, params)
+
+    def scale(path, x):
+      prefixes = below(path)
+      return x * factors[max(prefixes, key=len)] if prefixes else x
+
+    return jax.tree_util.tree_map_with_path(scale, updates), state
+
+  return optax.GradientTransformation(init, update)
 
 
 def networks(config: Any) -> Networks:

@@ -19,7 +19,7 @@ from speak_jax.nn.align import align_face
 from speak_jax.nn.face import shape_free
 from speak_jax.nn.norm import unit
 from speak_jax.stages import base
-from speak_jax.stages.base import LossOut, Optim, Phase, Stage
+from speak_jax.stages.base import LossOut, Phase, Stage
 
 KINDS = ("identity", "pose", "emotion")  # of codes that a swap exchanges
 IDENTITY, POSE, EMOTION = range(3)
@@ -307,9 +307,7 @@ def make(config: ConfigDict) -> Stage:
 
   phases = [Phase("gen", "gen", g_loss)]
   optims = {
-    "gen": Optim(
-      ("encoders", "decoder"), base.adam(settings.optim, settings.steps)
-    )
+    "gen": base.adam(("encoders", "decoder"), settings.optim, settings.steps)
   }
   if adversary:
     phases = [
@@ -317,8 +315,8 @@ def make(config: ConfigDict) -> Stage:
       Phase("disc_r1", "disc", r1_loss, settings.r1_every),
       *phases,
     ]
-    optims["disc"] = Optim(
-      ("discriminator",), base.adam(settings.discriminator, settings.steps)
+    optims["disc"] = base.adam(
+      ("discriminator",), settings.discriminator, settings.steps
     )
   return Stage(
     name="irfd",

@@ -23,7 +23,7 @@ from speak_jax.losses import (
 )
 from speak_jax.models.speak import Output, warm_start
 from speak_jax.stages import base
-from speak_jax.stages.base import LossOut, Optim, Phase, Stage
+from speak_jax.stages.base import LossOut, Phase, Stage
 from speak_jax.stages.syncnet import WINDOW_S, frames_of
 
 
@@ -308,15 +308,22 @@ def make(config: ConfigDict) -> Stage:
 
   trains = ("speak", "encoders") if learning else ("speak",)
   phases = [Phase("gen", "gen", g_loss)]
-  optims = {"gen": Optim(trains, base.adam(settings.optim, settings.steps))}
+  optims = {
+    "gen": base.adam(
+      trains,
+      settings.optim,
+      settings.steps,
+      settings.lr_factors.to_dict(),
+    )
+  }
   if adversary:
     phases = [
       Phase("disc", "disc", d_loss),
       Phase("disc_r1", "disc", r1_loss, settings.r1_every),
       *phases,
     ]
-    optims["disc"] = Optim(
-      ("discriminator",), base.adam(settings.discriminator, settings.steps)
+    optims["disc"] = base.adam(
+      ("discriminator",), settings.discriminator, settings.steps
     )
   notes = []
   if weights["perceptual"]:

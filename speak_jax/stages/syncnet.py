@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from speak_jax import spec
 from speak_jax.losses import sync
 from speak_jax.stages import base
-from speak_jax.stages.base import LossOut, Optim, Phase, Stage
+from speak_jax.stages.base import LossOut, Phase, Stage
 
 WINDOW_S = 0.2  # of sound and picture
 
@@ -85,9 +85,7 @@ def make(config: ConfigDict) -> Stage:
     name="syncnet",
     init=init,
     takes={},
-    optims={
-      "sync": Optim(("sync",), base.adam(settings.optim, settings.steps))
-    },
+    optims={"sync": base.adam(("sync",), settings.optim, settings.steps)},
     phases=(Phase("contrast", "sync", contrast),),
     averaged=("sync",),
     decay=settings.optim.ema,

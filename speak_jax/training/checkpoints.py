@@ -39,7 +39,7 @@ TRIES = 3  # failed saves in a row that end training
 # Keys of the config that came later, and what runs did before.
 LATER: dict[str, Any] = {
   "model": {"appearance": 0},
-  "speak": {"convolutions": "auto"},
+  "speak": {"convolutions": "auto", "lr_factors": {}},
 }
 
 
@@ -419,11 +419,11 @@ def config_of(stored: dict[str, Any]) -> ConfigDict:
 
 def _completed(stored: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
   """`stored` with the keys that came later, in the sections that it has."""
-  added = {k: v for k, v in later.items() if not isinstance(v, dict)}
+  added = {k: v for k, v in later.items() if not (v and isinstance(v, dict))}
   inner = {
     k: _completed(stored[k], v)
     for k, v in later.items()
-    if isinstance(v, dict) and k in stored
+    if v and isinstance(v, dict) and k in stored
   }
   return {**added, **stored, **inner}
 

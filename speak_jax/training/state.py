@@ -153,6 +153,7 @@ def apply(
       ema=state.ema | keep(ema, {g: state.ema[g] for g in ema}),
     )
     metrics = {"loss": found.loss, **found.metrics, "grad_norm": norm}
+    metrics |= _rates(optim, old)
     if len(norms) > 1:
       metrics |= {f"grad_norm/{g}": n for g, n in norms.items()}
     return new, metrics | {"bad": 1.0 - ok.astype(jnp.float32)}
@@ -239,6 +240,17 @@ def digest(state: TrainState, position: Any = None) -> str:
     found.update(f"{name} {host.dtype} {host.shape}\n".encode())
     found.update(host.tobytes())
   return found.hexdigest()
+
+
+def _rates(optim: Optim, opt: Any) -> Metrics:
+  """The learning rates of an optimizer's next update."""
+  if not optim.rates:
+    return {}
+  (_, count), *_ = optax.tree_utils.tree_get_all_with_path(opt, "count")
+  return {
+    name: jnp.asarray(rate(count), jnp.float32)
+    for name, rate in optim.rates.items()
+  }
 
 
 def _pick(params: Groups, optim: Optim) -> Groups:

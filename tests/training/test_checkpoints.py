@@ -359,5 +359,6 @@ def test_configs_of_before_name_the_networks_of_before():
   config = checkpoints.config_of(json.loads(json.dumps(stored)))
   assert config.model.appearance == 0
   assert config.model.pose_places == 8
+  assert config.speak.lr_factors.to_dict() == {}
   assert config.is_locked
   assert networks(config).encoders.appearance == 0

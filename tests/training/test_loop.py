@@ -1,12 +1,14 @@
 """The loop on a stage of a few numbers: resuming, guards, schedule, files."""
 
 import json
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from speak_jax.stages import base
 from speak_jax.training import checkpoints, loop, sharding
 from speak_jax.training.state import averaged, create, update
 from tests.training import toy
@@ -149,6 +151,50 @@ def test_state_is_donated(tmp_path):
   batch = sharding.place_batch(next(toy.batches()), run.mesh)
   step(state, batch, jax.random.key(0))
   assert state.params["a"]["w"].is_deleted()
+
+
+SETTINGS = types.SimpleNamespace(
+  lr=1e-2, warmup=2, floor=0.1, b1=0.9, b2=0.99, clip=1.0
+)
+
+
+def test_learning_rate_of_a_part():
+  """Paths have factors; the longest prefix counts, whole words only."""
+  params = {
+    "a": {"w": jnp.ones(3), "wide": jnp.ones(3)},
+    "b": {"w": jnp.ones(3), "v": jnp.ones(3)},
+  }
+  factors = {"a/w": 0.25, "b": 0.5, "b/v": 0.0}
+  grads = jax.tree.map(jnp.ones_like, params)
+  plain = base.adam(("a", "b"), SETTINGS, 100)
+  scaled = base.adam(("a", "b"), SETTINGS, 100, factors)
+  state = plain.tx.init(params)
+  assert jax.tree.structure(state) == jax.tree.structure(scaled.tx.init(params))
+  whole, _ = plain.tx.update(grads, state, params)
+  part, _ = scaled.tx.update(grads, state, params)
+  want = {"a": {"w": 0.25, "wide": 1.0}, "b": {"w": 0.5, "v": 0.0}}
+  jax.tree.map(
+    lambda a, b, factor: np.testing.assert_allclose(b, factor * a),
+    whole,
+    part,
+    want,
+  )
+  for wrong, line in (({"a/x": 1.0}, "'a/x': no such"), ({"a": -1.0}, "< 0")):
+    with pytest.raises(ValueError, match=line):
+      base.adam(("a", "b"), SETTINGS, 100, wrong).tx.init(params)
+
+
+def test_learning_rates_are_logged():
+  """The one that an update is made with, after what other phases did."""
+  stage = toy.stage()
+  adam = base.adam(("a",), SETTINGS, 100, {"a/w": 0.5})
+  stage = stage._replace(optims={**stage.optims, "main": adam})
+  state = create(stage, 0, {})
+  step = jax.jit(update(stage, 1))
+  for want in (1 / 3, 2 / 3, 1.0):  # of the peak; two steps of warm-up
+    state, metrics = step(state, toy.Batch(jnp.ones((4, 4))), jax.random.key(0))
+    np.testing.assert_allclose(metrics["lr"], 1e-2 * want, rtol=1e-5)
+    np.testing.assert_allclose(metrics["lr/a/w"], 5e-3 * want, rtol=1e-5)
 
 
 def test_files(tmp_path):
