@@ -154,7 +154,11 @@ class Generator(nn.Module):
     for i, (size, width) in enumerate(self.channels):
       entry = by_size.get(size)
       if entry is not None:
-        entry = _moved(entry.astype(self.dtype), shape)
+        # The last map is the picture itself, which goes into the frame: in
+        # bfloat16 it would be off by about a level of 255.
+        whole = i + 1 == len(self.channels)
+        kept = jnp.float32 if whole else self.dtype
+        entry = _moved(entry.astype(kept), shape)
       x, rgb = block(
         channels=width,
         up=self.up if i else None,
@@ -166,7 +170,7 @@ class Generator(nn.Module):
     if entry is not None:
       # ours: the blocks draw what the identity picture, as it lies after the
       # warp, lacks; all of it where the map is blank.
-      frames += entry[..., :3].astype(jnp.float32)
+      frames += entry[..., :3]
     return frames
 
 
@@ -212,7 +216,6 @@ def _shape(
     module.channels[-1][0],
     module.latent,
     module.landmarks,
-    module.dtype,
     name="geometry",
   )
   shape = geometry(portrait, pose, emotion, drive)

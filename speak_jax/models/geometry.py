@@ -5,14 +5,18 @@ drawn, then the pose where they come to lie; the picture is moved from its own
 landmarks to these. So lips, brows and lids move by construction, and landmarks
 teach them to. What the picture cannot show, the inside of an opening mouth, is
 left blank.
+
+All of it is float32 with products of full precision, whatever the rest of the
+network computes in: its networks are small, and half a percent of a turning
+head's way is a pixel.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax import lax
 from jaxtyping import Array, Float
 
 from speak_jax.models.irfd import Portrait
@@ -24,7 +28,9 @@ BLOB = 1.2  # cells, standard deviation of a drawn landmark
 DRAWN = slice(17, 68)  # all but the jaw, which hair and neck hide
 UPPER_EDGE = (60, 61, 62, 63, 64)  # of the gap between the lips, left to right
 LOWER_EDGE = (60, 67, 66, 65, 64)
+SHEER = 1e-3  # least width of an edge between two points; an eighth of a pixel
 NEARLY = scaled(LECUN, 0.05)  # of layers that start near zero
+EXACT = lax.Precision.HIGHEST
 
 
 class Shape(NamedTuple):
@@ -47,7 +53,6 @@ class Geometry(nn.Module):
   image: int
   width: int
   landmarks: bool = True
-  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
@@ -65,12 +70,12 @@ class Geometry(nn.Module):
       emotion: Its emotion code.
       drive: What moves its lips: the mouth code, or the speech code.
     """
-    coarse = Flow(min(COARSE, self.image // 4), self.width, self.dtype)
+    coarse = Flow(min(COARSE, self.image // 4), self.width)
     flow = coarse(portrait.pose, pose)
     if not self.landmarks:
       return Shape(flow, ())
-    seen = Expression(self.width, self.dtype)(portrait, emotion, drive)
-    landmarks = Turn(self.width, self.dtype)(seen, portrait.pose, pose)
+    seen = Expression(self.width)(portrait, emotion, drive)
+    landmarks = Turn(self.width)(seen, portrait.pose, pose)
     fine = min(FINE, self.image // 2)
     followed = follow(landmarks, portrait.landmarks, fine)
     return Shape(resize_flow(flow, fine) + followed, landmarks)
@@ -85,7 +90,6 @@ class Flow(nn.Module):
 
   size: int
   width: int
-  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
@@ -99,10 +103,10 @@ class Flow(nn.Module):
     """
     turn, seen = _turn(source, target)
     outputs = self.size * self.size * 2
-    linear = nn.Dense(outputs, False, kernel_init=NEARLY, name="linear")(turn)
-    hidden = Mlp(self.width, 2, self.dtype, name="mlp")(seen)
-    out = nn.Dense(outputs, kernel_init=NEARLY, name="out")(hidden)
-    flow = linear + out.astype(jnp.float32)
+    near = partial(nn.Dense, kernel_init=NEARLY, precision=EXACT)
+    linear = near(outputs, use_bias=False, name="linear")(turn)
+    hidden = Mlp(self.width, 2, precision=EXACT, name="mlp")(seen)
+    flow = linear + near(outputs, name="out")(hidden)
     return flow.reshape(-1, self.size, self.size, 2)
 
 
@@ -114,7 +118,6 @@ class Expression(nn.Module):
   """
 
   width: int
-  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
@@ -130,17 +133,17 @@ class Expression(nn.Module):
     shape = 4 * (points - points.mean(1, keepdims=True)).reshape(-1, outputs)
     felt = emotion.astype(jnp.float32)
     seen = [portrait.identity, felt, felt - portrait.emotion, shape]
-    hidden = nn.Dense(self.width, dtype=self.dtype, name="face")(
+    dense = partial(nn.Dense, precision=EXACT)
+    hidden = dense(self.width, name="face")(
       jnp.concatenate([x.astype(jnp.float32) for x in seen], -1)
     )
     if drive.shape[-1]:
       # By itself: of all layers this alone differs between G_d and G_g.
-      hidden += nn.Dense(self.width, False, self.dtype, name="drive")(drive)
-    hidden = nn.Dense(self.width, dtype=self.dtype, name="hidden")(
-      leaky(hidden)
-    )
-    move = nn.Dense(outputs, kernel_init=NEARLY, name="out")(leaky(hidden))
-    return points + move.astype(jnp.float32).reshape(points.shape)
+      drive = drive.astype(jnp.float32)
+      hidden += dense(self.width, use_bias=False, name="drive")(drive)
+    hidden = dense(self.width, name="hidden")(leaky(hidden))
+    move = dense(outputs, kernel_init=NEARLY, name="out")(leaky(hidden))
+    return points + move.reshape(points.shape)
 
 
 class Turn(nn.Module):
@@ -152,7 +155,6 @@ class Turn(nn.Module):
   """
 
   width: int
-  dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
@@ -163,15 +165,18 @@ class Turn(nn.Module):
   ) -> Float[Array, "b 68 2"]:
     """Landmarks in a picture from -1 to 1, float32; args as `Flow`'s."""
     _, seen = _turn(source, target)
-    hidden = Mlp(self.width // 2, 2, self.dtype, name="mlp")(seen)
-    seen = jnp.concatenate([seen, hidden.astype(jnp.float32)], -1)
-    field = nn.Dense(14, kernel_init=NEARLY, name="field")(seen)
+    hidden = Mlp(self.width // 2, 2, precision=EXACT, name="mlp")(seen)
+    seen = jnp.concatenate([seen, hidden], -1)
+    field = nn.Dense(14, kernel_init=NEARLY, precision=EXACT, name="field")(
+      seen
+    )
     x, y = points[..., 0], points[..., 1]
     depth = self.param("depth", nn.initializers.zeros, points.shape[1:2])
     depth = jnp.broadcast_to(depth, x.shape)
     one = jnp.ones_like(x)
     basis = jnp.stack([one, x, y, x * x, x * y, y * y, depth], -1)
-    return points + basis @ field.reshape(-1, 7, 2)
+    field = field.reshape(-1, 7, 2)
+    return points + jnp.matmul(basis, field, precision=EXACT)
 
 
 def drawn(
@@ -189,12 +194,35 @@ def between_lips(
 ) -> Float[Array, "b s s 1"]:
   """1 where the mouth is open, falling to 0 over the last cell."""
   cells = along(size)
-  read = jax.vmap(lambda edge: jnp.interp(cells, edge[:, 0], edge[:, 1]))
-  top = read(landmarks[:, jnp.array(UPPER_EDGE)])[:, None]
-  bottom = read(landmarks[:, jnp.array(LOWER_EDGE)])[:, None]
+  top, bottom = (
+    outline(landmarks[:, jnp.array(edge)], cells)[:, None]
+    for edge in (UPPER_EDGE, LOWER_EDGE)
+  )
   y = cells[:, None]
   depth = jnp.minimum(y - top, bottom - y) * (size / 2)
   return depth.clip(0, 1)[..., None]
+
+
+def outline(
+  edge: Float[Array, "b k 2"], x: Float[Array, "s"]
+) -> Float[Array, "b s"]:
+  """y of a line through points, left to right; level beyond its ends.
+
+  `jnp.interp`, with a ramp for each part instead of a search, which is a loop
+  on the device. It takes points whose x does not rise as well: in profile a
+  corner of the mouth lies behind the lip, at large roll all points lie above
+  each other. From the middle outwards no point lies further in than the one
+  before it; where two share a place, the line is upright.
+  """
+  at, y = edge[..., 0], edge[..., 1]
+  middle = at.shape[1] // 2
+  left = lax.cummin(at[:, : middle + 1], 1, reverse=True)
+  right = lax.cummax(at[:, middle:], 1)
+  at = jnp.concatenate([left, right[:, 1:]], 1)
+  width = jnp.maximum(at[:, 1:] - at[:, :-1], SHEER)
+  done = (x[:, None] - at[:, None, :-1]) / width[:, None]  # b s parts
+  steps = (y[:, 1:] - y[:, :-1])[:, None] * done.clip(0, 1)
+  return y[:, :1] + steps.sum(-1)
 
 
 def _turn(

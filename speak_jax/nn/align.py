@@ -6,10 +6,10 @@ on the device alone.
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
 from speak_jax import spec
+from speak_jax.nn.warp import sample
 
 # Left eye, right eye, mouth centre in the unit square of an aligned face.
 TEMPLATE = ((0.30, 0.23), (0.70, 0.23), (0.50, 0.66))
@@ -37,21 +37,21 @@ def align_face(
     1,
   )
   # Least squares from picture to cut, as the cutting of records has it, and
-  # inverted: as complex numbers, w = a z + b.
-  z = jax.lax.complex(anchors[..., 0], anchors[..., 1])
+  # inverted. As complex numbers: goal = a * offset, offset = goal / a.
   goal = jnp.asarray(TEMPLATE) * size - 0.5
-  w = jax.lax.complex(goal[:, 0], goal[:, 1])
-  z0, w0 = z.mean(1, keepdims=True), w.mean()
-  a = (jnp.conj(z - z0) * (w - w0)).sum(1, keepdims=True)
-  a /= (jnp.abs(z - z0) ** 2).sum(1, keepdims=True).clip(1e-6)
+  middle, origin = goal.mean(0), anchors.mean(1)
+  goal, offset = goal - middle, anchors - origin[:, None]
+  square = (offset**2).sum((1, 2)).clip(1e-6)
+  real = (offset * goal).sum((1, 2)) / square
+  cross = offset[..., 0] * goal[:, 1] - offset[..., 1] * goal[:, 0]
+  imaginary = cross.sum(1) / square
+  norm = (real**2 + imaginary**2).clip(1e-12)
+  real, imaginary, left, top = (
+    x[:, None, None]
+    for x in (real / norm, imaginary / norm, origin[:, 0], origin[:, 1])
+  )
   side = jnp.arange(size, dtype=jnp.float32)
-  grid = jax.lax.complex(*jnp.meshgrid(side, side)).ravel()
-  source = (grid[None] - w0) / a + z0
-
-  def cut(frame, at):
-    take = lambda plane: map_coordinates(  # noqa: E731
-      plane, [at.imag, at.real], order=1, mode="nearest"
-    )
-    return jax.vmap(take, -1, -1)(frame).reshape(size, size, -1)
-
-  return jax.vmap(cut)(frames, source)
+  u, v = side - middle[0], (side - middle[1])[:, None]
+  x = real * u + imaginary * v + left
+  y = real * v - imaginary * u + top
+  return sample(frames, x, y)

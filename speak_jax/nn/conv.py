@@ -334,6 +334,7 @@ class Dense(nn.Module):
   dtype: DTypeLike = jnp.float32
   bias_init: Callable = nn.initializers.zeros
   rate: float | None = None  # see `equalize`
+  precision: lax.Precision | None = None  # of the product; None: the platform's
 
   @nn.compact
   def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b d"]:
@@ -342,8 +343,10 @@ class Dense(nn.Module):
     start = nn.initializers.lecun_normal()
     kernel = equalize(self, "kernel", start, shape, self.rate)
     bias = equalize(self, "bias", self.bias_init, shape[1:], self.rate)
-    x = x.astype(self.dtype) @ kernel.astype(self.dtype)
-    return x + bias.astype(self.dtype)
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    return jnp.matmul(x, kernel, precision=self.precision) + bias.astype(
+      self.dtype
+    )
 
 
 class Mlp(nn.Module):
@@ -353,11 +356,18 @@ class Mlp(nn.Module):
   depth: int = 2
   dtype: DTypeLike = jnp.float32
   rate: float | None = None  # see `equalize`
+  precision: lax.Precision | None = None  # see `Dense`
 
   @nn.compact
   def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b w"]:
     """Maps the last axis to `width`."""
     for i in range(self.depth):
-      x = Dense(self.width, self.dtype, rate=self.rate, name=f"dense{i}")(x)
+      x = Dense(
+        self.width,
+        self.dtype,
+        rate=self.rate,
+        precision=self.precision,
+        name=f"dense{i}",
+      )(x)
       x = leaky(x)
     return x

@@ -1,9 +1,13 @@
-"""Flows that follow landmarks, and bilinear warping by a flow."""
+"""Flows that follow landmarks, and bilinear warping by a flow.
+
+Coordinates are float32 whatever the pictures are: an accelerator's default
+product of float32 rounds to bfloat16 first, which here is 2 px of 256.
+"""
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float
 
 NEAR = 0.03  # the picture is 2 wide; nearer than this all points weigh alike
@@ -36,10 +40,25 @@ def warp(
       high: .5 moves by a quarter of it. Zero is the identity, exactly.
       Positions outside the picture read its border.
   """
-  height, width, channels = maps.shape[1:]
+  height, width = maps.shape[1:3]
   flow = flow.astype(jnp.float32)
   x = jnp.arange(width) + flow[..., 0] * (width / 2)
   y = jnp.arange(height)[:, None] + flow[..., 1] * (height / 2)
+  return sample(maps, x, y)
+
+
+def sample(
+  maps: Float[Array, "b h w c"],
+  x: Float[Array, "b i j"],
+  y: Float[Array, "b i j"],
+) -> Float[Array, "b i j c"]:
+  """Reads maps bilinearly; beyond their border they go on as at it.
+
+  Args:
+    maps: At least 2 x 2, any number of channels; the result is of their type.
+    x, y: Where to read, in cells from the centre of the first one; float32.
+  """
+  height, width, channels = maps.shape[1:]
   x, y = x.clip(0, width - 1), y.clip(0, height - 1)
   left = jnp.floor(x).clip(0, width - 2).astype(jnp.int32)
   top = jnp.floor(y).clip(0, height - 2).astype(jnp.int32)
@@ -49,9 +68,14 @@ def warp(
   index = jnp.stack([corner, corner + 1, corner + width, corner + width + 1], 1)
   rows = rearrange(maps, "b h w c -> b (h w) c")
   pick = jax.vmap(lambda row, i: row.at[i].get(mode="promise_in_bounds"))
-  taps = pick(rows, rearrange(index, "b k h w -> b (k h w)"))
+  taps = pick(rows, rearrange(index, "b k i j -> b (k i j)"))
   taps = rearrange(
-    taps, "b (k h w) c -> k b h w c", k=4, h=height, w=width, c=channels
+    taps,
+    "b (k i j) c -> k b i j c",
+    k=4,
+    i=x.shape[1],
+    j=x.shape[2],
+    c=channels,
   )
   # Not a + d * (b - a), whose last column and row round.
   upper = taps[0] * (1 - dx) + taps[1] * dx
@@ -74,17 +98,20 @@ def follow(
   landmarks, source = (
     jnp.concatenate([points, still], 1) for points in (landmarks, source)
   )
-  x, y = jnp.meshgrid(*[along(size)] * 2)
-  grid = jnp.stack([x.ravel(), y.ravel()], -1)
-  away = (
-    (grid**2).sum(-1)[:, None]
-    + (landmarks**2).sum(-1)[:, None]
-    - 2 * jnp.einsum("gd,bkd->bgk", grid, landmarks)
+  # Differences are squared, not multiplied out: |g|^2 + |l|^2 - 2 g l cancels,
+  # and its product of matrices is the very one that accelerators round.
+  x, y = jnp.moveaxis(
+    (along(size)[:, None, None] - landmarks[:, None]) ** 2, -1, 0
   )
-  weight = 1 / (away.clip(0) + NEAR**2) ** 2
-  moved = jnp.einsum("bgk,bkd->bgd", weight, source - landmarks)
-  flow = moved / weight.sum(-1, keepdims=True)
-  return flow.reshape(-1, size, size, 2)
+  away = y[:, :, None] + x[:, None]  # b s s k
+  weight = 1 / (away + NEAR**2) ** 2
+  moved = jnp.einsum(
+    "byxk,bkd->byxd",
+    weight,
+    source - landmarks,
+    precision=lax.Precision.HIGHEST,
+  )
+  return moved / weight.sum(-1, keepdims=True)
 
 
 def along(size: int) -> Float[Array, "s"]:

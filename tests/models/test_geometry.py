@@ -1,5 +1,6 @@
 """Landmarks of the new frame, the flow that follows them, the open mouth."""
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,6 +111,71 @@ def test_only_an_open_mouth_is_blank():
   above, below = (wide[jnp.array([51, 57]), 1] + 1) * size / 2
   rows = jnp.arange(size)
   assert float(gap[(rows < above - 3) | (rows > below + 3)].max()) == 0
+
+
+def test_an_outline_is_interpolation_where_its_points_rise():
+  rng = np.random.default_rng(0)
+  at = np.sort(rng.uniform(-0.8, 0.8, (20, 5)), 1)
+  edge = np.stack([at, rng.uniform(-1, 1, (20, 5))], -1)
+  x = np.linspace(-1, 1, 64)
+  want = [np.interp(x, *points.T) for points in edge]
+  # Parts narrower than an eighth of a pixel of 256 are upright already.
+  assert np.diff(at).min() > geometry.SHEER
+  got = geometry.outline(jnp.asarray(edge), jnp.asarray(x))
+  np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def opened(turn: float, narrow: float = 1.0, behind: float = 0.0) -> np.ndarray:
+  """An open mouth, narrow as in profile and rolled by `turn` degrees.
+
+  Its right corner lies `behind` the middle of the lips' right half.
+  """
+  points = np.array(plain_face())
+  points[60:65, 0] = np.linspace(-0.2, 0.2, 5) * narrow
+  points[[60, 67, 66, 65, 64], 0] = points[60:65, 0]
+  points[60:68, 1] = 0.0
+  points[61:64, 1], points[65:68, 1] = -0.15, 0.15
+  points[64, 0] -= behind
+  angle = np.radians(turn)
+  rotation = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+  return points @ np.array(rotation)
+
+
+@pytest.mark.parametrize("turn", [-90.0, -60.0, -30.0, 0.0, 30.0, 60.0, 90.0])
+def test_an_open_mouth_is_blank_however_the_head_rolls(turn):
+  size = 128
+  points = opened(turn)
+  gap = geometry.between_lips(jnp.asarray(points[None]), size)[0, :, :, 0]
+  assert np.isfinite(gap).all()
+  area = cv2.contourArea(points[60:68].astype(np.float32)) * size**2 / 4
+  assert 0.6 * area < float(gap.sum()) < 1.2 * area
+  assert float(gap[size // 2, size // 2]) == 1
+  y, x = np.nonzero(np.asarray(gap))
+  low, high = (points[60:68] + 1).min(0), (points[60:68] + 1).max(0)
+  assert x.min() > low[0] * size / 2 - 2 and x.max() < high[0] * size / 2 + 2
+  assert y.min() > low[1] * size / 2 - 2 and y.max() < high[1] * size / 2 + 2
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_corner_behind_the_lip_shuts_the_mouth_there(mirrored):
+  """In profile the far corner lies further in than the lip before it."""
+  size = 128
+  points = opened(0.0, narrow=0.4, behind=0.06)
+  if mirrored:
+    points[:, 0] *= -1
+    order = [64, 63, 62, 61, 60, 67, 66, 65]
+    points[60:68] = points[order]
+  gap = geometry.between_lips(jnp.asarray(points[None]), size)[0, :, :, 0]
+  x = (np.nonzero(np.asarray(gap).max(0))[0] + 0.5) * 2 / size - 1
+  low, high = points[60:68, 0].min(), points[60:68, 0].max()
+  assert x.min() > low - 2 / size and x.max() < high + 2 / size
+  assert float(gap[size // 2, size // 2]) == 1
+
+
+def test_slopes_of_lips_upon_each_other_are_finite():
+  slope = jax.grad(lambda x: geometry.between_lips(x, 16).sum())
+  assert np.isfinite(slope(jnp.zeros((1, 68, 2)))).all()
+  assert np.isfinite(slope(jnp.asarray(opened(90.0)[None]))).all()
 
 
 def test_spanned_landmarks_are_where_the_flow_counts_from():

@@ -107,3 +107,13 @@ def test_each_landmark_moves_its_own_place():
   assert -0.06 < float(at(66)[1]) < -0.02
   for k in (8, 37):  # chin and eye stay
     assert float(jnp.abs(at(k)).max()) < 0.01, k
+
+
+def test_distances_are_no_products_which_accelerators_round():
+
+  points = plain_face()[None]
+  made = jax.make_jaxpr(lambda a, b: follow(a, b, 16))(points, points)
+  products = [x for x in made.eqns if x.primitive.name == "dot_general"]
+  assert len(products) == 1
+  highest = jax.lax.Precision.HIGHEST
+  assert products[0].params["precision"] == (highest, highest)
