@@ -7,6 +7,10 @@ The model is the reference that comes with the package, unless a bundle is
 named. Four inputs, each from another person if you like. Pictures may be videos
 and videos pictures; speech may be the sound of a video. The video lasts as long
 as the speech; pose clips that are shorter go back and forth.
+
+Everything but the sound streams: however long the video of head motion is, some
+of its pictures are in memory, and the first frames are written while the rest
+is still to be read. The square round its face is that of its first half minute.
 """
 
 import itertools
@@ -14,7 +18,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,16 +36,21 @@ from data_pipelines.media.follow import (
   ON_MISSING_FACE,
   NoFaceError,
   Tracker,
+  check,
   follow,
   gaps,
 )
 from data_pipelines.media.video import write_video
 from speak_jax import bundle, synthesis
+from speak_jax.ahead import ahead
 from speak_jax.progress import Progress
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 EMOTION_FACES = 8  # whose codes are averaged
 SEARCH_S = 10.0  # how far a video is searched for a face or an emotion
+LOOK_S = 30.0  # of a face in motion, from which its square is found
+KEEP_BYTES = 512 << 20  # of pictures that wait for the square
+AHEAD = 16  # crops that wait for the device at most
 MIN_SIDE_PX = 32  # of the crop round a face, in the source
 MAX_CLIPPED = 0.01  # share of the samples at full scale before it is said
 MAX_OUTSIDE = 0.25  # share of a crop beyond the picture before it is said
@@ -64,13 +73,6 @@ class Result(NamedTuple):
   frames: int
   seconds: float
   size: int
-
-
-class Motion(NamedTuple):
-  """A driving video, as the encoders want it."""
-
-  frames: UInt8[np.ndarray, "m h w 3"]  # crops where a face was found
-  found: np.ndarray  # (n,) bool, n >= m
 
 
 def generate(
@@ -123,42 +125,207 @@ def generate(
   say(f"identity  {identity}")
   portrait, landmarks = _portrait(identity, settings, tracker, rules)
   say(f"pose      {pose}")
-  motion = _motion(pose, n, settings, tracker, rules)
+  motion = Motion(pose, n, settings, tracker, rules)
   say(f"emotion   {emotion}")
   faces = _faces(emotion, settings, tracker, rules)
 
   say(f"{n} frames at {settings.fps:g} a second, {size} px")
-  codes = synthesis.bridge(synthesizer.pose(motion.frames), motion.found)
-  pieces = synthesizer.stream(
-    synthesizer.portrait(portrait, landmarks),
-    synthesis.drive(codes, n, smooth=smooth),
-    synthesizer.emotion(faces).mean(0),
-    sound,
-  )
   columns = np.linspace(0, n - 1, min(SHEET_COLUMNS, n)).astype(int)
   kept = {}
-
-  def frames() -> Iterator[np.ndarray]:
-    with Progress("generate", "frame", n) as progress:
-      for i, frame in enumerate(itertools.chain.from_iterable(pieces)):
-        if i in columns:
-          kept[i] = frame
-        progress.update(i + 1)
-        yield _resize(frame, size)
-
   output = Path(output)
-  count = write_video(output, frames(), settings.fps, sound)
+  with ahead(motion.crops, AHEAD) as crops:
+    codes = synthesizer.poses(crops)
+    if rules.on_missing_face == "hold":
+      codes = synthesis.bridge(codes)
+    else:
+      codes = (code for code in codes if code is not None)
+    pieces = synthesizer.stream(
+      synthesizer.portrait(portrait, landmarks),
+      synthesis.drive(codes, n, smooth=smooth),
+      synthesizer.emotion(faces).mean(0),
+      sound,
+    )
+
+    def frames() -> Iterator[np.ndarray]:
+      with Progress("generate", "frame", n) as progress:
+        for i, frame in enumerate(itertools.chain.from_iterable(pieces)):
+          if i in columns:
+            kept[i] = frame
+          progress.update(i + 1)
+          yield _resize(frame, size)
+      # What is odd about the last of them counts too.
+      for _ in crops:
+        pass
+
+    count = write_video(output, frames(), settings.fps, sound)
   if sheet is not None:
-    driver = np.maximum(np.cumsum(motion.found) - 1, 0)
-    driver = driver[synthesis.ping_pong(len(driver), n)]
     rows = (
       ("identity, emotion", [portrait, *faces]),
-      ("pose", [motion.frames[driver[i]] for i in columns]),
+      ("pose", motion.shown(columns, n)),
       ("made", [kept[i] for i in columns]),
     )
     _write_sheet(sheet, rows)
     say(f"sheet     {sheet}")
   return Result(output, count, count / settings.fps, size)
+
+
+class Motion:
+  """A driving video, as the encoder wants it: square crops, one by one.
+
+  The square is still and holds the face of the first `LOOK_S` seconds that
+  show it; until it is known pictures wait, those beyond `KEEP_BYTES` being
+  decoded once more. What lies behind is read as it is asked for.
+  """
+
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    n: int,
+    settings: synthesis.Settings,
+    tracker: Tracker,
+    rules: Rules,
+  ):
+    """Reads up to where the square is known.
+
+    Args:
+      path: A video, of which n frames are used at most, or a picture.
+      n: Frames to be made.
+      settings: Of the model.
+      tracker: Finds faces.
+      rules: Which, and what if there is none.
+
+    Raises:
+      MediaError: it cannot be used.
+    """
+    self._path, self._settings, self._rules = path, settings, rules
+    self._n = n
+    self._found: list[bool] = []
+    self._out = 0  # frames whose face leaves the square
+    self._pairs = _paired(self._pictures(), tracker, rules.which)
+    self._head, self._steps, self._whole = self._look()
+    track = face.gather(self._steps)
+    check(
+      path,
+      track,
+      settings.fps,
+      which=rules.which,
+      on_missing_face=rules.on_missing_face,
+    )
+    self._found = track.found.tolist()
+    if self._whole:
+      self._finish()
+    if self._whole and len(self._found) == 1:
+      warn(path, "a single picture; the head will keep still")
+    seen = track.landmarks[track.found]
+    first = next(iter(self._head or self._pictures()))
+    size, framing = settings.image, settings.framing
+    self._matrix = _crop(path, seen, first, size, framing)
+
+  def crops(self) -> Generator[UInt8[np.ndarray, "h w 3"] | None, None, None]:
+    """A crop for every frame, once; None where no face was found.
+
+    Raises:
+      MediaError: it turns out that the video cannot be used.
+    """
+    head = self._head or self._pictures()
+    self._head = []
+    for frame, step in zip(head, self._steps, strict=False):
+      yield self._cut(frame) if step.found else None
+    head, self._steps = [], []
+    for frame, step in self._pairs:
+      self._found.append(step.found)
+      if not step.found and self._rules.on_missing_face == "fail":
+        where = gaps(np.array(self._found), self._settings.fps)
+        raise NoFaceError(self._path, f"no face from {where}")
+      if step.found:
+        points = face.transform(step.landmarks, self._matrix)
+        self._out += bool(
+          points.min() < 0 or points.max() > self._settings.image - 1
+        )
+      yield self._cut(frame) if step.found else None
+    if not self._whole:
+      self._finish()
+
+  def shown(
+    self, columns: np.ndarray, n: int
+  ) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """The crops behind some of the n frames made; reads the video again."""
+    found = np.array(self._found)
+    if self._rules.on_missing_face == "hold":
+      driver = np.maximum(np.cumsum(found) - 1, 0)
+    else:
+      driver = np.arange(found.sum())
+    driver = np.flatnonzero(found)[driver]
+    wanted = driver[synthesis.ping_pong(len(driver), n)][columns]
+    kept = {
+      i: self._cut(frame)
+      for i, frame in enumerate(self._pictures())
+      if i in wanted
+    }
+    return [kept[i] for i in wanted]
+
+  def _pictures(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """One pass of the frames that are used."""
+    if Path(self._path).suffix.lower() in PICTURES:
+      return iter([decoder.read_image(self._path)])
+    frames = decoder.read_frames(self._path, self._settings.fps)
+    return itertools.islice(frames, self._n)
+
+  def _look(self) -> tuple[list[np.ndarray], list[face.Step], bool]:
+    """Frames until the square is known, their steps, and whether that is all.
+
+    There are no frames if they are too many to keep.
+    """
+    kept, steps, room = [], [], KEEP_BYTES
+    enough = round(LOOK_S * self._settings.fps)
+    for frame, step in self._pairs:
+      steps.append(step)
+      room -= frame.nbytes
+      kept.append(frame)
+      if room < 0:
+        kept = []
+      enough -= step.found
+      if not enough:
+        return kept, steps, False
+    return kept, steps, True
+
+  def _finish(self) -> None:
+    """All has been read: says what is odd, refuses a video without a face."""
+    path, fps = self._path, self._settings.fps
+    found = np.array(self._found)
+    if found.mean() < MIN_SEEN:
+      reason = f"a face in only {found.mean():.0%} of the frames"
+      raise MediaError(path, reason)
+    if not found.all():
+      held = self._rules.on_missing_face == "hold"
+      what = "the motion is interpolated" if held else "left out"
+      warn(path, f"no face from {gaps(found, fps)}; {what}")
+    if self._out:
+      warn(
+        path,
+        f"the face leaves the square of its first {LOOK_S:g} s in {self._out}"
+        " frames",
+      )
+
+  def _cut(self, frame: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
+    return face.warp(frame, self._matrix, self._settings.image)
+
+
+def _paired(
+  frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+  tracker: Tracker,
+  which: str | face.Box,
+) -> Iterator[tuple[np.ndarray, face.Step]]:
+  """Every frame with what the tracker says of it."""
+  last = []
+
+  def passing() -> Iterator[np.ndarray]:
+    for frame in frames:
+      last[:] = [frame]
+      yield frame
+
+  for step in tracker.stream(passing(), which):
+    yield last[0], step
 
 
 def _check_output(path: str | os.PathLike, size: int) -> None:
@@ -197,39 +364,6 @@ def _portrait(
   return crop, face.transform(landmarks, matrix)
 
 
-def _motion(
-  path: str | os.PathLike,
-  n: int,
-  settings: synthesis.Settings,
-  tracker: Tracker,
-  rules: Rules,
-) -> Motion:
-  """Crops of the pose donor, at most n frames of it, one static square."""
-  hold = rules.on_missing_face == "hold"
-  frames = _frames(path, settings.fps, n)
-  track = _track(
-    path,
-    frames,
-    settings.fps,
-    tracker,
-    rules,
-    "the motion is interpolated" if hold else "left out",
-  )
-  if len(track.found) == 1:
-    warn(path, "a single picture; the head will keep still")
-  first = next(iter(frames))
-  seen = track.landmarks[track.found]
-  matrix = _crop(path, seen, first, settings.image, settings.framing)
-  crops = [
-    face.warp(frame, matrix, settings.image)
-    for frame, found in zip(frames, track.found, strict=True)
-    if found
-  ]
-  return Motion(
-    np.stack(crops), track.found if hold else np.ones(len(crops), bool)
-  )
-
-
 def _faces(
   path: str | os.PathLike,
   settings: synthesis.Settings,
@@ -238,9 +372,7 @@ def _faces(
 ) -> UInt8[np.ndarray, "k f f 3"]:
   """Faces of the emotion donor, evenly spread over its first seconds."""
   frames = _frames(path, settings.fps, round(SEARCH_S * settings.fps))
-  track = _track(
-    path, frames, settings.fps, tracker, rules, "those frames are left out"
-  )
+  track = _track(path, frames, settings.fps, tracker, rules)
   where = np.flatnonzero(track.found)
   spread = np.linspace(0, len(where) - 1, min(EMOTION_FACES, len(where)))
   chosen = where[spread.round().astype(int)]
@@ -288,12 +420,8 @@ def _track(
   fps: float,
   tracker: Tracker,
   rules: Rules,
-  bridge: str,
 ) -> face.Track:
-  """Tracks a face; gaps are said, too large ones refused.
-
-  `bridge` says what becomes of a gap.
-  """
+  """Tracks a face; gaps are said, too large ones refused."""
   track = follow(
     path,
     frames,
@@ -306,7 +434,9 @@ def _track(
   if share < MIN_SEEN:
     raise MediaError(path, f"a face in only {share:.0%} of the frames")
   if not track.found.all():
-    warn(path, f"no face from {gaps(track, fps)}; {bridge}")
+    warn(
+      path, f"no face from {gaps(track.found, fps)}; those frames are left out"
+    )
   return track
 
 

@@ -5,7 +5,8 @@ out: uint8 frames. Pixels and sound cross the border to the device as integers
 and are scaled there, once, inside the functions that a bundle ships.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from einops import rearrange, repeat
 from flax import traverse_util
 from jax import export
-from jaxtyping import Array, Bool, Float, Int16, UInt8
+from jaxtyping import Array, Float, Int16, UInt8
 
 from speak_jax import bundle as bundles
 from speak_jax import spec
@@ -280,6 +281,17 @@ class Synthesizer:
     """Pose code of every frame."""
     return self._batched(self._pose, frames)
 
+  def poses(
+    self, frames: Iterable[UInt8[np.ndarray, "h w 3"] | None]
+  ) -> Iterator[Float[np.ndarray, "p"] | None]:
+    """Pose codes of frames as they come; None where there is no frame."""
+    frames = iter(frames)
+    while part := list(itertools.islice(frames, self.windows)):
+      there = [x for x in part if x is not None]
+      codes = iter(self.pose(np.stack(there)) if there else ())
+      for frame in part:
+        yield None if frame is None else next(codes)
+
   def emotion(
     self, faces: UInt8[np.ndarray, "k f f 3"]
   ) -> Float[np.ndarray, "k e"]:
@@ -289,37 +301,42 @@ class Synthesizer:
   def stream(
     self,
     portrait: Any,
-    pose: Float[np.ndarray, "n p"],
+    pose: Iterable[Float[np.ndarray, "p"]],
     emotion: Float[np.ndarray, "e"],
     audio: Int16[np.ndarray, "s"],
   ) -> Iterator[UInt8[np.ndarray, "k h w 3"]]:
     """The video piece by piece: all of its n frames, a few windows at a time.
 
+    Poses are taken, and sound is cut, for these few windows alone.
+
     Args:
       portrait: From `portrait`.
-      pose: One code for each frame to make.
+      pose: One code for each of the n frames to make.
       emotion: One code for the whole video.
       audio: 16 kHz; frame i hears the sound round i / fps.
     """
-    poses, sounds = cut_windows(pose, audio, self.settings)
     mood = np.asarray(emotion, np.float32)[None]
-    left, pending = len(pose), None
-    for start in range(0, len(poses), self.windows):
-      stop = start + self.windows
+    pose, frames = iter(pose), self.windows * self.settings.frames
+    pending = None
+    for first in itertools.count(step=self.windows):
+      codes = list(itertools.islice(pose, frames))
+      if not codes:
+        break
+      poses = cut_poses(np.stack(codes), self.settings)
+      sounds = cut_sound(audio, first, len(poses), self.settings)
       made = self._frames(
         self.variables,
         portrait,
-        _pad(poses[start:stop], self.windows),
+        _pad(poses, self.windows),
         mood,
-        _pad(sounds[start:stop], self.windows),
+        _pad(sounds, self.windows),
       )
       # One batch ahead: the device works while the last one is fetched.
       if pending is not None:
-        yield self._fetch(pending, left)
-        left -= self.windows * self.settings.frames
-      pending = made
+        yield self._fetch(*pending)
+      pending = made, len(codes)
     if pending is not None:
-      yield self._fetch(pending, left)
+      yield self._fetch(*pending)
 
   def video(
     self,
@@ -377,31 +394,63 @@ class Synthesizer:
       codes.append(np.asarray(made)[: len(part)])
     return np.concatenate(codes)
 
-  def _fetch(self, made: Array, left: int) -> np.ndarray:
-    """Windows to consecutive frames on the host, padding dropped."""
-    return rearrange(np.asarray(made), "b t h w c -> (b t) h w c")[:left]
+  def _fetch(self, made: Array, n: int) -> np.ndarray:
+    """Windows to n consecutive frames on the host, padding dropped."""
+    return rearrange(np.asarray(made), "b t h w c -> (b t) h w c")[:n]
 
 
 def drive(
-  codes: Float[np.ndarray, "m p"], n: int, *, smooth: bool = True
-) -> Float[np.ndarray, "n p"]:
-  """Pose codes for n frames: smoothed over time, then back and forth."""
-  if smooth:
-    padded = np.pad(codes, ((1, 1), (0, 0)), mode="edge")
-    codes = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
-  return codes[ping_pong(len(codes), n)]
+  codes: Iterable[Float[np.ndarray, "p"]], n: int, *, smooth: bool = True
+) -> Iterator[Float[np.ndarray, "p"]]:
+  """Pose codes for n frames: smoothed over time, then back and forth.
+
+  Codes are taken as they are needed, each but one frame ahead.
+
+  Raises:
+    ValueError: there are none.
+  """
+  kept = []
+  for code in itertools.islice(smoothed(codes) if smooth else codes, n):
+    kept.append(code)
+    yield code
+  for i in ping_pong(len(kept), n)[len(kept) :]:
+    yield kept[i]
+
+
+def smoothed(
+  codes: Iterable[Float[np.ndarray, "p"]],
+) -> Iterator[Float[np.ndarray, "p"]]:
+  """Each code with a quarter of each neighbour; the ends are repeated."""
+  before = now = None
+  for after in itertools.chain(codes, [None]):
+    if now is not None:
+      left = now if before is None else before
+      right = now if after is None else after
+      yield 0.25 * left + 0.5 * now + 0.25 * right
+    before, now = now, after
 
 
 def bridge(
-  codes: Float[np.ndarray, "m p"], found: Bool[np.ndarray, "n"]
-) -> Float[np.ndarray, "n p"]:
-  """Codes of the m found frames, interpolated over the n - m others.
+  codes: Iterable[Float[np.ndarray, "p"] | None],
+) -> Iterator[Float[np.ndarray, "p"]]:
+  """Codes of all frames: None is interpolated between those round it.
 
-  Before the first and after the last found frame the code is held.
+  Before the first and after the last code they are held. A gap's codes come
+  when it has ended.
   """
-  at, where = np.arange(len(found)), np.flatnonzero(found)
-  columns = [np.interp(at, where, column) for column in codes.T]
-  return np.stack(columns, -1).astype(codes.dtype)
+  last, missing = None, 0
+  for code in codes:
+    if code is None:
+      missing += 1
+      continue
+    start = code if last is None else last
+    for i in range(missing):
+      share = (i + 1) / (missing + 1)
+      yield (start + share * (code - start)).astype(code.dtype)
+    yield code
+    last, missing = code, 0
+  if last is not None:
+    yield from itertools.repeat(last, missing)
 
 
 def ping_pong(m: int, n: int) -> np.ndarray:
@@ -413,28 +462,33 @@ def ping_pong(m: int, n: int) -> np.ndarray:
   return np.minimum(index, period - index) if m > 1 else index
 
 
-def cut_windows(
-  pose: Float[np.ndarray, "n p"],
-  audio: Int16[np.ndarray, "s"],
-  settings: Settings,
-) -> tuple[Float[np.ndarray, "w t p"], Int16[np.ndarray, "w a"]]:
-  """Poses and sound of consecutive windows of `settings.frames` frames.
-
-  A window's sound reaches `settings.context` frames over both its ends; there
-  is silence outside the recording, as at training. The last pose is held to
-  fill the last window.
-  """
-  t, length = settings.frames, settings.samples
+def cut_poses(
+  pose: Float[np.ndarray, "n p"], settings: Settings
+) -> Float[np.ndarray, "w t p"]:
+  """Windows of `settings.frames` poses; the last one is held to fill them."""
+  t = settings.frames
   count = -(-len(pose) // t)
-  poses = np.pad(pose, ((0, count * t - len(pose)), (0, 0)), mode="edge")
+  pose = np.pad(pose, ((0, count * t - len(pose)), (0, 0)), mode="edge")
+  return rearrange(pose, "(w t) p -> w t p", t=t)
+
+
+def cut_sound(
+  audio: Int16[np.ndarray, "s"], first: int, count: int, settings: Settings
+) -> Int16[np.ndarray, "w a"]:
+  """Sound of `count` windows from window `first` on.
+
+  It reaches `settings.context` frames over both ends of each; there is silence
+  outside the recording, as at training.
+  """
   per_frame = spec.samples_per_frame(settings.fps)
   before = round(settings.context * per_frame)
-  starts = [round(i * t * per_frame) for i in range(count)]
-  # starts count from `before` samples ahead of the recording
-  after = max(0, starts[-1] + length - before - len(audio))
-  padded = np.pad(audio, (before, after))
-  sounds = np.stack([padded[i : i + length] for i in starts])
-  return rearrange(poses, "(w t) p -> w t p", t=t), sounds
+  sounds = np.zeros((count, settings.samples), audio.dtype)
+  for i, sound in enumerate(sounds, first):
+    start = round(i * settings.frames * per_frame) - before
+    heard = audio[max(start, 0) : max(start + len(sound), 0)]
+    at = max(-start, 0)
+    sound[at : at + len(heard)] = heard
+  return sounds
 
 
 def _pad(x: np.ndarray, size: int) -> np.ndarray:

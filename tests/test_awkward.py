@@ -254,6 +254,9 @@ class Nowhere:
       1,
     )
 
+  def stream(self, frames, which="largest"):
+    return _steps(self.track(frames))
+
 
 class Only:
   """A real tracker for one role, in the order generate asks them."""
@@ -265,6 +268,16 @@ class Only:
     frames = list(frames)
     plain = all(frame.std() == 0 for frame in frames)  # the other role's
     return (Nowhere() if plain else self._tracker).track(frames, which)
+
+  def stream(self, frames, which="largest"):
+    return _steps(self.track(frames, which))
+
+
+def _steps(track: face.Track):
+  """The steps of a track that is there."""
+  rows = zip(track.landmarks, track.pose, track.found, strict=True)
+  for landmarks, pose, found in rows:
+    yield face.Step(landmarks, pose, bool(found), track.faces, False)
 
 
 @pytest.fixture(scope="module")

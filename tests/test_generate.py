@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 import wave
 from pathlib import Path
 
@@ -25,18 +26,24 @@ class Centred:
     self.faces = faces
 
   def track(self, frames, which="largest") -> face.Track:
-    frames = list(frames)
-    found = np.array([frame.mean() > 20 for frame in frames])
+    return face.gather(self.stream(frames, which))
+
+  def stream(self, frames, which="largest"):
     turn = np.linspace(0, 2 * np.pi, 68, endpoint=False)
     points = np.stack([np.cos(turn), np.sin(turn)], -1) * 30 + 48
     points[36:42], points[42:48] = (36, 40), (60, 40)
     points[48:68] = (48, 64)
     points[48], points[54] = (40, 64), (56, 64)
-    landmarks = np.repeat(points[None], len(frames), 0).astype(np.float32)
-    landmarks[~found] = np.nan
-    return face.Track(
-      landmarks, np.zeros((len(frames), 3), np.float32), found, self.faces
-    )
+    for frame in frames:
+      found = bool(frame.mean() > 20)
+      seen = points if found else np.full((68, 2), np.nan)
+      yield face.Step(
+        seen.astype(np.float32),
+        np.zeros(3, np.float32),
+        found,
+        self.faces,
+        False,
+      )
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +162,9 @@ def test_the_rule_for_faces_reaches_the_tracker(synthesizer, files):
   asked = []
 
   class Asked(Centred):
-    def track(self, frames, which="largest"):
+    def stream(self, frames, which="largest"):
       asked.append(which)
-      return super().track(frames)
+      return super().stream(frames)
 
   box = (1.0, 2.0, 30.0, 40.0)
   with pytest.warns(MediaWarning, match="2 faces; the one in the box"):
@@ -242,6 +249,167 @@ def test_failure_while_writing_leaves_nothing(synthesizer, files, monkeypatch):
   with pytest.raises(MediaError, match="gone"):
     _run(synthesizer, files)
   assert not list(files["output"].parent.glob("*out*"))
+
+
+class Endless:
+  """Grey pictures of 96 px instead of a decoder's, and how many were read."""
+
+  def __init__(self, n: int, gaps=()):
+    self.n, self.gaps, self.read = n, gaps, 0
+
+  def __call__(self, path, fps, span=None):
+    if Path(path).name != "pose.mp4":
+      yield from video.read_frames(path, fps, span)
+      return
+    for i in range(self.n):
+      self.read += 1
+      dark = any(start <= i < stop for start, stop in self.gaps)
+      yield np.full((96, 96, 3), 0 if dark else 80 + i % 100, np.uint8)
+
+
+def _hurry(monkeypatch, frames: Endless) -> None:
+  """A look of a second, whose pictures are decoded twice."""
+  monkeypatch.setattr(generate, "LOOK_S", 1.0)
+  monkeypatch.setattr(generate, "KEEP_BYTES", 10 * 96 * 96 * 3)
+  monkeypatch.setattr(generate.decoder, "read_frames", frames)
+
+
+def test_a_long_pose_video_streams_in_little_memory(
+  synthesizer, files, monkeypatch
+):
+  """2,000 frames are 55 MB, their crops 25; neither is ever in memory."""
+  n = 2000
+  _write_wav(files["audio"], n / 25)
+  large = synthesis.Synthesizer(
+    glass.functions(),
+    glass.VARIABLES,
+    glass.SETTINGS._replace(image=64),
+    windows=4,
+  )
+  frames = Endless(n)
+  _hurry(monkeypatch, frames)
+  _run(large, files, audio=_short(files, 0.2))  # what is loaded once
+  sizes = []
+  for seconds in (n / 100, n / 25):
+    frames.n = round(25 * seconds)
+    sound = _short(files, seconds)
+    tracemalloc.start()
+    assert _run(large, files, audio=sound).frames == frames.n
+    sizes.append(tracemalloc.get_traced_memory()[1])
+    tracemalloc.stop()
+  # Four times as long: sound in 16 bits, 12 numbers a frame and no more.
+  assert sizes[1] < 12e6
+  assert sizes[1] - sizes[0] < 3 * (3 * n / 4) * 1280
+
+
+def _short(files, seconds: float) -> Path:
+  _write_wav(files["audio"], seconds)
+  return files["audio"]
+
+
+def test_the_first_frame_waits_for_the_look_alone(
+  synthesizer, files, monkeypatch
+):
+  frames, read = Endless(1000), []
+  _hurry(monkeypatch, frames)
+
+  def write(path, made, fps, audio):
+    next(iter(made))
+    read.append(frames.read)
+    return 1
+
+  monkeypatch.setattr(generate, "write_video", write)
+  _run(synthesizer, files, audio=_short(files, 40.0))
+  # The look, twice; two batches of 4 windows; what is read ahead.
+  most = 2 * 25 + 2 * 12 + generate.AHEAD + 8
+  assert 0 < read[0] <= most
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_streamed_poses_are_those_of_the_whole_clip(
+  synthesizer, files, monkeypatch, smooth
+):
+  """With gaps, in and after the look, and back and forth at the end."""
+  frames = Endless(60, gaps=((0, 2), (20, 27), (40, 45), (58, 60)))
+  _hurry(monkeypatch, frames)
+  seen = []
+
+  def stream(portrait, pose, emotion, audio):
+    seen.extend(pose)
+    yield np.zeros((len(seen), 8, 8, 3), np.uint8)
+
+  monkeypatch.setattr(synthesizer, "stream", stream)
+  with pytest.warns(
+    MediaWarning, match=r"no face from 0\.00 to 0\.08 s, 0\.80"
+  ):
+    _run(synthesizer, files, audio=_short(files, 4.0), smooth=smooth)
+  found = np.ones(60, bool)
+  for start, stop in frames.gaps:
+    found[start:stop] = False
+  at = np.arange(60)
+  shade = np.interp(at, at[found], 80.0 + at[found] % 100) / 127.5 - 1
+  if smooth:
+    padded = np.pad(shade, 1, mode="edge")
+    shade = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
+  want = shade[synthesis.ping_pong(60, 100)]
+  np.testing.assert_allclose(np.array(seen)[:, 0], want, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("gap", "rule", "line"),
+  [
+    ((40, 99), "hold", r"a face in only 41%"),
+    ((50, 55), "fail", r"no face from 2\.00 to 2\.04 s"),
+  ],
+)
+def test_what_shows_late_is_refused_late_and_nothing_is_left(
+  synthesizer, files, monkeypatch, gap, rule, line
+):
+  _hurry(monkeypatch, Endless(100, gaps=(gap,)))
+  with pytest.raises(MediaError, match=line):
+    _run(
+      synthesizer,
+      files,
+      audio=_short(files, 4.0),
+      rules=generate.Rules(on_missing_face=rule),
+      smooth=False,
+    )
+  assert not list(files["output"].parent.glob("*out*"))
+
+
+def test_a_face_that_leaves_its_square_later_is_said(
+  synthesizer, files, monkeypatch
+):
+  class Leaving(Centred):
+    def stream(self, frames, which="largest"):
+      for i, step in enumerate(super().stream(frames, which)):
+        yield step._replace(landmarks=step.landmarks + (i > 60) * 30)
+
+  _hurry(monkeypatch, Endless(100))
+  with pytest.warns(MediaWarning, match=r"leaves the square .* in 39 frames"):
+    _run(synthesizer, files, Leaving(), audio=_short(files, 4.0))
+
+
+def test_sheet_shows_the_pose_frames_that_drive(
+  synthesizer, files, monkeypatch
+):
+  frames = Endless(60, gaps=((10, 15),))
+  _hurry(monkeypatch, frames)
+  rows = []
+  monkeypatch.setattr(generate, "_write_sheet", lambda _, x: rows.extend(x))
+  with pytest.warns(MediaWarning, match="no face"):
+    _run(
+      synthesizer,
+      files,
+      audio=_short(files, 4.0),
+      sheet=files["output"].with_suffix(".png"),
+    )
+  (_, pictures) = rows[1]
+  columns = np.linspace(0, 99, 8).astype(int)
+  shades = [int(picture.mean()) for picture in pictures]
+  drives = synthesis.ping_pong(60, 100)[columns]
+  drives = [9 if 10 <= i < 15 else i for i in drives]
+  assert shades == [80 + i for i in drives]
 
 
 def test_sheet_has_a_row_per_kind(synthesizer, files):

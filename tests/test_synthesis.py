@@ -55,7 +55,7 @@ def test_video_does_not_depend_on_how_many_windows_go_at_a_time(synthesizer):
 
 def test_context_is_heard_and_silence_lies_outside():
   audio = np.arange(1, 7 * 640 + 1, dtype=np.int16)
-  _, sounds = synthesis.cut_windows(np.zeros((7, 1)), audio, glass.SETTINGS)
+  sounds = synthesis.cut_sound(audio, 0, 3, glass.SETTINGS)
   assert sounds.shape == (3, 7 * 640)
   for i, sound in enumerate(sounds):
     start = (3 * i - 2) * 640
@@ -63,13 +63,17 @@ def test_context_is_heard_and_silence_lies_outside():
     inside = (where >= 0) & (where < len(audio))
     np.testing.assert_array_equal(sound[~inside], 0)
     np.testing.assert_array_equal(sound[inside], audio[where[inside]])
+  # Some windows alone are the same; beyond the recording it is silent.
+  later = synthesis.cut_sound(audio, 1, 2, glass.SETTINGS)
+  np.testing.assert_array_equal(later, sounds[1:])
+  assert not synthesis.cut_sound(audio, 9, 1, glass.SETTINGS).any()
 
 
 def test_windows_follow_a_grid_that_is_not_whole_in_samples():
   settings = glass.SETTINGS._replace(fps=30.0)
   audio = np.arange(16000, dtype=np.int16)
-  poses, sounds = synthesis.cut_windows(np.zeros((30, 1)), audio, settings)
-  assert len(poses) == 10
+  assert len(synthesis.cut_poses(np.zeros((30, 1)), settings)) == 10
+  sounds = synthesis.cut_sound(audio, 0, 10, settings)
   before = round(2 * 16000 / 30)
   for i, sound in enumerate(sounds[:9]):
     first = round(3 * i * 16000 / 30)
@@ -90,10 +94,27 @@ def test_ping_pong(m, n, expected):
 
 
 def test_smoothing_keeps_a_constant_and_halves_a_spike():
+  def driven(codes, n, **kwargs):
+    return np.stack(list(synthesis.drive(codes, n, **kwargs)))
+
   flat = np.full((4, 2), 3.0)
-  np.testing.assert_array_equal(synthesis.drive(flat, 4), flat)
+  np.testing.assert_array_equal(driven(flat, 4), flat)
   spike = np.eye(5)[:, 2:3]
-  np.testing.assert_array_equal(
-    synthesis.drive(spike, 5)[:, 0], [0, 0.25, 0.5, 0.25, 0]
-  )
-  np.testing.assert_array_equal(synthesis.drive(spike, 5, smooth=False), spike)
+  np.testing.assert_array_equal(driven(spike, 5)[:, 0], [0, 0.25, 0.5, 0.25, 0])
+  np.testing.assert_array_equal(driven(spike, 5, smooth=False), spike)
+  with pytest.raises(ValueError, match="nothing to loop over"):
+    driven(spike[:0], 5)
+
+
+def test_gaps_are_bridged_as_they_end():
+  taken = []
+
+  def codes():
+    for i in (None, None, 2.0, None, 6.0, None):
+      taken.append(i)
+      yield None if i is None else np.full(1, i, np.float32)
+
+  made = synthesis.bridge(codes())
+  assert next(made)[0] == 2 and len(taken) == 3
+  assert [x[0] for x in made] == [2, 2, 4, 6, 6]
+  assert list(synthesis.bridge([None, None])) == []

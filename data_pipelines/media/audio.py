@@ -125,12 +125,13 @@ def _placed(pieces: list[_Piece], zero: float) -> Int16[np.ndarray, "s"]:
 
 def is_silent(audio: Int16[np.ndarray, "s"]) -> bool:
   """Whether nothing in it is above -60 dB of full scale."""
-  return not len(audio) or int(np.abs(audio.astype(np.int32)).max()) < 33
+  return bool(not len(audio) or (audio.max() < 33 and audio.min() > -33))
 
 
 def clipped(audio: Int16[np.ndarray, "s"]) -> float:
   """Share of the samples at full scale, 0 to 1; of clean speech, none."""
-  return float((np.abs(audio.astype(np.int32)) > 32440).mean())
+  above, below = audio > 32440, audio < -32440  # |-32768| has no 16 bits
+  return (np.count_nonzero(above) + np.count_nonzero(below)) / len(audio)
 
 
 def fit(audio: Int16[np.ndarray, "s"], samples: int) -> Int16[np.ndarray, "n"]:

@@ -114,7 +114,7 @@ def cut(
   track = face.bridge(seen, None if hold else GAP)
   bridged = track._replace(found=seen.found | ~track.found)
   if not bridged.found.all():
-    warn(path, f"no face from {gaps(bridged, fps)}, interpolated")
+    warn(path, f"no face from {gaps(bridged.found, fps)}, interpolated")
 
   samples = round(len(track.found) * spec.samples_per_frame(fps))
   audio = np.zeros(samples, np.int16)

@@ -6,7 +6,7 @@ them. Angles are degrees: yaw > 0 turns the head to the picture's right, pitch
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,11 +34,13 @@ from speak_jax import spec
 __all__ = [  # with the names of `warp` and `nets` that users of faces need
   "Box",
   "MissingModelError",
+  "Step",
   "Track",
   "Tracker",
   "align_face",
   "align_mouth",
   "bridge",
+  "gather",
   "models_dir",
   "outside",
   "runs",
@@ -168,6 +170,16 @@ _LOOK_PX, _NEW_SHOT = 24, 0.53
 Box = tuple[float, float, float, float]  # x, y, w, h in source pixels
 
 
+class Step(NamedTuple):
+  """What a tracker says of one frame."""
+
+  landmarks: Float[np.ndarray, "68 2"]  # source pixels; NaN where not found
+  pose: Float[np.ndarray, "3"]  # yaw, pitch, roll in degrees; likewise
+  found: bool
+  faces: int  # most faces seen at once so far
+  shot: bool  # another shot begins
+
+
 class Track(NamedTuple):
   """One face through a clip; rows of missing frames are NaN."""
 
@@ -232,7 +244,14 @@ class Tracker:
       which: Of several faces: "largest", "first" from the left, or the one
         that overlaps a box most.
     """
-    landmarks, poses, shots = [], [], []
+    return gather(self.stream(frames, which))
+
+  def stream(
+    self,
+    frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+    which: str | Box = "largest",
+  ) -> Iterator[Step]:
+    """`track` frame by frame: each one's step before the next one is read."""
     last: _Seen | None = None
     missing, most = 0, 0
     shown, anew = None, False  # picture before; whether all changed meanwhile
@@ -261,21 +280,15 @@ class Tracker:
       shown = frame
       if seen is None:
         missing += 1
-        landmarks.append(np.full((68, 2), np.nan, np.float32))
-        poses.append(np.full(3, np.nan, np.float32))
+        points = np.full((68, 2), np.nan, np.float32)
+        pose = np.full(3, np.nan, np.float32)
+        yield Step(points, pose, False, most, False)
         continue
-      if last is not None and self._is_cut(last, seen, missing):
-        shots.append(index)
+      cut = last is not None and self._is_cut(last, seen, missing)
       last, missing, anew = seen, 0, False
-      landmarks.append(seen.mesh[IBUG, :2])
-      poses.append(head_pose(seen.mesh[None])[0])
-    return Track(
-      landmarks=np.array(landmarks, np.float32).reshape(-1, 68, 2),
-      pose=np.array(poses, np.float32).reshape(-1, 3),
-      found=np.array([bool(np.isfinite(pose[0])) for pose in poses], bool),
-      faces=most,
-      shots=tuple(shots),
-    )
+      points = seen.mesh[IBUG, :2].astype(np.float32)
+      pose = head_pose(seen.mesh[None])[0].astype(np.float32)
+      yield Step(points, pose, bool(np.isfinite(pose[0])), most, cut)
 
   def _look_at(self, frame: UInt8[np.ndarray, "h w 3"], roi: np.ndarray):
     """The face that FaceMesh sees in a square, or None."""
@@ -304,6 +317,20 @@ class Tracker:
       for one in (last, seen)
     ]
     return _differ(*heads) > _NEW_SHOT
+
+
+def gather(steps: Iterable[Step]) -> Track:
+  """The track of all steps of a clip."""
+  steps = list(steps)
+  return Track(
+    landmarks=np.array([x.landmarks for x in steps], np.float32).reshape(
+      -1, 68, 2
+    ),
+    pose=np.array([x.pose for x in steps], np.float32).reshape(-1, 3),
+    found=np.array([x.found for x in steps], bool),
+    faces=steps[-1].faces if steps else 0,
+    shots=tuple(i for i, x in enumerate(steps) if x.shot),
+  )
 
 
 class _Seen(NamedTuple):

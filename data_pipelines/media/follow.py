@@ -4,11 +4,11 @@ The rules that `prepare` and `generate` share.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from data_pipelines.media import face
 from data_pipelines.media.error import MediaError, warn
@@ -31,6 +31,12 @@ class Tracker(Protocol):
     """Follows one face through RGB frames."""
     ...
 
+  def stream(
+    self, frames: Iterable[np.ndarray], which: str | face.Box = "largest"
+  ) -> Iterator[face.Step]:
+    """The same frame by frame, each before the next one is read."""
+    ...
+
 
 def follow(
   path: str | os.PathLike,
@@ -48,6 +54,19 @@ def follow(
       "fail", then the time is named.
   """
   track = tracker.track(frames, which)
+  check(path, track, fps, which=which, on_missing_face=on_missing_face)
+  return track
+
+
+def check(
+  path: str | os.PathLike,
+  track: face.Track,
+  fps: float,
+  *,
+  which: str | face.Box,
+  on_missing_face: str,
+) -> None:
+  """What `follow` refuses and says, of a track that is there."""
   boxed = isinstance(which, tuple)
   if not track.found.any():
     place = " in the box" if boxed else ""
@@ -56,15 +75,12 @@ def follow(
     one = "the one in the box" if boxed else f"the {_NAMES[which]} one"
     warn(path, f"{track.faces} faces; {one} is followed")
   if on_missing_face == "fail" and not track.found.all():
-    raise NoFaceError(path, f"no face from {gaps(track, fps)}")
-  return track
+    raise NoFaceError(path, f"no face from {gaps(track.found, fps)}")
 
 
-def gaps(track: face.Track, fps: float) -> str:
+def gaps(found: Bool[np.ndarray, "n"], fps: float) -> str:
   """Where the face is not seen: "1.20 to 2.00 s, 3.00 to 3.04 s"."""
-  return ", ".join(
-    span(start, stop, fps) for start, stop in face.runs(~track.found)
-  )
+  return ", ".join(span(start, stop, fps) for start, stop in face.runs(~found))
 
 
 def span(start: int, stop: int, fps: float) -> str:
