@@ -14,6 +14,11 @@ from configs import common
 
 PRESETS = ("base256", "paper", "small64", "demo")
 
+# Steps of a waveform front's transformer, and what its sound is normalised by;
+# see models/audio.py. The mel front end has no use for either.
+_HEARS = {"steps": "published", "level": "clip"}
+_HEARS_MEL = {"steps": "frame", "level": "window"}
+
 # Every size that a preset chooses. Channels are by resolution, coarse to fine.
 SIZES = {
   "base256": dict(
@@ -23,13 +28,16 @@ SIZES = {
     channels={4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64},
     latent=512,
     maps=(16, 32, 64, 256),
-    audio=dict(front="waveform", width=768, layers=12, heads=12, out=512),
+    audio=dict(
+      front="waveform", width=768, layers=12, heads=12, out=512, **_HEARS
+    ),
     discriminator=dict(width=64, scales=3, layers=3),
     sync=dict(width=64, out=512),
     batch=dict(sync=32, irfd=32, speak=4),
     parts=dict(sync=4, irfd=8, speak=4),
     frames=5,
-    context=20,
+    # 1.6 s of sound on each side; the transformer's positions hear 1.28 s.
+    context=40,
     steps=dict(sync=50_000, irfd=200_000, speak=400_000),
   ),
   "small64": dict(
@@ -39,7 +47,9 @@ SIZES = {
     channels={8: 128, 16: 96, 32: 64, 64: 32},
     latent=128,
     maps=(8, 16, 32, 64),
-    audio=dict(front="mel", width=128, layers=2, heads=4, out=128),
+    audio=dict(
+      front="mel", width=128, layers=2, heads=4, out=128, **_HEARS_MEL
+    ),
     discriminator=dict(width=32, scales=2, layers=2),
     sync=dict(width=24, out=128),
     batch=dict(sync=16, irfd=16, speak=6),  # even: for two devices
@@ -55,7 +65,7 @@ SIZES = {
     channels={8: 96, 16: 64, 32: 40, 64: 20},
     latent=128,
     maps=(8, 16, 32, 64),
-    audio=dict(front="mel", width=96, layers=1, heads=4, out=96),
+    audio=dict(front="mel", width=96, layers=1, heads=4, out=96, **_HEARS_MEL),
     discriminator=dict(width=16, scales=1, layers=2),
     sync=dict(width=16, out=128),
     batch=dict(sync=16, irfd=16, speak=5),
@@ -112,8 +122,12 @@ RECIPES = {
     "model.norm": "batch",  # ResNet-50 as published
     "model.up": "transposed",
     "model.frames": 6,  # SyncNet's 0.2 s
-    "model.context": 27,  # 2 s of sound, as in FaceFormer
+    # FaceFormer hears the whole utterance, at the frame rate; so the window
+    # reaches as far as its positions do: 64 steps on each side.
+    "model.audio.steps": "frame",
+    "model.context": 64,
     "pretrained.required": ("speech",),
+    "speak.stretch": 150,
     "data.fps": 30.0,
     "syncnet.loss": "contrastive",
     "irfd.losses": "paper",
@@ -390,6 +404,10 @@ def _config(preset: str, sizes: dict) -> dict:
       # Sizes of E_a's mel front end where its weights would be random: a
       # random wav2vec does not learn to hear from so few clips.
       mel=dict(width=256, layers=4, heads=4),
+      # Frames whose speech a waveform front encodes at once when videos are
+      # made, with model.context around them; 0 = one window, as in training
+      # and always with the mel front end, which knows its places by number.
+      stretch=125,
       identity_from="either",  # "other_clip" of the person, "same_clip"
       region=dict(mouth=8.0, face=1.5),
       sync_ramp=(20_000, 60_000),  # steps over which the weight rises

@@ -283,6 +283,7 @@ def clips(
       landmarks=records.landmarks(i, slice(start, stop), size),
       pose=record.pose[start:stop],
       audio=sound(record.audio, start - context, frames + 2 * context, fps),
+      level=spec.sound_level(record.audio),
       emotion=emotion_pictures(
         records, i, chosen, size, face_size, emotion_input
       ),

@@ -29,20 +29,26 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-FORMAT = 1
+FORMAT = 2
 REFERENCE = Path(__file__).parent / "assets" / "reference"
-FUNCTIONS = ("portrait", "pose", "emotion", "frames")
+# By format. In 1 `frames` encoded the sound of its window itself.
+_FUNCTIONS = {
+  1: ("portrait", "pose", "emotion", "frames"),
+  2: ("portrait", "pose", "emotion", "speech", "frames"),
+}
+FUNCTIONS = _FUNCTIONS[FORMAT]
 
 _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 _CARD = "README.md"
 _SUMS = "SHA256SUMS"
 _EVALUATION = "evaluation.safetensors"
+_MAY_BE = (*(f"stablehlo/{name}.bin" for name in FUNCTIONS), _EVALUATION)
 _FILES = (
   _WEIGHTS,
   _CONFIG,
   _CARD,
-  *(f"stablehlo/{name}.bin" for name in FUNCTIONS),
+  *(f"stablehlo/{name}.bin" for name in _FUNCTIONS[1]),
 )
 
 
@@ -58,7 +64,8 @@ class Bundle(NamedTuple):
 
   config: dict[str, Any]
   weights: dict[str, np.ndarray]  # flat name -> array
-  artifacts: dict[str, bytes]  # name in FUNCTIONS -> serialised StableHLO
+  # Name -> serialised StableHLO: FUNCTIONS, in format 1 all but "speech".
+  artifacts: dict[str, bytes]
   evaluation: dict[str, np.ndarray] = {}  # noqa: RUF012, stage/flat name
 
 
@@ -130,18 +137,21 @@ def read(path: str | os.PathLike) -> Bundle:
   except ValueError as error:
     raise BundleError(folder / _CONFIG, "not JSON") from error
   version = config.get("format") if isinstance(config, dict) else None
-  if version != FORMAT:
+  if version not in _FUNCTIONS:
     raise BundleError(
-      folder / _CONFIG, f"bundle format {version}, this program reads {FORMAT}"
+      folder / _CONFIG,
+      f"bundle format {version}, this program reads 1 to {FORMAT}",
     )
   weights = _read_arrays(folder / _WEIGHTS)
   evaluation = {}
   if (folder / _EVALUATION).is_file():
     evaluation = _read_arrays(folder / _EVALUATION)
-  artifacts = {
-    name: (folder / "stablehlo" / f"{name}.bin").read_bytes()
-    for name in FUNCTIONS
-  }
+  artifacts = {}
+  for name in _FUNCTIONS[version]:
+    file = folder / "stablehlo" / f"{name}.bin"
+    if not file.is_file():
+      raise BundleError(file, f"missing, format {version} has it")
+    artifacts[name] = file.read_bytes()
   return Bundle(config, weights, artifacts, evaluation)
 
 
@@ -171,7 +181,7 @@ def verify(path: str | os.PathLike) -> None:
     if file.is_file() and name != _SUMS and name not in (*_FILES, *sums):
       raise BundleError(file, "does not belong to a bundle")
   for name, digest in sums.items():
-    if name not in (*_FILES, _EVALUATION):
+    if name not in (*_FILES, *_MAY_BE):
       raise BundleError(folder / _SUMS, f"lists an unknown file {name!r}")
     if not (folder / name).is_file():
       raise BundleError(folder / name, "missing")

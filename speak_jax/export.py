@@ -51,9 +51,9 @@ Method: SPEAK (arXiv 2405.07257), in JAX.
       --audio speech.wav --pose nods.mp4 --emotion happy.mp4 -o out.mp4
 
 `SHA256SUMS` is checked whenever the bundle is read. `stablehlo/*.bin` are the
-functions (portrait, pose, emotion, frames) for CPU, CUDA and TPU, any batch
-size; they take the weights of `model.safetensors` as their first argument.
-Nothing here is a pickle.
+functions (portrait, pose, emotion, speech, frames) for CPU, CUDA and TPU, any
+batch size; they take the weights of `model.safetensors` as their first
+argument. Nothing here is a pickle.
 
 ## What it was trained on, and what follows
 
@@ -109,7 +109,7 @@ def export(
   settings = synthesis.settings_of(config)._replace(
     framing=_measured(config, workdir, say)
   )
-  functions = synthesis.functions_of(base.networks(config))
+  functions = synthesis.functions_of(base.networks(config), settings)
   weights = _flat(variables, half)
   facts = _facts(config, workdir, say)
   content = bundle.Bundle(
@@ -163,7 +163,8 @@ def _portable(config: Any) -> dict[str, Any]:
   plain = config.to_dict()
   plain["data"]["path"] = plain["init_from"] = plain["finetune_from"] = ""
   plain["pretrained"] = {
-    key: Path(value).name for key, value in plain["pretrained"].items()
+    key: Path(value).name if isinstance(value, str) else value
+    for key, value in plain["pretrained"].items()
   }
   return plain
 

@@ -38,6 +38,7 @@ INNER_UPPER = (61, 62, 63)
 INNER_LOWER = (67, 66, 65)  # below INNER_UPPER, point by point
 
 SYNC_FRAMES = 5  # 0.2 s, SyncNet's window
+LEVEL = 11  # numbers of `sound_level`
 
 
 def samples_per_frame(fps: float) -> float:
@@ -115,8 +116,36 @@ class Clip(NamedTuple):
   landmarks: Float[np.ndarray, "b t 68 2"]
   pose: Float[np.ndarray, "b t 3"]  # degrees, of `frames`
   audio: Int16[np.ndarray, "b s"]  # of t + 2 context frames
+  level: Float[np.ndarray, "b 11"]  # `sound_level` of the whole clip
   emotion: UInt8[np.ndarray, "b k f f 3"]  # aligned faces, same clip's emotion
   emotion_label: Int[np.ndarray, "b"]
+
+
+def sound_level(samples: Int16[np.ndarray, "s"]) -> Float[np.ndarray, "11"]:
+  """How loud a whole sound is, and how its power lies over the spectrum.
+
+  What a window of it is normalised by, so that the gain is one for the clip
+  and pauses stay quiet.
+
+  Args:
+    samples: All of it, 16-bit; may be empty.
+
+  Returns:
+    float32, full scale 1: its mean, then the autocovariance at lags of 0 to 9
+    samples, as if its mean went on before and after it. They say the variance
+    of whatever a filter of up to ten taps makes of it.
+  """
+  if not len(samples):
+    return np.zeros(LEVEL, np.float32)
+  mean, block = samples.mean(dtype=np.float64), 1 << 20
+  sums = np.zeros(LEVEL - 1)
+  for start in range(0, len(samples), block):
+    piece = samples[start : start + block + LEVEL - 2].astype(float) - mean
+    for lag in range(LEVEL - 1):
+      late = piece[lag : lag + block]
+      sums[lag] += piece[: len(late)] @ late
+  power = sums / len(samples) / 32768**2
+  return np.concatenate([[mean / 32768], power]).astype(np.float32)
 
 
 def interocular(landmarks: Float[Any, "*n 68 2"]):

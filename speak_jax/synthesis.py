@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int16, UInt8
 
 from speak_jax import bundle as bundles
 from speak_jax import spec
+from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.models.irfd import Portrait
 from speak_jax.stages.base import as_audio, as_bytes, as_frames, networks
 
@@ -29,17 +30,19 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 class Functions(NamedTuple):
-  """The four pure functions of inference; `variables` come first.
+  """The five pure functions of inference; `variables` come first.
 
   A portrait is a plain tuple of the fields of `models.irfd.Portrait`: a
-  bundle's functions know no class of ours.
+  bundle's functions know no class of ours. In bundles of format 1 the speech of
+  a window is its sound, and `frames` encodes it.
   """
 
   portrait: Callable  # (variables, u8 (b h w 3), landmarks (b 68 2)) -> tuple
   pose: Callable  # (variables, u8 (b h w 3)) -> (b p)
   emotion: Callable  # (variables, u8 (b f f 3)) -> (b e)
+  speech: Callable  # (variables, audio int16 (b s), level (b 11)) -> (b n a)
   frames: Callable  # (variables, portrait, pose (b t p), emotion (b e),
-  #                    audio int16 (b s)) -> u8 (b t h w 3)
+  #                    speech (b t a)) -> u8 (b t h w 3)
 
 
 class Framing(NamedTuple):
@@ -66,11 +69,17 @@ class Settings(NamedTuple):
   context: int  # frames of sound heard on each side of a window
   fps: float
   framing: Framing = Framing()
+  stretch: int = 0  # frames whose speech is encoded at once; 0: of a window
+
+  @property
+  def heard(self) -> int:
+    """n, frames whose speech is encoded at once: one window or several."""
+    return self.stretch or self.frames
 
   @property
   def samples(self) -> int:
-    """Samples of sound of one window, context included."""
-    span = self.frames + 2 * self.context
+    """Samples of sound that are heard for these, context included."""
+    span = self.heard + 2 * self.context
     return round(span * spec.samples_per_frame(self.fps))
 
 
@@ -85,6 +94,8 @@ def settings_of(config: Any) -> Settings:
     frames=model.frames,
     context=model.context,
     fps=float(config.data.fps),
+    # Of the mel front end's codes .2 to .3 of their deviation would change.
+    stretch=config.speak.stretch if model.audio.front in WAVE_FRONTS else 0,
   )
 
 
@@ -98,7 +109,7 @@ def settings_from_json(stored: Mapping[str, Any]) -> Settings:
   return Settings(**{**stored, "framing": Framing(**stored["framing"])})
 
 
-def functions_of(nets: Any) -> Functions:
+def functions_of(nets: Any, settings: Settings) -> Functions:
   """The pure functions of a set of networks (`models.build.Networks`).
 
   Encoders and decoder run as at evaluation: no noise, no dropout.
@@ -121,18 +132,28 @@ def functions_of(nets: Any) -> Functions:
       variables["encoders"], as_frames(faces), method="emotion"
     )
 
-  def frames(variables, portrait, pose, emotion, audio):
+  def speech(variables, audio, level):
+    return speak.apply(
+      variables["speak"],
+      as_audio(audio),
+      settings.heard,
+      level,
+      method="hear",
+    )
+
+  def frames(variables, portrait, pose, emotion, speech):
     out = speak.apply(
       variables["speak"],
       Portrait(*portrait),
       pose,
       emotion,
-      as_audio(audio),
+      speech,
       train=False,
+      method="draw",
     )
     return as_bytes(out.frames)
 
-  return Functions(portrait, pose, emotion, frames)
+  return Functions(portrait, pose, emotion, speech, frames)
 
 
 def serialize(
@@ -163,7 +184,13 @@ def serialize(
   portrait = lower(functions.portrait, u8(b, size, size, 3), landmarks)
   pose = lower(functions.pose, u8(b, size, size, 3))
   emotion = lower(functions.emotion, u8(b, face, face, 3))
+  speech = lower(
+    functions.speech,
+    jax.ShapeDtypeStruct((b, settings.samples), jnp.int16),
+    jax.ShapeDtypeStruct((b, spec.LEVEL), jnp.float32),
+  )
   pose_code, emotion_code = pose.out_avals[0], emotion.out_avals[0]
+  speech_code = speech.out_avals[0]
   frames = lower(
     functions.frames,
     jax.tree.unflatten(portrait.out_tree, map(_struct, portrait.out_avals)),
@@ -171,9 +198,13 @@ def serialize(
       (b, settings.frames, pose_code.shape[-1]), pose_code.dtype
     ),
     _struct(emotion_code),
-    jax.ShapeDtypeStruct((b, settings.samples), jnp.int16),
+    jax.ShapeDtypeStruct(
+      (b, settings.frames, *speech_code.shape[2:]), speech_code.dtype
+    ),
   )
-  lowered = dict(portrait=portrait, pose=pose, emotion=emotion, frames=frames)
+  lowered = dict(
+    portrait=portrait, pose=pose, emotion=emotion, speech=speech, frames=frames
+  )
   return {name: bytes(one.serialize()) for name, one in lowered.items()}
 
 
@@ -194,7 +225,13 @@ def deserialize(artifacts: Mapping[str, bytes]) -> Functions:
         " read it; use the newer one, or export again"
       ) from error
     calls[name] = exported.call
-  return Functions(**calls)
+  return Functions(**({"speech": _as_sound} | calls))
+
+
+def _as_sound(variables: Any, audio: Array, level: Array) -> Array:
+  """The speech of a window where `frames` encodes its sound."""
+  del variables, level
+  return audio
 
 
 class Synthesizer:
@@ -211,7 +248,16 @@ class Synthesizer:
     *,
     windows: int = 8,
   ):
-    """Takes what `from_run` and `from_bundle` find; `windows` go at a time."""
+    """Takes what `from_run` and `from_bundle` find; `windows` go at a time.
+
+    Raises:
+      ValueError: a stretch that is not a whole number of windows.
+    """
+    if settings.heard % settings.frames:
+      raise ValueError(
+        f"a stretch of {settings.heard} frames is no multiple of"
+        f" {settings.frames}"
+      )
     self.settings = settings
     self.windows = windows
     self.variables = jax.device_put(dict(variables))
@@ -219,13 +265,21 @@ class Synthesizer:
     self._pose = jax.jit(functions.pose)
     self._emotion = jax.jit(functions.emotion)
 
-    def frames(variables, portrait, pose, emotion, audio):
+    def speech(variables, audio, level):
+      rows, each = len(audio), settings.heard // settings.frames
+      level = repeat(level, "l -> b l", b=rows)
+      codes = functions.speech(variables, audio, level)
+      shape = rows * each, codes.shape[1] // each, *codes.shape[2:]
+      return codes.reshape(shape)  # window by window
+
+    def frames(variables, portrait, pose, emotion, speech):
       n = pose.shape[0]  # one portrait and one emotion serve all windows
       portrait, emotion = jax.tree.map(
         lambda x: repeat(x, "1 ... -> n ...", n=n), (portrait, emotion)
       )
-      return functions.frames(variables, portrait, pose, emotion, audio)
+      return functions.frames(variables, portrait, pose, emotion, speech)
 
+    self._speech = jax.jit(speech)
     self._frames = jax.jit(frames)
 
   @classmethod
@@ -241,8 +295,9 @@ class Synthesizer:
 
     config = checkpoints.run_config(path)
     variables = weights.of_stage(path, config, "speak")
-    functions = functions_of(networks(config))
-    return cls(functions, variables, settings_of(config), **kwargs)
+    settings = settings_of(config)
+    functions = functions_of(networks(config), settings)
+    return cls(functions, variables, settings, **kwargs)
 
   @classmethod
   def from_bundle(cls, path: str | Path, **kwargs: Any) -> "Synthesizer":
@@ -307,7 +362,9 @@ class Synthesizer:
   ) -> Iterator[UInt8[np.ndarray, "k h w 3"]]:
     """The video piece by piece: all of its n frames, a few windows at a time.
 
-    Poses are taken, and sound is cut, for these few windows alone.
+    Poses are taken, and sound is cut, for these few windows alone. Sound is
+    normalised by its level as a whole, and its speech encoded a stretch of
+    `settings.heard` frames at a time, each heard with what lies around it.
 
     Args:
       portrait: From `portrait`.
@@ -317,19 +374,15 @@ class Synthesizer:
     """
     mood = np.asarray(emotion, np.float32)[None]
     pose, frames = iter(pose), self.windows * self.settings.frames
-    pending = None
-    for first in itertools.count(step=self.windows):
-      codes = list(itertools.islice(pose, frames))
-      if not codes:
-        break
+    speech, pending = self._heard(audio), None
+    while codes := list(itertools.islice(pose, frames)):
       poses = cut_poses(np.stack(codes), self.settings)
-      sounds = cut_sound(audio, first, len(poses), self.settings)
       made = self._frames(
         self.variables,
         portrait,
         _pad(poses, self.windows),
         mood,
-        _pad(sounds, self.windows),
+        np.stack(list(itertools.islice(speech, self.windows))),
       )
       # One batch ahead: the device works while the last one is fetched.
       if pending is not None:
@@ -384,6 +437,20 @@ class Synthesizer:
     if n < 1:
       raise ValueError(f"sound too short ({len(audio)} samples at 16 kHz)")
     return n
+
+  def _heard(self, audio: Int16[np.ndarray, "s"]) -> Iterator[np.ndarray]:
+    """The speech of one window after the other, silence after the last."""
+    each = self.settings.heard // self.settings.frames
+    rows = -(-self.windows // each)  # stretches at a time
+    level = spec.sound_level(audio)
+    pending = None
+    for first in itertools.count(0, rows):
+      sounds = cut_sound(audio, first, rows, self.settings)
+      made = self._speech(self.variables, sounds, level)
+      # One ahead, so that it is there when the frames before are still made.
+      if pending is not None:
+        yield from np.asarray(pending)
+      pending = made
 
   def _batched(self, function: Callable, pictures: np.ndarray) -> np.ndarray:
     """Codes of pictures, in batches of one size."""
@@ -475,7 +542,7 @@ def cut_poses(
 def cut_sound(
   audio: Int16[np.ndarray, "s"], first: int, count: int, settings: Settings
 ) -> Int16[np.ndarray, "w a"]:
-  """Sound of `count` windows from window `first` on.
+  """Sound of `count` stretches of `settings.heard` frames from `first` on.
 
   It reaches `settings.context` frames over both ends of each; there is silence
   outside the recording, as at training.
@@ -484,7 +551,7 @@ def cut_sound(
   before = round(settings.context * per_frame)
   sounds = np.zeros((count, settings.samples), audio.dtype)
   for i, sound in enumerate(sounds, first):
-    start = round(i * settings.frames * per_frame) - before
+    start = round(i * settings.heard * per_frame) - before
     heard = audio[max(start, 0) : max(start + len(sound), 0)]
     at = max(-start, 0)
     sound[at : at + len(heard)] = heard

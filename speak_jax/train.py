@@ -261,7 +261,7 @@ class _Film:
     }
     settings = synthesis.settings_of(config)
     if self._made is None:
-      functions = synthesis.functions_of(base.networks(config))
+      functions = synthesis.functions_of(base.networks(config), settings)
       self._made = synthesis.Synthesizer(functions, variables, settings)
     self._made.variables = jax.device_put(variables)
     clip = next(

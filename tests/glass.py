@@ -16,7 +16,9 @@ VARIABLES = {
 }
 
 
-def functions() -> synthesis.Functions:
+def functions(
+  settings: synthesis.Settings = SETTINGS,
+) -> synthesis.Functions:
   """Frames whose red is the pose, green the sound, blue who and how."""
 
   def mean(variables, frames):
@@ -27,11 +29,14 @@ def functions() -> synthesis.Functions:
     unit = as_frames(frame)
     return mean(variables, frame), landmarks.mean(1), (unit, unit[:, ::2])
 
-  def frames(variables, portrait, pose, emotion, audio):
-    identity, _, _ = portrait
-    t, c = SETTINGS.frames, SETTINGS.context
+  def speech(variables, audio, level):
+    t, c = settings.heard, settings.context
     heard = rearrange(audio, "b (n s) -> b n s", n=t + 2 * c)[:, c : c + t]
-    level = heard.astype(jnp.float32).mean(-1) / 32768.0
+    return heard.astype(jnp.float32).mean(-1, keepdims=True) / 32768.0
+
+  def frames(variables, portrait, pose, emotion, speech):
+    identity, _, _ = portrait
+    level = speech[..., 0]
     blue = identity[:, 2] / 2 + emotion[:, 2] / 2
     colour = jnp.stack(
       [pose[..., 0], level, jnp.broadcast_to(blue[:, None], level.shape)], -1
@@ -40,7 +45,7 @@ def functions() -> synthesis.Functions:
     pixels = jnp.broadcast_to(colour[:, :, None, None], (*level.shape, 8, 8, 3))
     return as_bytes(pixels)
 
-  return synthesis.Functions(portrait, mean, mean, frames)
+  return synthesis.Functions(portrait, mean, mean, speech, frames)
 
 
 def inputs(frames: int) -> dict:

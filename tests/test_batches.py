@@ -396,6 +396,8 @@ def test_clips_are_consecutive_with_their_sound():
     ]
     assert np.array_equal(sample.pose[:, 1], np.arange(start, start + 5))
     assert len(sample.audio) == 9 * 640
+    whole = people()[clip].audio
+    np.testing.assert_array_equal(sample.level, spec.sound_level(whole))
     middle = sample.audio[2 * 640 : 7 * 640]
     assert middle.tolist() == list(
       range(start * 640 + 1, (start + 5) * 640 + 1)

@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -94,6 +95,54 @@ def test_one_changed_byte_is_refused_and_named(folder, name):
   (folder / name).write_bytes(data)
   with pytest.raises(bundles.BundleError, match=f"{name}: altered"):
     bundles.read(folder)
+
+
+def test_a_bundle_of_format_1_encodes_speech_with_the_frames(
+  content, tmp_path, monkeypatch
+):
+  """As those of before, whose `frames` takes the sound of a window."""
+  functions, settings = glass.functions(), glass.SETTINGS
+
+  def frames(variables, portrait, pose, emotion, audio):
+    speech = functions.speech(variables, audio, None)
+    return functions.frames(variables, portrait, pose, emotion, speech)
+
+  (b,) = jax.export.symbolic_shape("b")
+  like = jax.ShapeDtypeStruct
+  lowered = jax.export.export(jax.jit(frames), platforms=synthesis.PLATFORMS)(
+    jax.tree.map(lambda x: like(x.shape, x.dtype), glass.VARIABLES),
+    (
+      like((b, 3), jnp.float32),
+      like((b, 2), jnp.float32),
+      (like((b, 8, 8, 3), jnp.float32), like((b, 4, 8, 3), jnp.float32)),
+    ),
+    like((b, settings.frames, 3), jnp.float32),
+    like((b, 3), jnp.float32),
+    like((b, settings.samples), jnp.int16),
+  )
+  artifacts = {k: v for k, v in content.artifacts.items() if k != "speech"}
+  artifacts["frames"] = bytes(lowered.serialize())
+  stored = synthesis.settings_to_json(settings)
+  del stored["stretch"]
+  with monkeypatch.context() as patch:
+    patch.setattr(bundles, "FORMAT", 1)
+    patch.setattr(bundles, "FUNCTIONS", tuple(artifacts))
+    old = content._replace(config={"settings": stored}, artifacts=artifacts)
+    bundles.write(tmp_path / "b", old, "")
+  shipped = synthesis.Synthesizer.from_bundle(tmp_path / "b", windows=2)
+  memory = synthesis.Synthesizer(functions, glass.VARIABLES, settings)
+  np.testing.assert_array_equal(
+    shipped.video(**glass.inputs(10)), memory.video(**glass.inputs(10))
+  )
+
+
+def test_a_function_of_the_format_must_be_there(content, tmp_path, monkeypatch):
+  fewer = {k: v for k, v in content.artifacts.items() if k != "speech"}
+  with monkeypatch.context() as patch:
+    patch.setattr(bundles, "FUNCTIONS", tuple(fewer))
+    bundles.write(tmp_path / "b", content._replace(artifacts=fewer), "")
+  with pytest.raises(bundles.BundleError, match=r"speech\.bin: missing"):
+    bundles.read(tmp_path / "b")
 
 
 def test_missing_file_is_refused_and_named(folder):

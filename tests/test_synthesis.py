@@ -1,9 +1,10 @@
 """Windows, context, looping and batches of `synthesis`."""
 
+import jax
 import numpy as np
 import pytest
 
-from speak_jax import synthesis
+from speak_jax import spec, synthesis
 from tests import glass
 
 
@@ -51,6 +52,48 @@ def test_video_does_not_depend_on_how_many_windows_go_at_a_time(synthesizer):
   np.testing.assert_array_equal(
     synthesizer.video(**inputs), other.video(**inputs)
   )
+
+
+def test_speech_of_long_stretches_is_that_of_their_windows(synthesizer):
+  """Seven windows a stretch; two stretches and a bit, four batches."""
+  settings = glass.SETTINGS._replace(stretch=21)
+  other = synthesis.Synthesizer(
+    glass.functions(settings), glass.VARIABLES, settings, windows=4
+  )
+  inputs = glass.inputs(47)
+  np.testing.assert_array_equal(
+    synthesizer.video(**inputs), other.video(**inputs)
+  )
+
+
+@pytest.mark.parametrize("stretch", [0, 21])
+def test_speech_is_encoded_once(stretch):
+  """Nobody hears a frame twice but as context, and all hear one level."""
+  settings = glass.SETTINGS._replace(stretch=stretch)
+  functions, made = glass.functions(settings), []
+
+  def speech(variables, audio, level):
+    jax.debug.callback(lambda a, x: made.append((a, x)), audio, level)
+    return functions.speech(variables, audio, level)
+
+  synthesizer = synthesis.Synthesizer(
+    functions._replace(speech=speech), glass.VARIABLES, settings, windows=7
+  )
+  inputs = glass.inputs(63)
+  synthesizer.video(**inputs)
+  jax.effects_barrier()
+  heard = sum(audio.size for audio, _ in made) / 640
+  most = 4 * 21 + 4 * 4 if stretch else (63 + 21) * (3 + 4) / 3
+  assert heard <= most
+  want = spec.sound_level(inputs["audio"])
+  for audio, level in made:
+    np.testing.assert_array_equal(level, np.tile(want, (len(audio), 1)))
+
+
+def test_a_stretch_is_of_whole_windows():
+  settings = glass.SETTINGS._replace(stretch=20)
+  with pytest.raises(ValueError, match="20 frames is no multiple of 3"):
+    synthesis.Synthesizer(glass.functions(), glass.VARIABLES, settings)
 
 
 def test_context_is_heard_and_silence_lies_outside():

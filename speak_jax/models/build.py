@@ -104,6 +104,8 @@ def build(
       audio_layers=audio.layers,
       audio_heads=audio.heads,
       audio_out=audio.out,
+      audio_steps=audio.steps,
+      audio_level=audio.level,
       fps=fps,
       freeze_features=freeze_features,
       **generator,

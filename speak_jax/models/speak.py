@@ -32,8 +32,8 @@ class Speak(nn.Module):
   Attributes:
     channels: Of the generator: (resolution, channels), coarse to fine.
     latent: Width of F and f_R'.
-    front, audio_width, audio_layers, audio_heads, audio_out, fps,
-      freeze_features: See `AudioEncoder`.
+    front, audio_width, audio_layers, audio_heads, audio_out, audio_steps,
+      audio_level, fps, freeze_features: See `AudioEncoder`.
     flow, landmarks: Of the geometry, see `Decoder`.
     remat, equalized, up: See `Generator`.
   """
@@ -45,6 +45,8 @@ class Speak(nn.Module):
   audio_layers: int
   audio_heads: int
   audio_out: int
+  audio_steps: str
+  audio_level: str
   fps: float = spec.FPS
   freeze_features: bool = False
   flow: bool = True
@@ -62,6 +64,8 @@ class Speak(nn.Module):
       layers=self.audio_layers,
       heads=self.audio_heads,
       out=self.audio_out,
+      steps=self.audio_steps,
+      level=self.audio_level,
       fps=self.fps,
       freeze_features=self.freeze_features,
       dtype=self.dtype,
@@ -86,6 +90,7 @@ class Speak(nn.Module):
     pose: Float[Array, "b t p"],
     emotion: Float[Array, "b e"],
     audio: Float[Array, "b s"],
+    level: Float[Array, "b 11"] | None = None,
     train: bool = False,
   ) -> Output:
     """Frames for a window of pose codes and its sound.
@@ -96,20 +101,46 @@ class Speak(nn.Module):
       emotion: One emotion code for the clip.
       audio: Sound of t + 2 k frames in [-1, 1]; the first and last k frames
         are context and give no frame.
+      level: Of the clip that the sound is a part of, see `AudioEncoder`.
       train: Draw the editing module's noise (random stream "noise").
 
     Raises:
       ValueError: the sound is shorter than the frames, or its context has no
         middle.
     """
-    frames = pose.shape[1]
-    speech = self.audio(audio)
+    speech = self.hear(audio, pose.shape[1], level)
+    return self.draw(portrait, pose, emotion, speech, train)
+
+  def hear(
+    self,
+    audio: Float[Array, "b s"],
+    frames: int,
+    level: Float[Array, "b 11"] | None = None,
+  ) -> Float[Array, "b t a"]:
+    """Speech codes of the t = `frames` frames in the middle of a sound.
+
+    Raises:
+      ValueError: the sound is shorter than the frames, or its context has no
+        middle.
+    """
+    speech = self.audio(audio, level)
     extra = speech.shape[1] - frames
     if extra < 0 or extra % 2:
       raise ValueError(
         f"sound of {speech.shape[1]} frames does not surround {frames}"
       )
-    speech = speech[:, extra // 2 : extra // 2 + frames]
+    return speech[:, extra // 2 : extra // 2 + frames]
+
+  def draw(
+    self,
+    portrait: Portrait,
+    pose: Float[Array, "b t p"],
+    emotion: Float[Array, "b e"],
+    speech: Float[Array, "b t a"],
+    train: bool = False,
+  ) -> Output:
+    """Frames of speech codes; the rest as for a call."""
+    frames = pose.shape[1]
     identity = jnp.broadcast_to(
       portrait.identity[:, None],
       (*pose.shape[:2], portrait.identity.shape[-1]),

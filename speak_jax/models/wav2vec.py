@@ -7,12 +7,14 @@ end. Source: Baevski et al. 2020, Hsu et al. 2021, and the layout of the public
 checkpoints.
 """
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from einops import reduce
-from jax import Array
+from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
@@ -47,22 +49,36 @@ class ConvLayer(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b m d"]:
+  def __call__(
+    self,
+    x: Float[Array, "b n c"],
+    covariance: Float[Array, "b k"] | None = None,
+  ) -> Float[Array, "b m d"]:
     """No padding: m = (n - size) // stride + 1.
 
+    Args:
+      x: A waveform (c = 1), or what a layer before made of it.
+      covariance: Of the whole waveform that `x` is a part of, whose mean is 0:
+        its autocovariance by lag in samples, for the group norm's statistics;
+        None: those of `x`.
+
     Raises:
-      ValueError: an unknown norm.
+      ValueError: an unknown norm, or fewer lags than the filters have taps.
     """
-    x = Conv1d(
+    conv = Conv1d(
       self.channels,
       self.size,
       self.stride,
       use_bias=self.bias,
       dtype=self.dtype,
       name="conv",
-    )(x)
+    )
+    x = conv(x)
     if self.norm == "group":
-      x = ChannelNorm(dtype=self.dtype, name="layer_norm")(x)
+      moments = None
+      if covariance is not None:
+        moments = _filtered(conv.variables["params"], covariance)
+      x = ChannelNorm(dtype=self.dtype, name="layer_norm")(x, moments)
     elif self.norm == "layer":
       x = nn.LayerNorm(EPSILON, dtype=self.dtype, name="layer_norm")(x)
     elif self.norm != "none":
@@ -79,15 +95,55 @@ class ChannelNorm(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
-    """Over time, each example by itself; parameters scale and bias."""
+  def __call__(
+    self,
+    x: Float[Array, "b n c"],
+    moments: tuple[Float[Array, "c"], Float[Array, "b c"]] | None = None,
+  ) -> Float[Array, "b n c"]:
+    """Over time, each example by itself; parameters scale and bias.
+
+    Args:
+      x: Of one example or of a part of it.
+      moments: Mean and variance of the whole; None: those of `x`.
+    """
     scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
     bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
     wide = x.astype(jnp.float32)
-    centred = wide - wide.mean(1, keepdims=True)
-    variance = reduce(centred**2, "b n c -> b 1 c", "mean")
+    if moments is None:
+      centred = wide - wide.mean(1, keepdims=True)
+      variance = reduce(centred**2, "b n c -> b 1 c", "mean")
+    else:
+      centred, variance = wide - moments[0], moments[1][:, None]
     gain = scale / jnp.sqrt(variance + EPSILON)
     return (centred * gain + bias).astype(self.dtype)
+
+
+def _filtered(
+  params: Any, covariance: Float[Array, "b k"]
+) -> tuple[Float[Array, "c"], Float[Array, "b c"]]:
+  """Mean and variance of what a convolution makes of a waveform of mean 0.
+
+  Args:
+    params: Of the `Conv1d`, of one input channel.
+    covariance: The waveform's, by lag.
+
+  Raises:
+    ValueError: fewer lags than taps.
+  """
+  taps = params["kernel"][:, 0].astype(jnp.float32)
+  size, channels = taps.shape
+  if covariance.shape[-1] < size:
+    raise ValueError(f"{covariance.shape[-1]} lags for filters of {size} taps")
+  lags = abs(np.subtract.outer(np.arange(size), np.arange(size)))
+  variance = jnp.einsum(
+    "kc,bkl,lc->bc",
+    taps,
+    covariance[:, lags],
+    taps,
+    precision=lax.Precision.HIGHEST,
+  )
+  mean = params.get("bias", jnp.zeros(channels)).astype(jnp.float32)
+  return mean, jnp.maximum(variance, 0)
 
 
 class FeatureExtractor(nn.Module):
@@ -101,8 +157,17 @@ class FeatureExtractor(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, audio: Float[Array, "b s"]) -> Float[Array, "b n c"]:
-    """Features of the waveform, as many as `frames_of` says."""
+  def __call__(
+    self,
+    audio: Float[Array, "b s"],
+    covariance: Float[Array, "b k"] | None = None,
+  ) -> Float[Array, "b n c"]:
+    """Features of the waveform, as many as `frames_of` says.
+
+    Args:
+      audio: 16 kHz.
+      covariance: See `ConvLayer`.
+    """
     x = audio[..., None]
     layers = zip(self.channels, self.sizes, self.strides, strict=True)
     for i, (channels, size, stride) in enumerate(layers):
@@ -116,7 +181,7 @@ class FeatureExtractor(nn.Module):
         norm,
         self.dtype,
         name=f"conv_layers_{i}",
-      )(x)
+      )(x, None if i else covariance)
     return x
 
 
@@ -262,9 +327,19 @@ class Wav2vec(nn.Module):
     steps = jnp.arange(features.shape[1])
     return self.encode(features, steps < count[:, None])
 
-  def features(self, audio: Float[Array, "b s"]) -> Float[Array, "b n c"]:
-    """The convolutions alone, see `Hidden.conv_features`."""
-    return self.feature_extractor(audio)
+  def features(
+    self,
+    audio: Float[Array, "b s"],
+    covariance: Float[Array, "b k"] | None = None,
+  ) -> Float[Array, "b n c"]:
+    """The convolutions alone, see `Hidden.conv_features`.
+
+    Args:
+      audio: 16 kHz.
+      covariance: Of the whole sound that `audio` is a part of, see
+        `ConvLayer`; the large style has no use for it.
+    """
+    return self.feature_extractor(audio, covariance)
 
   def encode(
     self,
@@ -279,6 +354,20 @@ class Wav2vec(nn.Module):
     """
     x = self.feature_projection(features)
     return Hidden(features, *self.encoder(x, valid))
+
+  @property
+  def stride(self) -> int:
+    """Samples from one step to the next: 320 as published."""
+    return math.prod(self.conv_strides)
+
+  @property
+  def reach(self) -> int:
+    """Samples that one step's features hear: 400 as published."""
+    reach, stride = 1, 1
+    for size, step in zip(self.conv_sizes, self.conv_strides, strict=True):
+      reach += (size - 1) * stride
+      stride *= step
+    return reach
 
   def frames_of(self, samples: Int[Array, "*b"]) -> Int[Array, "*b"]:
     """Steps that the convolutions give for so many samples."""

@@ -21,6 +21,7 @@ from speak_jax.losses import (
   pixel,
   sync,
 )
+from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.models.speak import Output, warm_start
 from speak_jax.stages import base
 from speak_jax.stages.base import LossOut, Phase, Stage
@@ -57,6 +58,12 @@ def make(config: ConfigDict) -> Stage:
   if weights["sync"] and model.frames < window:
     raise ValueError(
       f"config.model.frames = {model.frames}: SyncNet needs {window}"
+    )
+  waves = model.audio.front in WAVE_FRONTS
+  if settings.stretch % model.frames and waves:
+    raise ValueError(
+      f"config.speak.stretch = {settings.stretch} is no multiple of"
+      f" config.model.frames = {model.frames}"
     )
   nets, size, t = base.networks(config), model.image, model.frames
   face = size if model.emotion_input == "frame" else model.face
@@ -96,12 +103,12 @@ def make(config: ConfigDict) -> Stage:
       config, seed, given
     )
     pose = base.struct((2, t, codes.pose.shape[-1]))
-    sound = base.struct((2, samples))
+    sound = base.struct((2, samples)), base.struct((2, spec.LEVEL))
     if "speak" in given:
       params, extra = given["speak"]
     else:
       params, extra = base.initialise(
-        nets.speak, seed, "speak", portrait, pose, codes.emotion, sound
+        nets.speak, seed, "speak", portrait, pose, codes.emotion, *sound
       )
       if "decoder" in given:
         params = warm_start(given["decoder"][0], params).params
@@ -170,6 +177,7 @@ def make(config: ConfigDict) -> Stage:
       rearrange(pose, "(b t) d -> b t d", t=t),
       emotion,
       base.as_audio(batch.audio),
+      batch.level,
       train=train,
       rngs={"noise": key} if train else None,
       mutable=["intermediates"],
@@ -365,6 +373,7 @@ def _batch(n: int, t: int, size: int, k: int, face: int, samples: int) -> Any:
     landmarks=f32(t, 68, 2),
     pose=f32(t, 3),
     audio=base.struct((n, samples), jnp.int16),
+    level=f32(spec.LEVEL),
     emotion=u8(k, face, face, 3),
     emotion_label=base.struct((n,), jnp.int32),
   )

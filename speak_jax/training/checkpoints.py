@@ -38,8 +38,8 @@ ROOM = 1.2  # free space that a save asks for, relative to the last one
 TRIES = 3  # failed saves in a row that end training
 # Keys of the config that came later, and what runs did before.
 LATER: dict[str, Any] = {
-  "model": {"appearance": 0},
-  "speak": {"convolutions": "auto", "lr_factors": {}},
+  "model": {"appearance": 0, "audio": {"steps": "frame", "level": "window"}},
+  "speak": {"convolutions": "auto", "lr_factors": {}, "stretch": 0},
 }
 
 

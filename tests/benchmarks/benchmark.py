@@ -171,7 +171,7 @@ def generating(plan: Plan, out: Path) -> Iterator[Row]:
     name: {"params": params[name], **extra.get(name, {})}
     for name in ("encoders", "speak")
   }
-  functions = synthesis.functions_of(base.networks(config))
+  functions = synthesis.functions_of(base.networks(config), settings)
   made = synthesis.Synthesizer(functions, variables, settings)
   size, n = settings.image, round(plan.seconds * settings.fps)
   rng = np.random.default_rng(0)

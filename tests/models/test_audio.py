@@ -3,12 +3,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from speak_jax import spec
 from speak_jax.models.audio import AudioEncoder, resample
+from speak_jax.models.wav2vec import Hidden, Wav2vec
 from tests.models import tiny
+
+PLAIN = ("frame", "window")  # as in FaceFormer; by the window
 
 
 def test_mel_front_gives_one_vector_a_frame():
-  encoder = AudioEncoder("mel", 8, 1, 2, 6)
+  encoder = AudioEncoder("mel", 8, 1, 2, 6, *PLAIN)
   audio = tiny.audio(2)
   variables = encoder.init(jax.random.key(0), audio)
   assert encoder.apply(variables, audio).shape == (2, 5, 6)
@@ -23,7 +27,7 @@ def test_mel_front_gives_one_vector_a_frame():
 
 @pytest.mark.parametrize(("fps", "frames"), [(25.0, 25), (30.0, 30)])
 def test_waveform_front_follows_the_frame_rate(fps, frames):
-  encoder = AudioEncoder("waveform", 32, 1, 2, 6, fps=fps)
+  encoder = AudioEncoder("waveform", 32, 1, 2, 6, *PLAIN, fps=fps)
   audio = jax.ShapeDtypeStruct((2, 16000), jnp.float32)
   out, variables = jax.eval_shape(
     lambda a: encoder.init_with_output(jax.random.key(0), a), audio
@@ -38,7 +42,7 @@ def test_waveform_front_follows_the_frame_rate(fps, frames):
 
 
 def test_large_front_has_the_large_style():
-  encoder = AudioEncoder("waveform_large", 32, 1, 2, 6)
+  encoder = AudioEncoder("waveform_large", 32, 1, 2, 6, *PLAIN)
   audio = jax.ShapeDtypeStruct((1, 3200), jnp.float32)
   front = jax.eval_shape(encoder.init, jax.random.key(0), audio)["params"][
     "front"
@@ -48,7 +52,7 @@ def test_large_front_has_the_large_style():
 
 
 def test_waveform_is_standardized_and_its_convolutions_can_be_frozen():
-  free = AudioEncoder("waveform", 16, 1, 2, 6)
+  free = AudioEncoder("waveform", 16, 1, 2, 6, *PLAIN)
   frozen = free.clone(freeze_features=True)
   audio = tiny.normal(5, 1, 3200)
   params = jax.jit(free.init)(jax.random.key(0), audio)["params"]
@@ -99,4 +103,131 @@ def test_resample_equals_torchs_aligned_corners(have, want):
 
 def test_unknown_front_is_named():
   with pytest.raises(ValueError, match="'mfcc' is not one of"):
-    AudioEncoder("mfcc", 8, 1, 2, 6).init(jax.random.key(0), tiny.audio(1))
+    AudioEncoder("mfcc", 8, 1, 2, 6, *PLAIN).init(
+      jax.random.key(0), tiny.audio(1)
+    )
+
+
+@pytest.mark.parametrize(
+  ("words", "named"),
+  [(("second", "clip"), "'second' is not"), (("frame", "room"), "'room'")],
+)
+def test_unknown_words_are_named(words, named):
+  with pytest.raises(ValueError, match=named):
+    AudioEncoder("mel", 8, 1, 2, 6, *words).init(
+      jax.random.key(0), tiny.audio(1)
+    )
+
+
+def clip_with_a_pause() -> np.ndarray:
+  """Two seconds at full voice, one 40 dB below, two at full voice; int16."""
+  rng = np.random.default_rng(3)
+  tone = np.convolve(rng.normal(size=80_000), np.hanning(9) / 4, "same")
+  gain = np.repeat([1, 1, 0.01, 1, 1], 16_000)
+  return np.round(4000 * gain * tone + 30).astype(np.int16)
+
+
+@pytest.fixture(scope="module", params=["window", "clip"])
+def normed(request):
+  """What the first norm makes of five windows of a second, and of the clip."""
+  clip = clip_with_a_pause()
+  encoder = AudioEncoder("waveform", 16, 1, 2, 6, "published", request.param)
+  level = jnp.asarray(spec.sound_level(clip))[None]
+  sound = jnp.asarray(clip, jnp.float32)[None] / 32768
+  shapes = jax.eval_shape(encoder.init, jax.random.key(0), sound, level)
+  rng = np.random.default_rng(0)
+  variables = jax.tree.map(
+    lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), shapes
+  )
+
+  @jax.jit
+  def run(audio):
+    _, kept = encoder.apply(
+      variables,
+      audio,
+      jnp.repeat(level, len(audio), 0),
+      capture_intermediates=lambda net, _: net.name == "layer_norm",
+      mutable=["intermediates"],
+    )
+    first = kept["intermediates"]["front"]["feature_extractor"]
+    return first["conv_layers_0"]["layer_norm"]["__call__"][0]
+
+  windows = run(sound.reshape(5, -1))
+  return request.param, np.asarray(windows), np.asarray(run(sound)[0])
+
+
+def test_one_gain_serves_a_whole_clip(normed):
+  """By the window a pause is as loud as speech; by the clip it is quiet."""
+  level, windows, whole = normed
+  loud = windows.std(1).mean(-1)
+  pause = loud[2] / loud[[0, 1, 3, 4]].mean()
+  assert pause > 0.9 if level == "window" else pause < 0.02
+  # The published network hears the whole utterance.
+  away = [
+    abs(window - whole[3_200 * i : 3_200 * i + len(window)]).max()
+    for i, window in enumerate(windows)
+  ]
+  assert (max(away) < 0.02) == (level == "clip")
+
+
+def test_the_level_of_a_clip_must_be_there():
+  encoder = AudioEncoder("waveform", 16, 1, 2, 6, "published", "clip")
+  with pytest.raises(ValueError, match="needs the level"):
+    jax.eval_shape(encoder.init, jax.random.key(0), tiny.audio(1))
+
+
+def test_level_says_what_filters_make_of_a_sound():
+  clip = clip_with_a_pause()
+  mean, *power = spec.sound_level(clip)
+  sound = clip / 32768
+  np.testing.assert_allclose(
+    [mean, power[0]], [sound.mean(), sound.var()], 1e-5
+  )
+  taps = np.random.default_rng(1).normal(size=10)
+  lags = abs(np.subtract.outer(np.arange(10), np.arange(10)))
+  want = np.convolve(sound - sound.mean(), taps).var()
+  np.testing.assert_allclose(taps @ np.array(power)[lags] @ taps, want, 1e-3)
+  # In pieces, however long it is.
+  long = np.tile(clip, 30)
+  assert len(long) > 2 << 20
+  np.testing.assert_allclose(spec.sound_level(long)[1], power[0], 1e-4)
+  assert not spec.sound_level(clip[:0]).any()
+
+
+@pytest.mark.parametrize("fps", [25.0, 30.0])
+def test_published_steps_are_read_at_the_middle_of_each_frame(fps, monkeypatch):
+  """A transformer that tells the time of its steps gives that of the frames."""
+  encoder = AudioEncoder("waveform", 16, 1, 2, 1, "published", "clip", fps)
+
+  def encode(self, features):
+    assert features.shape[1] == 49  # a second, 50 a second, less the ends
+    middle = (np.arange(49) * 320 + 200) / 16_000
+    return Hidden(features, (), jnp.asarray(middle)[None, :, None])
+
+  monkeypatch.setattr(Wav2vec, "encode", encode)
+  monkeypatch.setattr(
+    Wav2vec, "features", lambda self, x, c: jnp.zeros((1, 49, 1))
+  )
+  seen = encoder.apply(
+    {"params": {"out": {"kernel": np.ones((1, 1)), "bias": np.zeros(1)}}},
+    jnp.zeros((1, 16_000)),
+    jnp.zeros((1, spec.LEVEL)),
+  )
+  want = (np.arange(fps) + 0.5) / fps
+  inside = want < (48 * 320 + 200) / 16_000
+  np.testing.assert_allclose(seen[0, inside, 0], want[inside], atol=1e-6)
+
+
+def test_a_frame_is_the_same_in_a_longer_stretch(monkeypatch):
+  """But for what attention hears of the rest: taken out here."""
+  encoder = AudioEncoder("waveform", 16, 0, 2, 4, "published", "clip")
+  clip = clip_with_a_pause()[:32_000]
+  level = jnp.asarray(spec.sound_level(clip))[None]
+  sound = jnp.asarray(clip, jnp.float32)[None] / 32768
+  variables = jax.jit(encoder.init)(jax.random.key(0), sound, level)
+  run = jax.jit(encoder.apply)
+  whole = run(variables, sound, level)[0]
+  # 15 frames with the 32 on each side that the positions hear.
+  part = run(variables, sound[:, 640 : 640 * 80], level)[0]
+  wrong = abs(whole[34:47] - part[33:46]).max() / whole.std()
+  assert wrong < 1e-3

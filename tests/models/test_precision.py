@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
 
-from speak_jax import bundle, synthesis
+from speak_jax import bundle, spec, synthesis
 from speak_jax.models.generator import Generator
 from speak_jax.models.geometry import Geometry, Shape
 from speak_jax.models.irfd import Portrait
@@ -159,7 +159,8 @@ def test_reference_frames_by_the_code_of_today(reference, dtype, most, mean):
   config = config_of(reference.config["config"]).copy_and_resolve_references()
   with config.unlocked():
     config.model.dtype = dtype
-  now = synthesis.functions_of(networks(config))
+  settings = synthesis.settings_from_json(reference.config["settings"])
+  now = synthesis.functions_of(networks(config), settings)
   stored = synthesis.deserialize(reference.artifacts)
   variables = unflatten_dict(reference.weights, sep="/")
   rng = np.random.default_rng(0)
@@ -167,6 +168,7 @@ def test_reference_frames_by_the_code_of_today(reference, dtype, most, mean):
   picture = np.kron(coarse, np.ones((1, 8, 8, 1))).astype(np.uint8)
   points = np.asarray((plain_face()[None] + 1) * 32 - 0.5, np.float32)
   audio = rng.normal(0, 3000, (1, 15 * 640)).astype(np.int16)
+  level = spec.sound_level(audio[0])[None]
 
   def made(functions):
     functions = synthesis.Functions(*map(jax.jit, functions))
@@ -175,7 +177,8 @@ def test_reference_frames_by_the_code_of_today(reference, dtype, most, mean):
     pose = pose[None] + 0.2 * tiny.normal(1, 1, 5, 6)
     face = np.full((1, 48, 48, 3), 100, np.uint8)
     emotion = functions.emotion(variables, face)
-    frames = functions.frames(variables, portrait, pose, emotion, audio)
+    speech = functions.speech(variables, audio, level)
+    frames = functions.frames(variables, portrait, pose, emotion, speech)
     return np.asarray(frames).astype(int)
 
   away = np.abs(made(now) - made(stored))

@@ -282,7 +282,7 @@ def test_sizes_that_are_not_public_must_be_told(golden):
 
 
 def test_encoder_takes_the_network_it_has():
-  encoder = AudioEncoder("waveform_large", 32, 1, 2, 6)
+  encoder = AudioEncoder("waveform_large", 32, 1, 2, 6, "frame", "window")
   audio = tiny.normal(5, 1, 1600)
   params = jax.jit(encoder.init)(jax.random.key(0), audio)["params"]
   sizes = {
