@@ -432,6 +432,9 @@ def _config(preset: str, sizes: dict) -> dict:
       optim=_optim(2e-4),
       # {path: factor of optim.lr}, as in {"speak/audio/transformer": 0.05}.
       lr_factors={},
+      # The same for a waveform front, which was trained before, under
+      # "speak/audio/front"; and Adam's b1 there. The field has 1e-5 and .9.
+      speech=dict(lr_factor=0.05, b1=0.9),
       discriminator=_optim(2e-4),
     ),
   )

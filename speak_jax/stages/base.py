@@ -5,7 +5,7 @@ A group without an optimizer that names it is frozen. One loop
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
@@ -190,6 +190,7 @@ def adam(
   settings: Any,
   steps: int,
   factors: Mapping[str, float] | None = None,
+  momenta: Mapping[str, float] | None = None,
 ) -> Optim:
   """Adam, clipped, with a linear rise and a cosine fall over `steps`.
 
@@ -201,6 +202,7 @@ def adam(
     factors: {path prefix: factor of the learning rate}, as in
       {"speak/audio": 0.05}: group, then modules. The longest prefix counts;
       what none fits learns at the full rate.
+    momenta: The same with b1 in place of the factor.
 
   Raises:
     ValueError: a factor below 0.
@@ -221,13 +223,43 @@ def adam(
   clip = settings.clip
   tx = optax.chain(
     optax.clip_by_global_norm(clip) if clip else optax.identity(),
-    optax.adam(rate, b1=settings.b1, b2=settings.b2),
+    # The state is that of optax.adam.
+    optax.chain(
+      _moments(settings, momenta or {}), optax.scale_by_learning_rate(rate)
+    ),
   )
   rates = {"lr": rate} | {
     f"lr/{prefix}": lambda count, factor=factor: factor * rate(count)
     for prefix, factor in factors.items()
   }
   return Optim(trains, _scaled(tx, factors), rates)
+
+
+def _moments(
+  settings: Any, momenta: Mapping[str, float]
+) -> optax.GradientTransformation:
+  """Adam without its learning rate, with another b1 below some paths."""
+  adams = {
+    b1: optax.scale_by_adam(b1=b1, b2=settings.b2)
+    for b1 in {settings.b1, *momenta.values()}
+  }
+  if len(adams) == 1:
+    return adams[settings.b1]
+
+  def choose(params):
+    def of(path, _):
+      prefixes = _below(path, momenta)
+      return momenta[max(prefixes, key=len)] if prefixes else settings.b1
+
+    return jax.tree_util.tree_map_with_path(of, params)
+
+  return optax.partition(adams, choose)
+
+
+def _below(path: Any, prefixes: Iterable[str]) -> list[str]:
+  """The prefixes that fit a path: group, then modules."""
+  name = jax.tree_util.keystr(path, simple=True, separator="/")
+  return [p for p in prefixes if f"{name}/".startswith(f"{p}/")]
 
 
 def _scaled(
@@ -241,15 +273,10 @@ def _scaled(
   if not factors:
     return tx
 
-  def below(path) -> list[str]:
-    """The prefixes that fit a path."""
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
-    return [p for p in factors if f"{name}/".startswith(f"{p}/")]
-
   def init(params):
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     for prefix in factors:
-      if not any(prefix in below(path) for path in paths):
+      if not any(_below(path, [prefix]) for path in paths):
         raise ValueError(f"learning rate of {prefix!r}: no such parameters")
     return tx.init(params)
 
@@ -257,7 +284,7 @@ def _scaled(
     updates, state = tx.update(updates, state, params)
 
     def scale(path, x):
-      prefixes = below(path)
+      prefixes = _below(path, factors)
       return x * factors[max(prefixes, key=len)] if prefixes else x
 
     return jax.tree_util.tree_map_with_path(scale, updates), state

@@ -27,6 +27,8 @@ from speak_jax.stages import base
 from speak_jax.stages.base import LossOut, Phase, Stage
 from speak_jax.stages.syncnet import WINDOW_S, frames_of
 
+FRONT = "speak/audio/front"  # path of what hears the waveform
+
 
 class Made(NamedTuple):
   """What the networks make of a batch of b clips of t frames."""
@@ -316,12 +318,16 @@ def make(config: ConfigDict) -> Stage:
 
   trains = ("speak", "encoders") if learning else ("speak",)
   phases = [Phase("gen", "gen", g_loss)]
+  # A waveform front has been trained before.
+  slow = {FRONT: settings.speech.lr_factor} if waves else {}
+  steady = {FRONT: settings.speech.b1} if waves else {}
   optims = {
     "gen": base.adam(
       trains,
       settings.optim,
       settings.steps,
-      settings.lr_factors.to_dict(),
+      slow | settings.lr_factors.to_dict(),
+      steady,
     )
   }
   if adversary:

@@ -39,7 +39,12 @@ TRIES = 3  # failed saves in a row that end training
 # Keys of the config that came later, and what runs did before.
 LATER: dict[str, Any] = {
   "model": {"appearance": 0, "audio": {"steps": "frame", "level": "window"}},
-  "speak": {"convolutions": "auto", "lr_factors": {}, "stretch": 0},
+  "speak": {
+    "convolutions": "auto",
+    "lr_factors": {},
+    "speech": {"lr_factor": 1.0, "b1": 0.5},
+    "stretch": 0,
+  },
 }
 
 
@@ -414,18 +419,20 @@ def run_config(run: str | Path) -> ConfigDict:
 
 def config_of(stored: dict[str, Any]) -> ConfigDict:
   """A config that was kept as JSON, locked; LATER keys are filled in."""
-  return ConfigDict(_tuples(_completed(stored, LATER))).lock()
+  whole = {k: _completed(v, LATER.get(k, {})) for k, v in stored.items()}
+  return ConfigDict(_tuples(whole)).lock()
 
 
-def _completed(stored: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-  """`stored` with the keys that came later, in the sections that it has."""
-  added = {k: v for k, v in later.items() if not (v and isinstance(v, dict))}
+def _completed(stored: Any, later: dict[str, Any]) -> Any:
+  """A section of a config with the keys that came later."""
+  if not later:
+    return stored
   inner = {
-    k: _completed(stored[k], v)
+    k: _completed(stored.get(k, {}), v)
     for k, v in later.items()
-    if v and isinstance(v, dict) and k in stored
+    if isinstance(v, dict)
   }
-  return {**added, **stored, **inner}
+  return {**later, **stored, **inner}
 
 
 def shapes(tree: Any) -> set[tuple[str, tuple[int, ...]]]:

@@ -2,12 +2,13 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 from safetensors.numpy import save_file
 
 from speak_jax.pretrained.goldens import fill
 from speak_jax.pretrained.tensors import WeightsError
-from speak_jax.stages import irfd, speak
+from speak_jax.stages import base, irfd, speak
 from speak_jax.training import public
 from speak_jax.training.state import create
 from tests.pretrained.reference import resnet_shapes, vgg_shapes
@@ -94,3 +95,49 @@ def test_speech_weights_arrive_in_the_stage_that_speaks():
   params, _ = stage.init(0, {"speech": (public_ones, {})})
   want = {**fresh["speak"], "audio": {**audio, **public_ones}}
   jax.tree.map(np.testing.assert_array_equal, params["speak"], want)
+
+
+@pytest.mark.parametrize("front", ["mel", "waveform"])
+def test_what_was_trained_before_learns_slowly(front):
+  """A step moves a waveform front by its factor of what moves the rest."""
+  settings = small.config(
+    model__audio__front=front, model__audio__width=16, speak__optim__clip=0.0
+  )
+  stage = speak.make(settings)
+  like, _ = jax.eval_shape(lambda: stage.init(0, {}))
+  params = {"speak": jax.tree.map(lambda x: np.zeros(x.shape), like["speak"])}
+  optim = stage.optims["gen"]
+  state = optim.tx.init(params)
+  moved = jax.tree.map(np.zeros_like, params)
+  for slope in (1.0, 1.0, -1.0):  # a turn tells the momenta apart
+    slopes = jax.tree.map(lambda x, s=slope: np.full(x.shape, s), params)
+    moved, state = optim.tx.update(slopes, state, params)
+  audio = moved["speak"].pop("audio")
+  rest = {float(x.ravel()[0]) for x in jax.tree.leaves([moved, audio["out"]])}
+  heard = {float(x.ravel()[0]) for x in jax.tree.leaves(audio["front"])}
+  assert len(rest) == len(heard) == 1
+  (rest,), (heard,) = rest, heard
+  wide = settings.speak.optim
+
+  def momentum(b1):  # after slopes of 1, 1 and -1
+    return (b1 * (1 - b1**2) - (1 - b1)) / (1 - b1**3)
+
+  want = 1.0
+  if front == "waveform":
+    speech = settings.speak.speech
+    want = speech.lr_factor * momentum(speech.b1) / momentum(wide.b1)
+  assert heard / rest == pytest.approx(want, rel=1e-4)
+
+
+def test_plain_adam_keeps_its_state():
+  """Checkpoints hold it."""
+  settings = small.config().speak.optim
+  params = {"a": np.ones(3), "b": np.ones(2)}
+  plain = optax.chain(
+    optax.clip_by_global_norm(1.0), optax.adam(lambda count: 1e-3)
+  )
+  for momenta in ({}, {"a": settings.b1}):
+    ours = base.adam(("a", "b"), settings, 10, {}, momenta)
+    assert jax.tree.structure(ours.tx.init(params)) == jax.tree.structure(
+      plain.init(params)
+    )
