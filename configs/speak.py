@@ -129,6 +129,10 @@ RECIPES = {
     "pretrained.required": ("speech",),
     "speak.stretch": 150,
     "data.fps": 30.0,
+    "data.augment.pose": False,
+    "data.augment.stretch": 0.0,
+    "data.augment.emotion": False,
+    "data.augment.emotion_clip": 0.0,
     "syncnet.loss": "contrastive",
     "irfd.losses": "paper",
     "irfd.hide_maps": 0.0,
@@ -310,6 +314,14 @@ def _config(preset: str, sizes: dict) -> dict:
       threads=2,  # that read, decode and crop
       cache_gb=1.0,  # of memory, a split: records and decoded pictures
       allow_change=False,  # True: a checkpoint goes on with other data
+      # The pictures that E_p and E_e see in training; targets, evaluation and
+      # generation have plain ones. IRFD's pairs "self" are plain too.
+      augment=dict(
+        pose=True,  # E_p: the mouth of another moment, other colours
+        stretch=0.08,  # E_p, E_e: most change of width against height, ours
+        emotion=True,  # E_e: other colours, turned, zoomed, mirrored
+        emotion_clip=0.5,  # share of E_e's from another clip of the emotion
+      ),
       synthetic=dict(
         identities=300,  # to train on
         held_out=20,  # other people, to evaluate on

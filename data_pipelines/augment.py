@@ -1,5 +1,6 @@
 """Changes of a picture that keep a label, or whose label is known."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +13,9 @@ from speak_jax import spec
 ROTATION_DEG = 10.0
 SCALE = (0.92, 1.12)
 SHIFT = 0.06  # of the side
+# Of an aligned face, which holds the face at a known place.
+JITTER_DEG, JITTER_SCALE, JITTER_SHIFT = 6.0, 0.06, 0.03
+MEAN = 110.0  # about that of real crops, whose channels have 40 to 150
 # Round the lips, in inter-ocular distances: all another's within the first,
 # nothing beyond the second. An open mouth and its chin lie inside.
 PASTED = (0.65, 0.85)
@@ -36,22 +40,60 @@ class Move(NamedTuple):
   degrees: float  # clockwise in the picture
 
 
-def recolour(
-  frame: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w 3"]:
-  """Random gain and offset of each channel, and now and then a blur.
+class Treatment(NamedTuple):
+  """What is done in training to the pictures that E_p and E_e see.
 
-  For pose and mouth inputs: what skin and light look like must not pass.
+  Targets, their landmarks and angles stay as they are. The fields are
+  config.data.augment's.
   """
+
+  pose: bool  # E_p's and the mouth's: colours; E_p's: a lent mouth
+  stretch: float  # most change of width against height, E_p's and E_e's
+  emotion: bool  # E_e's: colours, turned, zoomed, shifted, mirrored
+  emotion_clip: float  # share of E_e's from another clip of the emotion
+
+
+PLAIN = Treatment(False, 0.0, False, 0.0)
+
+
+class Colours(NamedTuple):
+  """A change of a picture's colours, and how much it is blurred."""
+
+  gain: Float[np.ndarray, "3"]
+  mean: Float[np.ndarray, "3"]  # what each channel's mean becomes
+  blur: float  # standard deviation over the side; 0 = none
+
+
+def draw_colours(rng: np.random.Generator) -> Colours:
+  """A mean and a gain of each channel, and now and then a blur."""
   gain = rng.uniform(0.7, 1.35) * rng.uniform(0.85, 1.15, 3)
-  offset = rng.uniform(-30, 30) + rng.uniform(-10, 10, 3)
-  table = (np.arange(256)[:, None] - 128) * gain + 128 + offset
-  table = table.clip(0, 255).astype(np.uint8)[None]
-  frame = cv2.LUT(np.ascontiguousarray(frame), table)
-  if rng.random() < 0.3:
-    sigma = rng.uniform(0.4, 1.0) * frame.shape[0] / 64
-    frame = cv2.GaussianBlur(frame, (0, 0), sigma)
-  return frame
+  mean = MEAN + rng.uniform(-40, 40) + rng.uniform(-12, 12, 3)
+  blur = rng.uniform(0.4, 1.0) / 64 if rng.random() < 0.3 else 0.0
+  return Colours(gain, mean, blur)
+
+
+def recolour(
+  frame: UInt8[np.ndarray, "h w 3"],
+  colours: Colours,
+  usual: Sequence[float] | None = None,
+) -> UInt8[np.ndarray, "h w 3"]:
+  """A picture in other colours.
+
+  For pose, mouth and emotion inputs: what skin and light look like must not
+  pass, so that nothing is left of the channels' own means.
+
+  Args:
+    frame: The picture.
+    colours: From `draw_colours`.
+    usual: The channels' means, where these are of more than this picture.
+  """
+  usual = cv2.mean(frame)[:3] if usual is None else usual
+  shift = colours.mean - colours.gain * usual
+  made = cv2.transform(frame, np.c_[np.diag(colours.gain), shift])
+  if colours.blur:
+    sigma = colours.blur * frame.shape[0]
+    cv2.GaussianBlur(made, (0, 0), sigma, dst=made)
+  return made
 
 
 def lend_mouth(
@@ -59,13 +101,13 @@ def lend_mouth(
   landmarks: Float[np.ndarray, "68 2"],
   donor: UInt8[np.ndarray, "h w 3"],
   donor_landmarks: Float[np.ndarray, "68 2"],
-) -> UInt8[np.ndarray, "h w 3"]:
-  """A frame with the mouth of another of the clip, softly pasted.
+) -> None:
+  """Gives a frame the mouth of another of the clip, softly pasted.
 
   For pose inputs: what lips do must not pass. Source: the idea is EDTalk's.
 
   Args:
-    frame: Keeps its pose and all but the mouth.
+    frame: Keeps its pose and all but the mouth; changed in place.
     landmarks: Its own, in its pixels.
     donor: Of the same size, best in a like pose.
     donor_landmarks: Its own.
@@ -82,13 +124,56 @@ def lend_mouth(
   x0, y0 = (lips - far).astype(int).clip(0, size - side)
   matrix = (np.linalg.inv(here) @ there)[:2] - [[0, 0, x0], [0, 0, y0]]
   moved = face.warp(donor, matrix, side)
-  y, x = np.mgrid[y0 : y0 + side, x0 : x0 + side]
+  y, x = np.ogrid[y0 : y0 + side, x0 : x0 + side]
   away = np.hypot(x - lips[0], y - lips[1])
   share = ((far - away) / (far - near)).clip(0, 1).astype(np.float32)
-  made = frame.copy()
-  square = made[y0 : y0 + side, x0 : x0 + side]
+  square = frame[y0 : y0 + side, x0 : x0 + side]
   square[:] = cv2.blendLinear(moved, square.copy(), share, 1 - share)
-  return made
+
+
+def draw_stretch(
+  landmarks: Float[np.ndarray, "68 2"], most: float, rng: np.random.Generator
+) -> Float[np.ndarray, "2 3"]:
+  """A change of a face's proportions, as pixel to pixel.
+
+  For pose inputs: whose skull it is must not pass. Width grows as height
+  shrinks, along and across the line of the eyes and about the face's middle:
+  the face's place, its size (as an area), and its roll remain. Source: PC-AVS
+  and LPD change the proportions of their pose pictures too.
+
+  Args:
+    landmarks: The face.
+    most: Largest change of width over height, such as 0.08 for +- 8 %.
+    rng: Of the draw.
+  """
+  ratio = (1 + most) ** (rng.uniform(-1, 1) / 2)
+  eyes = landmarks[spec.RIGHT_EYE].sum(0) - landmarks[spec.LEFT_EYE].sum(0)
+  along = eyes / max(float(np.hypot(*eyes)), 1e-6)
+  # Symmetric, with the eigenvalue `ratio` along the eyes, 1 / ratio across.
+  linear = np.eye(2) / ratio + (ratio - 1 / ratio) * np.outer(along, along)
+  middle = landmarks[spec.NOSE].sum(0) / 9  # no jaw: it would tell of the lips
+  return np.c_[linear, middle - linear @ middle]
+
+
+def draw_jitter(
+  side: int, most: float, rng: np.random.Generator
+) -> Float[np.ndarray, "2 3"]:
+  """A small turn, zoom, shift and stretch of an aligned face, half mirrored.
+
+  For emotion inputs: how the head is held and what its proportions are must
+  not pass. Pixel to pixel of a picture of `side`; `most` as in `draw_stretch`.
+  """
+  turn = np.deg2rad(rng.uniform(-JITTER_DEG, JITTER_DEG))
+  scale = (1 + JITTER_SCALE) ** rng.uniform(-1, 1)
+  ratio = (1 + most) ** (rng.uniform(-1, 1) / 2)
+  shift = rng.uniform(-JITTER_SHIFT, JITTER_SHIFT, 2) * side
+  flip = -1 if rng.random() < 0.5 else 1
+  rotation = np.array(
+    [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+  )
+  linear = scale * rotation @ np.diag([flip * ratio, 1 / ratio])
+  middle = np.full(2, (side - 1) / 2)
+  return np.c_[linear, middle - linear @ middle + shift]
 
 
 def draw_move(rng: np.random.Generator, size: int) -> Move:
@@ -104,12 +189,12 @@ def draw_move(rng: np.random.Generator, size: int) -> Move:
 
 
 def move_frame(
-  frame: UInt8[np.ndarray, "h w 3"], move: Move
+  frame: UInt8[np.ndarray, "h w 3"], matrix: Float[np.ndarray, "2 3"]
 ) -> UInt8[np.ndarray, "h w 3"]:
   """Moves a picture; what enters at the edge is its own reflection."""
   return cv2.warpAffine(
     frame,
-    move.matrix,
+    matrix,
     frame.shape[1::-1],
     flags=cv2.INTER_LINEAR,
     borderMode=cv2.BORDER_REFLECT_101,
@@ -133,3 +218,67 @@ def mirror_landmarks(
 def mirror_pose(pose: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
   """Yaw, pitch, roll in the mirror."""
   return pose * np.array([-1, 1, -1], pose.dtype)
+
+
+def emotion_picture(
+  frame: UInt8[np.ndarray, "h w 3"],
+  landmarks: Float[np.ndarray, "68 2"],
+  side: int,
+  emotion_input: str,
+  treatment: Treatment,
+  rng: np.random.Generator,
+) -> UInt8[np.ndarray, "s s 3"]:
+  """What E_e sees of a frame; draws nothing where it is not treated.
+
+  Args:
+    frame: The whole frame.
+    landmarks: Its own.
+    side: Of the aligned face, or of the frame.
+    emotion_input: "face", or "frame" for the whole frame.
+    treatment: Of the picture.
+    rng: Of the draws.
+  """
+  whole = emotion_input == "frame"
+  if not treatment.emotion:
+    return frame if whole else face.align_face(frame, landmarks, side)
+  matrix = draw_jitter(side, treatment.stretch, rng)
+  if whole:
+    moved = move_frame(frame, matrix)
+  else:  # cut and moved at once
+    into = np.vstack([face.face_matrix(landmarks, side), [0, 0, 1]])
+    moved = face.warp(frame, matrix @ into, side)
+  return recolour(moved, draw_colours(rng))
+
+
+def pose_pictures(
+  frames: UInt8[np.ndarray, "t h w 3"],
+  landmarks: Float[np.ndarray, "68 2"],
+  treatment: Treatment,
+  rng: np.random.Generator,
+) -> UInt8[np.ndarray, "t h w 3"]:
+  """What E_p sees of frames that have another's mouth already.
+
+  All of them get one and the same change, so that time stays consistent.
+
+  Args:
+    frames: Of one clip; not changed.
+    landmarks: Of the first.
+    treatment: Of the pictures.
+    rng: Of the draws.
+  """
+  if not (treatment.pose or treatment.stretch):
+    return frames
+  made = np.empty_like(frames)
+  colours = matrix = None
+  if treatment.pose:
+    colours, usual = draw_colours(rng), cv2.mean(frames[0])[:3]
+  if treatment.stretch:
+    matrix = draw_stretch(landmarks, treatment.stretch, rng)
+  # Frame by frame: a frame stays in the processor's cache, a window does not.
+  for frame, out in zip(frames, made, strict=True):
+    if colours is not None:
+      frame = recolour(frame, colours, usual)
+    if matrix is not None:
+      frame = move_frame(frame, matrix)
+    out[:] = frame
+  return made

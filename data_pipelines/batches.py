@@ -20,9 +20,9 @@ import grain
 import numpy as np
 from jaxtyping import Int16, UInt8
 
+from data_pipelines import augment
 from data_pipelines.damage import DamagedError
-from data_pipelines.donors import Donors, other_time
-from data_pipelines.media import face
+from data_pipelines.donors import Donors, other_time, other_times
 from data_pipelines.pairs import KINDS, PairMaker
 from data_pipelines.records import Records
 from speak_jax import spec
@@ -114,6 +114,7 @@ def pairs(
   mouth_size: int,
   mix: Mapping[str, float],
   emotion_input: str = "face",
+  treatment: augment.Treatment,
   share: Mapping[str, float] | None = None,
   seed: int,
 ) -> grain.MapDataset:
@@ -123,8 +124,8 @@ def pairs(
     self: every donor is the target frame; the paper's own case, which swaps
       codes between the pairs of a batch.
     same_clip: identity and emotion from other frames of the clip; pose and
-      mouth from the target, recoloured, the pose picture with the mouth of
-      another moment.
+      mouth from the target, as `treatment` has it: recoloured, the pose
+      picture with the mouth of another moment and other proportions.
     cross_clip: same_clip with the identity from another clip of the person, of
       another emotion where there is one, if the person has another clip.
     geometry: cross_clip with the target turned, scaled and shifted, its pose
@@ -148,6 +149,7 @@ def pairs(
     mouth_size: Side of the aligned mouth patch.
     mix: Weight of each kind; 0 or absent leaves it out.
     emotion_input: "face", or "frame" for the whole frame at `size`.
+    treatment: Of the pose, mouth and emotion pictures of all kinds but self.
     share: Of each data set by its name; None: as many as it has clips.
     seed: Of every draw.
 
@@ -166,7 +168,9 @@ def pairs(
   if weights.min() < 0 or not weights.sum():
     raise ValueError(f"weights of pair kinds {dict(mix)} must be positive")
   donors = _donors(records)
-  maker = PairMaker(records, donors, size, face_size, mouth_size, emotion_input)
+  maker = PairMaker(
+    records, donors, size, face_size, mouth_size, emotion_input, treatment
+  )
   targets = {
     kind: [
       [i for i in range(part.start, part.stop) if maker.serves(kind, i)]
@@ -211,6 +215,7 @@ def clips(
   emotion_frames: int,
   emotion_input: str = "face",
   identity_from: str = "other_clip",
+  treatment: augment.Treatment,
   share: Mapping[str, float] | None = None,
   seed: int,
 ) -> grain.MapDataset:
@@ -218,7 +223,10 @@ def clips(
 
   The identity frame comes from another clip of the person, of another emotion
   where there is one, or from outside the window of the same clip. The emotion
-  pictures come from the clip, outside the window where enough frames are left.
+  pictures come from the clip, outside the window where enough frames are left,
+  or from another of the person with the same emotion, as `treatment` has it.
+  The pose frames are the window's own as `treatment` has it: with the mouths
+  of another window of the clip, recoloured, in other proportions.
   Sound beyond the clip is silence. Left out are clips shorter than the window,
   and the only clip of a person if nothing of it lies outside the window.
 
@@ -232,6 +240,7 @@ def clips(
     emotion_input: "face", or "frame" for whole frames at `size`.
     identity_from: Of `IDENTITY_FROM`: "other_clip" where the person has one,
       "same_clip" as in the paper, or "either", as a coin falls.
+    treatment: Of the pose frames and the emotion pictures.
     share: As in `pairs`.
     seed: Of every draw.
 
@@ -276,16 +285,34 @@ def clips(
     chosen = rng.choice(
       pool, emotion_frames, replace=len(pool) < emotion_frames
     )
+    window = records.frames(i, range(start, stop), size)
+    points = records.landmarks(i, slice(start, stop), size)
+    driving = window
+    if treatment.pose:
+      driving = window.copy()
+      times = other_times(count, start, stop, rng)
+      for frame, at, t_other in zip(driving, points, times, strict=True):
+        augment.lend_mouth(
+          frame,
+          at,
+          records.picture(i, "frames", t_other, size),
+          records.landmarks(i, t_other, size),
+        )
+    driving = augment.pose_pictures(driving, points[0], treatment, rng)
+    lender = donors.emotion_lender(i, treatment.emotion_clip, rng)
+    if lender != i:
+      chosen = rng.integers(records.index[lender].frames, size=emotion_frames)
     return spec.Clip(
       identity=records.picture(j, "frames", t, size),
       identity_landmarks=records.landmarks(j, t, size),
-      frames=records.frames(i, range(start, stop), size),
-      landmarks=records.landmarks(i, slice(start, stop), size),
+      frames=window,
+      pose_frames=driving,
+      landmarks=points,
       pose=record.pose[start:stop],
       audio=sound(record.audio, start - context, frames + 2 * context, fps),
       level=spec.sound_level(record.audio),
       emotion=emotion_pictures(
-        records, i, chosen, size, face_size, emotion_input
+        records, lender, chosen, size, face_size, emotion_input, treatment, rng
       ),
       emotion_label=np.array(record.emotion, np.int32),
     )
@@ -343,16 +370,25 @@ def emotion_pictures(
   size: int,
   face_size: int,
   emotion_input: str,
+  treatment: augment.Treatment,
+  rng: np.random.Generator,
 ) -> UInt8[np.ndarray, "k f f 3"]:
-  """What the emotion encoder sees of clip i at the given frames."""
-  frames = records.frames(i, map(int, times), size)
-  if emotion_input == "frame":
-    return frames
-  points = records.landmarks(i, np.asarray(times), size)
+  """What the emotion encoder sees of clip i at the given frames.
+
+  Each picture is treated by itself.
+  """
+  side = size if emotion_input == "frame" else face_size
   return np.stack(
     [
-      face.align_face(frame, p, face_size)
-      for frame, p in zip(frames, points, strict=True)
+      augment.emotion_picture(
+        records.picture(i, "frames", t, size),
+        records.landmarks(i, t, size),
+        side,
+        emotion_input,
+        treatment,
+        rng,
+      )
+      for t in map(int, times)
     ]
   )
 

@@ -35,6 +35,9 @@ class Donors:
     self._emotion: dict[tuple[int, int, int], dict[str, list[int]]] = (
       defaultdict(lambda: defaultdict(list))
     )
+    self._feeling: dict[tuple[str, int, int, str], list[int]] = defaultdict(
+      list
+    )
     self._take: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, row in enumerate(index):
       self._person[row.identity].append(i)
@@ -42,6 +45,7 @@ class Donors:
         for level in {row.level, 0}:  # level 0 gathers all levels
           key = self._home(i), row.emotion, level
           self._emotion[key][row.identity].append(i)
+        self._feeling[_feeling(row)].append(i)
       if row.take:
         self._take[row.identity, row.take].append(i)
     self._label = {name: k for k, name in enumerate(sorted(self._person))}
@@ -88,6 +92,22 @@ class Donors:
         return _draw(people[others[rng.integers(len(others))]], rng)
     return None
 
+  def emotion_lender(
+    self, i: int, share: float, rng: np.random.Generator
+  ) -> int:
+    """Clip i, or in `share` of the cases another with the same emotion.
+
+    Of the same person, level and camera. Always clip i, and nothing is drawn,
+    if there is no other or the emotion is unknown: an unlabelled clip's own
+    pictures alone say what its face does.
+    """
+    others = [
+      j for j in self._feeling.get(_feeling(self._index[i]), []) if j != i
+    ]
+    if not others or rng.random() >= share:
+      return i
+    return others[int(rng.integers(len(others)))]
+
   def views(self, i: int) -> list[tuple[int, int, int]]:
     """Clips of other cameras that show instants of clip i.
 
@@ -116,6 +136,10 @@ class Donors:
     return [q[k] for k in range(depth) for q in queues if k < len(q)]
 
 
+def _feeling(row: ClipInfo) -> tuple[str, int, int, str]:
+  return row.identity, row.emotion, row.level, row.view
+
+
 def other_time(
   count: int, start: int, stop: int, rng: np.random.Generator
 ) -> int:
@@ -125,6 +149,24 @@ def other_time(
     return start
   t = int(rng.integers(left))
   return t if t < start else t + stop - start
+
+
+def other_times(
+  count: int, start: int, stop: int, rng: np.random.Generator
+) -> list[int]:
+  """As many other frames below `count` as start:stop has, one for each.
+
+  A window of its own, in order, that has no frame of start:stop; in a clip
+  too short for that the frames some way on, and the first after the last.
+  """
+  length = stop - start
+  before, after = max(start - length + 1, 0), max(count - stop - length + 1, 0)
+  if before + after:
+    first = int(rng.integers(before + after))
+    first = first if first < before else first - before + stop
+    return list(range(first, first + length))
+  away = int(rng.integers(1, max(count, 2)))
+  return [(t + away) % count for t in range(start, stop)]
 
 
 def _draw(items: Sequence[int], rng: np.random.Generator) -> int | None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
+from data_pipelines import augment
 from data_pipelines.batches import emotion_pictures
 from data_pipelines.donors import Donors
 from data_pipelines.records import Records
@@ -54,7 +55,8 @@ def evaluation_clips(
   donors = Donors(records.index)
   for i in donors.round_robin()[:limit]:
     record, row = records[i], records.index[i]
-    j = donors.other_clip(i, np.random.default_rng(i))
+    rng = np.random.default_rng(i)
+    j = donors.other_clip(i, rng)
     j, t = (i, 0) if j is None else (j, records.index[j].frames // 2)
     times = np.linspace(0, row.frames - 1, emotion_frames).round().astype(int)
     yield Whole(
@@ -71,7 +73,7 @@ def evaluation_clips(
       identity_landmarks=records.landmarks(j, t, size),
       identity_emotion=records.index[j].emotion,
       emotion=emotion_pictures(
-        records, i, times, size, face_size, emotion_input
+        records, i, times, size, face_size, emotion_input, augment.PLAIN, rng
       ),
       factors=record.factors,
     )

@@ -35,9 +35,11 @@ class PairMaker:
     face_size: int,
     mouth_size: int,
     emotion_input: str,
+    treatment: augment.Treatment,
   ):
     """Args as `batches.pairs` has them."""
     self._records, self._donors = records, donors
+    self._treatment = treatment
     self._size, self._face, self._mouth = size, face_size, mouth_size
     self._emotion_input = emotion_input
 
@@ -69,9 +71,11 @@ class PairMaker:
       target,
       self._records[i].pose[t],
       identity=target,
-      pose=target.frame,
+      pose=target,
       emotion=target,
       mouth=target,
+      treatment=augment.PLAIN,
+      rng=rng,
     )
 
   def _moved(self, i: int, rng: np.random.Generator, kind: str) -> spec.Pair:
@@ -86,13 +90,13 @@ class PairMaker:
     if kind == "cross_person":
       emotion = self._emotion_of_another(i, t, rng)
     else:
-      emotion = self._at(i, other_time(count, t, t + 1, rng))
+      emotion = self._emotion_of_own(i, t, rng)
     turned = self._with_another_mouth(i, t, target, rng)
     if kind == "geometry":
       move = augment.draw_move(rng, self._size)
       target, turned = (
         _Picture(
-          augment.move_frame(picture.frame, move),
+          augment.move_frame(picture.frame, move.matrix),
           face.transform(picture.landmarks, move.matrix),
         )
         for picture in (target, turned)
@@ -103,16 +107,17 @@ class PairMaker:
           _mirror, (target, turned, identity, emotion)
         )
         angles = augment.mirror_pose(angles)
-    pair = self._pair(
+    return self._pair(
       i,
       target,
       angles,
       identity=identity,
-      pose=turned.frame,
+      pose=turned,
       emotion=emotion,
       mouth=target,
+      treatment=self._treatment,
+      rng=rng,
     )
-    return _recoloured(pair, rng)
 
   def _views(self, i: int, rng: np.random.Generator) -> spec.Pair:
     """Mouth and emotion as another camera saw them."""
@@ -123,24 +128,41 @@ class PairMaker:
     same = here.start + t - there.start  # the instant in the other clip
     other = other_time(there.frames, same, same + 1, rng)
     target = self._at(i, t)
-    pair = self._pair(
+    return self._pair(
       i,
       target,
       self._records[i].pose[t],
       identity=self._at(*self._donors.identity_frame(i, t, t + 1, rng)),
-      pose=self._with_another_mouth(i, t, target, rng).frame,
+      pose=self._with_another_mouth(i, t, target, rng),
       emotion=self._at(j, other),
       mouth=self._at(j, same),
+      treatment=self._treatment,
+      rng=rng,
     )
-    return _recoloured(pair, rng)
 
   def _with_another_mouth(
     self, i: int, t: int, target: _Picture, rng: np.random.Generator
   ) -> _Picture:
     """The target, frame t of clip i, with the mouth of another moment."""
+    if not self._treatment.pose:
+      return target
     count = self._records.index[i].frames
     other = self._at(i, other_time(count, t, t + 1, rng))
-    return target._replace(frame=augment.lend_mouth(*target, *other))
+    made = target._replace(frame=target.frame.copy())
+    augment.lend_mouth(*made, *other)
+    return made
+
+  def _emotion_of_own(
+    self, i: int, t: int, rng: np.random.Generator
+  ) -> _Picture:
+    """Clip i at another moment, or another of the person and emotion."""
+    count = self._records.index[i].frames
+    lender = self._donors.emotion_lender(i, self._treatment.emotion_clip, rng)
+    if lender == i:
+      return self._at(i, other_time(count, t, t + 1, rng))
+    return self._at(
+      lender, int(rng.integers(self._records.index[lender].frames))
+    )
 
   def _emotion_of_another(
     self, i: int, t: int, rng: np.random.Generator
@@ -159,16 +181,17 @@ class PairMaker:
     k = int(rng.integers(len(record.twin_index)))
     t = int(record.twin_index[k])
     emotion = self._emotion_of_another(i, t, rng)
-    pair = self._pair(
+    return self._pair(
       i,
       self._at(i, t),
       record.pose[t],
       identity=self._at(*self._donors.identity_frame(i, t, t + 1, rng)),
-      pose=self._at(i, k, "twin_pose").frame,
+      pose=self._at(i, k, "twin_pose"),
       emotion=emotion,
       mouth=self._at(i, k, "twin_mouth"),
+      treatment=self._treatment,
+      rng=rng,
     )
-    return _recoloured(pair, rng)
 
   def _at(self, i: int, t: int, field: str = "frames") -> _Picture:
     points = "landmarks" if field == "frames" else f"{field}_landmarks"
@@ -184,18 +207,31 @@ class PairMaker:
     angles: Float[np.ndarray, "3"],
     *,
     identity: _Picture,
-    pose: UInt8[np.ndarray, "h w 3"],
+    pose: _Picture,
     emotion: _Picture,
     mouth: _Picture,
+    treatment: augment.Treatment,
+    rng: np.random.Generator,
   ) -> spec.Pair:
+    """Pictures are given as they are; here E_p's, E_e's and lips are treated.
+
+    Each in colours of its own.
+    """
+    lips = face.align_mouth(*mouth, self._mouth)
+    if treatment.pose:
+      lips = augment.recolour(lips, augment.draw_colours(rng))
+    side = self._size if self._emotion_input == "frame" else self._face
+    (turned,) = augment.pose_pictures(
+      pose.frame[None], pose.landmarks, treatment, rng
+    )
     return spec.Pair(
       identity=identity.frame,
       identity_landmarks=identity.landmarks,
-      pose=pose,
-      emotion=emotion.frame
-      if self._emotion_input == "frame"
-      else face.align_face(*emotion, self._face),
-      mouth=face.align_mouth(*mouth, self._mouth),
+      pose=turned,
+      emotion=augment.emotion_picture(
+        *emotion, side, self._emotion_input, treatment, rng
+      ),
+      mouth=lips,
       target=target.frame,
       target_landmarks=target.landmarks,
       target_pose=angles,
@@ -208,12 +244,4 @@ def _mirror(picture: _Picture) -> _Picture:
   return _Picture(
     np.ascontiguousarray(picture.frame[:, ::-1]),
     augment.mirror_landmarks(picture.landmarks, picture.frame.shape[1]),
-  )
-
-
-def _recoloured(pair: spec.Pair, rng: np.random.Generator) -> spec.Pair:
-  """Pose and mouth inputs in other colours, each in its own."""
-  return pair._replace(
-    pose=augment.recolour(pair.pose, rng),
-    mouth=augment.recolour(pair.mouth, rng),
   )

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from data_pipelines import augment, damage, records
 from data_pipelines import batches as examples
-from data_pipelines import damage, records
 from speak_jax.progress import say
 from speak_jax.stages import syncnet
 from speak_jax.training import cluster
@@ -126,6 +126,7 @@ def batches(
   model = config.model
   sizes = {"size": model.image, "face_size": model.face}
   share = config.data.mix.to_dict()
+  treatment = augment.Treatment(**config.data.augment)
   try:
     if name == "syncnet":
       dataset = examples.sync_windows(
@@ -143,6 +144,7 @@ def batches(
         mouth_size=model.mouth,
         mix=_mix(config.irfd.pairs, clips),
         emotion_input=model.emotion_input,
+        treatment=treatment,
         share=share,
         seed=seed,
       )
@@ -154,6 +156,7 @@ def batches(
         context=model.context,
         emotion_frames=config.speak.emotion_frames,
         emotion_input=model.emotion_input,
+        treatment=treatment,
         identity_from=config.speak.identity_from,
         share=share,
         seed=seed,

@@ -112,8 +112,11 @@ class Clip(NamedTuple):
 
   identity: UInt8[np.ndarray, "b h w 3"]  # outside the window
   identity_landmarks: Float[np.ndarray, "b 68 2"]
-  frames: UInt8[np.ndarray, "b t h w 3"]
-  landmarks: Float[np.ndarray, "b t 68 2"]
+  frames: UInt8[np.ndarray, "b t h w 3"]  # to be made
+  # Who gives the head pose, frame by frame: `frames` with other lips, colours
+  # and proportions, or as they are.
+  pose_frames: UInt8[np.ndarray, "b t h w 3"]
+  landmarks: Float[np.ndarray, "b t 68 2"]  # of `frames`
   pose: Float[np.ndarray, "b t 3"]  # degrees, of `frames`
   audio: Int16[np.ndarray, "b s"]  # of t + 2 context frames
   level: Float[np.ndarray, "b 11"]  # `sound_level` of the whole clip

@@ -8,8 +8,18 @@ from speak_jax import spec
 from tests import toy_records
 from tests.toy_records import FRAME, TWIN_MOUTH, TWIN_POSE, read, record
 
-PAIR = dict(size=32, face_size=16, mouth_size=12)
-CLIP = dict(size=32, face_size=16, frames=5, context=2, emotion_frames=3)
+TREATED = augment.Treatment(True, 0.08, True, 0.5)
+# Nothing by which a picture could no longer be told.
+LEGIBLE = augment.Treatment(True, 0.0, False, 0.0)
+PAIR = dict(size=32, face_size=16, mouth_size=12, treatment=LEGIBLE)
+CLIP = dict(
+  size=32,
+  face_size=16,
+  frames=5,
+  context=2,
+  emotion_frames=3,
+  treatment=LEGIBLE,
+)
 
 
 def people(**change) -> records.Records:
@@ -36,6 +46,15 @@ SAMPLERS = {
     data, mix=batches.robust_mix(data), seed=seed, **PAIR
   ),
   "clips": lambda data, seed: batches.clips(data, seed=seed, **CLIP),
+  "treated pairs": lambda data, seed: batches.pairs(
+    data,
+    mix=batches.robust_mix(data),
+    seed=seed,
+    **(PAIR | {"treatment": TREATED}),
+  ),
+  "treated clips": lambda data, seed: batches.clips(
+    data, seed=seed, **(CLIP | {"treatment": TREATED})
+  ),
 }
 
 
@@ -192,7 +211,7 @@ def test_same_clip_pairs_take_everybody_from_one_clip():
 
 @pytest.mark.parametrize("kind", ["same_clip", "cross_clip", "geometry"])
 def test_the_pose_picture_is_the_target_but_for_its_mouth(kind, monkeypatch):
-  monkeypatch.setattr(augment, "recolour", lambda frame, rng: frame)
+  monkeypatch.setattr(augment, "recolour", lambda frame, *colours: frame)
   for pair in pair_draws(kind):
     clip, t = target_of(pair)
     x, y = pair.target_landmarks[spec.MOUTH].mean(0).round().astype(int)
@@ -216,11 +235,14 @@ def test_a_lent_mouth_lies_where_the_own_one_was():
     return frame
 
   own, other = draw(here, (200, 0, 0)), draw(there, (0, 200, 0))
-  made = augment.lend_mouth(own, here, other, there).astype(int)
+  made = own.copy()
+  augment.lend_mouth(made, here, other, there)
+  made = made.astype(int)
   for part, which in ((spec.LEFT_EYE, 0), (spec.RIGHT_EYE, 0), (spec.MOUTH, 1)):
     x, y = here[part].mean(0).round().astype(int)
     assert made[y, x, which] > 150 and made[y, x, 1 - which] < 50
-  same = augment.lend_mouth(own, here, own, here)
+  same = own.copy()
+  augment.lend_mouth(same, here, own, here)
   assert np.abs(same.astype(int) - own).max() <= 1
 
 
@@ -244,7 +266,7 @@ def test_twin_pairs_have_the_donors_of_their_kind():
 
 
 def test_twin_pairs_take_pose_and_mouth_from_the_twins(monkeypatch):
-  monkeypatch.setattr(augment, "recolour", lambda frame, rng: frame)
+  monkeypatch.setattr(augment, "recolour", lambda frame, *colours: frame)
   for pair in pair_draws("twins"):
     clip, t = target_of(pair)
     assert read(pair.pose) == (clip, t, TWIN_POSE)
@@ -264,7 +286,7 @@ def views() -> records.Records:
 
 
 def test_view_pairs_show_one_instant_from_two_cameras(monkeypatch):
-  monkeypatch.setattr(augment, "recolour", lambda frame, rng: frame)
+  monkeypatch.setattr(augment, "recolour", lambda frame, *colours: frame)
   targets = set()
   for pair in pair_draws("views", views()):
     clip, t = target_of(pair)
@@ -532,9 +554,17 @@ def test_rendered_faces_serve_every_stage(tmp_path):
   assert mix["twins"] > 0
   for dataset in (
     batches.sync_windows(train, size=64, seed=0),
-    batches.pairs(train, mouth_size=24, mix=mix, seed=0, **sizes),
+    batches.pairs(
+      train, mouth_size=24, mix=mix, treatment=TREATED, seed=0, **sizes
+    ),
     batches.clips(
-      train, frames=5, context=5, emotion_frames=4, seed=0, **sizes
+      train,
+      frames=5,
+      context=5,
+      emotion_frames=4,
+      treatment=TREATED,
+      seed=0,
+      **sizes,
     ),
   ):
     batch = next(batches.batched(dataset, 4, threads=0))

@@ -147,13 +147,16 @@ def make(config: ConfigDict) -> Stage:
   def generate(params, vars, batch, key) -> Made:
     """Runs every network but the critics; no key: without noise."""
     identity = base.as_frames(batch.identity)
-    frames = base.as_frames(rearrange(batch.frames, "b t ... -> (b t) ..."))
+    frames, driving = (
+      base.as_frames(rearrange(x, "b t ... -> (b t) ..."))
+      for x in (batch.frames, batch.pose_frames)
+    )
     faces = base.as_frames(rearrange(batch.emotion, "b k ... -> (b k) ..."))
 
-    def encode(net, identity, landmarks, frames, faces):
+    def encode(net, identity, landmarks, driving, faces):
       train = learning and key is not None
       portrait = net.portrait(identity, landmarks, train)
-      return portrait, net.pose(frames, train), net.emotion(faces, train)
+      return portrait, net.pose(driving, train), net.emotion(faces, train)
 
     (portrait, pose, emotion), changed = apply(
       nets.encoders,
@@ -162,7 +165,7 @@ def make(config: ConfigDict) -> Stage:
       vars,
       identity,
       batch.identity_landmarks,
-      frames,
+      driving,
       faces,
       method=encode,
       mutable=list(vars["encoders"]),
@@ -310,6 +313,8 @@ def make(config: ConfigDict) -> Stage:
 
   def inspect(params, vars, batch):
     """Per clip: its true frames above ours; the identity picture in front."""
+    # As when a video is generated: from plain frames.
+    batch = batch._replace(pose_frames=batch.frames)
     out, _, _, identity, _, _ = generate(params, vars, batch, None)
     ours = jnp.concatenate([identity[:, None], out.frames], 1)
     true = jnp.concatenate([base.as_bytes(identity)[:, None], batch.frames], 1)
@@ -376,6 +381,7 @@ def _batch(n: int, t: int, size: int, k: int, face: int, samples: int) -> Any:
     identity=u8(size, size, 3),
     identity_landmarks=f32(68, 2),
     frames=u8(t, size, size, 3),
+    pose_frames=u8(t, size, size, 3),
     landmarks=f32(t, 68, 2),
     pose=f32(t, 3),
     audio=base.struct((n, samples), jnp.int16),

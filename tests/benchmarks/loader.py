@@ -22,7 +22,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data_pipelines import batches, records, shards
+from configs import speak as speak_config
+from data_pipelines import augment, batches, records, shards
 from data_pipelines.synthetic import render
 from speak_jax import spec
 
@@ -31,6 +32,7 @@ KEPT = ("records", "pictures")
 # A shuffle of a handful costs grain 20 ms, one of thousands nothing, so that
 # the few clips stand for many.
 COPIES = 4_000
+TREATMENT = augment.Treatment(**speak_config.get_config().data.augment)
 
 
 class Setting(NamedTuple):
@@ -130,6 +132,7 @@ def _dataset(data: records.Records, stage: str, size: int):
       face_size=face,
       mouth_size=face // 2,
       mix=batches.robust_mix(data),
+      treatment=TREATMENT,
       seed=0,
     )
   return batches.clips(
@@ -139,6 +142,7 @@ def _dataset(data: records.Records, stage: str, size: int):
     frames=5,
     context=5,
     emotion_frames=4,
+    treatment=TREATMENT,
     seed=0,
   )
 

@@ -222,3 +222,33 @@ def test_encoders_train_when_asked():
   assert "encoders" not in frozen.optims["gen"].trains
   assert "encoders" in tuned.optims["gen"].trains
   assert "sync" not in tuned.optims["gen"].trains
+
+
+def test_the_pose_encoder_sees_the_pose_frames_and_the_sheet_plain_ones():
+  """The encoder's pictures alone change, what is to be made does not."""
+  terms = (
+    "gradient",
+    "structure",
+    "flow",
+    "expression",
+    "mouth_box",
+    "opening",
+    "sync",
+  )
+  stage = speak.make(
+    small.config(**{f"speak__weights__{name}": 0.0 for name in terms})
+  )
+  state = create(stage, 0, {})
+  batch = small.batch(stage)
+  others = batch._replace(pose_frames=255 - batch.pose_frames)
+  loss = jax.jit(
+    lambda batch: stage.phases[-1].loss(
+      state.params, state.vars, batch, jnp.int32(0), jax.random.key(0)
+    )
+  )
+  one, other = loss(batch).metrics["pixel"], loss(others).metrics["pixel"]
+  assert jnp.isfinite(one) and one != other
+  assert stage.inspect is not None
+  sheet = jax.jit(lambda batch: stage.inspect(state.params, state.vars, batch))
+  same = sheet(batch)["windows"], sheet(others)["windows"]
+  assert jnp.array_equal(*same)
