@@ -371,6 +371,9 @@ def _config(preset: str, sizes: dict) -> dict:
       parts=parts["irfd"],
       hide_maps=0.2,  # share of examples that codes alone must draw; ours
       losses="robust",  # "robust", "paper" (Eq. 1-8)
+      # The identity picture comes from the target's video or sitting, where
+      # the data know it: another year of a life has other hair and clothes.
+      same_session=True,
       pairs="auto",  # or "kind:weight,..." of data_pipelines/pairs.py's KINDS
       region=dict(mouth=4.0, face=1.5),  # extra pixel weight; prototype 2.2
       smoothing=0.1,  # of the emotion labels
@@ -421,6 +424,7 @@ def _config(preset: str, sizes: dict) -> dict:
       # and always with the mel front end, which knows its places by number.
       stretch=125,
       identity_from="either",  # "other_clip" of the person, "same_clip"
+      same_session=True,  # as in irfd: the other clip is of the session
       region=dict(mouth=8.0, face=1.5),
       sync_ramp=(20_000, 60_000),  # steps over which the weight rises
       sync_target="audio",  # Eq. 12 as its text; "video" = as printed

@@ -97,7 +97,7 @@ def robust_mix(records: Records) -> dict[str, float]:
   """Weights of the pair kinds that these records can serve; relative."""
   if any(row.twins for row in records.index):
     return {"cross_clip": 0.4, "geometry": 0.1, "twins": 0.5}
-  donors = _donors(records)
+  donors = _donors(records, same_session=False)  # says nothing of kinds
   mix = {"cross_clip": 0.75, "geometry": 0.25}
   if any(donors.has_same_emotion(i) for i in range(len(records))):
     mix["cross_person"] = 0.25
@@ -114,6 +114,7 @@ def pairs(
   mouth_size: int,
   mix: Mapping[str, float],
   emotion_input: str = "face",
+  same_session: bool,
   treatment: augment.Treatment,
   share: Mapping[str, float] | None = None,
   seed: int,
@@ -126,8 +127,9 @@ def pairs(
     same_clip: identity and emotion from other frames of the clip; pose and
       mouth from the target, as `treatment` has it: recoloured, the pose
       picture with the mouth of another moment and other proportions.
-    cross_clip: same_clip with the identity from another clip of the person, of
-      another emotion where there is one, if the person has another clip.
+    cross_clip: same_clip with the identity from another clip of the person
+      (or, with `same_session`, of the session), of another emotion where
+      there is one; if there is another clip.
     geometry: cross_clip with the target turned, scaled and shifted, its pose
       label and landmarks following; half of these samples are mirrored, all
       donors together.
@@ -149,6 +151,8 @@ def pairs(
     mouth_size: Side of the aligned mouth patch.
     mix: Weight of each kind; 0 or absent leaves it out.
     emotion_input: "face", or "frame" for the whole frame at `size`.
+    same_session: The identity comes from the target's session, where that is
+      known; from any clip of the person where it is not.
     treatment: Of the pose, mouth and emotion pictures of all kinds but self.
     share: Of each data set by its name; None: as many as it has clips.
     seed: Of every draw.
@@ -167,7 +171,7 @@ def pairs(
   weights = np.array([mix.get(kind, 0.0) for kind in KINDS])
   if weights.min() < 0 or not weights.sum():
     raise ValueError(f"weights of pair kinds {dict(mix)} must be positive")
-  donors = _donors(records)
+  donors = _donors(records, same_session)
   maker = PairMaker(
     records, donors, size, face_size, mouth_size, emotion_input, treatment
   )
@@ -215,6 +219,7 @@ def clips(
   emotion_frames: int,
   emotion_input: str = "face",
   identity_from: str = "other_clip",
+  same_session: bool,
   treatment: augment.Treatment,
   share: Mapping[str, float] | None = None,
   seed: int,
@@ -228,7 +233,8 @@ def clips(
   The pose frames are the window's own as `treatment` has it: with the mouths
   of another window of the clip, recoloured, in other proportions.
   Sound beyond the clip is silence. Left out are clips shorter than the window,
-  and the only clip of a person if nothing of it lies outside the window.
+  and those without another to lend the identity if nothing of them lies outside
+  the window.
 
   Args:
     records: Where the frames come from.
@@ -240,6 +246,7 @@ def clips(
     emotion_input: "face", or "frame" for whole frames at `size`.
     identity_from: Of `IDENTITY_FROM`: "other_clip" where the person has one,
       "same_clip" as in the paper, or "either", as a coin falls.
+    same_session: As in `pairs`: the other clip is of the session.
     treatment: Of the pose frames and the emotion pictures.
     share: As in `pairs`.
     seed: Of every draw.
@@ -257,7 +264,7 @@ def clips(
       f" {', '.join(IDENTITY_FROM)}"
     )
   fps = common_fps(records)
-  donors = _donors(records)
+  donors = _donors(records, same_session)
   anywhere = identity_from != "same_clip"
   usable = [
     i
@@ -408,8 +415,8 @@ def _at_least(records: Records, frames: int) -> list[int]:
   return usable
 
 
-def _donors(records: Records) -> Donors:
-  return Donors(records.index, records.home)
+def _donors(records: Records, same_session: bool) -> Donors:
+  return Donors(records.index, records.home, same_session)
 
 
 def _dataset(

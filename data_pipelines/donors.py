@@ -10,7 +10,7 @@ from speak_jax import spec
 
 
 class Donors:
-  """Groups the clips of one split by person, by emotion and by take.
+  """Groups the clips of one split by person, session, emotion and take.
 
   Nobody lends to a clip of another data set.
 
@@ -22,16 +22,22 @@ class Donors:
     self,
     index: Sequence[ClipInfo],
     home: Callable[[int], int] = lambda i: 0,
+    same_session: bool = False,
   ):
     """Builds the groups; linear in the number of clips.
 
     Args:
       index: The clips.
       home: Number of a clip's data set, as `Records.home`.
+      same_session: Identities are lent within a clip's session, where it is
+        known: elsewhere hair, clothes and light are others, and the identity
+        picture no longer tells what is to be drawn.
     """
     self._index = index
     self._home = home
     self._person: dict[str, list[int]] = defaultdict(list)
+    self._same_session = same_session
+    self._session: dict[tuple[str, str], list[int]] = defaultdict(list)
     self._emotion: dict[tuple[int, int, int], dict[str, list[int]]] = (
       defaultdict(lambda: defaultdict(list))
     )
@@ -41,6 +47,7 @@ class Donors:
     self._take: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, row in enumerate(index):
       self._person[row.identity].append(i)
+      self._session[row.identity, row.session].append(i)
       if row.emotion != spec.UNKNOWN:
         for level in {row.level, 0}:  # level 0 gathers all levels
           key = self._home(i), row.emotion, level
@@ -55,23 +62,34 @@ class Donors:
     return self._label[self._index[i].identity]
 
   def alone(self, i: int) -> bool:
-    """Whether the person has no clip but this one."""
-    return len(self._person[self._index[i].identity]) == 1
+    """Whether no other clip can lend the identity."""
+    return len(self._lenders(i)) == 1
 
   def other_clip(self, i: int, rng: np.random.Generator) -> int | None:
-    """Another clip of the person, of another emotion where there is one."""
+    """Another clip that can lend the identity, or None.
+
+    Of the person, or of the session, if it is known and asked for; of another
+    emotion where there is one.
+    """
     row = self._index[i]
-    others = [j for j in self._person[row.identity] if j != i]
+    others = [j for j in self._lenders(i) if j != i]
     unlike = [j for j in others if self._index[j].emotion != row.emotion]
     return _draw(unlike or others, rng)
+
+  def _lenders(self, i: int) -> list[int]:
+    """Clips that may lend clip i the identity, itself among them."""
+    row = self._index[i]
+    if self._same_session and row.session:
+      return self._session[row.identity, row.session]
+    return self._person[row.identity]
 
   def identity_frame(
     self, i: int, start: int, stop: int, rng: np.random.Generator
   ) -> tuple[int, int]:
     """(clip, frame) that lends the identity to frames start:stop of clip i.
 
-    Another clip of the person, of another emotion where there is one; else
-    another time of clip i; else, in a clip of nothing else, frame `start`.
+    Of `other_clip`; else another time of clip i; else, in a clip of nothing
+    else, frame `start`.
     """
     j = self.other_clip(i, rng)
     if j is None:

@@ -143,6 +143,7 @@ def batches(
         **sizes,
         mouth_size=model.mouth,
         mix=_mix(config.irfd.pairs, clips),
+        same_session=config.irfd.same_session,
         emotion_input=model.emotion_input,
         treatment=treatment,
         share=share,
@@ -158,6 +159,7 @@ def batches(
         emotion_input=model.emotion_input,
         treatment=treatment,
         identity_from=config.speak.identity_from,
+        same_session=config.speak.same_session,
         share=share,
         seed=seed,
       )

@@ -16,8 +16,21 @@ TREATED = augment.Treatment(
   pose=True, stretch=0.08, emotion=True, emotion_clip=0.5
 )
 SIZE = 64
-CLIP = dict(size=SIZE, face_size=48, frames=2, context=0, emotion_frames=2)
-PAIR = dict(size=SIZE, face_size=48, mouth_size=24, mix={"cross_clip": 1.0})
+CLIP = dict(
+  size=SIZE,
+  face_size=48,
+  frames=2,
+  context=0,
+  emotion_frames=2,
+  same_session=True,
+)
+PAIR = dict(
+  size=SIZE,
+  face_size=48,
+  mouth_size=24,
+  mix={"cross_clip": 1.0},
+  same_session=True,
+)
 
 
 @pytest.fixture(scope="module")

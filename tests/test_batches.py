@@ -11,13 +11,16 @@ from tests.toy_records import FRAME, TWIN_MOUTH, TWIN_POSE, read, record
 TREATED = augment.Treatment(True, 0.08, True, 0.5)
 # Nothing by which a picture could no longer be told.
 LEGIBLE = augment.Treatment(True, 0.0, False, 0.0)
-PAIR = dict(size=32, face_size=16, mouth_size=12, treatment=LEGIBLE)
+PAIR = dict(
+  size=32, face_size=16, mouth_size=12, same_session=True, treatment=LEGIBLE
+)
 CLIP = dict(
   size=32,
   face_size=16,
   frames=5,
   context=2,
   emotion_frames=3,
+  same_session=True,
   treatment=LEGIBLE,
 )
 
@@ -471,6 +474,107 @@ def test_identity_of_either_clip():
     assert read(sample.identity)[0] != int(sample.pose[0, 0])
 
 
+class Numbered(records.Records):
+  """Clips of one record, whose pictures say which clip it is."""
+
+  def __init__(self, index):
+    one = record(0)
+    super().__init__("numbered", index, lambda i: one, 1 << 20)
+
+  def picture(self, i, field, t, size):
+    frame = np.zeros((size, size, 3), np.uint8)
+    frame.reshape(-1)[:4] = np.frombuffer(np.uint32(i).tobytes(), np.uint8)
+    return frame
+
+
+def same_video(index, same_session) -> tuple[float, float]:
+  """Shares of IRFD's and SPEAK's samples with an identity of their video."""
+  data = Numbered(index)
+  options = PAIR | {"same_session": same_session}
+  pairs = batches.pairs(data, mix={"cross_clip": 1.0}, seed=0, **options)
+  options = CLIP | {"same_session": same_session, "identity_from": "either"}
+  clips = batches.clips(data, seed=0, **options)
+
+  def same(one, other) -> bool:
+    rows = [
+      index[int(np.frombuffer(picture.tobytes()[:4], np.uint32)[0])]
+      for picture in (one, other)
+    ]
+    assert rows[0].identity == rows[1].identity
+    return rows[0].session == rows[1].session
+
+  return (
+    float(
+      np.mean([same(pairs[k].identity, pairs[k].target) for k in range(100)])
+    ),
+    float(
+      np.mean([same(clips[k].identity, clips[k].frames[0]) for k in range(100)])
+    ),
+  )
+
+
+def test_identity_comes_from_the_same_video():
+  """Of VoxCeleb2's averages: 24 videos of 7 utterances a speaker."""
+  (row,) = records.in_memory([record(0, emotion=-1)]).index
+  index = [
+    row._replace(
+      clip=f"{who}/{video}/{k}",
+      identity=f"id{who}",
+      session=f"video{video}",  # of another speaker's as well
+    )
+    for who in range(4)
+    for video in range(24)
+    for k in range(7)
+  ]
+  before, after = same_video(index, False), same_video(index, True)
+  assert before[0] < 0.15 and 0.35 < before[1] < 0.7
+  assert after == (1, 1)
+
+
+def test_draws_are_as_they_were_where_sessions_are_not_known():
+  for make, options in ((batches.clips, CLIP), (batches.pairs, PAIR)):
+    if make is batches.pairs:
+      options = options | {"mix": batches.robust_mix(people())}
+    asked, not_asked = (
+      make(people(), seed=0, **(options | {"same_session": way}))
+      for way in (True, False)
+    )
+    assert all(equal(asked[k], not_asked[k]) for k in range(12))
+
+
+@pytest.mark.parametrize("identity_from", batches.IDENTITY_FROM)
+def test_samplers_keep_to_the_session_where_it_is_known(identity_from):
+  """Person 0: two videos of two clips, one of one; 1 and 2 are not known."""
+  videos = ("a", "a", "b", "b", "c")
+  known = [record(i, session=name) for i, name in enumerate(videos)]
+  unknown = [record(5 + i, identity=1) for i in range(2)]
+  data = records.in_memory([*known, *unknown])
+  clips = batches.clips(data, seed=0, identity_from=identity_from, **CLIP)
+  pairs = batches.pairs(data, mix={"cross_clip": 1.0}, seed=0, **PAIR)
+  own = {"clips": set(), "pairs": set()}
+  for k in range(56):
+    clip, start = (int(x) for x in clips[k].pose[0, :2])
+    donor, t, _ = read(clips[k].identity)
+    assert donor != clip or not start <= t < start + 5
+    own["clips"].add((clip, donor))
+    target, t = target_of(pairs[k])
+    donor, other, _ = read(pairs[k].identity)
+    assert donor != target or other != t
+    own["pairs"].add((target, donor))
+  apart = {(0, 1), (1, 0), (2, 3), (3, 2), (5, 6), (6, 5)}
+  alone = {(4, 4)}
+  same = {(i, i) for i in range(7)}
+  assert own["pairs"] == apart | alone
+  assert (
+    own["clips"]
+    == {
+      "other_clip": apart | alone,
+      "same_clip": same,
+      "either": apart | same,
+    }[identity_from]
+  )
+
+
 def test_clips_that_are_too_short_are_left_out():
   data = records.in_memory(
     [record(0, frames=4), record(1, frames=5), record(2, identity=1, frames=5)]
@@ -555,13 +659,20 @@ def test_rendered_faces_serve_every_stage(tmp_path):
   for dataset in (
     batches.sync_windows(train, size=64, seed=0),
     batches.pairs(
-      train, mouth_size=24, mix=mix, treatment=TREATED, seed=0, **sizes
+      train,
+      mouth_size=24,
+      mix=mix,
+      same_session=True,
+      treatment=TREATED,
+      seed=0,
+      **sizes,
     ),
     batches.clips(
       train,
       frames=5,
       context=5,
       emotion_frames=4,
+      same_session=True,
       treatment=TREATED,
       seed=0,
       **sizes,

@@ -132,6 +132,7 @@ def _dataset(data: records.Records, stage: str, size: int):
       face_size=face,
       mouth_size=face // 2,
       mix=batches.robust_mix(data),
+      same_session=True,
       treatment=TREATMENT,
       seed=0,
     )
@@ -142,6 +143,7 @@ def _dataset(data: records.Records, stage: str, size: int):
     frames=5,
     context=5,
     emotion_frames=4,
+    same_session=True,
     treatment=TREATMENT,
     seed=0,
   )
