@@ -311,8 +311,11 @@ def _config(preset: str, sizes: dict) -> dict:
       mix={},  # {name: share of the samples}; {} = as many as it has clips
       max_bad=0.001,  # damaged clips left out: a share; from 1 on a count
       fps=25.0,  # frames/s of the data and of the model (paper: 30)
-      threads=2,  # that read, decode and crop
-      cache_gb=1.0,  # of memory, a split: records and decoded pictures
+      # Processes that read, decode and crop, of each training process; -1 =
+      # all its cores but two, 16 at most; 0 = threads instead.
+      workers=-1,
+      threads=2,  # where there are no workers
+      cache_gb=1.0,  # of memory, a split: what was read and decoded
       allow_change=False,  # True: a checkpoint goes on with other data
       # The pictures that E_p and E_e see in training; targets, evaluation and
       # generation have plain ones. IRFD's pairs "self" are plain too.

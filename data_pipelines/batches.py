@@ -24,6 +24,7 @@ from data_pipelines import augment
 from data_pipelines.damage import DamagedError
 from data_pipelines.donors import Donors, other_time, other_times
 from data_pipelines.pairs import KINDS, PairMaker
+from data_pipelines.ranges import Rows
 from data_pipelines.records import Records
 from speak_jax import spec
 
@@ -67,7 +68,7 @@ def sync_windows(
 
   def sample(i: int, rng: np.random.Generator) -> spec.SyncWindows:
     starts = _spread(records.index[i].frames - frames + 1, windows, rng)
-    audio = records[i].audio
+    audio = records.clip(i).audio
     return spec.SyncWindows(
       mouth=np.stack(
         [
@@ -277,7 +278,7 @@ def clips(
     )
 
   def sample(i: int, rng: np.random.Generator) -> spec.Clip:
-    record, count = records[i], records.index[i].frames
+    clip, count = records.clip(i), records.index[i].frames
     start = int(rng.integers(count - frames + 1))
     stop = start + frames
     elsewhere = anywhere
@@ -315,13 +316,13 @@ def clips(
       frames=window,
       pose_frames=driving,
       landmarks=points,
-      pose=record.pose[start:stop],
-      audio=sound(record.audio, start - context, frames + 2 * context, fps),
-      level=spec.sound_level(record.audio),
+      pose=clip.pose[start:stop],
+      audio=sound(clip.audio, start - context, frames + 2 * context, fps),
+      level=records.sound_level(i),
       emotion=emotion_pictures(
         records, lender, chosen, size, face_size, emotion_input, treatment, rng
       ),
-      emotion_label=np.array(record.emotion, np.int32),
+      emotion_label=np.array(records.index[i].emotion, np.int32),
     )
 
   return _dataset(records, usable, sample, share, seed)
@@ -354,7 +355,7 @@ def common_fps(records: Records) -> float:
 
 
 def sound(
-  audio: Int16[np.ndarray, "s"], start: int, count: int, fps: float
+  audio: Int16[np.ndarray, "s"] | Rows, start: int, count: int, fps: float
 ) -> Int16[np.ndarray, "..."]:
   """Samples of frames start to start + count; silence outside the clip.
 
@@ -554,12 +555,22 @@ def batched(
   Yields:
     The sampler's NamedTuple with arrays stacked on axis 0.
   """
-  batches = dataset.batch(batch_size, drop_remainder=True, batch_fn=stack)
   options = grain.ReadOptions(
     num_threads=threads, prefetch_buffer_size=2 * threads
   )
-  mine = batches[process_index::process_count]
+  mine = share_of(dataset, batch_size, process_index, process_count)
   return iter(mine.to_iter_dataset(options))
+
+
+def share_of(
+  dataset: grain.MapDataset,
+  batch_size: int,
+  process_index: int,
+  process_count: int,
+) -> grain.MapDataset:
+  """The batches of one process of several, as `batched` has them."""
+  batches = dataset.batch(batch_size, drop_remainder=True, batch_fn=stack)
+  return batches[process_index::process_count]
 
 
 def stack(samples: Sequence[Sample]) -> Sample:

@@ -12,6 +12,10 @@ class DamagedError(ValueError):
     super().__init__(reason)
     self.clip = clip
 
+  def __reduce__(self) -> tuple[type, tuple[str, str]]:
+    """For another process."""
+    return type(self), (self.clip, str(self))
+
 
 class TooManyDamagedError(DamagedError):
   """More damaged clips than are allowed; names the first."""
@@ -29,6 +33,11 @@ class Damage:
   def __len__(self) -> int:
     """Number of clips so far."""
     return len(self._found)
+
+  def since(self, count: int) -> list[tuple[str, str]]:
+    """Clips after the first `count`, each with its reason."""
+    with self._lock:
+      return list(self._found.items())[count:]
 
   def add(self, error: DamagedError) -> None:
     """Notes a clip.

@@ -69,7 +69,7 @@ class PairMaker:
     return self._pair(
       i,
       target,
-      self._records[i].pose[t],
+      self._records.clip(i).pose[t],
       identity=target,
       pose=target,
       emotion=target,
@@ -82,7 +82,7 @@ class PairMaker:
     """Identity from another moment: all kinds but "self", "twins", "views"."""
     count = self._records.index[i].frames
     t = int(rng.integers(count))
-    target, angles = self._at(i, t), self._records[i].pose[t]
+    target, angles = self._at(i, t), self._records.clip(i).pose[t]
     if kind == "same_clip":
       identity = self._at(i, other_time(count, t, t + 1, rng))
     else:
@@ -131,7 +131,7 @@ class PairMaker:
     return self._pair(
       i,
       target,
-      self._records[i].pose[t],
+      self._records.clip(i).pose[t],
       identity=self._at(*self._donors.identity_frame(i, t, t + 1, rng)),
       pose=self._with_another_mouth(i, t, target, rng),
       emotion=self._at(j, other),
@@ -177,14 +177,14 @@ class PairMaker:
     )
 
   def _twins(self, i: int, rng: np.random.Generator) -> spec.Pair:
-    record = self._records[i]
-    k = int(rng.integers(len(record.twin_index)))
-    t = int(record.twin_index[k])
+    clip = self._records.clip(i)
+    k = int(rng.integers(len(clip.twin_index)))
+    t = int(clip.twin_index[k])
     emotion = self._emotion_of_another(i, t, rng)
     return self._pair(
       i,
       self._at(i, t),
-      record.pose[t],
+      clip.pose[t],
       identity=self._at(*self._donors.identity_frame(i, t, t + 1, rng)),
       pose=self._at(i, k, "twin_pose"),
       emotion=emotion,

@@ -26,14 +26,16 @@ from jaxtyping import Float32, UInt8
 from tensorflow_datasets.core import example_serializer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from data_pipelines import offsets
+from data_pipelines import offsets, ranges
 from data_pipelines.damage import Damage, DamagedError
+from data_pipelines.media import lips
 from speak_jax import spec
 
 NAME = "speak"
-VERSION = "1.2.0"  # of the format; one that is not in READABLE is refused
-# 1.0.0 has neither take nor start, 1.1.0 no session.
-READABLE = ("1.0.0", "1.1.0", VERSION)
+VERSION = "1.3.0"  # of the format; one that is not in READABLE is refused
+# 1.0.0 has neither take nor start, 1.1.0 no session, 1.2.0 no mouths, and its
+# clips are read whole.
+READABLE = ("1.0.0", "1.1.0", "1.2.0", VERSION)
 SPLITS = ("train", "test")  # "test": identities that training never sees
 INDEX = "clips.jsonl"
 # Its split, number, and the number of shards.
@@ -68,6 +70,8 @@ class ClipInfo(NamedTuple):
   take: str = ""  # as in `spec.Record`
   start: int = 0
   session: str = ""
+  mouths: int = 0  # side of the stored mouths in pixels, 0: there are none
+  at: int = 0  # of the shard's bytes: `ranges.Table`; 0: there is none
 
 
 class Part(NamedTuple):
@@ -76,6 +80,7 @@ class Part(NamedTuple):
   name: str
   start: int
   stop: int
+  folder: str = ""  # where it lies
 
 
 # --- bytes -----------------------------------------------------------------
@@ -85,17 +90,12 @@ _TEXTS = (
   *("clip", "identity", "view", "source", "pose_method", "phonemes"),
   *("take", "session"),
 )
-_JPEGS = ("frames", "twin_pose", "twin_mouth")
+_JPEGS = ranges.PICTURES
 _INTEGERS = ("emotion", "level", "start")
 _ARRAYS = {
-  "audio": (np.int16, (None,)),
-  "landmarks": (np.float32, (None, 68, 2)),
-  "pose": (np.float32, (None, 3)),
+  **{name: (kind, (None, *row)) for name, (row, kind) in ranges.ARRAYS.items()},
   "crop": (np.float32, (2, 3)),
   "factors": (np.float32, (None, None)),
-  "twin_index": (np.int32, (None,)),
-  "twin_pose_landmarks": (np.float32, (None, 68, 2)),
-  "twin_mouth_landmarks": (np.float32, (None, 68, 2)),
 }
 
 
@@ -121,6 +121,9 @@ def features() -> tfds.features.FeaturesDict:
         )
         for name, (dtype, shape) in _ARRAYS.items()
       },
+      ranges.FIELD: tfds.features.Tensor(
+        shape=(None, 3), dtype=np.uint32, encoding="bytes"
+      ),
       **dict.fromkeys(_INTEGERS, tfds.features.Scalar(np.int64)),
       "fps": tfds.features.Scalar(np.float32),
     }
@@ -137,8 +140,13 @@ def encode(record: spec.Record) -> bytes:
   values = record._asdict()
   for name, (dtype, _) in _ARRAYS.items():
     values[name] = np.asarray(values[name], dtype)
+  counts = ranges.Counts(
+    len(record.frames), record.fps, len(record.mouths), len(record.twin_index)
+  )
+  values[ranges.FIELD] = ranges.blank(counts)
   example = _serializer().get_tf_example(features().encode_example(values))
-  return example.SerializeToString(deterministic=True)
+  data = example.SerializeToString(deterministic=True)
+  return ranges.fill(data, counts, record.clip)
 
 
 def decode(data: bytes) -> spec.Record:
@@ -157,7 +165,9 @@ def decode(data: bytes) -> spec.Record:
     if name in found:
       values[name] = found[name].int64_list.value[0]
   for name in _JPEGS:
-    values[name] = list(found[name].bytes_list.value)
+    if name in found:
+      values[name] = list(found[name].bytes_list.value)
+  values["mouths"] = tuple(values.get("mouths", ()))
   for name, (dtype, shape) in _ARRAYS.items():
     if shape.count(None) > 1:
       raw = zlib.decompress(found[f"{name}/value"].bytes_list.value[0])
@@ -186,6 +196,7 @@ def _check(record: spec.Record) -> None:
     "twin_pose_landmarks": (len(record.twin_pose_landmarks), k),
     "twin_mouth": (len(record.twin_mouth), k),
     "twin_mouth_landmarks": (len(record.twin_mouth_landmarks), k),
+    "mouths": (len(record.mouths), n if record.mouths else 0),
   }
   if not n:
     raise ValueError(f"{record.clip}: no frames")
@@ -287,11 +298,29 @@ class _Cache:
     return value
 
 
+class Clip:
+  """One clip as samples need it: arrays by rows, each read when asked for.
+
+  `audio`, `landmarks`, `pose`, `twin_index`, `twin_pose_landmarks` and
+  `twin_mouth_landmarks` are indexed as the record's arrays are.
+  """
+
+  def __init__(self, rows: Callable[[str], Any]):
+    """Takes what gives an array of the clip by its name."""
+    self._rows = rows
+
+  def __getattr__(self, name: str) -> Any:
+    """The array of that name."""
+    if name not in ranges.ARRAYS:
+      raise AttributeError(name)
+    return self._rows(name)
+
+
 class Records:
   """One split of one or more data sets, by position, read when asked for.
 
-  Parsed records (their frames still JPEG) and decoded frames share one cache
-  of `cache_bytes`; what falls out is read again. Safe to use from threads.
+  What has been read and decoded is kept in one cache of `cache_bytes`; what
+  falls out is read again. Safe to use from threads.
   """
 
   name: str  # where they are, for messages
@@ -299,6 +328,8 @@ class Records:
   parts: list[Part]  # one a data set, in order
   damage: Damage  # what samplers have met, and how much of it is allowed
   out_of_sync: int  # clips that were left out
+  # What `open_records` was given, so that another process can do the same.
+  source: tuple[str, str] | None
 
   def __init__(
     self,
@@ -307,14 +338,25 @@ class Records:
     load: Callable[[int], spec.Record],
     cache_bytes: int,
     parts: Sequence[Part] = (),
+    table: Callable[[int], ranges.Table] | None = None,
   ):
-    """Takes the clips' facts and what reads clip number i from its store."""
+    """Takes what the clips are read by.
+
+    Args:
+      name: Where they are.
+      index: Their facts.
+      load: Reads clip number i from its store.
+      cache_bytes: Bound of the cache in memory.
+      parts: One a data set.
+      table: Reads where the parts of clip number i are, if its row has `at`.
+    """
     self.name, self.index = name, list(index)
     self.parts = list(parts) or [Part(name, 0, len(self.index))]
     self.damage = Damage()
     self.out_of_sync = 0
+    self.source = None
     self._starts = [part.start for part in self.parts]
-    self._load = load
+    self._load, self._table = load, table
     self._cache = _Cache(cache_bytes)
 
   def __len__(self) -> int:
@@ -326,10 +368,33 @@ class Records:
     return bisect.bisect_right(self._starts, i) - 1
 
   def __getitem__(self, i: int) -> spec.Record:
-    """Clip i, parsed; its frames are still JPEG."""
+    """Clip i whole, parsed; its frames are still JPEG.
+
+    `clip`, `landmarks` and `picture` read what they need of it and no more.
+    """
     if not 0 <= i < len(self.index):
       raise IndexError(f"clip {i} of {len(self.index)}")
     return self._cache.get(i, lambda: self._load(i), _record_bytes)
+
+  def clip(self, i: int) -> Clip:
+    """Clip i, of which just what is asked for is read."""
+    if self._table is None or not self.index[i].at:
+      return Clip(lambda name: getattr(self[i], name))
+    row = self.index[i]
+    counts = counts_of(row)
+
+    def chunk(name: str, k: int) -> bytes:
+      return self._cache.get(
+        (i, name, k),
+        lambda: self._read(i, name, lambda part: part.chunk(name, k)),
+        lambda data: len(data) + 64,
+      )
+
+    return Clip(
+      lambda name: ranges.Rows(
+        name, counts.rows(name), functools.partial(chunk, name)
+      )
+    )
 
   def frames(
     self, i: int, times: Iterable[int], size: int
@@ -337,20 +402,43 @@ class Records:
     """Frames of clip i as RGB at `size` pixels."""
     return np.stack([self.picture(i, "frames", t, size) for t in times])
 
+  def lips(
+    self, i: int, times: Iterable[int], size: int
+  ) -> UInt8[np.ndarray, "n s s 3"]:
+    """Aligned mouths of clip i (`media.lips`) as RGB at `size` pixels.
+
+    Where a set has none they are cut out of its frames.
+    """
+    if self.index[i].mouths:
+      return np.stack([self.picture(i, "mouths", t, size) for t in times])
+    return np.stack([self._cut(i, t, size) for t in times])
+
+  def _cut(self, i: int, t: int, size: int) -> UInt8[np.ndarray, "s s 3"]:
+    def make():
+      stored = self.index[i].size
+      frame = self.picture(i, "frames", t, stored)
+      mouth = lips.cut_lips(frame, self.clip(i).landmarks[t], size)
+      mouth.flags.writeable = False
+      return mouth
+
+    return self._cache.get((i, "cut", t, size), make, lambda x: x.nbytes)
+
   def picture(
     self, i: int, field: str, t: int, size: int
   ) -> UInt8[np.ndarray, "h w 3"]:
-    """Picture t of `frames`, `twin_pose` or `twin_mouth` of clip i.
+    """Picture t of a list of pictures of clip i (`ranges.PICTURES`).
 
     RGB at `size` pixels; read-only, since the cache hands it out again.
     """
 
     def make():
-      jpeg = getattr(self[i], field)[t]
+      jpeg = self.jpeg(i, field, t)
+      row = self.index[i]
+      stored = row.mouths if field == "mouths" else row.size
       try:
-        frame = decode_frame(jpeg, size, self.index[i].size)
+        frame = decode_frame(jpeg, size, stored)
       except ValueError as error:
-        clip = self.index[i].clip
+        clip = row.clip
         raise DamagedError(
           clip, f"{self.name}: clip {clip}: {field} {t} {error}"
         ) from error
@@ -359,12 +447,50 @@ class Records:
 
     return self._cache.get((i, field, t, size), make, lambda x: x.nbytes)
 
+  def jpeg(self, i: int, field: str, t: int) -> bytes:
+    """The bytes of picture t of a list of pictures of clip i."""
+    if self._table is None or not self.index[i].at:
+      return getattr(self[i], field)[t]
+    return self._read(i, field, lambda part: part.picture(field, t))
+
   def landmarks(
     self, i: int, t: Any, size: int, field: str = "landmarks"
   ) -> Float32[np.ndarray, "*t 68 2"]:
     """Landmarks of clip i at t (number, slice or array), in `size` pixels."""
     stored = self.index[i].size
-    return scale_landmarks(getattr(self[i], field)[t], stored, size)
+    return scale_landmarks(getattr(self.clip(i), field)[t], stored, size)
+
+  def sound_level(self, i: int) -> Float32[np.ndarray, ""]:
+    """`spec.sound_level` of clip i; all its sound is read, once."""
+    return self._cache.get(
+      (i, "level"),
+      lambda: spec.sound_level(self.clip(i).audio[:]),
+      lambda level: level.nbytes + 64,
+    )
+
+  def _read(
+    self, i: int, field: str, read: Callable[[ranges.Table], bytes]
+  ) -> bytes:
+    """A part of clip i, by its table."""
+    make = self._table
+    assert make is not None
+    try:
+      table = self._cache.get(
+        (i, ranges.FIELD), lambda: make(i), lambda found: found.nbytes
+      )
+      return read(table)
+    except (OSError, ValueError) as error:
+      clip, shard = self.index[i].clip, self.index[i].shard
+      where = f"{Path(self.parts[self.home(i)].folder) / shard}: clip {clip}"
+      raise DamagedError(
+        clip, f"{where} cannot be read: {field}: {_reason(error)}"
+      ) from error
+
+
+def counts_of(row: ClipInfo) -> ranges.Counts:
+  """How many parts a clip's record has."""
+  mouths = row.frames if row.mouths else 0
+  return ranges.Counts(row.frames, row.fps, mouths, row.twins)
 
 
 def describe(record: spec.Record, shard: str, row: int) -> ClipInfo:
@@ -384,6 +510,18 @@ def describe(record: spec.Record, shard: str, row: int) -> ClipInfo:
     take=record.take,
     start=record.start,
     session=record.session,
+    mouths=decode_frame(record.mouths[0]).shape[0] if record.mouths else 0,
+  )
+
+
+def with_mouths(record: spec.Record) -> spec.Record:
+  """The record with `mouths` cut out of its frames."""
+  frames = map(decode_frame, record.frames)
+  return record._replace(
+    mouths=tuple(
+      lips.jpeg(lips.cut_lips(x, points, lips.stored_side(x.shape[0])))
+      for x, points in zip(frames, record.landmarks, strict=True)
+    )
   )
 
 
@@ -430,7 +568,8 @@ def open_records(
         )
         for row in rows
       ]
-    parts.append(Part(name, len(index), len(index) + len(rows)))
+    stop = len(index) + len(rows)
+    parts.append(Part(name, len(index), stop, str(folder)))
     index += rows
     sources.append(source)
 
@@ -448,7 +587,16 @@ def open_records(
       ) from error
     return record._replace(clip=row.clip, identity=row.identity)
 
-  opened = Records(f"{paths} ({split})", index, load, cache_bytes, parts)
+  def table(i: int) -> ranges.Table:
+    row, shards = index[i], sources[opened.home(i)]
+    name = row.clip
+    if len(folders) > 1:
+      name = name.removeprefix(f"{shards.folder}/")
+    return ranges.Table(shards.files, row.shard, row.at, counts_of(row), name)
+
+  opened = Records(f"{paths} ({split})", index, load, cache_bytes, parts, table)
+  if not whole:
+    opened.source = str(paths), split
   opened.out_of_sync = sum(source.clips for source in sources) - len(index)
   return opened
 
@@ -522,7 +670,7 @@ class _Shards:
   """The shards of one split, each opened when it is first asked for."""
 
   def __init__(self, folder: Path, rows: Sequence[ClipInfo]):
-    self.folder = folder
+    self.folder, self.files = folder, ranges.Files(folder)
     self._clips = Counter(row.shard for row in rows)
     self.clips = len(rows)
     self._open: dict[str, grain.sources.ArrayRecordDataSource] = {}

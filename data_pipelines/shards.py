@@ -16,6 +16,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from etils import epath
 from tensorflow_datasets.core import dataset_info, splits
 
+from data_pipelines import ranges
 from data_pipelines.records import (
   INDEX,
   NAME,
@@ -29,8 +30,9 @@ from data_pipelines.records import (
 )
 from speak_jax import spec
 
-# One record a chunk: a damaged byte costs one clip, and reads are random.
-WRITER_OPTIONS = "group_size:1,zstd:3"
+# One record a chunk: a damaged byte costs one clip. As they are, so that parts
+# of a record can be read (`ranges`); JPEG does not get smaller anyway.
+WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -54,31 +56,40 @@ def write_shard(
       rows.append(describe(record, Path(path).name, len(rows)))
       yield example
 
-  write_examples(path, examples())
-  return rows
+  places = write_examples(path, examples())
+  return [row._replace(at=at) for row, at in zip(rows, places, strict=True)]
 
 
-def write_examples(path: str | os.PathLike, examples: Iterable[bytes]) -> None:
+def write_examples(
+  path: str | os.PathLike, examples: Iterable[bytes]
+) -> list[int]:
   """Writes a shard of what `encode` gave, whole or not at all.
+
+  Returns:
+    Each record's `ClipInfo.at`.
 
   Raises:
     RuntimeError: the disk is full, or what else the writer says.
   """
   path = Path(path)
   part = path.with_name(path.name + ".tmp")
+  locator = ranges.Locator()
   writer = ArrayRecordWriter(str(part), WRITER_OPTIONS)
   try:
     try:
       for example in examples:
         writer.write(example)
+        locator.add(example)
     finally:
       writer.close()
+    places = locator.places(part)
   except BaseException:
     part.unlink(missing_ok=True)
     raise
   _sync(part)
   part.replace(path)
   _sync(path.parent)
+  return places
 
 
 def write_metadata(

@@ -78,6 +78,7 @@ def make(task: Task) -> Outcome:
     warnings.simplefilter("always", MediaWarning)
     try:
       for record in task.make():
+        record = records.with_mouths(record)
         examples.append(records.encode(record))
         rows.append(records.describe(record, "", 0)._asdict())
       if not examples:
@@ -230,7 +231,9 @@ def join(folder: Path, key: str, clips: int) -> None:
 
   partial = _partial(shard_path(folder, key))
   try:
-    shards.write_examples(partial, examples())
+    places = shards.write_examples(partial, examples())
+    for row, at in zip(rows, places, strict=True):
+      row["at"] = at
     if rows:
       os.replace(partial, shard_path(folder, key))
     facts = {

@@ -3,6 +3,7 @@
 `data_pipelines.batches` makes the examples; here a config says which.
 """
 
+import functools
 import hashlib
 import json
 import math
@@ -12,11 +13,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from data_pipelines import augment, damage, records
+from data_pipelines import augment, damage, engine, records, workers
 from data_pipelines import batches as examples
 from speak_jax.progress import say
 from speak_jax.stages import syncnet
 from speak_jax.training import cluster
+
+AUTO, MOST_WORKERS = -1, 16  # of config.data.workers
 
 
 class DataError(ValueError):
@@ -118,7 +121,7 @@ def batches(
     name: Of the stage.
     clips: One split.
     seed: Of the order and of every draw.
-    ahead: Make batches in threads before they are asked for.
+    ahead: Make batches in processes or threads before they are asked for.
 
   Raises:
     DataError: the clips cannot serve the stage.
@@ -129,8 +132,8 @@ def batches(
   treatment = augment.Treatment(**config.data.augment)
   try:
     if name == "syncnet":
-      dataset = examples.sync_windows(
-        clips,
+      make = functools.partial(
+        examples.sync_windows,
         frames=syncnet.frames_of(config.data.fps),
         windows=config.syncnet.windows,
         size=model.image,
@@ -138,8 +141,8 @@ def batches(
         seed=seed,
       )
     elif name == "irfd":
-      dataset = examples.pairs(
-        clips,
+      make = functools.partial(
+        examples.pairs,
         **sizes,
         mouth_size=model.mouth,
         mix=_mix(config.irfd.pairs, clips),
@@ -150,8 +153,8 @@ def batches(
         seed=seed,
       )
     else:
-      dataset = examples.clips(
-        clips,
+      make = functools.partial(
+        examples.clips,
         **sizes,
         frames=model.frames,
         context=model.context,
@@ -163,16 +166,41 @@ def batches(
         share=share,
         seed=seed,
       )
+    dataset = make(clips)
   except ValueError as error:
     raise DataError(f"{clips.name}: {error}") from error
   count = jax.process_count()
-  return examples.batched(
-    dataset,
-    config[name].batch // count,
-    jax.process_index(),
-    count,
-    config.data.threads if ahead else 0,
-  )
+  mine = config[name].batch // count, jax.process_index(), count
+  apart = _workers(config) if ahead and clips.source else 0
+  if apart:
+    return workers.Workers(
+      workers.Recipe(
+        functools.partial(records.open_records, *clips.source),
+        make,
+        int(config.data.cache_gb * (1 << 30)),
+        *mine,
+      ),
+      apart,
+      clips.damage,
+    )
+  return examples.batched(dataset, *mine, config.data.threads if ahead else 0)
+
+
+def _workers(config: ConfigDict) -> int:
+  """Processes that make batches, for this one.
+
+  Raises:
+    DataError: config.data.workers is less than -1.
+  """
+  count = config.data.workers
+  if count < AUTO:
+    raise DataError(f"config.data.workers = {count} is not -1 or more")
+  if count != AUTO:
+    return count
+  # Two cores are for the training process: on fewer than four, threads of its
+  # own serve better.
+  cores = engine.cores()
+  return min(cores - 2, MOST_WORKERS) if cores >= 4 else 0
 
 
 def _mix(text: str, clips: records.Records) -> dict[str, float]:

@@ -40,6 +40,11 @@ INNER_LOWER = (67, 66, 65)  # below INNER_UPPER, point by point
 SYNC_FRAMES = 5  # 0.2 s, SyncNet's window
 LEVEL = 11  # numbers of `sound_level`
 
+# The square that SyncNet sees: upper lip to the chin of an open mouth. Its
+# side, and how far below the nose its middle lies, in eye distances.
+LIPS_SIDE, LIPS_DOWN = 1.7, 0.72
+EYE_TO_NOSE = 0.68  # height of a face's nose below its eyes, the same unit
+
 
 def samples_per_frame(fps: float) -> float:
   """Samples of 16 kHz sound that belong to one frame (640 at 25 fps)."""
@@ -79,12 +84,15 @@ class Record(NamedTuple):
   # Records of one identity and session show the person in the same clothes,
   # hair, room and light: one video, or one sitting. "" where it is not known.
   session: str = ""
+  # `media.lips` of every frame as JPEG, or nothing where a set has none.
+  mouths: tuple[bytes, ...] = ()
 
 
 class SyncWindows(NamedTuple):
   """Stage 1: windows of one clip; window i of the picture matches sound i."""
 
-  mouth: UInt8[np.ndarray, "b n t h w 3"]  # lower half of 5 frames
+  # Of 5 frames the aligned mouths (h = w), or the lower halves.
+  mouth: UInt8[np.ndarray, "b n t h w 3"]
   audio: Int16[np.ndarray, "b n s"]  # the same 0.2 s, 3200 samples
 
 
@@ -167,3 +175,44 @@ def mouth_opening(landmarks: Float[Any, "*n 68 2"]):
   lower = landmarks[..., list(INNER_LOWER), :]
   gap = (((upper - lower) ** 2).sum(-1) ** 0.5).mean(-1)
   return gap / interocular(landmarks).clip(1e-3)
+
+
+def lips_square(landmarks: Float[Any, "*n 68 2"]):
+  """The square round mouth and chin that SyncNet sees, upright in the face.
+
+  It hangs on what the jaw does not move: the line of the eyes, by their
+  corners, gives its turn, the nose its place, both its side. So lips and jaw
+  move within it, and not it with them. A turned head has its eyes nearer to
+  each other and a nodding one its nose nearer to them; the root of both
+  distances' squares changes by less than either.
+
+  Works on NumPy and JAX arrays alike.
+
+  Returns:
+    (middle, side): shape (*n, 2) each, in the landmarks' unit; `side` is the
+    square's upper side as a vector, from left to right.
+  """
+  left = landmarks[..., [36, 39], :].mean(-2)
+  right = landmarks[..., [42, 45], :].mean(-2)
+  nose = landmarks[..., 31:36, :].mean(-2)
+  eyes, down = right - left, nose - (left + right) / 2
+  apart = (eyes**2).sum(-1, keepdims=True)
+  fall = (down**2).sum(-1, keepdims=True)
+  size = ((apart + fall / EYE_TO_NOSE**2) / 2) ** 0.5
+  unit = eyes / apart.clip(1e-6) ** 0.5
+  # A quarter turn clockwise: what is below in the face. y points down.
+  below = unit[..., ::-1] * np.array([-1.0, 1.0], np.float32)
+  return nose + below * size * LIPS_DOWN, unit * size * LIPS_SIDE
+
+
+def lips_fold(picture: int, size: int) -> int:
+  """How many times finer `lips_square` is sampled before it is averaged.
+
+  Two neighbours are all that bilinear sampling sees. Where the square, about
+  half as wide as the picture, shrinks to less than half, it would alias.
+
+  Args:
+    picture: Side of the picture in pixels.
+    size: Side of the cut.
+  """
+  return max(1, round(0.5 * picture / size / 1.25))

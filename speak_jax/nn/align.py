@@ -1,11 +1,12 @@
-"""The aligned face, cut on the device: differentiable in the picture.
+"""Aligned face and mouth, cut on the device: differentiable in the picture.
 
-The same cut as data_pipelines.media.face.align_face, for pictures that exist
-on the device alone.
+The same cuts as data_pipelines.media has them (`face.align_face` and
+`lips.cut_lips`), for pictures that exist on the device alone.
 """
 
 import jax
 import jax.numpy as jnp
+from einops import reduce
 from jaxtyping import Array, Float
 
 from speak_jax import spec
@@ -55,3 +56,27 @@ def align_face(
   x = real * u + imaginary * v + left
   y = real * v - imaginary * u + top
   return sample(frames, x, y)
+
+
+def align_lips(
+  frames: Float[Array, "b h h 3"],
+  landmarks: Float[Array, "b 68 2"],
+  size: int,
+) -> Float[Array, "b s s 3"]:
+  """Cuts `spec.lips_square` of each picture, bilinearly; edges are replicated.
+
+  Args:
+    frames: Whole square pictures.
+    landmarks: x, y in their pixels; no gradient reaches them.
+    size: Side of the cut.
+  """
+  fold = spec.lips_fold(frames.shape[1], size)
+  landmarks = jax.lax.stop_gradient(landmarks.astype(jnp.float32))
+  middle, side = spec.lips_square(landmarks)
+  u = (jnp.arange(size * fold) + 0.5) / (size * fold) - 0.5  # in the square
+  v = u[:, None]
+  a, b = side[:, :1, None], side[:, 1:, None]
+  x = middle[:, :1, None] + u * a - v * b
+  y = middle[:, 1:, None] + u * b + v * a
+  fine = sample(frames, x, y)
+  return reduce(fine, "b (h f) (w g) c -> b h w c", "mean", f=fold, g=fold)

@@ -1,0 +1,114 @@
+"""Parts of a record are those of the whole one, wherever they lie."""
+
+import numpy as np
+import pytest
+
+from data_pipelines import ranges, records, shards
+from tests import toy_records
+from tests.test_records import same
+
+
+def noisy(i, frames, twins=0, mouths=True):
+  """A record whose pictures are long enough to cross blocks of the file."""
+  rng = np.random.default_rng(i)
+  record = toy_records.record(i, frames=frames, twins=twins)
+  return record._replace(
+    frames=[rng.bytes(int(n)) for n in rng.integers(1, 40_000, frames)],
+    mouths=tuple(record.frames) if mouths else (),
+    twin_pose=[rng.bytes(70_000) for _ in range(twins)],
+    landmarks=rng.normal(size=(frames, 68, 2)).astype(np.float32),
+  )
+
+
+@pytest.fixture(scope="module")
+def clips():
+  return [noisy(0, 24), noisy(1, 3, twins=2), noisy(2, 1, mouths=False)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, clips):
+  folder = tmp_path_factory.mktemp("ranges")
+  path = folder / shards.shard_name("train", 0, 1)
+  plain = [
+    clip._replace(frames=toy_records.record(0, frames=len(clip.frames)).frames)
+    for clip in clips
+  ]
+  rows = shards.write_shard(path, plain)  # the index needs pictures
+  places = shards.write_examples(path, map(records.encode, clips))
+  rows = [row._replace(at=at) for row, at in zip(rows, places, strict=True)]
+  shards.write_metadata(folder, rows)
+  return folder
+
+
+def test_parts_are_those_of_the_whole_record(data, clips):
+  opened = records.open_records(data, "train", cache_bytes=1)
+  opened._load = None  # whole records are not asked for
+  for i, clip in enumerate(clips):
+    assert opened.index[i].at and opened.index[i].frames == len(clip.frames)
+    for field in ranges.PICTURES:
+      pictures = getattr(clip, field)
+      assert [opened.jpeg(i, field, t) for t in range(len(pictures))] == list(
+        pictures
+      )
+      with pytest.raises(IndexError):
+        opened.jpeg(i, field, len(pictures))
+    for field in ranges.ARRAYS:
+      want, got = getattr(clip, field), getattr(opened.clip(i), field)
+      assert len(got) == len(want)
+      np.testing.assert_array_equal(got[:], want)
+      assert got[:].dtype == want.dtype
+
+
+@pytest.mark.parametrize(
+  "key",
+  [
+    *(0, 7, -1, slice(3, 9), slice(9, 3), slice(None), slice(1, 20, 4)),
+    slice(None, None, -1),
+    np.array([5, 23, 5, 0]),
+    [2, 1],
+    np.array([], int),
+  ],
+)
+def test_rows_are_indexed_as_arrays_are(data, clips, key):
+  rows = records.open_records(data, "train").clip(0)
+  for field in ("landmarks", "pose", "audio"):
+    want = getattr(clips[0], field)[key]
+    np.testing.assert_array_equal(getattr(rows, field)[key], want)
+  with pytest.raises(IndexError):
+    rows.pose[24]
+  with pytest.raises(AttributeError):
+    _ = rows.factors
+
+
+def test_few_bytes_are_read_for_a_picture(data, monkeypatch):
+  opened = records.open_records(data, "train")
+  sizes = []
+  read = ranges.Files.read
+
+  def counted(self, shard, begin, size):
+    sizes.append(size)
+    return read(self, shard, begin, size)
+
+  monkeypatch.setattr(ranges.Files, "read", counted)
+  jpeg = opened.jpeg(0, "frames", 20)
+  opened.landmarks(0, 20, 32)
+  table, picture, points = sizes
+  assert picture == len(jpeg)
+  assert table < 2_000 and points <= ranges.CHUNK
+
+
+def test_the_whole_record_is_as_ever(data, clips):
+  opened = records.open_records(data, "train")
+  for i, clip in enumerate(clips):
+    same(opened[i], clip)
+
+
+def test_a_shard_that_is_laid_out_otherwise_is_refused(
+  tmp_path, monkeypatch, clips
+):
+  """Compressed, or by an ArrayRecord that is not ours."""
+  monkeypatch.setattr(shards, "WRITER_OPTIONS", "group_size:1,zstd:3")
+  path = tmp_path / shards.shard_name("train", 0, 1)
+  with pytest.raises(RuntimeError, match="does not lie where Riegeli has it"):
+    shards.write_examples(path, map(records.encode, clips))
+  assert not list(tmp_path.iterdir())
