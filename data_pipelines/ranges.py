@@ -29,6 +29,7 @@ from jaxtyping import UInt32
 from speak_jax import spec
 
 FIELD = "places"  # of the record: the table
+SOUND_LEVEL = "sound_level"  # of the record: what `spec.sound_level` says
 # Arrays that samples are made of: items of a row, and their type.
 ARRAYS: dict[str, tuple[tuple[int, ...], type]] = {
   "audio": ((), np.int16),
@@ -37,6 +38,7 @@ ARRAYS: dict[str, tuple[tuple[int, ...], type]] = {
   "twin_index": ((), np.int32),
   "twin_pose_landmarks": ((68, 2), np.float32),
   "twin_mouth_landmarks": ((68, 2), np.float32),
+  SOUND_LEVEL: ((spec.LEVEL,), np.float32),
 }
 PICTURES = ("frames", "mouths", "twin_pose", "twin_mouth")
 CHUNK = 1 << 14  # bytes of an array that one sum covers
@@ -56,6 +58,8 @@ class Counts(NamedTuple):
 
   def rows(self, name: str) -> int:
     """Rows of an array."""
+    if name == SOUND_LEVEL:
+      return 1
     if name == "audio":
       return round(self.frames * spec.samples_per_frame(self.fps))
     return self.twins if name.startswith("twin") else self.frames

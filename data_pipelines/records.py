@@ -97,6 +97,7 @@ _ARRAYS = {
   "crop": (np.float32, (2, 3)),
   "factors": (np.float32, (None, None)),
 }
+_DERIVED = {ranges.SOUND_LEVEL, ranges.FIELD}  # on disk, not in `spec.Record`
 
 
 @functools.cache
@@ -138,6 +139,7 @@ def encode(record: spec.Record) -> bytes:
   """
   _check(record)
   values = record._asdict()
+  values[ranges.SOUND_LEVEL] = spec.sound_level(record.audio)[None]
   for name, (dtype, _) in _ARRAYS.items():
     values[name] = np.asarray(values[name], dtype)
   counts = ranges.Counts(
@@ -169,6 +171,8 @@ def decode(data: bytes) -> spec.Record:
       values[name] = list(found[name].bytes_list.value)
   values["mouths"] = tuple(values.get("mouths", ()))
   for name, (dtype, shape) in _ARRAYS.items():
+    if name in _DERIVED:
+      continue
     if shape.count(None) > 1:
       raw = zlib.decompress(found[f"{name}/value"].bytes_list.value[0])
       shape = tuple(found[f"{name}/shape"].int64_list.value)
@@ -379,7 +383,7 @@ class Records:
   def clip(self, i: int) -> Clip:
     """Clip i, of which just what is asked for is read."""
     if self._table is None or not self.index[i].at:
-      return Clip(lambda name: getattr(self[i], name))
+      return Clip(lambda name: _whole_array(self[i], name))
     row = self.index[i]
     counts = counts_of(row)
 
@@ -460,11 +464,11 @@ class Records:
     stored = self.index[i].size
     return scale_landmarks(getattr(self.clip(i), field)[t], stored, size)
 
-  def sound_level(self, i: int) -> Float32[np.ndarray, ""]:
-    """`spec.sound_level` of clip i; all its sound is read, once."""
+  def sound_level(self, i: int) -> Float32[np.ndarray, "l"]:
+    """`spec.sound_level` of all the sound of clip i."""
     return self._cache.get(
-      (i, "level"),
-      lambda: spec.sound_level(self.clip(i).audio[:]),
+      (i, ranges.SOUND_LEVEL),
+      lambda: getattr(self.clip(i), ranges.SOUND_LEVEL)[0],
       lambda level: level.nbytes + 64,
     )
 
@@ -485,6 +489,13 @@ class Records:
       raise DamagedError(
         clip, f"{where} cannot be read: {field}: {_reason(error)}"
       ) from error
+
+
+def _whole_array(record: spec.Record, name: str) -> np.ndarray:
+  """An array of a record that was read whole."""
+  if name == ranges.SOUND_LEVEL:
+    return spec.sound_level(record.audio)[None]
+  return getattr(record, name)
 
 
 def counts_of(row: ClipInfo) -> ranges.Counts:

@@ -233,7 +233,7 @@ def _receive(end: socket.socket) -> Any:
 def _exactly(end: socket.socket, size: int) -> Any:
   """So many bytes, writable; None if the other side goes before."""
   data = np.empty(size, np.uint8)
-  view = memoryview(data)
+  view = data.data
   while view:
     got = end.recv_into(view)
     if not got:
