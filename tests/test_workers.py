@@ -11,8 +11,10 @@ import time
 
 import pytest
 
-from data_pipelines import batches, damage, records, workers
+from data_pipelines import batches, damage, engine, records, workers
+from speak_jax import input_pipeline
 from tests import toy_records
+from tests.stages import small
 from tests.test_batches import CLIP, PAIR, equal
 from tests.test_damage import prepared, rewrite
 
@@ -113,6 +115,29 @@ def test_training_processes_share_what_one_would_see(data):
     with started(data, make, 2, process_index=p, process_count=2) as stream:
       for _ in range(3):
         assert equal(next(stream), next(mine))
+
+
+@pytest.mark.parametrize("stage", ["syncnet", "irfd", "speak"])
+def test_a_run_has_the_same_batches_with_workers(data, stage):
+  def batches_of(count):
+    config = small.config(data__path=str(data), data__workers=count)
+    clips = records.open_records(data, "train")
+    return input_pipeline.batches(config, stage, clips, 3, True)
+
+  with contextlib.closing(batches_of(2)) as apart:
+    assert isinstance(apart, workers.Workers)
+    for threads, _ in zip(batches_of(0), range(3), strict=False):
+      assert equal(next(apart), threads)
+
+
+def test_so_many_workers_as_cores_are_left(monkeypatch, data):
+  config = small.config(data__path=str(data))
+  assert config.data.workers == input_pipeline.AUTO
+  for cores, want in ((1, 0), (2, 0), (4, 2), (16, 14), (96, 16)):
+    monkeypatch.setattr(engine, "cores", lambda cores=cores: cores)
+    assert input_pipeline._workers(config) == want
+  with pytest.raises(input_pipeline.DataError, match="not -1 or more"):
+    input_pipeline._workers(small.config(data__workers=-2))
 
 
 def damaged(folder):
