@@ -127,6 +127,7 @@ RECIPES = {
     "model.audio.steps": "frame",
     "model.context": 64,
     "pretrained.required": ("speech",),
+    "speak.speech.lr_factor": 1.0,  # one rate for all
     "speak.stretch": 150,
     "data.fps": 30.0,
     "data.augment.pose": False,

@@ -55,6 +55,13 @@ def test_paper_keeps_its_own_losses_alone():
   assert used == {"sync": 1, "perceptual": 1, "gan": 1}
 
 
+def test_paper_has_one_rate_for_all():
+  """1.6: Adam, 1e-4."""
+  config = speak.get_config("paper").speak
+  assert config.optim.lr == config.discriminator.lr == 1e-4
+  assert config.speech.lr_factor == 1 and config.speech.b1 == config.optim.b1
+
+
 def test_demo_has_no_discriminator():
   config = speak.get_config("demo")
   assert config.irfd.weights.gan == config.speak.weights.gan == 0

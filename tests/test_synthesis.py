@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from speak_jax import spec, synthesis
+from speak_jax.stages import base, speak
 from tests import glass
+from tests.stages import small
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,31 @@ def test_speech_is_encoded_once(stretch):
   want = spec.sound_level(inputs["audio"])
   for audio, level in made:
     np.testing.assert_array_equal(level, np.tile(want, (len(audio), 1)))
+
+
+@pytest.mark.parametrize(("front", "heard"), [("waveform", 25), ("mel", 5)])
+def test_a_waveform_front_hears_stretches(front, heard):
+  """The mel front end knows the places of a training window alone."""
+  config = small.config(
+    model__audio__front=front,
+    model__audio__width=16,
+    model__audio__level="clip",
+    speak__stretch=25,
+  )
+  settings = synthesis.settings_of(config)
+  assert settings.heard == heard
+  assert settings.samples == (heard + 2 * config.model.context) * 640
+  stage = speak.make(config)
+  params, extra = jax.eval_shape(lambda: stage.init(0, {}))
+  variables = {"speak": {"params": params["speak"], **extra["speak"]}}
+  functions = synthesis.functions_of(base.networks(config), settings)
+  codes = jax.eval_shape(
+    functions.speech,
+    variables,
+    jax.ShapeDtypeStruct((2, settings.samples), np.int16),
+    jax.ShapeDtypeStruct((2, spec.LEVEL), np.float32),
+  )
+  assert codes.shape == (2, heard, config.model.audio.out)
 
 
 def test_a_stretch_is_of_whole_windows():
