@@ -33,8 +33,11 @@ SIZES = {
     ),
     discriminator=dict(width=64, scales=3, layers=3),
     sync=dict(width=64, out=512),
-    batch=dict(sync=32, irfd=32, speak=4),
-    parts=dict(sync=4, irfd=8, speak=4),
+    # Of 8 devices with 80 GB each: SyncNet's windows are small, an IRFD pair
+    # keeps 1.75 GB for its backward pass and a SPEAK clip 4.5 GB, in float32;
+    # half a batch more would not fit. One such device takes 8 turns.
+    batch=dict(sync=256, irfd=256, speak=64),
+    microbatch=dict(sync=32, irfd=32, speak=8),
     frames=5,
     # 1.6 s of sound on each side; the transformer's positions hear 1.28 s.
     context=40,
@@ -52,8 +55,8 @@ SIZES = {
     ),
     discriminator=dict(width=32, scales=2, layers=2),
     sync=dict(width=24, out=128),
-    batch=dict(sync=16, irfd=16, speak=6),  # even: for two devices
-    parts=dict(sync=1, irfd=1, speak=1),
+    batch=dict(sync=16, irfd=16, speak=6),
+    microbatch=dict(sync=16, irfd=16, speak=6),
     frames=5,
     context=5,
     steps=dict(sync=2_500, irfd=7_000, speak=6_000),
@@ -69,7 +72,7 @@ SIZES = {
     discriminator=dict(width=16, scales=1, layers=2),
     sync=dict(width=16, out=128),
     batch=dict(sync=16, irfd=16, speak=5),
-    parts=dict(sync=1, irfd=1, speak=1),
+    microbatch=dict(sync=16, irfd=16, speak=5),
     frames=5,
     context=5,
     steps=dict(sync=300, irfd=600, speak=500),
@@ -259,7 +262,9 @@ def _optim(lr: float) -> dict:
 
 
 def _config(preset: str, sizes: dict) -> dict:
-  batch, parts, steps = (sizes.pop(k) for k in ("batch", "parts", "steps"))
+  batch, microbatch, steps = (
+    sizes.pop(k) for k in ("batch", "microbatch", "steps")
+  )
   image = sizes["image"]
   # JSON has no integer keys, and a run's config is read back from JSON.
   sizes["channels"] = {str(k): v for k, v in sizes["channels"].items()}
@@ -338,6 +343,7 @@ def _config(preset: str, sizes: dict) -> dict:
       ),
     ),
     train=dict(
+      compilation_cache=True,  # programs in RUN/compiled, for restarts
       remat=False,  # recompute blocks backwards: less memory, more time
       log_every=50,  # steps
       save_every=5_000,  # steps
@@ -361,8 +367,10 @@ def _config(preset: str, sizes: dict) -> dict:
     ),
     syncnet=dict(
       steps=steps["sync"],
-      batch=batch["sync"],  # clips
-      parts=parts["sync"],  # of the batch, one by one: less memory
+      batch=batch["sync"],  # clips of an update, on all devices together
+      # Clips that a device holds at once, and that a loss may compare. It
+      # shrinks, and the batch grows, where devices demand it: docs/scaling.md
+      microbatch=microbatch["sync"],
       windows=8,  # of one clip
       loss="info_nce",  # prototype 2.1; "contrastive" = paper Eq. 11
       temperature=0.07,  # of info_nce
@@ -372,7 +380,7 @@ def _config(preset: str, sizes: dict) -> dict:
     irfd=dict(
       steps=steps["irfd"],
       batch=batch["irfd"],  # pairs
-      parts=parts["irfd"],
+      microbatch=microbatch["irfd"],
       hide_maps=0.2,  # share of examples that codes alone must draw; ours
       losses="robust",  # "robust", "paper" (Eq. 1-8)
       # The identity picture comes from the target's video or sitting, where
@@ -413,7 +421,7 @@ def _config(preset: str, sizes: dict) -> dict:
     speak=dict(
       steps=steps["speak"],
       batch=batch["speak"],  # clips of model.frames frames
-      parts=parts["speak"],
+      microbatch=microbatch["speak"],
       emotion_frames=4,  # pooled into one emotion code
       from_scratch=False,  # True: G_g does not start from G_d
       encoders="frozen",  # "tuned": they train on; "fresh": there was no IRFD

@@ -8,7 +8,8 @@ checkpoint, bit for bit as if it had never stopped. Frozen networks come from
 the earlier stages of RUN, or of the run that config.init_from names. With
 config.finetune_from a stage begins at the networks of a run or a bundle.
 
-RUN/config.json and RUN/<stage>/{checkpoints,metrics.jsonl,tb,samples}.
+RUN/config.json, RUN/<stage>/{checkpoints,metrics.jsonl,tb,samples} and, for
+faster restarts, RUN/compiled (unless JAX_COMPILATION_CACHE_DIR is set).
 Without config.data.path, synthetic faces are prepared once, in RUN/data.
 
 On many machines run the same command on each, with --distributed where SLURM,
@@ -50,7 +51,9 @@ from speak_jax.training import (
   attempts,
   checkpoints,
   cluster,
+  compilation,
   loop,
+  microbatches,
   sharding,
 )
 from speak_jax.training.activity import Activity, process_age
@@ -98,14 +101,17 @@ def train(
   run = Path(workdir).absolute()
   config = start.with_speech(_resolved(config), run, _say)
   mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
-  stages = {name: STAGES[name](config) for name in config.stages}
+  config, stages, changes = microbatches.fitted(config, mesh.shape["data"])
+  for line in changes:
+    _say(line)
   for name in stages:
-    sharding.check_batch(config[name].batch, config[name].parts, mesh, name)
     if config[name].batch % jax.process_count():
       raise ValueError(
         f"config.{name}.batch = {config[name].batch} does not divide over"
         f" {jax.process_count()} processes"
       )
+  if config.train.compilation_cache:
+    compilation.keep_programs(run / "compiled")
   with _alone(run):
     return _train(config, run, stages, mesh, stopping, activity, profile)
 
@@ -350,9 +356,9 @@ def _describe(
   learns = [f"{g} {n / 1e6:.2f} M" for g, (n, on) in sizes.items() if on]
   frozen = [f"{g} {n / 1e6:.2f} M" for g, (n, on) in sizes.items() if not on]
   state = "" if step is None else f", {step} done"
-  parts = f" in {stage.parts} parts" if stage.parts > 1 else ""
   _say(
-    f"stage {name}: {steps} steps of {config[name].batch}{parts}{state};"
+    f"stage {name}: {steps} steps of {config[name].batch} in microbatches of"
+    f" {stage.microbatch}{state};"
     f" trains {', '.join(learns)}"
     + (f"; frozen {', '.join(frozen)}" if frozen else "")
   )

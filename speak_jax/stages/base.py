@@ -31,12 +31,17 @@ class LossOut(NamedTuple):
 
   loss: Float[Array, ""]
   metrics: Metrics  # unweighted terms and what else is worth a curve
-  vars: Groups  # changed mutable collections, {group: {collection: tree}}
+  # Changed mutable collections, {group: {collection: tree}}: an update keeps
+  # their mean over its microbatches.
+  vars: Groups
 
 
 @runtime_checkable
 class LossFn(Protocol):
-  """A pure loss: no I/O, no globals, no randomness but `key`."""
+  """A pure loss: no I/O, no globals, no randomness but `key`.
+
+  Its batch is a microbatch.
+  """
 
   def __call__(
     self,
@@ -87,10 +92,12 @@ class Stage(NamedTuple):
   averaged: tuple[str, ...]  # groups with an EMA
   decay: float  # of that EMA
   batch: Any  # a batch as jax.ShapeDtypeStructs
+  # Examples that a loss sees, and may compare; a device holds so many at once.
+  microbatch: int
   # (params, vars, batch) -> {name: uint8 (rows, columns, h, w, 3)}
   inspect: Callable[[Groups, Groups, Any], dict[str, Array]]
   public: tuple[str, ...] = ()  # of config.pretrained, what it can start from
-  parts: int = 1  # that a batch is computed in, one after the other
+  together: int = 1  # a microbatch is a multiple of it; 2: examples swap
   notes: tuple[str, ...] = ()  # said once at the start
 
 

@@ -36,7 +36,10 @@ TERMS = {
 
 
 class Swap(NamedTuple):
-  """Codes with one kind exchanged between example i and i + b/2."""
+  """Codes with one kind exchanged between example i and i + b/2.
+
+  b is a microbatch, so partners are on one device.
+  """
 
   portrait: Portrait
   codes: Codes
@@ -49,7 +52,7 @@ def make(config: ConfigDict) -> Stage:
   """The stage that trains "encoders" and "decoder" (and a discriminator).
 
   Raises:
-    ValueError: an unknown kind of losses, or swaps in an odd batch.
+    ValueError: an unknown kind of losses.
   """
   settings, weights = config.irfd, config.irfd.weights.to_dict()
   ablated = config.model.ablate
@@ -61,11 +64,6 @@ def make(config: ConfigDict) -> Stage:
       f"config.irfd.losses {settings.losses!r} is not robust or paper"
     )
   swaps = any(weights[name] for name in SWAPS)
-  if swaps and settings.batch // settings.parts % 2:
-    raise ValueError(
-      f"config.irfd.batch = {settings.batch} in {settings.parts} parts: swaps"
-      " need an even number in each"
-    )
   nets, size = base.networks(config), config.model.image
   if not nets.decoder.appearance:
     weights["appearance"] = 0.0
@@ -327,7 +325,8 @@ def make(config: ConfigDict) -> Stage:
     averaged=("encoders", "decoder"),
     decay=settings.optim.ema,
     batch=batch,
-    parts=settings.parts,
+    microbatch=settings.microbatch,
+    together=2 if swaps else 1,
     public=("resnet",),
     inspect=inspect,
   )

@@ -361,7 +361,7 @@ def make(config: ConfigDict) -> Stage:
     averaged=trains,
     decay=settings.optim.ema,
     batch=batch,
-    parts=settings.parts,
+    microbatch=settings.microbatch,
     public=tuple(public),
     inspect=inspect,
     notes=tuple(notes),

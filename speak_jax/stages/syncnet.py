@@ -90,7 +90,7 @@ def make(config: ConfigDict) -> Stage:
     averaged=("sync",),
     decay=settings.optim.ema,
     batch=batch,
-    parts=settings.parts,
+    microbatch=settings.microbatch,
     inspect=inspect,
   )
 

@@ -45,6 +45,7 @@ LATER: dict[str, Any] = {
     "speech": {"lr_factor": 1.0, "b1": 0.5},
     "stretch": 0,
   },
+  "train": {"compilation_cache": True},
 }
 
 
@@ -420,6 +421,13 @@ def run_config(run: str | Path) -> ConfigDict:
 def config_of(stored: dict[str, Any]) -> ConfigDict:
   """A config that was kept as JSON, locked; LATER keys are filled in."""
   whole = {k: _completed(v, LATER.get(k, {})) for k, v in stored.items()}
+  for name, section in whole.items():
+    if isinstance(section, dict) and "parts" in section:
+      # A batch was once computed in so many parts.
+      parts = section["parts"]
+      whole[name] = {k: v for k, v in section.items() if k != "parts"} | {
+        "microbatch": section["batch"] // parts
+      }
   return ConfigDict(_tuples(whole)).lock()
 
 

@@ -1,9 +1,8 @@
 """The figures of a run's steps: their means, and a look at its health."""
 
-import jax
-import numpy as np
+from collections.abc import Mapping
 
-from speak_jax.stages.base import Metrics
+import numpy as np
 
 DEAD = 10  # steps that a code is the same for everybody
 
@@ -51,19 +50,18 @@ class Figures:
     self._dead: dict[str, int] = {}
     self.note = ""
 
-  def add(self, step: int, batch: int, metrics: Metrics) -> None:
-    """Takes one step's figures from the device.
+  def add(self, step: int, batch: int, values: Mapping[str, float]) -> None:
+    """Takes one step's figures.
 
     Args:
       step: Which step.
       batch: Number of its batch.
-      metrics: What it gave.
+      values: What it gave, {phase/figure: value}.
 
     Raises:
       NotFinite: it is the last of too many bad steps in a row.
       TrainingError: a code has collapsed.
     """
-    values = {k: float(v) for k, v in jax.device_get(metrics).items()}
     wrong = [k for k, v in values.items() if k.endswith("/bad") and v]
     if not wrong:
       self._bad.clear()
@@ -93,7 +91,7 @@ class Figures:
     self._sums, self._counts = {}, {}
     return means
 
-  def _check_codes(self, step: int, values: dict[str, float]) -> None:
+  def _check_codes(self, step: int, values: Mapping[str, float]) -> None:
     """A code that is the same for everybody carries nothing."""
     if step < self._collapse_after:
       return

@@ -1,6 +1,8 @@
 """The only training loop: it serves every stage alike."""
 
+import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +11,7 @@ import jax
 import numpy as np
 
 from speak_jax.progress import Progress, clock, say
-from speak_jax.stages.base import Metrics, Phase, Stage
+from speak_jax.stages.base import Phase, Stage
 from speak_jax.training import cluster, flops, sharding
 from speak_jax.training.activity import Activity
 from speak_jax.training.checkpoints import Checkpoints
@@ -17,22 +19,20 @@ from speak_jax.training.figures import Figures, NotFinite, TrainingError
 from speak_jax.training.log import Log
 from speak_jax.training.profile import Profile
 from speak_jax.training.state import (
-  Gradient,
+  Scalars,
   TrainState,
-  add_part,
-  apply,
   averaged,
   create,
   digest,
   initial,
-  no_gradient,
-  update,
 )
+from speak_jax.training.step import Update, advance, jit_phases
 from speak_jax.training.stream import Stream
 from speak_jax.training.watch import Limits, Watch
 
 AGREE_EVERY = 1_000  # steps
 ROLLED_WITHIN = 1_000  # steps in which so many roll-backs are too many
+SHEET_EXAMPLES = 16  # of the held-out batch
 
 
 class Schedule(NamedTuple):
@@ -72,8 +72,8 @@ class Run(NamedTuple):
   gauges: Callable[[], dict[str, float]] = dict  # more figures to log
 
 
-def nothing(step: int, state: TrainState) -> None:
-  """What a loop without further wishes does after a step."""
+def no_callback(step: int, state: TrainState) -> None:
+  """Nothing is done after a step."""
 
 
 def fit(
@@ -83,7 +83,7 @@ def fit(
   *,
   held_out: Any = None,
   stopping: Callable[[int], bool] = lambda step: False,
-  on_step: Callable[[int, TrainState], None] = nothing,
+  on_step: Callable[[int, TrainState], None] = no_callback,
   activity: Activity | None = None,
 ) -> tuple[TrainState, bool]:
   """Trains a stage from where it stands to its last step.
@@ -135,8 +135,8 @@ def fit(
     stream=stream,
     activity=activity,
     watch=watch,
-    step_phases=compiled(stage, placing, run.mesh),
-    show=jax.jit(stage.inspect, out_shardings=sharding.replicated(run.mesh)),
+    phases=jit_phases(stage, placing, run.mesh),
+    show=_sheets(stage, run.mesh),
     agree=cluster.Agree(run.mesh),
     held_out=held_out,
     stopping=stopping,
@@ -163,7 +163,7 @@ class _Tools(NamedTuple):
   stream: Stream
   activity: Activity
   watch: Watch
-  step_phases: list[tuple[Phase, Callable]]
+  phases: list[tuple[Phase, Update]]
   show: Callable
   agree: Callable[[Any], None]
   held_out: Any
@@ -207,12 +207,36 @@ def _train(
       for name, picture in cells.items():
         log.sheet(step, name, np.asarray(picture))
 
-  pending: list[tuple[int, int, Metrics]] = []
-  warm: set[str] = set()
-  flops_of: list[tuple[Phase, float]] = []
+  pending: deque[tuple[int, int, dict[str, Scalars]]] = deque()
+  flop_of: dict[str, float | None] = {}  # of the phases that have run
   begin = since = time.monotonic()
   waited = 0.0
   ending = False
+
+  def beginning(phase: str) -> None:
+    activity.to("device" if phase in flop_of else "compile")
+
+  def logging(step: int) -> bool:
+    return step % schedule.log_every == 0 or step == run.steps
+
+  def read(waiting: int) -> None:
+    """Figures of all steps but the last `waiting`, and lines that are due."""
+    nonlocal since, waited
+    while len(pending) > waiting:
+      done, batch, scalars = pending.popleft()
+      figures.add(done, batch, _on_host(scalars))
+      if logging(done):
+        span = max(time.monotonic() - since, 1e-9)
+        log.scalars(
+          done,
+          figures.means()
+          | {"data_wait": waited / span}
+          | _machine(activity, _flop(stage, flop_of))
+          | run.gauges(),
+        )
+      if logging(done) or done == start + 1:
+        since, waited = time.monotonic(), 0.0
+
   try:
     while step < run.steps and not ending:
       asked = time.monotonic()
@@ -220,55 +244,43 @@ def _train(
         host = next(stream)
       waited += time.monotonic() - asked
       profile.before(step + 1)
-      batch = sharding.place_batch(host, run.mesh)
-      metrics: Metrics = {}
-      for phase, advance in tools.step_phases:
-        if phase.due(step):
-          activity.to("device" if phase.name in warm else "compile")
-          warm.add(phase.name)
-          state, values = advance(state, batch, key)
-          metrics |= {f"{phase.name}/{k}": v for k, v in values.items()}
-      state = state._replace(step=state.step + 1)
+      # Whatever moves between host and devices in here is meant to.
+      with (
+        jax.profiler.StepTraceAnnotation(stage.name, step_num=step + 1),
+        jax.transfer_guard("disallow"),
+      ):
+        batch = sharding.place_batch(host, run.mesh)
+        state, scalars = advance(
+          tools.phases, state, batch, key, step, beginning
+        )
+      for phase, update in tools.phases:
+        if phase.name in scalars and phase.name not in flop_of:
+          flop_of[phase.name] = _flop_of(update, state, batch, key)
       step += 1
-      pending.append((step, stream.number, metrics))
+      pending.append((step, stream.number, scalars))
       if step == start + 1:
         jax.block_until_ready(state.step)
-        flops_of = _flops(tools.step_phases, stage.parts, state, batch, key)
         progress.say(
           f"{stage.name}: first step after"
           f" {clock(time.monotonic() - begin)} (compilation)"
         )
         due.begin()
-      profile.after(step, metrics)
+      profile.after(step, [x.vector for x in scalars.values()])
 
       last = step == run.steps
       ending = tools.stopping(step)
-      logging = step % schedule.log_every == 0 or last
       saving = due(step) or last or ending
-      # The figures of the step before are read while this one is running.
-      waiting = 0 if logging or saving or step == start + 1 else 1
       activity.to("device")
-      while len(pending) > waiting:
-        figures.add(*pending.pop(0))
+      # The figures of the step before are read while this one is running; a
+      # checkpoint waits for its own: what a bad step leads to is not kept.
+      read(0 if saving or step == start + 1 else 1)
       activity.to("step")
-      if logging:
-        span = max(time.monotonic() - since, 1e-9)
-        log.scalars(
-          step,
-          figures.means()
-          | {"data_wait": waited / span}
-          | _machine(activity, _flop(flops_of, step))
-          | run.gauges(),
-        )
-      if logging or step == start + 1:
-        since, waited = time.monotonic(), 0.0
       progress.update(step, figures.note)
       activity.to("evaluation")
       tools.on_step(step, state)
       if last or (schedule.sheet_every and step % schedule.sheet_every == 0):
         sheets(step, state)
       activity.to("step")
-      # What bad steps lead to is not known before there is a good one.
       if last or ending or (saving and not stream.bad):
         with activity.during("save"):
           saved.save(state, stream.get_state(), _meta(run))
@@ -288,6 +300,28 @@ def _train(
     log.close()
     activity.to("init")
   return state, step == run.steps
+
+
+def _on_host(scalars: dict[str, Scalars]) -> dict[str, float]:
+  """{phase/figure: value} of a step; waits for it. One copy a phase."""
+  values = jax.device_get({phase: x.vector for phase, x in scalars.items()})
+  return {
+    f"{phase}/{name}": float(value)
+    for phase, x in scalars.items()
+    for name, value in zip(x.names, values[phase], strict=True)
+  }
+
+
+def _sheets(stage: Stage, mesh: jax.sharding.Mesh) -> Callable:
+  """`inspect` of the first examples of a batch, on every device alike."""
+  whole = sharding.replicated(mesh)
+
+  def show(params, vars, batch):
+    few = jax.tree.map(lambda x: x[:SHEET_EXAMPLES], batch)
+    few = jax.lax.with_sharding_constraint(few, whole)
+    return stage.inspect(params, vars, few)
+
+  return jax.jit(show, out_shardings=whole)
 
 
 class _Due:
@@ -321,91 +355,24 @@ class _Due:
     self._since = time.monotonic()
 
 
-def compiled(
-  stage: Stage, placing: TrainState, mesh: jax.sharding.Mesh
-) -> list[tuple[Phase, Callable]]:
-  """Each phase with its update, compiled; the state is donated to it."""
-  whole = sharding.replicated(mesh)
-  batch = sharding.by_batch(mesh)
-  make = _InParts if stage.parts > 1 else _at_once
-  return [
-    (phase, make(stage, index, placing, batch, whole))
-    for index, phase in enumerate(stage.phases)
-  ]
-
-
-def _at_once(stage, index, placing, batch, whole) -> Callable:
-  return jax.jit(
-    update(stage, index),
-    in_shardings=(placing, batch, whole),
-    out_shardings=(placing, whole),
-    donate_argnums=0,
-  )
-
-
-class _InParts:
-  """One program adds up the gradient part by part, another applies it."""
-
-  def __init__(self, stage, index, placing, batch, whole):
-    trained = stage.optims[stage.phases[index].optim].trains
-    found = Gradient(
-      grads={group: placing.params[group] for group in trained},
-      loss=whole,
-      metrics=whole,
-      vars=whole,
-    )
-    self._begin = jax.jit(
-      no_gradient(stage, index),
-      in_shardings=(placing, batch, whole),
-      out_shardings=found,
-    )
-    self._add = jax.jit(
-      add_part(stage, index),
-      in_shardings=(placing, found, batch, whole, whole),
-      out_shardings=found,
-      donate_argnums=1,
-    )
-    self._finish = jax.jit(
-      apply(stage, index),
-      in_shardings=(placing, found),
-      out_shardings=(placing, whole),
-      donate_argnums=0,
-    )
-    self._numbers = np.arange(stage.parts, dtype=np.int32)
-
-  def __call__(self, state, examples, key):
-    so_far = self._begin(state, examples, key)
-    for number in self._numbers:
-      so_far = self._add(state, so_far, examples, number, key)
-    return self._finish(state, so_far)
-
-  def trace(self, state, examples, key):
-    """The program of one part, where nearly all the work is."""
-    so_far = jax.eval_shape(self._begin, state, examples, key)
-    return self._add.trace(state, so_far, examples, self._numbers[0], key)
-
-
-def _flops(
-  step_phases: list[tuple[Phase, Any]], parts: int, *inputs: Any
-) -> list[tuple[Phase, float]]:
-  """Floating-point operations of each phase, on all devices.
-
-  Empty where they cannot be counted.
-  """
+def _flop_of(update: Update, *inputs: Any) -> float | None:
+  """Floating-point operations of an update; None: not countable."""
   try:
-    return [
-      (phase, 2.0 * parts * flops.count(advance.trace(*inputs).jaxpr.jaxpr))
-      for phase, advance in step_phases
-    ]
+    return update.flop(*inputs)
   except ValueError:  # a loop whose length is not known
-    return []
-
-
-def _flop(phases: list[tuple[Phase, float]], step: int) -> float | None:
-  """Of a usual step after `step` others; a lazy phase counts by its share."""
-  if not phases:
     return None
-  return sum(n / phase.every for phase, n in phases if step >= phase.start)
+
+
+def _flop(stage: Stage, flop_of: dict[str, float | None]) -> float | None:
+  """Of a usual step; a phase that is not always due counts by its share."""
+  total = 0.0
+  for phase in stage.phases:
+    if phase.name in flop_of:
+      flop = flop_of[phase.name]
+      if flop is None:
+        return None
+      total += flop / phase.every
+  return total
 
 
 def _machine(activity: Activity, flop: float | None) -> dict[str, float]:
@@ -475,15 +442,23 @@ def _meta(run: Run) -> dict[str, str]:
   return run.meta | {
     "topology": f"{mesh.size} x {mesh.devices.flat[0].device_kind},"
     f" data {mesh.shape['data']} x model {mesh.shape['model']},"
-    f" processes {jax.process_count()}"
+    f" processes {jax.process_count()}",
+    "batch": str(_batch_size(run.stage)),
+    "microbatch": str(run.stage.microbatch),
   }
+
+
+def _batch_size(stage: Stage) -> int:
+  """Examples of an update, on all devices."""
+  return jax.tree.leaves(stage.batch)[0].shape[0]
 
 
 def _compare(run: Run, saved: Checkpoints, stored: dict[str, str]) -> bool:
   """Whether the data are others; tells of that and of other devices.
 
   Raises:
-    ValueError: they are, and `run.other_data` does not allow it.
+    ValueError: they are, and `run.other_data` does not allow it; or batches
+      are of another size, and the position in the same data says nothing.
   """
   now, name = _meta(run), f"{saved.folder}/{saved.latest}"
   data = stored.get("dataset")
@@ -495,6 +470,22 @@ def _compare(run: Run, saved: Checkpoints, stored: dict[str, str]) -> bool:
     )
   if changed and jax.process_index() == 0:
     say(f"{name}: was trained on other data, and goes on with these")
+  size, stage = _batch_size(run.stage), run.stage.name
+  old = int(stored.get("batch", size))
+  if "batch" not in stored and "config" in stored:  # of before it was kept
+    old = json.loads(stored["config"])[stage]["batch"]
+  if old != size and not changed:
+    raise ValueError(
+      f"{name}: was trained with batches of {old}, and {size} are asked for on"
+      f" {run.mesh.shape['data']} devices; config.{stage}.batch={old} and a"
+      " number of devices that divides it go on"
+    )
+  small = stored.get("microbatch", now["microbatch"])
+  if small != now["microbatch"] and jax.process_index() == 0:
+    say(
+      f"{name}: microbatches were of {small} examples and are of"
+      f" {now['microbatch']} now; losses that compare examples differ"
+    )
   place = stored.get("topology", now["topology"])
   if place != now["topology"] and jax.process_index() == 0:
     say(

@@ -2,7 +2,8 @@
 
 Axis `data` splits batches, axis `model` splits large arrays. Everything runs
 under `jax.jit` with `NamedSharding` (what used to be called pjit); the mesh's
-axes are Auto, so XLA places the collectives.
+axes are Auto, so XLA places the collectives, but for gradients: step.py says
+when these are summed over `data`.
 """
 
 import math
@@ -126,22 +127,4 @@ class Agreement:
     self._asked = self._any(
       jax.make_array_from_process_local_data(self._spread, mine)
     )
-    return before is not None and bool(before)
-
-
-def check_batch(size: int, parts: int, mesh: Mesh, stage: str) -> None:
-  """Refuses a batch that does not divide over its parts and the devices.
-
-  Raises:
-    ValueError: naming the config keys.
-  """
-  if parts < 1 or size % parts:
-    raise ValueError(
-      f"config.{stage}.batch = {size} does not divide into config.{stage}.parts"
-      f" = {parts}"
-    )
-  if size // parts % mesh.shape["data"]:
-    raise ValueError(
-      f"config.{stage}.batch = {size} in {parts} parts does not divide over"
-      f" {mesh.shape['data']} devices"
-    )
+    return before is not None and bool(jax.device_get(before))

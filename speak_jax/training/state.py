@@ -1,8 +1,12 @@
-"""The state of a stage and the one update that every phase shares."""
+"""The state of a stage and the one update that every phase shares.
 
+Pure functions; `step.py` shares them out over devices.
+"""
+
+import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,9 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from einops import rearrange
 from jax.experimental import multihost_utils
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from speak_jax.stages.base import Groups, Metrics, Optim, Stage
 
@@ -72,64 +75,107 @@ def create(
     return made(dict(given))
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scalars(Mapping[str, Any]):
+  """Named figures in one vector, so that one copy brings them to the host."""
+
+  vector: Any  # Float[Array, "... n"]
+  names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+
+  @classmethod
+  def of(cls, figures: Metrics) -> "Scalars":
+    """Of named scalars, in the order of their names."""
+    names = tuple(sorted(figures))
+    values = [jnp.asarray(figures[name], jnp.float32) for name in names]
+    return cls(jnp.stack(values), names)
+
+  def __getitem__(self, name: str) -> Any:
+    """One figure."""
+    try:
+      return self.vector[..., self.names.index(name)]
+    except ValueError:
+      raise KeyError(name) from None
+
+  def __iter__(self) -> Iterator[str]:
+    """The names."""
+    return iter(self.names)
+
+  def __len__(self) -> int:
+    """How many there are."""
+    return len(self.names)
+
+
 class Gradient(NamedTuple):
-  """What a phase's loss says about a batch, or about parts of one."""
+  """What a phase's loss says about a microbatch, or their sum or mean."""
 
   grads: Groups  # of the groups that the phase's optimizer trains
-  loss: Float[Array, ""]
-  metrics: Metrics
+  scalars: Scalars  # loss and metrics
   vars: Groups  # changed mutable collections
 
 
-def gradient(
-  stage: Stage, index: int
-) -> Callable[[TrainState, Any, PRNGKeyArray], Gradient]:
-  """The gradient of one phase, as a pure function of (state, batch, key).
+def compute_gradients(stage: Stage, index: int) -> Callable[..., Gradient]:
+  """The gradient of one phase, as a pure function.
 
   Args:
     stage: Whose phase.
     index: Which phase.
+
+  Returns:
+    (state, microbatch, key of the run, number of the microbatch in its batch)
+    -> gradient.
   """
   phase = stage.phases[index]
   optim = stage.optims[phase.optim]
 
-  def run(state: TrainState, batch: Any, key: PRNGKeyArray) -> Gradient:
-    key = jax.random.fold_in(jax.random.fold_in(key, state.step), index)
+  def run(
+    state: TrainState,
+    microbatch: Any,
+    key: PRNGKeyArray,
+    number: Int[Array, ""],
+  ) -> Gradient:
+    for part in (state.step, index, number):
+      key = jax.random.fold_in(key, part)
 
     def loss(trained):
       params = {**state.params, **trained}
-      out = phase.loss(params, state.vars, batch, state.step, key)
+      out = phase.loss(params, state.vars, microbatch, state.step, key)
       return out.loss, out
 
     trained = _pick(state.params, optim)
     (value, out), grads = jax.value_and_grad(loss, has_aux=True)(trained)
-    return Gradient(grads, value, out.metrics, out.vars)
+    return Gradient(grads, Scalars.of({"loss": value, **out.metrics}), out.vars)
 
   return run
 
 
-def apply(
+def apply_gradients(
   stage: Stage, index: int
-) -> Callable[[TrainState, Gradient], tuple[TrainState, Metrics]]:
-  """The step of one phase, as a pure function of (state, gradient).
+) -> Callable[[TrainState, Gradient, Any], tuple[TrainState, Scalars]]:
+  """The update of one phase, as a pure function.
 
   A loss or gradient that is not finite changes nothing at all: parameters,
   optimizer, averages and mutable collections stay as they were, and the
-  metric `bad` is 1. `step` is left to the loop, because several phases make a
-  step.
+  metric `bad` is 1. (optax.apply_if_finite guards the optimizer alone.)
 
   Args:
     stage: Whose phase.
     index: Which phase.
+
+  Returns:
+    (state, mean gradient, what to add to `step`) -> (state, scalars). 1 is
+    added by the last phase of a step, 0 by the others.
   """
   optim_name = stage.phases[index].optim
   optim = stage.optims[optim_name]
 
-  def run(state: TrainState, found: Gradient) -> tuple[TrainState, Metrics]:
+  def run(
+    state: TrainState, found: Gradient, increment: Any
+  ) -> tuple[TrainState, Scalars]:
     trained = _pick(state.params, optim)
     norms = {g: optax.tree.norm(found.grads[g]) for g in optim.trains}
     norm = optax.tree.norm(list(norms.values()))
-    ok = jnp.isfinite(found.loss) & jnp.isfinite(norm)
+    ok = jnp.isfinite(found.scalars["loss"]) & jnp.isfinite(norm)
     ok &= jnp.isfinite(optax.tree.norm(jax.tree.leaves(found.vars)))
     keep = partial(jax.tree.map, partial(jnp.where, ok))
 
@@ -146,68 +192,33 @@ def apply(
       averaged,
     )
     before = {g: state.vars[g] for g in found.vars}
-    new = state._replace(
+    new = TrainState(
+      step=state.step + increment,
       params=state.params | keep(params, trained),
       vars=state.vars | keep(found.vars, before),
       opt=state.opt | {optim_name: keep(opt, old)},
       ema=state.ema | keep(ema, {g: state.ema[g] for g in ema}),
     )
-    metrics = {"loss": found.loss, **found.metrics, "grad_norm": norm}
-    metrics |= _rates(optim, old)
+    metrics = {**found.scalars, "grad_norm": norm, **_rates(optim, old)}
     if len(norms) > 1:
       metrics |= {f"grad_norm/{g}": n for g, n in norms.items()}
-    return new, metrics | {"bad": 1.0 - ok.astype(jnp.float32)}
+    metrics["bad"] = 1.0 - ok.astype(jnp.float32)
+    return new, Scalars.of(metrics)
 
   return run
 
 
 def update(
   stage: Stage, index: int
-) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
-  """`gradient` of a whole batch and `apply`, as one pure function."""
-  find, change = gradient(stage, index), apply(stage, index)
-  return lambda state, batch, key: change(state, find(state, batch, key))
+) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Scalars]]:
+  """Both for a batch that is one microbatch, the last phase of its step."""
+  compute, apply = (
+    compute_gradients(stage, index),
+    apply_gradients(stage, index),
+  )
 
-
-def no_gradient(
-  stage: Stage, index: int
-) -> Callable[[TrainState, Any, PRNGKeyArray], Gradient]:
-  """What `add_part` starts from, as a function of (state, batch, key)."""
-  find = gradient(stage, index)
-
-  def run(state: TrainState, batch: Any, key: PRNGKeyArray) -> Gradient:
-    like = jax.eval_shape(find, state, _part(batch, 0, stage.parts), key)
-    zeros: Any = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
-    # Copies: `add_part` gives the buffers back to the device.
-    vars = {g: jax.tree.map(jnp.copy, state.vars[g]) for g in like.vars}
-    return zeros._replace(vars=vars)
-
-  return run
-
-
-def add_part(stage: Stage, index: int) -> Callable[..., Gradient]:
-  """Adds one part of a batch to the mean gradient over its `stage.parts`.
-
-  Only one part's activations are in memory at a time. What a loss compares
-  within a batch (swap partners, covariances), it compares within a part.
-  A program a part and no loop on the device: XLA runs convolutions inside a
-  loop 20 times slower on the CPU.
-
-  Returns:
-    (state, gradient so far, batch, number of the part, key) -> gradient.
-  """
-  find = gradient(stage, index)
-
-  def run(state, so_far: Gradient, batch, part, key) -> Gradient:
-    state = state._replace(vars=state.vars | so_far.vars)
-    key = jax.random.fold_in(key, part)
-    found = find(state, _part(batch, part, stage.parts), key)
-    total = jax.tree.map(
-      lambda old, new: old + new / stage.parts,
-      so_far._replace(vars={}),
-      found._replace(vars={}),
-    )
-    return total._replace(vars=found.vars)
+  def run(state: TrainState, batch: Any, key: PRNGKeyArray):
+    return apply(state, compute(state, batch, key, jnp.int32(0)), 1)
 
   return run
 
@@ -256,10 +267,3 @@ def _rates(optim: Optim, opt: Any) -> Metrics:
 def _pick(params: Groups, optim: Optim) -> Groups:
   """The groups that an optimizer trains."""
   return {g: params[g] for g in optim.trains}
-
-
-def _part(batch: Any, part: Any, parts: int) -> Any:
-  """Every `parts`-th example, so that each device has its share of a part."""
-  return jax.tree.map(
-    lambda x: rearrange(x, "(b p) ... -> b p ...", p=parts)[:, part], batch
-  )

@@ -36,7 +36,7 @@ from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
 from speak_jax import generate, input_pipeline, spec, synthesis
 from speak_jax.stages import base
-from speak_jax.training import loop, sharding, state, weights
+from speak_jax.training import microbatches, sharding, state, step, weights
 from tests.benchmarks import layers
 from tests.stages import small
 
@@ -134,25 +134,23 @@ def _prepared(name: str, tasks: list, out: Path, plan: Plan) -> Row:
 
 def stage_steps(plan: Plan, name: str, data: Path) -> Iterator[Row]:
   """Steps of one stage as the loop makes them, each waited for."""
-  config = plan.config
-  stage = weights.STAGES[name](config)
-  mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
+  mesh = sharding.make_mesh(plan.config.mesh.data, plan.config.mesh.model)
+  config, stages, _ = microbatches.fitted(plan.config, mesh.shape["data"])
+  stage = stages[name]
   current = state.create(stage, 0, {})
   placing = sharding.rules(current, mesh, config.mesh.large)
   current = sharding.place(current, placing)
   clips = records.open_records(data, "train")
   batches = input_pipeline.batches(config, name, clips, 0, True)
-  phases = loop.compiled(stage, placing, mesh)
+  phases = step.jit_phases(stage, placing, mesh)
   key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
   waits, walls = [], []
-  for step in range(plan.steps + 1):
+  for number in range(plan.steps + 1):
     begin = time.perf_counter()
     batch = next(batches)
     waits.append(time.perf_counter() - begin)
     placed = sharding.place_batch(batch, mesh)
-    for phase, advance in phases:
-      if step % phase.every == 0:
-        current, _ = advance(current, placed, key)
+    current, _ = step.advance(phases, current, placed, key, number)
     jax.block_until_ready(current)
     walls.append(time.perf_counter() - begin)
   share = sum(waits[1:]) / sum(walls[1:])

@@ -10,21 +10,27 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
 
 from configs import speak as presets
-from speak_jax.stages.base import Stage
-from speak_jax.training import flops, loop, sharding
+from speak_jax.stages.base import Phase, Stage
+from speak_jax.training import flops, sharding, step
 from speak_jax.training.state import initial
 from speak_jax.training.weights import STAGES
 from tests.stages import small
 
 DEVICES = 8
-CHIPS = (8, 64, 512)
+CHIPS = (8, 16, 64)
+# What else base256 has: swaps without a ground truth, and discriminators.
+SWAPS = {
+  "irfd__weights__swap_pose": 0.1,
+  "irfd__weights__swap_identity": 0.1,
+  "irfd__weights__gan": 0.05,
+  "speak__weights__gan": 0.05,
+}
 ITEM = {"f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "pred": 1, "u8": 1}
 KINDS = (
   "all-reduce",
@@ -34,7 +40,7 @@ KINDS = (
   "collective-permute",
 )
 REACHED = 0.8  # of a link's rated speed; an assumption
-USE = 0.3  # of a chip's peak in a step; an assumption
+USE = 0.1  # of a chip's peak in a step; an assumption
 
 
 class Link(NamedTuple):
@@ -74,17 +80,14 @@ def collectives(program: str) -> dict[str, tuple[int, int]]:
   return found
 
 
-def programs(
+def updates(
   stage: Stage, mesh: jax.sharding.Mesh
-) -> Iterator[tuple[str, int, str]]:
-  """Phase, times a step, and compiled text of all that a step runs."""
+) -> tuple[list[tuple[Phase, step.Update]], tuple[Any, Any, Any]]:
+  """Each phase with its update, and the shapes that it takes."""
   state = jax.eval_shape(lambda: initial(stage, 0, {}))
   placing = sharding.rules(state, mesh, 1 << 40)
   key = jax.eval_shape(lambda: jax.random.key(0))
-  for phase, advance in loop.compiled(stage, placing, mesh):
-    traced: Any = advance
-    text = traced.trace(state, stage.batch, key).lower().compile().as_text()
-    yield phase.name, stage.parts, text
+  return step.jit_phases(stage, placing, mesh), (state, stage.batch, key)
 
 
 def trained(stage: Stage, index: int) -> int:
@@ -121,81 +124,80 @@ def efficiency(compute: float, exchanges: float) -> float:
 
 
 class Work(NamedTuple):
-  """A step of a stage on one chip."""
+  """An update of a stage."""
 
   stage: str
-  flop: float
-  size: float  # bytes all-reduced a step, if once a step
-  parts: int
+  flop: float  # of the whole batch
+  size: float  # bytes all-reduced
+  batch: int  # examples
+  steps: int  # of accumulation on one device
 
 
 def work(config: ConfigDict, name: str) -> Work:
   """Traced, not run; lazy phases count by their share of the steps."""
   stage = STAGES[name](config)
   mesh = jax.sharding.Mesh([[jax.devices()[0]]], ("data", "model"))
-  state = jax.eval_shape(lambda: initial(stage, 0, {}))
-  placing = sharding.rules(state, mesh, 1 << 40)
-  key = jax.eval_shape(lambda: jax.random.key(0))
+  phases, shapes = updates(stage, mesh)
   flop = size = 0.0
-  phases = loop.compiled(stage, placing, mesh)
-  for index, (phase, advance) in enumerate(phases):
-    traced: Any = advance
-    products = flops.count(traced.trace(state, stage.batch, key).jaxpr.jaxpr)
-    flop += 2 * stage.parts * products / phase.every
+  for index, (phase, update) in enumerate(phases):
+    flop += update.flop(*shapes) / phase.every
     size += trained(stage, index) / phase.every
-  return Work(name, flop, size, stage.parts)
+  batch = config[name].batch
+  return Work(name, flop, size, batch, batch // stage.microbatch)
 
 
 def show_collectives() -> None:
   """The evidence: what eight simulated devices exchange."""
   mesh = sharding.make_mesh(DEVICES, 1)
   print(
-    "| stage | parts | phase | kind | number | bytes | of the gradient |\n"
-    "| --- | ---: | --- | --- | ---: | ---: | ---: |"
+    "| stage | microbatches a device | phase | program | runs a step | kind |"
+    " number | bytes | of the gradient |\n"
+    "| --- | ---: | --- | --- | ---: | --- | ---: | ---: | ---: |"
   )
   for name in STAGES:
-    for parts in (1, 2):
+    for steps in (1, 2):
       changes = {
-        f"{name}__batch": DEVICES * parts,
-        f"{name}__parts": parts,
+        f"{name}__batch": 2 * DEVICES * steps,
+        f"{name}__microbatch": 2,
       }
-      stage = STAGES[name](small.config(**changes))
-      for index, (phase, times, text) in enumerate(programs(stage, mesh)):
-        for kind, (count, size) in collectives(text).items():
-          print(
-            f"| {name} | {parts} | {phase} | {kind} | {times} x {count} |"
-            f" {size:,} | {size / trained(stage, index):.2f} |",
-            flush=True,
-          )
+      stage = STAGES[name](small.config(**changes, **SWAPS))
+      phases, shapes = updates(stage, mesh)
+      for index, (phase, update) in enumerate(phases):
+        for program, traced in update.traced(*shapes).items():
+          runs = steps if program == "accumulate" else 1
+          text = traced.lower().compile().as_text()
+          what = f"| {name} | {steps} | {phase.name} | {program} | {runs} |"
+          for kind, (count, size) in collectives(text).items():
+            share = size / trained(stage, index)
+            print(what, f"{kind} | {count} | {size:,} | {share:.2f} |")
+          if not collectives(text):
+            print(what, "none | 0 | 0 | 0 |", flush=True)
 
 
 def show_model() -> None:
-  """The model: base256, each chip with the batch of the config."""
+  """The model: base256's batches, shared out over more and more chips."""
   config = presets.get_config("base256")
   rows = [work(config, name) for name in STAGES]
   print(
-    "| stage | TFLOP a step and chip | MB all-reduced | parts |\n"
-    "| --- | ---: | ---: | ---: |"
+    "| stage | batch | TFLOP a step | MB all-reduced | microbatches |\n"
+    "| --- | ---: | ---: | ---: | ---: |"
   )
   for row in rows:
     print(
-      f"| {row.stage} | {row.flop / 1e12:.1f} | {row.size / 1e6:.0f} |"
-      f" {row.parts} |"
+      f"| {row.stage} | {row.batch} | {row.flop / 1e12:.1f} |"
+      f" {row.size / 1e6:.0f} | {row.steps} |"
     )
   chips = " | ".join(f"{n} chips" for n in CHIPS)
-  print(f"\n| chip | stage | all-reduce | step, s | {chips} |")
-  print("| --- | --- | --- | ---: |" + " ---: |" * len(CHIPS))
+  print(f"\n| chip | stage | step on one, s | {chips} |")
+  print("| --- | --- | ---: |" + " ---: |" * len(CHIPS))
   for link in LINKS:
     for row in rows:
-      compute = row.flop / (USE * flops.PEAK[link.device])
-      for how, times in (("each part", row.parts), ("once", 1)):
-        shares = " | ".join(
-          f"{efficiency(compute, times * exchange(link, row.size, n)):.3f}"
-          for n in CHIPS
-        )
-        print(
-          f"| {link.name} | {row.stage} | {how} | {compute:.3f} | {shares} |"
-        )
+      alone = row.flop / (USE * flops.PEAK[link.device])
+      shares = " | ".join(
+        f"{efficiency(alone / n, exchange(link, row.size, n)):.3f}"
+        for n in CHIPS
+      )
+      print(f"| {link.name} | {row.stage} | {alone:.2f} | {shares} |")
 
 
 def main() -> None:

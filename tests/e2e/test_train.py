@@ -255,7 +255,7 @@ def test_a_run_and_its_bundle_are_evaluated(run, bundle, tmp_path):
   [
     ({"stages": ("speek",)}, "'speek' is not one of syncnet"),
     ({"irfd__losses": "none"}, "irfd.losses"),
-    ({"irfd__batch": 5}, "irfd.batch"),
+    ({"irfd__microbatch": 0}, "config.irfd: batch"),
     ({"model__frames": 4}, "model.frames"),
     ({"mesh__model": 7}, "config.mesh"),
   ],

@@ -45,6 +45,7 @@ def config(**changes: Any) -> ConfigDict:
   )
   for stage in ("syncnet", "irfd", "speak"):
     small[stage].batch = 2
+    small[stage].microbatch = 2
     small[stage].steps = 2
   small.syncnet.windows = 3
   small.speak.emotion_frames = 1

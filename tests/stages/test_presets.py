@@ -2,10 +2,11 @@
 
 import jax
 import pytest
+from jax.sharding import AxisType
 
 from configs import speak as presets
-from speak_jax.stages import irfd, speak, syncnet
-from speak_jax.training.state import initial, update
+from speak_jax.training import microbatches, sharding, step
+from speak_jax.training.state import initial
 
 # What a preset's phases must log, whatever else they do.
 TERMS = {
@@ -16,18 +17,25 @@ TERMS = {
 }
 
 
+@pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
 @pytest.mark.parametrize("preset", presets.PRESETS)
-def test_preset_traces(preset):
-  config = presets.get_config(preset)
+def test_preset_starts_on_two_devices(preset):
+  """Its programs are traced with their shardings, as the loop runs them."""
+  mesh = jax.make_mesh(
+    (2, 1),
+    ("data", "model"),
+    axis_types=(AxisType.Auto,) * 2,
+    devices=jax.devices()[:2],
+  )
+  config, stages, _ = microbatches.fitted(presets.get_config(preset), 2)
   key = jax.eval_shape(lambda: jax.random.key(0))
   logged = {}
-  for module in (syncnet, irfd, speak):
-    stage = module.make(config)
+  for stage in stages.values():
     state = jax.eval_shape(lambda stage=stage: initial(stage, 0, {}))
-    for index, phase in enumerate(stage.phases):
-      new, metrics = jax.eval_shape(
-        update(stage, index), state, stage.batch, key
-      )
+    placing = sharding.rules(state, mesh, config.mesh.large)
+    for phase, run in step.jit_phases(stage, placing, mesh):
+      *_, last = run.traced(state, stage.batch, key).values()
+      new, metrics = last.out_info
       assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(
         lambda x: (x.shape, x.dtype), state
       )

@@ -27,7 +27,8 @@ def run_on(folder: Path, devices: int, steps: int) -> loop.Run:
   mesh = jax.sharding.Mesh(
     np.array(jax.devices()[:devices]).reshape(devices, 1), ("data", "model")
   )
-  return toy.run(folder, steps)._replace(mesh=mesh)
+  stage = toy.stage(batch=BATCH)
+  return toy.run(folder, steps)._replace(mesh=mesh, stage=stage)
 
 
 def restored(run: loop.Run) -> str:

@@ -363,7 +363,11 @@ def test_configs_of_before_name_the_networks_of_before():
 
   for section, later in checkpoints.LATER.items():
     forget(stored[section], later)
+  del stored["irfd"]["microbatch"]
+  stored["irfd"] |= {"batch": 32, "parts": 8}
   config = checkpoints.config_of(json.loads(json.dumps(stored)))
+  assert config.irfd.microbatch == 4
+  assert "parts" not in config.irfd
   assert config.model.appearance == 0
   assert config.model.pose_places == 8
   assert config.speak.lr_factors.to_dict() == {}

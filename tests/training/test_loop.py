@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speak_jax.stages import base
-from speak_jax.training import checkpoints, loop, sharding
+from speak_jax.training import checkpoints, loop, sharding, step
 from speak_jax.training.state import averaged, create, update
 from tests.training import toy
 
@@ -95,31 +95,32 @@ def test_given_groups_are_taken(tmp_path):
   equal(state.params["c"], given["c"][0])
 
 
-def test_parts_follow_one_another():
-  """What a loss keeps between batches, it keeps between parts as well."""
-  stage = toy.stage()._replace(parts=2)
+@pytest.mark.parametrize("size", [1, 2])  # 4 microbatches, 2 on two devices
+def test_collections_are_the_mean_of_the_microbatches(size):
+  """Whatever their number and that of the devices."""
+  stage = toy.stage()._replace(microbatch=size)
   mesh = sharding.make_mesh(-1, 1)
   state = create(stage, 0, {})
   placing = sharding.rules(state, mesh, 8)
   state = sharding.place(state, placing)
-  batch = toy.Batch(jnp.arange(16.0).reshape(4, 4))
-  _, run = loop.compiled(stage, placing, mesh)[1]
-  state, _ = run(state, batch, jax.random.key(0))
-  assert state.vars["a"]["stats"]["seen"] == batch.x.sum()
+  batch = toy.Batch(np.arange(16, dtype=np.float32).reshape(4, 4))
+  _, run = step.jit_phases(stage, placing, mesh)[1]
+  state, _ = run(state, sharding.place_batch(batch, mesh), jax.random.key(0))
+  assert state.vars["a"]["stats"]["seen"] == batch.x.sum() * size / 4
 
 
 def test_bad_batch_changes_nothing():
   stage = toy.stage()
   state = create(stage, 0, {})
-  step = jax.jit(update(stage, 1))
+  one = jax.jit(update(stage, 1))
   key = jax.random.key(0)
   good = toy.Batch(jnp.ones((4, 4)))
   bad = toy.Batch(good.x.at[0, 0].set(jnp.nan))
-  state, metrics = step(state, good, key)
+  state, metrics = one(state, good, key)
   assert metrics["bad"] == 0
-  same, metrics = step(state, bad, key)
+  same, metrics = one(state, bad, key)
   assert metrics["bad"] == 1
-  equal(state, same)
+  equal(state._replace(step=state.step + 1), same)
 
 
 def test_collapsed_code_ends_the_run(tmp_path):
@@ -147,9 +148,9 @@ def test_state_is_donated(tmp_path):
   state = create(run.stage, 0, {})
   placing = sharding.rules(state, run.mesh, run.large)
   state = sharding.place(state, placing)
-  (_, step), *_ = loop.compiled(run.stage, placing, run.mesh)[1:]
+  (_, main), *_ = step.jit_phases(run.stage, placing, run.mesh)[1:]
   batch = sharding.place_batch(next(toy.batches()), run.mesh)
-  step(state, batch, jax.random.key(0))
+  main(state, batch, jax.random.key(0))
   assert state.params["a"]["w"].is_deleted()
 
 
@@ -190,9 +191,9 @@ def test_learning_rates_are_logged():
   adam = base.adam(("a",), SETTINGS, 100, {"a/w": 0.5})
   stage = stage._replace(optims={**stage.optims, "main": adam})
   state = create(stage, 0, {})
-  step = jax.jit(update(stage, 1))
+  one = jax.jit(update(stage, 1))
   for want in (1 / 3, 2 / 3, 1.0):  # of the peak; two steps of warm-up
-    state, metrics = step(state, toy.Batch(jnp.ones((4, 4))), jax.random.key(0))
+    state, metrics = one(state, toy.Batch(jnp.ones((4, 4))), jax.random.key(0))
     np.testing.assert_allclose(metrics["lr"], 1e-2 * want, rtol=1e-5)
     np.testing.assert_allclose(metrics["lr/a/w"], 5e-3 * want, rtol=1e-5)
 

@@ -15,7 +15,7 @@ from jax.sharding import AxisType, PartitionSpec
 from configs import speak
 from speak_jax.stages import irfd, syncnet
 from speak_jax.stages import speak as speak_stage
-from speak_jax.training import loop, sharding
+from speak_jax.training import sharding, step
 from speak_jax.training.state import create, initial
 from tests.stages import small
 
@@ -74,21 +74,38 @@ def on_eight_devices(module):
   return run
 
 
-def test_eight_devices_train_as_one():
-  """Five steps of every stage, and what they send to each other.
+def test_many_devices_train_as_one():
+  """Five steps of every stage, swaps and a discriminator included.
 
-  Rounding puts a place on the other side of a pixel in a step now and then; a
-  fault is in every step.
+  And what devices send to each other: gradients, once an update, and nothing
+  while microbatches are added up. Rounding puts a place on the other side of
+  a pixel in a step now and then; a fault is in every step.
   """
-  run = on_eight_devices("tests.training.eight_devices")
+  run = on_eight_devices("tests.training.many_devices")
   found = json.loads(run.stdout)
   assert set(found) == {"syncnet", "irfd", "speak"}
+  assert set(found["irfd"]["apart"]) == {"2 x 1", "4 x 1", "8 x 1"}
+  assert set(found["syncnet"]["apart"]) == {"8 x 1", "4 x 2"}
+  assert set(found["irfd"]["exchanged"]["2 x 1"]) == {
+    f"{phase} {program}"
+    for phase in ("disc", "disc_r1", "gen")
+    for program in ("accumulate", "finish")
+  }
   for name, figures in found.items():
     assert min(figures["moved"]) > 1e-4, name
-    assert np.median(figures["apart"]) < 1e-6, name
-    assert max(figures["apart"]) < 1e-5, name
-    assert figures["all_reduce"] > 0, name
-    assert figures["gathers"] == [], name
+    for devices, apart in figures["apart"].items():
+      assert np.median(apart) < 1e-6, (name, devices)
+      assert max(apart) < 1e-5, (name, devices)
+    for devices, programs in figures["exchanged"].items():
+      if devices.endswith("x 2"):
+        continue  # what splits the network itself exchanges as it needs
+      for program, (kinds, share) in programs.items():
+        where = name, devices, program
+        if program.endswith("accumulate"):
+          assert kinds == [], where
+        else:
+          assert kinds == ["all-reduce"], where
+          assert 1 <= share < 1.1, where  # of the gradient: once, and scalars
 
 
 def test_a_run_moves_to_fewer_devices():
@@ -108,30 +125,27 @@ def test_a_run_moves_to_fewer_devices():
 
 
 @two
-def test_mesh_and_batch_are_checked():
+def test_mesh_is_checked():
   assert dict(sharding.make_mesh(-1, 1).shape) == {
     "data": jax.device_count(),
     "model": 1,
   }
   with pytest.raises(ValueError, match=r"config\.mesh"):
     sharding.make_mesh(-1, 7)
-  sharding.check_batch(8, 4, mesh(2, 1), "irfd")
-  with pytest.raises(ValueError, match=r"irfd\.batch = 3 in 1 parts"):
-    sharding.check_batch(3, 1, mesh(2, 1), "irfd")
-  with pytest.raises(ValueError, match=r"irfd\.parts = 3"):
-    sharding.check_batch(4, 3, mesh(2, 1), "irfd")
 
 
-def one_step(devices, parts=1):
+def one_step(devices, microbatch):
   """A step of SyncNet: its loss is smooth, so rounding stays rounding."""
-  stage = syncnet.make(small.config(syncnet__batch=4, syncnet__parts=parts))
+  stage = syncnet.make(
+    small.config(syncnet__batch=4, syncnet__microbatch=microbatch)
+  )
   state = create(stage, 0, {})
   placing = sharding.rules(state, devices, 64)
   if devices.shape["model"] > 1:
     split = [rule.spec for rule in jax.tree.leaves(placing.params)]
     assert any("model" in spec for spec in split)
   state = sharding.place(state, placing)
-  ((_, run),) = loop.compiled(stage, placing, devices)
+  ((_, run),) = step.jit_phases(stage, placing, devices)
   key = jax.device_put(jax.random.key(0), sharding.replicated(devices))
   batch = sharding.place_batch(small.batch(stage), devices)
   state, metrics = run(state, batch, key)
@@ -141,11 +155,11 @@ def one_step(devices, parts=1):
 
 @two
 @pytest.mark.parametrize(
-  ("shape", "parts"), [((2, 1), 1), ((1, 2), 1), ((1, 1), 2), ((2, 1), 2)]
+  ("shape", "microbatch"), [((2, 1), 2), ((1, 2), 4), ((1, 1), 2), ((2, 1), 1)]
 )
-def test_devices_and_parts_equal_one(shape, parts):
-  one, other = one_step(mesh(1, 1)), one_step(mesh(*shape), parts)
-  # The spread of codes is taken over a part.
+def test_devices_and_microbatches_equal_one(shape, microbatch):
+  one, other = one_step(mesh(1, 1), 4), one_step(mesh(*shape), microbatch)
+  # The spread of codes is taken over a microbatch.
   metrics = [
     {k: v for k, v in x[0].items() if "std/" not in k} for x in (one, other)
   ]

@@ -16,7 +16,7 @@ class Batch(NamedTuple):
   x: Any  # (b, 4)
 
 
-def stage(every: int = 3, start: int = 0) -> Stage:
+def stage(every: int = 3, start: int = 0, batch: int = 4) -> Stage:
   """Group a fits noise, b a penalty now and then, c is frozen."""
 
   def init(seed, given):
@@ -63,7 +63,8 @@ def stage(every: int = 3, start: int = 0) -> Stage:
     ),
     averaged=("a",),
     decay=0.9,
-    batch=Batch(jax.ShapeDtypeStruct((4, 4), jnp.float32)),
+    batch=Batch(jax.ShapeDtypeStruct((batch, 4), jnp.float32)),
+    microbatch=2,
     inspect=inspect,
   )
 

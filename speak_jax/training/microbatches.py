@@ -1,0 +1,106 @@
+"""How a batch is shared out: over devices, and over time on each.
+
+`config.<stage>.batch` is the number of examples of an update, on all devices
+together. `config.<stage>.microbatch` is how many a device has in memory at
+once; only they are compared with each other (swaps, covariances, standard
+deviations, batch statistics). Microbatches are numbered through the batch and
+each device computes a run of them, so that an update is the same on any number
+of devices, but for rounding; see `plan` for where that cannot be.
+"""
+
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from speak_jax.stages.base import Stage
+from speak_jax.training.weights import STAGES
+
+
+class Plan(NamedTuple):
+  """What an update consists of."""
+
+  batch: int  # examples on all devices
+  microbatch: int  # examples that a device holds at once
+
+
+def plan(batch: int, microbatch: int, devices: int, together: int = 1) -> Plan:
+  """The batch and microbatch for a number of devices.
+
+  A batch that does not divide grows to the least that does, so that every
+  device has as many examples as the others. Then the microbatch shrinks to
+  the largest that divides a device's examples. `base256` on 8 devices needs
+  neither.
+
+  Args:
+    batch: Wanted examples of an update.
+    microbatch: The most that a device can hold.
+    devices: That share a batch, `mesh.shape["data"]`.
+    together: A microbatch is a multiple of it: 2 where examples are swapped.
+
+  Raises:
+    ValueError: there is no such microbatch.
+  """
+  if batch < 1 or microbatch < together:
+    raise ValueError(
+      f"batch {batch} in microbatches of {microbatch}: needs microbatches of"
+      f" at least {together}"
+    )
+  share = -(-batch // (devices * together)) * together
+  sizes = range(together, min(microbatch, share) + 1, together)
+  return Plan(share * devices, max(n for n in sizes if share % n == 0))
+
+
+def steps(stage: Stage, size: int, devices: int) -> int:
+  """Accumulation steps: microbatches that each device computes in an update.
+
+  Args:
+    stage: Gives the microbatch.
+    size: Of the batch.
+    devices: That share it.
+
+  Raises:
+    ValueError: the batch does not divide.
+  """
+  count, rest = divmod(size, devices * stage.microbatch)
+  if rest or not count or stage.microbatch % stage.together:
+    raise ValueError(
+      f"{stage.name}: a batch of {size} does not divide into microbatches of"
+      f" {stage.microbatch} on {devices} devices (multiples of"
+      f" {stage.together})"
+    )
+  return count
+
+
+def fitted(
+  config: ConfigDict, devices: int
+) -> tuple[ConfigDict, dict[str, Stage], list[str]]:
+  """A config with batches for some devices, its stages, and what to say.
+
+  Args:
+    config: Of a run; not changed.
+    devices: That share a batch, `mesh.shape["data"]`.
+
+  Returns:
+    The config with every stage's `plan`, {name: stage} of config.stages, and
+    a line for every stage whose batch or microbatch is not what was asked.
+
+  Raises:
+    ValueError: naming the stage whose microbatch is too small.
+  """
+  config = ConfigDict(config.to_dict())
+  made, lines = {}, []
+  for name in config.stages:
+    settings: Any = config[name]
+    asked = Plan(settings.batch, settings.microbatch)
+    try:
+      found = plan(*asked, devices, STAGES[name](config).together)
+    except ValueError as error:
+      raise ValueError(f"config.{name}: {error}") from error
+    settings.batch, settings.microbatch = found
+    made[name] = STAGES[name](config)
+    if found != asked:
+      lines.append(
+        f"{name}: for {devices} devices batch {asked.batch} -> {found.batch},"
+        f" microbatch {asked.microbatch} -> {found.microbatch}"
+      )
+  return config.lock(), made, lines

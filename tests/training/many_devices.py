@@ -1,0 +1,133 @@
+"""Prints what many devices do otherwise than one; run by test_sharding.py.
+
+For each stage: how far five steps of one device move the parameters, how far
+away several devices arrive that start each step from the same state, and what
+they exchange in which program.
+
+Every step by itself, for networks that read pictures at places they predict
+amplify rounding: one place that rounds to the other side of a pixel is a part
+in a hundred of how far they moved after two more steps.
+"""
+
+import json
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from speak_jax.stages import irfd, speak, syncnet
+from speak_jax.stages.base import Stage
+from speak_jax.training import sharding, step
+from speak_jax.training.state import create, initial
+from tests.benchmarks.scaling import collectives, trained
+from tests.stages import small
+
+STEPS, BATCH, MICROBATCH = 5, 16, 2
+MESHES = {
+  "syncnet": ((8, 1), (4, 2)),
+  "irfd": ((2, 1), (4, 1), (8, 1)),
+  "speak": ((8, 1),),
+}
+
+
+def made(module: Any) -> Stage:
+  """A stage whose steps are smooth in the gradient, as rounding wants it."""
+  changes: dict[str, Any] = {
+    f"{stage}__{key}": value
+    for stage in ("syncnet", "irfd", "speak")
+    for key, value in (("batch", BATCH), ("microbatch", MICROBATCH))
+  }
+  stage = module.make(
+    small.config(
+      **changes,
+      irfd__weights__swap_pose=0.1,
+      irfd__weights__swap_identity=0.1,
+      irfd__weights__gan=0.1,
+      irfd__gan_ramp=(0, 0),
+      irfd__weights__covariance=0.1,
+      speak__sync_ramp=(0, 0),
+    )
+  )
+  return stage._replace(
+    optims={
+      name: optim._replace(tx=optax.sgd(2e-4, momentum=0.9), rates={})
+      for name, optim in stage.optims.items()
+    }
+  )
+
+
+class Side:
+  """A stage's programs on some devices, and what they do to a state."""
+
+  def __init__(self, stage: Stage, data: int, model: int):
+    self.stage = stage
+    self.mesh = jax.make_mesh(
+      (data, model),
+      ("data", "model"),
+      axis_types=(jax.sharding.AxisType.Auto,) * 2,
+      devices=jax.devices()[: data * model],
+    )
+    like = jax.eval_shape(lambda: initial(stage, 0, {}))
+    self.placing = sharding.rules(like, self.mesh, 64)
+    self.phases = step.jit_phases(stage, self.placing, self.mesh)
+    key = sharding.replicated(self.mesh)
+    self.key = jax.device_put(jax.random.key(0), key)
+
+  def step(self, state: Any, batch: Any) -> Any:
+    """One step from a state to the next, both on the host."""
+    number = int(state.step)
+    state = sharding.place(state, self.placing)
+    batch = sharding.place_batch(batch, self.mesh)
+    state, _ = step.advance(self.phases, state, batch, self.key, number)
+    return jax.device_get(state)
+
+  def exchanged(self) -> dict[str, tuple[list[str], float]]:
+    """Kinds of collectives of each program, and bytes over the gradient's."""
+    state = jax.eval_shape(lambda: initial(self.stage, 0, {}))
+    found = {}
+    for index, (phase, run) in enumerate(self.phases):
+      programs = run.traced(state, self.stage.batch, self.key)
+      for name, traced in programs.items():
+        kinds = collectives(traced.lower().compile().as_text())
+        size = sum(size for _, size in kinds.values())
+        share = size / trained(self.stage, index)
+        found[f"{phase.name} {name}"] = sorted(kinds), share
+    return found
+
+
+def largest(a: Any, b: Any) -> float:
+  """Of all differences between two trees."""
+  apart = jax.tree.map(lambda x, y: float(np.abs(x - y).max()), a, b)
+  return max(jax.tree.leaves(apart))
+
+
+def main() -> None:
+  """Compares; one line of JSON."""
+  told = {}
+  for module in (syncnet, irfd, speak):
+    stage = made(module)
+    one = Side(stage, 1, 1)
+    sides = {f"{d} x {m}": Side(stage, d, m) for d, m in MESHES[stage.name]}
+    state = jax.device_get(create(stage, 0, {}))
+    moved: list[float] = []
+    apart: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(STEPS):
+      batch = small.batch(stage, number)
+      after = one.step(state, batch)
+      moved.append(largest(state.params, after.params))
+      for name, side in sides.items():
+        other = side.step(state, batch)
+        apart[name].append(largest(after.params, other.params))
+      state = after
+    told[stage.name] = {
+      "moved": moved,
+      "apart": apart,
+      "exchanged": {name: side.exchanged() for name, side in sides.items()},
+    }
+  json.dump(told, sys.stdout)
+
+
+if __name__ == "__main__":
+  main()
