@@ -113,6 +113,7 @@ def batches(
   clips: records.Records,
   seed: int,
   ahead: bool,
+  part: tuple[int, int],
 ) -> Any:
   """A stage's batches for this process.
 
@@ -122,6 +123,7 @@ def batches(
     clips: One split.
     seed: Of the order and of every draw.
     ahead: Make batches in processes or threads before they are asked for.
+    part: Which part of each batch this process reads, and of how many.
 
   Raises:
     DataError: the clips cannot serve the stage.
@@ -169,8 +171,7 @@ def batches(
     dataset = make(clips)
   except ValueError as error:
     raise DataError(f"{clips.name}: {error}") from error
-  count = jax.process_count()
-  mine = config[name].batch // count, jax.process_index(), count
+  mine = config[name].batch // part[1], *part
   apart = _workers(config) if ahead and clips.source else 0
   if apart:
     return workers.Workers(

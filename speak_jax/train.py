@@ -38,10 +38,12 @@ from ml_collections import ConfigDict, config_flags
 
 from data_pipelines import damage, held_out, records
 from data_pipelines.media import video
+from data_pipelines.media.error import MediaError
 from speak_jax import (
   config_flag,
   exit_codes,
   input_pipeline,
+  spec,
   start,
   synthesis,
 )
@@ -101,15 +103,10 @@ def train(
   run = Path(workdir).absolute()
   config = start.with_speech(_resolved(config), run, _say)
   mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
+  sharding.share(mesh)
   config, stages, changes = microbatches.fitted(config, mesh.shape["data"])
   for line in changes:
     _say(line)
-  for name in stages:
-    if config[name].batch % jax.process_count():
-      raise ValueError(
-        f"config.{name}.batch = {config[name].batch} does not divide over"
-        f" {jax.process_count()} processes"
-      )
   if config.train.compilation_cache:
     compilation.keep_programs(run / "compiled")
   with _alone(run):
@@ -201,7 +198,7 @@ def _train_stage(
     _say(f"{stage.name}: {note}")
   # Nobody may look at checkpoints while process 0 writes or sorts them.
   cluster.meet(f"{stage.name}: earlier stages are complete")
-  settings = config.train
+  settings, share = config.train, sharding.share(mesh)
   given = {}
   if checkpoints.latest_step(run, stage.name) is None:
     given = start.given(config, run, stage, begun, _say)
@@ -230,18 +227,19 @@ def _train_stage(
       gauges=lambda: {"data/damaged_clips": float(len(sets["train"].damage))},
     ),
     input_pipeline.batches(
-      config, stage.name, sets["train"], config.seed, True
+      config, stage.name, sets["train"], config.seed, True, share
     ),
     given,
     held_out=next(
-      input_pipeline.batches(config, stage.name, sets["test"], 0, False)
+      input_pipeline.batches(config, stage.name, sets["test"], 0, False, share)
     ),
     stopping=stopping,
     on_step=on_step,
     activity=activity,
   )
   if done and film:
-    film.make(config.speak.steps, state)
+    with activity.during("evaluation"):
+      film.make(config.speak.steps, state)
   return done
 
 
@@ -256,17 +254,27 @@ class _Film:
     self._made: synthesis.Synthesizer | None = None
 
   def make(self, step: int, state: TrainState) -> None:
-    """Writes samples/video_<step>.mp4."""
-    if jax.process_index():
-      return
-    config, model = self._config, self._config.model
+    """Writes samples/video_<step>.mp4; every process must call.
+
+    Process 0 makes it and the others wait, however long it takes: to the
+    watchdog all of them evaluate.
+    """
     params: Any = averaged(state)
-    variables = {
-      group: jax.device_get({"params": params[group], **state.vars[group]})
-      for group in ("encoders", "speak")
-    }
-    settings = synthesis.settings_of(config)
+    variables = cluster.gathered(
+      {
+        group: {"params": params[group], **state.vars[group]}
+        for group in ("encoders", "speak")
+      }
+    )
+    if jax.process_index() == 0:
+      self._write(self._folder / f"video_{step:07d}.mp4", variables)
+    cluster.meet(f"video of step {step}")
+
+  def _write(self, path: Path, variables: synthesis.Variables) -> None:
+    """Makes a video of the first held-out clip; a full disk takes only it."""
+    config, model = self._config, self._config.model
     if self._made is None:
+      settings = synthesis.settings_of(config)
       functions = synthesis.functions_of(base.networks(config), settings)
       self._made = synthesis.Synthesizer(functions, variables, settings)
     self._made.variables = jax.device_put(variables)
@@ -281,13 +289,15 @@ class _Film:
       )
     )
     n = min(len(clip.frames), round(config.train.video_seconds * clip.fps))
-    sound = clip.audio[: round(n * 16_000 / clip.fps)]
+    sound = clip.audio[: round(n * spec.SAMPLE_RATE_HZ / clip.fps)]
     made = self._made.video(
       clip.identity, clip.identity_landmarks, clip.frames, clip.emotion, sound
     )
     true = clip.frames[: len(made)]
-    path = self._folder / f"video_{step:07d}.mp4"
-    video.write_video(path, np.concatenate([true, made], 2), clip.fps, sound)
+    try:
+      video.write_video(path, np.concatenate([true, made], 2), clip.fps, sound)
+    except MediaError as error:
+      _say(str(error))
 
 
 # --- what is said and written ----------------------------------------------

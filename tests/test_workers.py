@@ -122,7 +122,7 @@ def test_a_run_has_the_same_batches_with_workers(data, stage):
   def batches_of(count):
     config = small.config(data__path=str(data), data__workers=count)
     clips = records.open_records(data, "train")
-    return input_pipeline.batches(config, stage, clips, 3, True)
+    return input_pipeline.batches(config, stage, clips, 3, True, (0, 1))
 
   with contextlib.closing(batches_of(2)) as apart:
     assert isinstance(apart, workers.Workers)

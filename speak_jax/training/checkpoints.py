@@ -107,6 +107,30 @@ def newest(folder: Path) -> int | None:
   return None
 
 
+class _Room(NamedTuple):
+  """On the disk of the checkpoints, as the process that sees least of it."""
+
+  need: float  # bytes that a save asks for
+  free: float  # bytes
+  error: int  # errno of a process that could not look; 0: all could
+
+
+def _check_room(room: _Room) -> None:
+  """Refuses a save that would not fit.
+
+  Raises:
+    OSError: it would not.
+  """
+  if room.error:
+    raise OSError(room.error, os.strerror(room.error))
+  if room.free < room.need:
+    raise OSError(
+      errno.ENOSPC,
+      f"{room.free / 1e6:.1f} MB free on the disk, {room.need / 1e6:.1f} MB"
+      " needed",
+    )
+
+
 class Checkpoints:
   """The checkpoints of one stage of a run, for the process that trains it.
 
@@ -120,7 +144,8 @@ class Checkpoints:
     self._keep = keep
     self._first = jax.process_index() == 0
     self._writer: threading.Thread | None = None
-    self._error: SaveError | None = None
+    self._error: SaveError | None = None  # of the newest save
+    self._told = False  # whether `check` has told of it
     self._failed = 0  # saves in a row
     self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -194,6 +219,8 @@ class Checkpoints:
     """Begins to write a checkpoint, unless the newest one is of this step.
 
     The state is copied before this returns; files follow in the background.
+    All processes must call, and either all of them write or none: one that
+    stayed away would leave the others at a barrier.
 
     Args:
       state: The whole state.
@@ -205,6 +232,7 @@ class Checkpoints:
     """
     step = int(state.step)
     self.wait()
+    room = self._agreed(state)
     self.check()
     if self.latest == step:
       return
@@ -215,7 +243,13 @@ class Checkpoints:
     }
     path = self.folder / str(step)
     try:
-      self._check_room(state)
+      _check_room(room)
+    except OSError as error:
+      self._fail(path, error)
+      self._told = not self._first  # it is the same for all
+      self.check()
+      return
+    try:
       response = ocp.save_checkpointables_async(str(path), parts)
     except Exception as error:
       self._fail(path, error)
@@ -232,11 +266,14 @@ class Checkpoints:
     Raises:
       SaveError: it was the third in a row.
     """
-    error, self._error = self._error, None
+    error = self._error
     if error is None:
       return
     if self._failed >= TRIES:
       raise error
+    if self._told:
+      return
+    self._told = True
     last = self.latest
     kept = "there is none yet" if last is None else f"{last} stays"
     say(
@@ -251,7 +288,7 @@ class Checkpoints:
       self._writer = None
 
   def finish(self) -> None:
-    """Waits for what is still being written, which has to succeed.
+    """Waits for the newest save, which has to succeed.
 
     Raises:
       SaveError: it did not.
@@ -271,7 +308,7 @@ class Checkpoints:
     except Exception as error:
       self._fail(path, error)
     else:
-      self.latest, self._failed = step, 0
+      self.latest, self._failed, self._error = step, 0, None
 
   def _prune(self, step: int) -> None:
     """Removes what is older than the newest `keep`.
@@ -283,23 +320,38 @@ class Checkpoints:
     for old in older[self._keep - 1 :]:
       _remove(self.folder / str(old))
 
-  def _check_room(self, state: TrainState) -> None:
-    """Refuses a save that would not fit.
+  def _agreed(self, state: TrainState) -> _Room:
+    """What a save needs and what there is, the same on every process.
 
-    Raises:
-      OSError: it would not.
+    Also makes process 0's word on the save before this one everybody's: the
+    manifest is written by it alone, and may not have found room.
     """
-    if not self._first:
-      return
-    need = sum(x.nbytes for x in jax.tree.leaves(state))
-    if self.latest is not None:
-      need = manifest.size(self.folder / str(self.latest))
-    need, free = int(ROOM * need), shutil.disk_usage(self.folder).free
-    if free < need:
-      raise OSError(
-        errno.ENOSPC,
-        f"{free / 1e6:.1f} MB free on the disk, {need / 1e6:.1f} MB needed",
+    need, free, number = 0.0, 0.0, 0
+    try:
+      free = float(shutil.disk_usage(self.folder).free)
+      if self._first:
+        need = float(sum(x.nbytes for x in jax.tree.leaves(state)))
+        if self.latest is not None:
+          need = float(manifest.size(self.folder / str(self.latest)))
+    except OSError as error:
+      number = error.errno or errno.EIO
+    if jax.process_count() == 1:
+      return _Room(ROOM * need, free, number)
+    latest = -1 if self.latest is None else self.latest
+    counts = np.array([number, self._failed, latest], np.int32)
+    sizes = np.array([need, free], np.float32)
+    counts, sizes = multihost_utils.process_allgather((counts, sizes))
+    self.latest = None if counts[0, 2] < 0 else int(counts[0, 2])
+    failed = int(counts[:, 1].max())
+    if failed > self._failed:
+      self._failed, self._told = failed, True
+      self._error = SaveError(
+        errno.EIO, "another process could not", str(self.folder)
       )
+    needs, frees = sizes[:, 0], sizes[:, 1]
+    return _Room(
+      ROOM * float(needs.max()), float(frees.min()), int(counts[:, 0].max())
+    )
 
   def _fail(self, path: Path, error: Exception) -> None:
     """Remembers a failed save, and clears away what there is of it."""
@@ -307,8 +359,9 @@ class Checkpoints:
     number = re.search(r"os_error_code='(\d+)'", reason)  # tensorstore's
     if number:
       reason = os.strerror(int(number[1]))
-    self._failed += 1
     self._error = SaveError(errno.EIO, reason, str(path))
+    self._failed += 1
+    self._told = False  # last: `check` looks from another thread
     if self._first:
       for part in self.folder.glob(f"{path.name}.orbax-checkpoint-tmp*"):
         shutil.rmtree(part, ignore_errors=True)

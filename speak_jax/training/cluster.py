@@ -184,6 +184,26 @@ def meet(name: str) -> None:
     multihost_utils.sync_global_devices(name)
 
 
+def gathered(tree: Any) -> Any:
+  """Arrays in full, on the host; every process must call.
+
+  Args:
+    tree: Arrays; of several processes, each may hold its share of one.
+
+  Returns:
+    NumPy arrays in their places.
+  """
+
+  def whole(x: Any) -> np.ndarray:
+    if isinstance(x, jax.Array) and not (
+      x.is_fully_addressable or x.is_fully_replicated
+    ):
+      x = multihost_utils.process_allgather(x, tiled=True)
+    return np.asarray(jax.device_get(x))
+
+  return jax.tree.map(whole, tree)
+
+
 def is_peers(error: BaseException) -> bool:
   """Whether an error tells of other processes: XLA's begin with a status."""
   return jax.distributed.is_initialized() and bool(

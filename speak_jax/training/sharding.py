@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
 
 # How a parameter's name ends, and which of its axes `model` splits; the first
 # that fits counts. Layers split what they put out, those that end a block
@@ -96,13 +97,50 @@ def place(tree: Any, shardings: Any) -> Any:
   return jax.tree.map(put, tree, shardings)
 
 
+def share(mesh: Mesh) -> tuple[int, int]:
+  """Which part of a batch this process reads, and of how many.
+
+  Raises:
+    ValueError: see `part_of`.
+  """
+  owners = [device.process_index for device in mesh.devices.flat]
+  grid = np.reshape(owners, (mesh.shape["data"], mesh.shape["model"]))
+  return part_of(grid, jax.process_index())
+
+
+def part_of(owners: Int[np.ndarray, "d m"], rank: int) -> tuple[int, int]:
+  """Which part of a batch process `rank` reads, and of how many.
+
+  Processes whose devices share a model, and so examples, read the same part.
+
+  Args:
+    owners: The process of each device of a mesh, data x model.
+    rank: Whose part.
+
+  Raises:
+    ValueError: processes would read unequal parts, or parts that overlap.
+  """
+  rows = [frozenset(row.tolist()) for row in owners]
+  groups = list(dict.fromkeys(rows))
+  size = len(rows) // len(groups)
+  even = rows == [group for group in groups for _ in range(size)]
+  if not even or sum(map(len, groups)) != len(frozenset().union(*groups)):
+    raise ValueError(
+      f"config.mesh: model = {owners.shape[1]} does not divide over the devices"
+      f" of {len(np.unique(owners))} processes"
+    )
+  return next(i for i, g in enumerate(groups) if rank in g), len(groups)
+
+
 def place_batch(batch: Any, mesh: Mesh) -> Any:
   """This process's share of a batch, as arrays split over `data`."""
   sharding = by_batch(mesh)
-  return jax.tree.map(
-    lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)),
-    batch,
-  )
+  # To JAX it is no explicit transfer where processes share their examples.
+  with jax.transfer_guard_host_to_device("allow"):
+    return jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)),
+      batch,
+    )
 
 
 class Agreement:

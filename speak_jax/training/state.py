@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.experimental import multihost_utils
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from speak_jax.stages.base import Groups, Metrics, Optim, Stage
+from speak_jax.training import cluster
 
 
 class TrainState(NamedTuple):
@@ -242,11 +242,7 @@ def digest(state: TrainState, position: Any = None) -> str:
   """
   found = hashlib.sha256(json.dumps(position, sort_keys=True).encode())
   for path, x in jax.tree_util.tree_leaves_with_path(state):
-    if isinstance(x, jax.Array) and not (
-      x.is_fully_addressable or x.is_fully_replicated
-    ):
-      x = multihost_utils.process_allgather(x, tiled=True)
-    host = np.ascontiguousarray(jax.device_get(x))
+    host = np.ascontiguousarray(cluster.gathered(x))
     name = jax.tree_util.keystr(path)
     found.update(f"{name} {host.dtype} {host.shape}\n".encode())
     found.update(host.tobytes())

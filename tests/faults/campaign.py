@@ -4,7 +4,7 @@
   python -m tests.faults.campaign kills --processes 2 --kills 10 --out DIR
   python -m tests.faults.campaign faults --times 5 --out DIR
   python -m tests.faults.campaign cut --heartbeat 30 --out DIR
-  python -m tests.faults.campaign disk --out DIR
+  python -m tests.faults.campaign disk --processes 2 --out DIR
   python -m tests.faults.campaign vain --out DIR
   python -m tests.faults.campaign damage --out DIR
   python -m tests.faults.campaign diverge --out DIR
@@ -192,40 +192,66 @@ def cut(lab: labs.Lab, heartbeat: int = HEARTBEAT) -> dict[str, Any]:
   }
 
 
-def disk(lab: labs.Lab) -> dict[str, Any]:
+def disk(lab: labs.Lab, processes: int = 1) -> dict[str, Any]:
   """A disk that fills up while a run saves on it. Needs root.
 
+  Once it is emptied after a save was refused, and the run must go on as if
+  nothing had been; once it stays full, and the run must end.
+
+  Args:
+    lab: Where.
+    processes: That train together.
+
   Returns:
-    What was said within how many steps, whether the last good checkpoint is
-    still there, and whether the run ends as it should once there is room.
+    What was said, whether the last good checkpoint is still there, and
+    whether the runs end as one that nobody touched.
   """
   lab.data()
-  folder = lab.folder / "disk"
+  folder = lab.folder / f"disk{processes}"
+  refused = "MB free on the disk|No space left on device"
   with machine.disk(folder, 64) as small:
-    run = folder / "run"
-    with lab.start(run, 1) as them:
-      (one,) = them.all
+    passing, lasting = folder / "passing", folder / "lasting"
+    with lab.start(passing, processes) as them:
       them.until_step(10)
       small.fill()
-      good = labs.newest(run)
-      code = one.wait(300)
+      them.until(lambda: any(re.search(refused, x) for x in them.output()))
+      small.free()
+      passed = [one.wait(300) for one in them.all]
+    told = [x for x in them.output() if re.search(refused, x)]
+    equal = [labs.digest("\n".join(them.output()))]
+    with lab.start(lasting, processes) as them:
+      them.until_step(10)
+      small.fill()
+      good = labs.newest(lasting)
+      codes = [one.wait(300) for one in them.all]
     text = "\n".join(them.output())
-    told = re.search(r"MB free on the disk|No space left on device", text)
-    kept = labs.newest(run)
+    told += [x for x in them.output() if re.search(refused, x)]
+    kept = labs.newest(lasting)
     small.free()
     verdict, _ = lab.run(
-      [sys.executable, "-m", "speak_jax.checkpoints", "verify", str(run)]
+      [sys.executable, "-m", "speak_jax.checkpoints", "verify", str(lasting)]
     )
-    again, output = lab.run(lab.command(run))
+    again, output = lab.local(lasting, processes)
+    equal.append(labs.digest(output))
+  want, _ = straight(lab, processes)
   return {
     "what": "disk",
-    "exit": code,
-    "told": [x for x in text.splitlines() if "/disk/run" in x],
+    "processes": processes,
+    "emptied": passed,
+    "filled": codes,
+    "told": told,
     "good_before": good,
     "good_after": kept,
     "verified": verdict == 0,
-    "equal": again == 0 and labs.digest(output) == straight(lab, 1)[0],
-    "held": code == 1 and bool(told) and kept >= good and verdict == 0,
+    "equal": [one == want for one in equal],
+    "held": passed == [0] * processes
+    and codes[0] == 1
+    and set(codes) <= {1, exit_codes.PEER_LOST}
+    and bool(re.search(refused, text))
+    and kept >= good
+    and verdict == 0
+    and again == 0
+    and equal == [want, want],
   }
 
 
@@ -354,7 +380,6 @@ def soak(lab: labs.Lab, minutes: float, seed: int = 0) -> dict[str, Any]:
 
 
 SHORT = {
-  "disk": disk,
   "vain": vain,
   "damage": damage,
   "diverge": diverge,
@@ -396,7 +421,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument(
-    "what", choices=("kills", "faults", "cut", *SHORT, "soak")
+    "what", choices=("kills", "faults", "cut", "disk", *SHORT, "soak")
   )
   parser.add_argument("--out", type=Path, required=True)
   parser.add_argument("--processes", type=int, default=1)
@@ -420,6 +445,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
   elif given.what == "cut":
     todo = [lambda: cut(lab, given.heartbeat)]
+  elif given.what == "disk":
+    todo = [lambda: disk(lab, given.processes)]
   elif given.what in SHORT:
     todo = [lambda: SHORT[given.what](lab)]
   else:

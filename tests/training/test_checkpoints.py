@@ -240,6 +240,21 @@ def test_a_disk_that_stays_full_ends_training(run, monkeypatch):
   assert checkpoints.latest_step(run, "toy") == 6
 
 
+def test_a_last_save_without_room_is_no_success(run, monkeypatch, capsys):
+  """What is not on the disk is not complete, and the same command goes on."""
+  usage = shutil.disk_usage(run)
+  monkeypatch.setattr(
+    checkpoints.shutil, "disk_usage", lambda path: usage._replace(free=1)
+  )
+  with pytest.raises(checkpoints.SaveError, match="MB free on the disk"):
+    loop.fit(toy.run(run / "toy", 7), toy.batches(), {})
+  assert "could not be saved" in capsys.readouterr().err
+  assert checkpoints.latest_step(run, "toy") == 6
+  monkeypatch.undo()
+  assert loop.fit(toy.run(run / "toy", 7), toy.batches(), {})[1]
+  assert checkpoints.latest_step(run, "toy") == 7
+
+
 def test_a_save_does_not_disturb_the_steps_after_it(tmp_path):
   """The state is copied first: its buffers are given to the next step."""
   digests = {}

@@ -61,6 +61,28 @@ def test_every_large_array_of_base256_is_split():
         assert axis is not None and x.shape[axis] % 8 == 0, name
 
 
+@pytest.mark.parametrize(
+  ("owners", "parts"),
+  [
+    ([[0], [0], [1], [1]], [(0, 2), (1, 2)]),  # data over hosts
+    ([[0, 0], [1, 1]], [(0, 2), (1, 2)]),  # a model within a host
+    ([[0, 1]], [(0, 1), (0, 1)]),  # a model over two hosts
+    ([[0, 1], [0, 1], [2, 3], [2, 3]], [(0, 2), (0, 2), (1, 2), (1, 2)]),
+    ([[0], [1], [0], [1]], None),  # a host's rows are not beside one another
+    ([[0, 0], [0, 1], [1, 1]], None),  # hosts that share some rows
+  ],
+)
+def test_who_reads_which_part_of_a_batch(owners, parts):
+  """Processes that share examples read the same ones."""
+  grid = np.array(owners)
+  if parts is None:
+    with pytest.raises(ValueError, match=r"config\.mesh"):
+      sharding.part_of(grid, 0)
+  else:
+    ranks = range(grid.max() + 1)
+    assert [sharding.part_of(grid, rank) for rank in ranks] == parts
+
+
 def on_eight_devices(module):
   """Runs a module by itself with eight CPU devices."""
   run = subprocess.run(

@@ -1,0 +1,63 @@
+"""One of two processes that train one model; a film takes longer than a step.
+
+  python -m tests.faults.films RUN HOST:PORT PROCESS
+
+For test_two_processes.py. The model is a few numbers, split over both
+processes; what is filmed are arrays of which each holds one half.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from configs import speak
+from speak_jax import train
+from speak_jax.training import cluster, loop, sharding
+from speak_jax.training.activity import Activity
+from speak_jax.training.state import TrainState
+from tests.training import toy
+
+LIMIT = 0.1  # s, config.train.limit_step
+
+
+def main(run: Path, coordinator: str, rank: int) -> int:
+  """Eight steps, with a film after the fifth."""
+  place = cluster.Place(coordinator, 2, rank)
+  cluster.start(cluster.Timeouts(30, 30, 60), place)
+  job = toy.run(run / "toy", 8, limit_step=LIMIT)
+  job = job._replace(mesh=sharding.make_mesh(1, 2))
+  whole = {"kernel": np.arange(16, dtype=np.float32).reshape(4, 4)}
+  split = sharding.place(whole, sharding.rules(whole, job.mesh, 8))
+  assert not split["kernel"].is_fully_addressable
+  assert sharding.share(job.mesh) == (0, 1)  # both read the whole batch
+  activity = Activity()
+  film = train._Film(speak.get_config("demo"), run, None)
+
+  def write(path, variables):
+    assert activity.whole is not None  # so that the watchdog has a limit
+    time.sleep(2 * (10 * activity.whole + LIMIT) + 3)
+    for group in ("encoders", "speak"):
+      assert variables[group]["stats"] == {}
+      np.testing.assert_array_equal(
+        variables[group]["params"]["kernel"], whole["kernel"]
+      )
+    print("wrote", path.name, flush=True)
+
+  film._write = write
+
+  def on_step(step, state):
+    if step == 5:
+      groups = {"encoders": split, "speak": split}
+      extra = {group: {"stats": {}} for group in groups}
+      film.make(step, TrainState(state.step, groups, extra, {}, {}))
+
+  _, done = loop.fit(job, toy.batches(), {}, on_step=on_step, activity=activity)
+  print("done", done, jax.process_count(), flush=True)
+  return cluster.leave(0)
+
+
+if __name__ == "__main__":
+  main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
