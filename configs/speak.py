@@ -33,6 +33,7 @@ SIZES = {
     ),
     discriminator=dict(width=64, scales=3, layers=3),
     sync=dict(width=64, out=512),
+    lips=96,
     # Of 8 devices with 80 GB each: SyncNet's windows are small, an IRFD pair
     # keeps 1.75 GB for its backward pass and a SPEAK clip 4.5 GB, in float32;
     # half a batch more would not fit. One such device takes 8 turns.
@@ -55,6 +56,7 @@ SIZES = {
     ),
     discriminator=dict(width=32, scales=2, layers=2),
     sync=dict(width=24, out=128),
+    lips=0,  # as the shipped reference model has it, to go on from
     batch=dict(sync=16, irfd=16, speak=6),
     microbatch=dict(sync=16, irfd=16, speak=6),
     frames=5,
@@ -71,6 +73,7 @@ SIZES = {
     audio=dict(front="mel", width=96, layers=1, heads=4, out=96, **_HEARS_MEL),
     discriminator=dict(width=16, scales=1, layers=2),
     sync=dict(width=16, out=128),
+    lips=48,
     batch=dict(sync=16, irfd=16, speak=5),
     microbatch=dict(sync=16, irfd=16, speak=5),
     frames=5,
@@ -86,6 +89,14 @@ _NO_PAIRS = {  # terms on swaps that have no ground truth: P6 doubles the cost
   "irfd.weights.swap_emotion": 0.0,
   "irfd.weights.swap_identity": 0.0,
   "irfd.weights.gan": 0.0,
+}
+_AS_THEY_ARE = {  # SyncNet's pictures
+  "syncnet.augment.shift": 0.0,
+  "syncnet.augment.scale": 0.0,
+  "syncnet.augment.turn": 0.0,
+  "syncnet.augment.colour": 0.0,
+  "syncnet.augment.mirror": False,
+  "syncnet.augment.blur": 0.0,
 }
 # Adam at a constant 1e-4 and no more: all that the paper says (1.6).
 _PLAIN_ADAM = {
@@ -111,6 +122,8 @@ RECIPES = {
       )
       for key, value in _PLAIN_ADAM.items()
     },
+    **_AS_THEY_ARE,
+    "model.lips": 0,  # lower halves of whole frames
     "model.bare_codes": True,
     "model.codes.identity": 2048,
     "model.codes.pose": 2048,
@@ -179,6 +192,7 @@ RECIPES = {
   # more than double a step.
   "small64": {
     **_NO_PAIRS,
+    **_AS_THEY_ARE,
     "syncnet.optim.lr": 1e-3,
     "irfd.optim.lr": 1.5e-3,
     "irfd.optim.warmup": 200,
@@ -208,6 +222,7 @@ RECIPES = {
   # is built or traced.
   "demo": {
     **_NO_PAIRS,
+    **_AS_THEY_ARE,
     "syncnet.optim.lr": 1e-3,
     "syncnet.optim.warmup": 20,
     "irfd.optim.lr": 2e-3,
@@ -375,6 +390,15 @@ def _config(preset: str, sizes: dict) -> dict:
       loss="info_nce",  # prototype 2.1; "contrastive" = paper Eq. 11
       temperature=0.07,  # of info_nce
       margin=1.0,  # of contrastive; the paper gives none
+      # Changes of the mouths, at most; one draw a clip, 0 or False = none.
+      augment=dict(
+        shift=0.04,  # of the side
+        scale=0.08,
+        turn=6.0,  # degrees
+        colour=0.2,  # gain and offset of a range of 2
+        mirror=True,
+        blur=1.0,  # px, standard deviation
+      ),
       optim=_optim(2e-4),
     ),
     irfd=dict(

@@ -46,6 +46,7 @@ def sync_windows(
   frames: int = spec.SYNC_FRAMES,
   windows: int = 8,
   size: int,
+  lips: int = 0,
   share: Mapping[str, float] | None = None,
   seed: int,
 ) -> grain.MapDataset:
@@ -54,6 +55,15 @@ def sync_windows(
   The windows start at different frames, `WINDOW_GAP` apart where the clip is
   long enough; any two of them are a shifted pair. Clips of fewer than
   `frames + windows - 1` frames are left out.
+
+  Args:
+    records: Where the frames come from.
+    frames: Of a window.
+    windows: Of a clip.
+    size: Side of whole frames in pixels.
+    lips: Side of the aligned mouths in pixels; 0: the frames' lower halves.
+    share: As in `pairs`.
+    seed: Of every draw.
 
   Returns:
     Dataset of `spec.SyncWindows` without the batch axis.
@@ -69,13 +79,16 @@ def sync_windows(
   def sample(i: int, rng: np.random.Generator) -> spec.SyncWindows:
     starts = _spread(records.index[i].frames - frames + 1, windows, rng)
     audio = records.clip(i).audio
+    # Windows overlap: each picture is decoded once.
+    times = sorted({t for s in starts for t in range(s, s + frames)})
+    shown = (
+      records.lips(i, times, lips)
+      if lips
+      else records.frames(i, times, size)[:, size // 2 :]
+    )
+    at = np.searchsorted(times, np.add.outer(starts, range(frames)))
     return spec.SyncWindows(
-      mouth=np.stack(
-        [
-          records.frames(i, range(s, s + frames), size)[:, size // 2 :]
-          for s in starts
-        ]
-      ),
+      mouth=shown[at],
       audio=np.stack([sound(audio, s, frames, fps) for s in starts]),
     )
 

@@ -139,6 +139,7 @@ def batches(
         frames=syncnet.frames_of(config.data.fps),
         windows=config.syncnet.windows,
         size=model.image,
+        lips=model.lips,
         share=share,
         seed=seed,
       )

@@ -475,6 +475,7 @@ def _sync_alone(
   ledger = Ledger()
   for take in asked:
     seen = sync.lips(take.frames, take.landmarks)
+    assert seen is not None  # records have landmarks of every frame
     found = sync.figures(seen, sync.sound(take.audio, len(take.frames)))
     ledger.add("syncnet/two_way", sums.mean_row(found["two_way"]))
   return ledger.figures(seed)

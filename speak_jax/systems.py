@@ -73,7 +73,8 @@ def _parts(path: Path) -> Parts:
     )
   if sync := stages.get("syncnet"):
     fps = float(config.data.fps)
-    parts = parts._replace(sync=_sync(base.networks(config), sync["sync"], fps))
+    own = _sync(base.networks(config), sync["sync"], fps)
+    parts = parts._replace(sync=own._replace(mouth=config.model.lips))
   return parts
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import augment, batches, held_out, records, shards
+from data_pipelines.media.lips import cut_lips
 from data_pipelines.sources import synthetic
 from data_pipelines.synthetic import render
 from speak_jax import spec
@@ -142,6 +143,42 @@ def test_sound_outside_the_clip_is_silence():
 
 
 # --- stage 1 ---------------------------------------------------------------
+
+
+def test_sync_windows_show_stored_mouths_as_they_show_those_cut_here():
+  clip = render.render_clip(
+    render.Recipe(
+      seed=1,
+      split="train",
+      identity=0,
+      emotion=1,
+      level=2,
+      seconds=1.0,
+      size=96,
+    )
+  )
+  with_mouths = records.with_mouths(clip)
+  assert len(with_mouths.mouths) == len(clip.frames)
+  stored = records.in_memory([with_mouths])
+  assert stored.index[0].mouths == 48  # half of the crop's side
+  assert records.in_memory([clip]).index[0].mouths == 0
+  for lips in (48, 24, 64):
+    samples = [
+      batches.sync_windows(data, size=96, lips=lips, seed=0)[0]
+      for data in (stored, records.in_memory([clip]))
+    ]
+    mouths = [sample.mouth.astype(int) for sample in samples]
+    assert mouths[0].shape == mouths[1].shape == (8, 5, lips, lips, 3)
+    assert np.abs(mouths[0] - mouths[1]).mean() < 4  # JPEG, resampling
+    np.testing.assert_array_equal(samples[0].audio, samples[1].audio)
+  frames = stored.frames(0, range(25), 96)
+  points = stored.landmarks(0, slice(None), 96)
+  cut = [cut_lips(x, p, 64) for x, p in zip(frames, points, strict=True)]
+  # What the samples of `mouths[1]` show is what is cut out of the frames.
+  for window in mouths[1]:
+    assert any(
+      np.array_equal(window, cut[s : s + 5]) for s in range(len(cut) - 4)
+    )
 
 
 def test_sync_windows_hold_their_own_sound():

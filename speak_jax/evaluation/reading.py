@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int16, UInt8
 
+from data_pipelines.media import face
+from data_pipelines.media.lips import cut_lips
 from speak_jax import spec
 from speak_jax.evaluation.aligned import align
 from speak_jax.evaluation.methods import Track
@@ -157,20 +159,36 @@ class OwnSync(NamedTuple):
   hear: Callable[[Int16[np.ndarray, "n s"]], tuple]
   frames: int  # of a window, 0.2 s
   fps: float
+  mouth: int = 0  # px, side of the aligned mouths; 0: it sees lower halves
 
   def lips(
     self,
     frames: UInt8[np.ndarray, "n h w 3"],
     landmarks: Float[np.ndarray, "n 68 2"],
-  ) -> Float[np.ndarray, "t d"]:
+  ) -> Float[np.ndarray, "t d"] | None:
     """Codes of the windows that start at frames 0, 1, ...
 
-    It learned from the lower half of the frames, wherever the face is in them.
+    It learned from aligned mouths; or from the lower half of the frames,
+    wherever the face is in them. Frames without a face have their mouths where
+    their neighbours have them; None if no frame has one.
     """
-    del landmarks
-    lower = frames[:, frames.shape[1] // 2 :]
+    if self.mouth:
+      known = np.asarray(~np.isnan(landmarks).any((1, 2)))
+      if not known.any():
+        return None
+      track = face.bridge(
+        face.Track(landmarks, np.zeros((len(frames), 3)), known, 1)
+      )
+      shown = np.stack(
+        [
+          cut_lips(frame, points, self.mouth)
+          for frame, points in zip(frames, track.landmarks, strict=True)
+        ]
+      )
+    else:
+      shown = frames[:, frames.shape[1] // 2 :]
     count = len(frames) - self.frames + 1
-    windows = np.stack([lower[i : i + self.frames] for i in range(count)])
+    windows = np.stack([shown[i : i + self.frames] for i in range(count)])
     return in_batches(self.see, windows)[0]
 
   def sound(

@@ -37,7 +37,7 @@ class Tower(nn.Module):
 
 
 class SyncNet(nn.Module):
-  """Two towers on 0.2 s: five lower half faces, and their log-mel.
+  """Two towers on 0.2 s: five aligned mouths, and their log-mel.
 
   Source: SPEAK Eq. 11-12, after Chung and Zisserman's SyncNet; ours: unit
   vectors, RGB, log-mel, group normalisation.
@@ -53,7 +53,7 @@ class SyncNet(nn.Module):
     self.sound = Tower(self.width, self.out, self.dtype)
 
   def see(self, mouth: Float[Array, "b t h w 3"]) -> Float[Array, "b d"]:
-    """Unit vectors of the lower halves of 5 consecutive frames, [-1, 1]."""
+    """Unit vectors of 5 consecutive mouths (or lower halves), [-1, 1]."""
     return self.lips(rearrange(mouth, "b t h w c -> b h w (t c)"))
 
   def hear(self, audio: Float[Array, "b s"]) -> Float[Array, "b d"]:

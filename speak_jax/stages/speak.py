@@ -23,9 +23,10 @@ from speak_jax.losses import (
 )
 from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.models.speak import Output, warm_start
+from speak_jax.nn import align
 from speak_jax.stages import base
 from speak_jax.stages.base import LossOut, Phase, Stage
-from speak_jax.stages.syncnet import WINDOW_S, frames_of
+from speak_jax.stages.syncnet import WINDOW_S, frames_of, window_shape
 
 FRONT = "speak/audio/front"  # path of what hears the waveform
 
@@ -120,12 +121,11 @@ def make(config: ConfigDict) -> Stage:
     groups["speak"] = params, extra
     frame = base.struct((2, size, size, 3))
     if weights["sync"]:
-      half = base.struct((2, window, size // 2, size, 3))
       groups["sync"] = given.get("sync") or base.initialise(
         nets.sync,
         seed,
         "sync",
-        half,
+        base.struct((2, *window_shape(config))),
         base.struct((2, round(WINDOW_S * 16_000))),
       )
     if weights["perceptual"] and seen == "vgg":
@@ -217,6 +217,21 @@ def make(config: ConfigDict) -> Stage:
     even = [1 / len(pred)] * len(pred)
     return perceptual.feature_l1(pred, target, even)
 
+  def mouths(frames, batch, at) -> Float[Array, "b w r s 3"]:
+    """What SyncNet sees of a window of frames.
+
+    Aligned by the true landmarks: generated frames are to be as these are.
+    """
+    frames = frames[:, at]
+    if not model.lips:
+      return frames[:, :, size // 2 :]
+    cut = align.align_lips(
+      rearrange(frames, "b t ... -> (b t) ..."),
+      rearrange(batch.landmarks[:, at], "b t ... -> (b t) ..."),
+      model.lips,
+    )
+    return rearrange(cut, "(b t) ... -> b t ...", t=window)
+
   def lips(params, vars, made, batch) -> Float[Array, "n"]:
     """Eq. 11 at y = 1 for every whole window of generated frames.
 
@@ -232,12 +247,12 @@ def make(config: ConfigDict) -> Stage:
     for start in range(0, t - window + 1, window):
       first = round((model.context + start) * step)
       sound = batch.audio[:, first : first + round(window * step)]
-      lower = slice(start, start + window), slice(size // 2, None)
+      at = slice(start, start + window)
       if settings.sync_target == "audio":
         target = code("hear", base.as_audio(sound))
       else:
-        target = code("see", base.as_frames(batch.frames[:, *lower]))
-      losses.append(sync.match(target, code("see", made[:, *lower])))
+        target = code("see", mouths(base.as_frames(batch.frames), batch, at))
+      losses.append(sync.match(target, code("see", mouths(made, batch, at))))
     return jnp.stack(losses).mean(0)
 
   def g_loss(params, vars, batch, step, key) -> LossOut:

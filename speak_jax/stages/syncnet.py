@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from speak_jax import spec
 from speak_jax.losses import sync
+from speak_jax.nn import shake
 from speak_jax.stages import base
 from speak_jax.stages.base import LossOut, Phase, Stage
 
@@ -20,23 +21,30 @@ def frames_of(fps: float) -> int:
   return round(WINDOW_S * fps)
 
 
+def window_shape(config: ConfigDict) -> tuple[int, int, int, int]:
+  """Of a window's pictures: aligned mouths, or lower halves of frames."""
+  model = config.model
+  rows = model.lips or model.image // 2
+  return frames_of(config.data.fps), rows, model.lips or model.image, 3
+
+
 def make(config: ConfigDict) -> Stage:
   """The stage that trains group "sync".
 
   Raises:
     ValueError: an unknown loss.
   """
-  settings, size = config.syncnet, config.model.image
+  settings = config.syncnet
   if settings.loss not in ("info_nce", "contrastive"):
     raise ValueError(
       f"config.syncnet.loss {settings.loss!r} is not info_nce or contrastive"
     )
   net = base.networks(config).sync
-  frames = frames_of(config.data.fps)
+  how = shake.Shake(**settings.augment)
   samples = round(WINDOW_S * spec.SAMPLE_RATE_HZ)
   lead = (settings.batch, settings.windows)
   batch = spec.SyncWindows(
-    mouth=base.struct((*lead, frames, size // 2, size, 3), jnp.uint8),
+    mouth=base.struct((*lead, *window_shape(config)), jnp.uint8),
     audio=base.struct((*lead, samples), jnp.int16),
   )
 
@@ -49,18 +57,21 @@ def make(config: ConfigDict) -> Stage:
       params, extra = base.initialise(net, seed, "sync", mouth, audio)
     return {"sync": params}, {"sync": extra}
 
-  def codes(params, vars, batch) -> Any:
+  def codes(params, vars, batch, key=None) -> Any:
     windows = batch.mouth.shape[1]
+    mouth = base.as_frames(batch.mouth)
+    if key is not None and any(how):
+      mouth = shake.shake(mouth, key, how)
     made: Any = net.apply(
       {"params": params["sync"], **vars["sync"]},
-      base.as_frames(rearrange(batch.mouth, "b n ... -> (b n) ...")),
+      rearrange(mouth, "b n ... -> (b n) ..."),
       base.as_audio(rearrange(batch.audio, "b n s -> (b n) s")),
     )
     return [rearrange(x, "(b n) d -> b n d", n=windows) for x in made]
 
   def contrast(params, vars, batch, step, key) -> LossOut:
-    del step, key
-    mouth, speech = codes(params, vars, batch)
+    del step
+    mouth, speech = codes(params, vars, batch, key)
     if settings.loss == "info_nce":
       losses = sync.info_nce(speech, mouth, settings.temperature)
     else:

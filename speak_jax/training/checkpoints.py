@@ -38,7 +38,21 @@ ROOM = 1.2  # free space that a save asks for, relative to the last one
 TRIES = 3  # failed saves in a row that end training
 # Keys of the config that came later, and what runs did before.
 LATER: dict[str, Any] = {
-  "model": {"appearance": 0, "audio": {"steps": "frame", "level": "window"}},
+  "model": {
+    "appearance": 0,
+    "lips": 0,
+    "audio": {"steps": "frame", "level": "window"},
+  },
+  "syncnet": {
+    "augment": {
+      "shift": 0.0,
+      "scale": 0.0,
+      "turn": 0.0,
+      "colour": 0.0,
+      "mirror": False,
+      "blur": 0.0,
+    },
+  },
   "speak": {
     "convolutions": "auto",
     "lr_factors": {},

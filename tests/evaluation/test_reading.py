@@ -9,6 +9,7 @@ from data_pipelines.synthetic.render import random_frames
 from speak_jax import spec
 from speak_jax.evaluation import aligned, reading
 from speak_jax.models import judge
+from tests.stages import small
 
 
 def test_batches_are_padded_and_kept_in_order():
@@ -27,11 +28,11 @@ def test_batches_are_padded_and_kept_in_order():
 
 def test_the_judge_reads_larger_frames_in_their_own_pixels():
   made = random_frames(3, 8, 128, "tight")
-  small = np.stack(
+  shrunk = np.stack(
     [cv2.resize(x, (64, 64), interpolation=cv2.INTER_AREA) for x in made.frames]
   )
   read = reading.judge_reader(judge.load())
-  large, own = read(made.frames), read(small)
+  large, own = read(made.frames), read(shrunk)
   assert large.found.all()
   np.testing.assert_allclose(
     large.landmarks + 0.5, 2 * (own.landmarks + 0.5), atol=1e-3
@@ -85,3 +86,25 @@ def test_sync_windows_of_sound_and_picture_start_together():
   seen = lips.lips(frames, np.zeros((n, 68, 2)))
   assert seen.shape == (5, 5)
   np.testing.assert_array_equal(seen, lips.sound(audio, n))
+
+
+def test_sync_sees_the_mouth_where_the_face_is():
+  n, face = 9, small.face() / small.IMAGE * 64
+  points = np.stack([face + np.array([t, 0]) for t in range(n)])
+  frames = np.zeros((n, 64, 64, 3), np.uint8)
+  for t in range(n):
+    x, y = spec.lips_square(points[t])[0].astype(int)
+    frames[t, y - 3 : y + 4, x - 3 : x + 4] = 20 * t
+  lips = reading.OwnSync(
+    see=lambda mouth: (mouth[:, :, 12, 12, 0].astype(float),),
+    hear=lambda sound: (sound,),
+    frames=5,
+    fps=25.0,
+    mouth=24,
+  )
+  want = 20.0 * np.add.outer(range(5), range(5))
+  np.testing.assert_allclose(lips.lips(frames, points), want, atol=1)
+  lost = points.copy()
+  lost[4] = np.nan  # it is where its neighbours have it
+  np.testing.assert_allclose(lips.lips(frames, lost), want, atol=1)
+  assert lips.lips(frames, np.full_like(points, np.nan)) is None

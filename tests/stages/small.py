@@ -39,6 +39,7 @@ def config(**changes: Any) -> ConfigDict:
       ),
       discriminator=dict(width=4, scales=1, layers=1),
       sync=dict(width=4, out=8),
+      lips=8,
       frames=5,
       context=1,
     )

@@ -88,7 +88,7 @@ def calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
   portrait, codes = jax.eval_shape(encode, jax.random.key(0), pair)[0]
   samples = round((1 + 2 * model.context) / config.data.fps * 16_000)
   speech = (portrait, shape(1, model.codes.pose), codes.emotion, shape(samples))
-  lips = shape(5, model.image // 2, model.image, 3)
+  lips = shape(5, model.lips, model.lips, 3)
   parts = (
     (resnet, (picture,)),
     (networks.vgg, (picture,)),
