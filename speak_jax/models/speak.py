@@ -178,7 +178,9 @@ def warm_start(decoder: dict, speak: dict) -> WarmStart:
 
   G_d's first dense layer reads (identity, pose, emotion, mouth); f_R' takes
   its rows of the first two, so that at the start G_g draws what G_d draws
-  for an average emotion and mouth.
+  for an average emotion and mouth. What moves its lips stays fresh: the speech
+  code says nothing yet. With the mouth code's rows in its place lips follow
+  some 50 steps sooner and no better after 400.
 
   Args:
     decoder: Parameters of `Decoder`.
