@@ -91,6 +91,7 @@ _NO_PAIRS = {  # terms on swaps that have no ground truth: P6 doubles the cost
   "irfd.weights.gan": 0.0,
 }
 _AS_THEY_ARE = {  # SyncNet's pictures
+  "model.sync_motion": False,
   "syncnet.augment.shift": 0.0,
   "syncnet.augment.scale": 0.0,
   "syncnet.augment.turn": 0.0,
@@ -294,6 +295,8 @@ def _config(preset: str, sizes: dict) -> dict:
       **sizes,
       face=image * 3 // 4,  # px, side of the aligned face that E_e sees
       mouth=image * 3 // 8,  # px, side of the aligned mouth patch
+      # SyncNet sees grey frames and their differences; False: colours.
+      sync_motion=True,
       flow=True,  # warp the identity maps by the codes; ours
       landmarks=True,  # the flow follows predicted landmarks; ours
       mask_mouth=False,  # blank the lips in the maps: for flows without

@@ -36,8 +36,9 @@ def build(
 
   Args:
     model: Keys image, codes, encoder, channels, latent, maps, audio,
-      discriminator, sync, flow, landmarks, mask_mouth, face, emotion_input,
-      bare_codes, ablate, pose_places, appearance, norm, equalized, up, dtype.
+      discriminator, sync, sync_motion, flow, landmarks, mask_mouth, face,
+      emotion_input, bare_codes, ablate, pose_places, appearance, norm,
+      equalized, up, dtype.
     fps: Frames a second that the audio encoder gives.
     remat: Recompute residual and generator blocks in the backward pass:
       less memory, a third more time; same parameters.
@@ -113,6 +114,6 @@ def build(
     discriminator=Discriminator(
       **model.discriminator, dtype=dtype, equalized=model.equalized
     ),
-    sync=SyncNet(**model.sync, dtype=dtype),
+    sync=SyncNet(**model.sync, dtype=dtype, moving=model.sync_motion),
     vgg=Vgg(dtype),
   )

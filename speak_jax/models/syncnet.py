@@ -12,6 +12,7 @@ from speak_jax.nn.conv import Conv
 from speak_jax.nn.norm import GroupNorm, unit
 
 LAST_ROWS = 4  # stop halving when a map is as low
+LEAST_CONTRAST = 0.05  # of a picture in [-1, 1]; what is fainter stays faint
 
 
 class Tower(nn.Module):
@@ -36,16 +37,39 @@ class Tower(nn.Module):
     return unit(nn.Dense(self.out, name="out")(x))
 
 
+def motion(
+  mouth: Float[Array, "b t h w 3"],
+) -> Float[Array, "b h w 2*t-1"]:
+  """What moves in a window, whoever's mouth it is and in whatever light.
+
+  Grey frames less their common mean, over their common deviation, then the
+  differences of neighbours. Ours: what one speaker teaches then holds for
+  people whom no training saw (docs/results/2026-11-29-real-speech.md).
+
+  Args:
+    mouth: Frames of one window in [-1, 1].
+  """
+  grey = mouth.astype(jnp.float32).mean(-1)
+  window = (1, 2, 3)
+  grey = grey - grey.mean(window, keepdims=True)
+  variance = (grey**2).mean(window, keepdims=True)
+  grey = grey / jnp.sqrt(variance + LEAST_CONTRAST**2)  # smooth where flat
+  # Neighbours differ by about a third of what the pixels do.
+  steps = 3 * (grey[:, 1:] - grey[:, :-1])
+  return rearrange(jnp.concatenate([grey, steps], 1), "b t h w -> b h w t")
+
+
 class SyncNet(nn.Module):
   """Two towers on 0.2 s: five aligned mouths, and their log-mel.
 
   Source: SPEAK Eq. 11-12, after Chung and Zisserman's SyncNet; ours: unit
-  vectors, RGB, log-mel, group normalisation.
+  vectors, RGB or `motion`, log-mel, group normalisation.
   """
 
   width: int
   out: int
   dtype: DTypeLike = jnp.float32
+  moving: bool = False  # the lips' tower sees `motion`, not the colours
 
   def setup(self) -> None:
     """Names both towers."""
@@ -54,6 +78,8 @@ class SyncNet(nn.Module):
 
   def see(self, mouth: Float[Array, "b t h w 3"]) -> Float[Array, "b d"]:
     """Unit vectors of 5 consecutive mouths (or lower halves), [-1, 1]."""
+    if self.moving:
+      return self.lips(motion(mouth))
     return self.lips(rearrange(mouth, "b t h w c -> b h w (t c)"))
 
   def hear(self, audio: Float[Array, "b s"]) -> Float[Array, "b d"]:

@@ -41,6 +41,7 @@ LATER: dict[str, Any] = {
   "model": {
     "appearance": 0,
     "lips": 0,
+    "sync_motion": False,
     "audio": {"steps": "frame", "level": "window"},
   },
   "syncnet": {

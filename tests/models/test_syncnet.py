@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from speak_jax.models.syncnet import SyncNet
+from speak_jax.models.syncnet import SyncNet, motion
 from tests.models import tiny
 
 
@@ -33,3 +33,36 @@ def test_every_frame_and_every_hop_is_seen():
   by_mouth, by_audio = jax.grad(first, (0, 1))(mouth, audio)
   assert (jnp.abs(by_mouth).max((0, 2, 3, 4)) > 0).all()
   assert (jnp.abs(by_audio.reshape(20, 160)).max(-1) > 0).all()
+
+
+def test_motion_is_the_same_in_any_light_and_its_steps_are_what_moves():
+  mouth = 0.3 * tiny.normal(0, 2, 5, 8, 8, 3).clip(-2, 2)
+  seen = motion(mouth)
+  assert seen.shape == (2, 8, 8, 9)
+  frames, steps = seen[..., :5], seen[..., 5:]
+  np.testing.assert_allclose(frames.mean((1, 2, 3)), 0, atol=1e-5)
+  np.testing.assert_allclose(
+    steps, 3 * (frames[..., 1:] - frames[..., :-1]), atol=1e-5
+  )
+  brighter = motion(1.5 * mouth + 0.1)
+  assert jnp.abs(brighter - seen).max() < 0.25 * jnp.abs(seen).max()
+  shifted = motion(mouth + jnp.array([0.2, -0.1, 0.05]))  # another colour
+  np.testing.assert_allclose(shifted, seen, atol=1e-5)
+  still = motion(mouth[:, :1].repeat(5, 1))
+  np.testing.assert_allclose(still[..., 5:], 0, atol=1e-6)
+  flat = jnp.full((1, 5, 8, 8, 3), 0.4)  # a gradient that is finite
+  slope = jax.grad(lambda x: motion(x).sum())(flat)
+  assert jnp.isfinite(slope).all()
+
+
+def test_a_moving_net_hears_all_frames_and_no_colour():
+  net = SyncNet(4, 8, moving=True)
+  mouth, audio = tiny.normal(0, 1, 5, 16, 16, 3), tiny.normal(1, 1, 3200)
+  variables = net.init(jax.random.key(0), mouth, audio)
+
+  def first(mouth):
+    return net.apply(variables, mouth, method="see")[0, 0]
+
+  slope = jax.grad(first)(mouth)
+  assert (jnp.abs(slope).max((0, 2, 3, 4)) > 0).all()
+  np.testing.assert_allclose(slope[..., 0], slope[..., 2], atol=1e-7)
