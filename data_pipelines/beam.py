@@ -19,6 +19,7 @@ from absl import app, flags
 from data_pipelines import engine
 from data_pipelines import prepare as command
 from data_pipelines.sources.task import Task
+from speak_jax import command_line
 
 MISSING = (
   "Apache Beam is not installed; docs/data.md says how, in an environment of "
@@ -99,4 +100,4 @@ if __name__ == "__main__":
   from data_pipelines import beam
 
   flags.mark_flags_as_required(["source", "output"])
-  app.run(beam.main)
+  app.run(beam.main, flags_parser=command_line.parser("beam"))

@@ -22,7 +22,7 @@ from jaxtyping import Float, UInt8
 from data_pipelines import offsets, records
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError
-from speak_jax import spec
+from speak_jax import command_line, spec
 
 COLUMNS, ROWS = 8, 12
 CELL_PX = 128
@@ -326,4 +326,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("inspect"))

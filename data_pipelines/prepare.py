@@ -33,7 +33,7 @@ from data_pipelines.engine import (
 from data_pipelines.media import cut, face
 from data_pipelines.sources import counts
 from data_pipelines.sources.task import Survey, Task
-from speak_jax import spec
+from speak_jax import command_line, spec
 
 TOO_MANY_REJECTS = 65  # exit code: the input data is at fault
 SHOWN_GAPS = 10
@@ -300,4 +300,4 @@ def _fail(line: str, code: int = 1) -> int:
 
 if __name__ == "__main__":
   flags.mark_flag_as_required(_SOURCE.name)
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("prepare"))

@@ -30,12 +30,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 from flax import traverse_util
 from ml_collections import ConfigDict, config_flags
 
 from configs.ablations import FULL, GROUPS, Row
-from speak_jax import config_flag
+from speak_jax import command_line
 from speak_jax.evaluation import methods, published, tables
 from speak_jax.evaluation.figures import Figure, Figures
 from speak_jax.evaluation.paper_tables import ABLATIONS
@@ -465,7 +465,6 @@ def _say(text: str) -> None:
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
-  logging.set_verbosity(logging.ERROR)
   if len(argv) > 1:
     return _fail(f"{argv[1]}: what is this?", BAD_CONFIG)
   given: Any = flags.FLAGS
@@ -498,4 +497,4 @@ if __name__ == "__main__":
   flags.DEFINE_string("only", "", "NAME,NAME: of these rows, some")
   flags.DEFINE_integer("clips", 24, "held-out clips at most", lower_bound=2)
   flags.mark_flags_as_required(["config", "data", "out"])
-  app.run(main, flags_parser=config_flag.parser("ablate"))
+  app.run(main, flags_parser=command_line.parser("ablate"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import app
 
-from speak_jax import exit_codes
+from speak_jax import command_line, exit_codes
 from speak_jax.training import checkpoints, manifest
 
 
@@ -53,4 +53,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("checkpoints"))

@@ -33,10 +33,10 @@ import re
 import sys
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from data_pipelines.media import face
-from speak_jax import self_test
+from speak_jax import command_line, self_test
 from speak_jax.evaluation import tables
 from speak_jax.evaluation.cache import Cache
 from speak_jax.evaluation.paper_tables import KINDS, Result
@@ -128,7 +128,6 @@ def _plan() -> Plan:
 
 def main(_: list[str]) -> int:
   """Reads the flags, measures, prints the headlines; 1 and a line if not."""
-  logging.set_verbosity(logging.WARNING)  # Orbax tells every step it takes
   if FLAGS["self-test"].value:
     outcome = self_test.run()
     print("\n".join(self_test.lines(outcome)))
@@ -172,4 +171,4 @@ if __name__ == "__main__":
   flags.DEFINE_bool(
     "self-test", False, "whether the figures mean here what they should"
   )
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("evaluate"))

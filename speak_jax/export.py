@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 from flax import traverse_util
 from jaxtyping import Float
 
 from data_pipelines.media import face
 from data_pipelines.records import Records, open_records, read_metadata
-from speak_jax import bundle, synthesis
+from speak_jax import bundle, command_line, synthesis
 from speak_jax.generate import Tracker
 from speak_jax.methods.speak import where
 from speak_jax.stages import base
@@ -328,7 +328,6 @@ FLAGS = flags.FLAGS
 def main(argv: list[str]) -> int:
   """Runs the command; 0 if the bundle is there, 1 with one line if not."""
   del argv
-  logging.set_verbosity(logging.WARNING)
   try:
     out = export(
       FLAGS.workdir, FLAGS.out, half=FLAGS.half, evaluation=FLAGS.evaluation
@@ -347,4 +346,4 @@ if __name__ == "__main__":
   flags.DEFINE_string("out", None, "Bundle to write.", required=True)
   flags.DEFINE_bool("half", False, "Weights in half precision.")
   flags.DEFINE_bool("evaluation", False, "Also what evaluate needs.")
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("export"))

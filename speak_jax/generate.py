@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 
@@ -41,7 +41,7 @@ from data_pipelines.media.follow import (
   gaps,
 )
 from data_pipelines.media.video import write_video
-from speak_jax import bundle, synthesis
+from speak_jax import bundle, command_line, synthesis
 from speak_jax.ahead import ahead
 from speak_jax.progress import Progress
 
@@ -531,7 +531,6 @@ def main(argv: list[str]) -> int:
   """Runs the command; 0 if the mp4 is there, 1 with one line if not."""
   if len(argv) > 1:
     return _fail(f"{argv[1]}: what is this? Inputs are given as --name FILE")
-  logging.set_verbosity(logging.WARNING)  # not which backends are not there
   warnings.simplefilter("default", MediaWarning)  # each line once
   warnings.showwarning = _show_warning
   start = time.perf_counter()
@@ -610,4 +609,4 @@ def _define_flags() -> None:
 
 if __name__ == "__main__":
   _define_flags()
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("generate"))

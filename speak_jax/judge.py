@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from data_pipelines.augment import MIRROR
 from data_pipelines.synthetic.render import random_frames
-from speak_jax import spec
+from speak_jax import command_line, spec
 from speak_jax.losses import disentangle
 from speak_jax.metrics import identity as identity_metrics
 from speak_jax.metrics import sums
@@ -409,4 +409,4 @@ if __name__ == "__main__":
   flags.DEFINE_string("out", str(models.WEIGHTS), "where the weights go")
   flags.DEFINE_float("minutes", 8.0, "time for rendering and learning")
   flags.DEFINE_integer("seed", 0, "of people, draws and initial weights")
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("judge"))

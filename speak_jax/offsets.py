@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from data_pipelines import damage, offsets, records, staging
 from data_pipelines.media import audio
-from speak_jax import exit_codes, systems
+from speak_jax import command_line, exit_codes, systems
 from speak_jax.evaluation import reading, released_sync
 from speak_jax.metrics import sync
 from speak_jax.pretrained import files, syncnet
@@ -177,7 +177,6 @@ FLAGS = flags.FLAGS
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
-  logging.set_verbosity(logging.WARNING)
   if len(argv) != 2:
     print("offsets: name one prepared data set", file=sys.stderr)
     return exit_codes.BAD_CONFIG
@@ -204,4 +203,4 @@ if __name__ == "__main__":
   flags.DEFINE_string("syncnet", "", "weights of the public SyncNet v2")
   flags.DEFINE_integer("most", 2, "frames that a clip may be off", 0)
   flags.DEFINE_float("confidence", None, "below, an offset is not believed")
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("offsets"))

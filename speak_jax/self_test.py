@@ -14,7 +14,7 @@ from absl import app, flags
 
 from data_pipelines.records import decode_frame
 from data_pipelines.synthetic import render
-from speak_jax import spec
+from speak_jax import command_line, spec
 from speak_jax.evaluation import self_test
 from speak_jax.evaluation.reading import judge_reader
 from speak_jax.models import judge
@@ -95,4 +95,4 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
   flags.DEFINE_bool("write", False, "store what is measured as expected")
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("self_test"))

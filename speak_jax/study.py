@@ -28,7 +28,7 @@ from jaxtyping import UInt8
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.media.video import probe, read_frames, write_video
-from speak_jax import spec
+from speak_jax import command_line, spec
 from speak_jax.evaluation import html, study
 from speak_jax.progress import Progress
 
@@ -366,4 +366,4 @@ if __name__ == "__main__":
   flags.DEFINE_integer("seed", 0, "of the order, of the bootstrap")
   flags.DEFINE_integer("clips", 0, "clips at most; 0: all", lower_bound=0)
   flags.DEFINE_float("embed_mb", 25.0, "largest page that is one file")
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("study"))

@@ -33,14 +33,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from data_pipelines import damage, held_out, records
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError
 from speak_jax import (
-  config_flag,
+  command_line,
   exit_codes,
   input_pipeline,
   spec,
@@ -434,8 +434,6 @@ _PROFILE = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code, if this is the only process."""
-  # Orbax warns of what is normal, and prints stacks of what we say in a line.
-  logging.set_verbosity(logging.FATAL)
   if len(argv) > 1:
     return _fail(f"{argv[1]}: what is this?", exit_codes.BAD_CONFIG)
   stopping = cluster.Stopping()
@@ -508,4 +506,4 @@ def _fail(line: str, code: int) -> int:
 
 if __name__ == "__main__":
   flags.mark_flags_as_required(["config", "workdir"])
-  app.run(main, flags_parser=config_flag.parser("train"))
+  app.run(main, flags_parser=command_line.parser("train"))

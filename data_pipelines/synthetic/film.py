@@ -18,6 +18,7 @@ from absl import app, flags
 from data_pipelines.media.video import write_video
 from data_pipelines.records import decode_frame
 from data_pipelines.synthetic import render
+from speak_jax import command_line
 from speak_jax.progress import Progress
 
 FLAGS = flags.FLAGS
@@ -69,4 +70,4 @@ if __name__ == "__main__":
   )
   flags.DEFINE_integer("seed", 0, "Chooses the people, as prepare's.")
   flags.DEFINE_integer("workers", 2, "Processes.", 1)
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("film"))

@@ -10,7 +10,7 @@ import numpy as np
 from absl import app, flags
 
 from data_pipelines.synthetic import head, motion, render
-from speak_jax import spec
+from speak_jax import command_line, spec
 
 _OUT = flags.DEFINE_string("out", "docs/faces.png", "Where the PNG goes.")
 _SIZE = flags.DEFINE_integer("size", 124, "Pixels of one face.")
@@ -119,4 +119,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=command_line.parser("sheet"))

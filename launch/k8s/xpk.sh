@@ -3,15 +3,18 @@
 #
 #   bash launch/k8s/xpk.sh --name speak --cluster C --project P --zone Z \
 #     --tpu-type v5litepod-64 [--slices 1] --image IMAGE -- python -m \
-#     speak_jax.train --config configs/speak.py --config.data.path=gs://... \
-#     --workdir gs://...
+#     speak_jax.train --config configs/speak.py --config.data.path=/speak/data \
+#     --workdir /speak/runs/speak
 #
+# /speak is a volume that all pods may write, mounted in each: attach it to the
+# cluster before, with `xpk storage attach` and its --auto-mount. gs://... is no
+# folder, and refused; docs/launch.md says which volumes serve.
 # IMAGE is the tpu target of launch/Dockerfile. xpk starts a workload again after
 # 42 and 127 to 255 by itself; 43 is added here, and 1 and 64 to 68 stay final.
 set -euo pipefail
 
 usage() {
-  sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 fail() {

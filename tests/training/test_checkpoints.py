@@ -195,10 +195,13 @@ def test_a_full_disk_is_said_at_once(run, trained, monkeypatch, capsys):
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from absl import logging
+from absl import flags, logging
+from speak_jax import command_line
 from speak_jax.training.checkpoints import Checkpoints
 from tests.faults.saves import state_of
-logging.set_verbosity(logging.FATAL)  # as the command does
+logging.use_absl_handler()  # as commands do
+flags.FLAGS([""])
+command_line.log_warnings()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 saved = Checkpoints(Path(sys.argv[1]))
 for step in (1, 2, 3):
