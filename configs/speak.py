@@ -308,7 +308,9 @@ def _config(preset: str, sizes: dict) -> dict:
       up="bilinear",  # how G doubles; "transposed" as StyleGAN2
       equalized=False,  # learning rates of G and D as StyleGAN2; ask for 2e-3
       norm="group",  # of the encoders: "group", "batch"
-      dtype="float32",  # of the computations: "float32", "bfloat16"
+      # Of the computations: "float32", "bfloat16", "float16"; "auto" = the
+      # machine's, docs/scaling.md.
+      dtype="auto",
     ),
     # Public weights to start from: a file, or a name on the Hugging Face hub.
     pretrained=dict(

@@ -290,6 +290,8 @@ def _check(job: Job) -> None:
     for config in (checkpoints.run_config(job.run), job.config)
   )
   for key in sorted({*old, *new}):
+    if key == "model.dtype" and new[key] == "auto":
+      continue  # a run keeps the type that it began with
     if old.get(key) != new.get(key) and not key.startswith(_FREE):
       raise ValueError(
         f"{job.run}: was trained with another {key}; choose another --out"

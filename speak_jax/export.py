@@ -3,9 +3,10 @@
   python -m speak_jax.export --workdir RUN --out BUNDLE [--half] [--evaluation]
 
 --half keeps the weights in half precision: half the size, and frames that
-differ by a level here and there. --evaluation adds the weights of IRFD's
-decoder and of SyncNet, so that `evaluate` measures the bundle as it measures
-the run.
+differ by a level here and there. --dtype is what the functions compute in, on
+every machine that runs them; the card says it. --evaluation adds the weights of
+IRFD's decoder and of SyncNet, so that `evaluate` measures the bundle as it
+measures the run.
 """
 
 import os
@@ -24,6 +25,7 @@ from data_pipelines.records import Records, open_records, read_metadata
 from speak_jax import bundle, command_line, synthesis
 from speak_jax.generate import Tracker
 from speak_jax.methods.speak import where
+from speak_jax.nn import precision
 from speak_jax.stages import base
 from speak_jax.training import checkpoints
 from speak_jax.training.weights import EARLIER, of_stage
@@ -40,6 +42,7 @@ Method: SPEAK (arXiv 2405.07257), in JAX.
 | preset | `{preset}` |
 | frames | {image} x {image} px, {fps:g} a second |
 | weights | {count:,} numbers, averaged over training (EMA) |
+| computes in | {dtype} |
 | trained on | {data} |
 | steps | {steps} |
 | seed | {seed} |
@@ -88,6 +91,7 @@ def export(
   say: Callable[[str], None] = print,
   *,
   half: bool = False,
+  dtype: str = "float32",
   evaluation: bool = False,
 ) -> Path:
   """Writes the bundle of a run whose stage `speak` has a checkpoint.
@@ -97,6 +101,7 @@ def export(
     out: The folder to make.
     say: Takes notes.
     half: Keep the weights in half precision.
+    dtype: What the bundle's functions compute in, of `precision.DTYPES`.
     evaluation: Add the weights of earlier stages that `evaluate` looks at.
 
   Raises:
@@ -105,11 +110,12 @@ def export(
   """
   workdir, out = Path(workdir), Path(out)
   config = checkpoints.run_config(workdir)
+  nets = base.networks(precision.with_dtype(config, dtype))
   variables = of_stage(workdir, config, "speak")
   settings = synthesis.settings_of(config)._replace(
     framing=_measured(config, workdir, say)
   )
-  functions = synthesis.functions_of(base.networks(config), settings)
+  functions = synthesis.functions_of(nets, settings)
   weights = _flat(variables, half)
   facts = _facts(config, workdir, say)
   content = bundle.Bundle(
@@ -117,12 +123,13 @@ def export(
       "settings": synthesis.settings_to_json(settings),
       "config": _portable(config),
       **facts,
+      "dtype": dtype,
     },
     weights=weights,
     artifacts=synthesis.serialize(functions, variables, settings),
     evaluation=_flat(_earlier(config, workdir), half) if evaluation else {},
   )
-  bundle.write(out, content, _card(out, settings, facts, weights))
+  bundle.write(out, content, _card(out, settings, facts, weights, dtype))
   return out
 
 
@@ -300,6 +307,7 @@ def _card(
   settings: synthesis.Settings,
   facts: dict[str, Any],
   weights: dict[str, np.ndarray],
+  dtype: str,
 ) -> str:
   """The model card."""
   line = [facts]  # of models that went on from each other, newest first
@@ -313,6 +321,7 @@ def _card(
     image=settings.image,
     fps=settings.fps,
     count=sum(x.size for x in weights.values()),
+    dtype=dtype,
     preset=facts["preset"],
     commit=facts["commit"] or "unknown",
     seed=facts["seed"],
@@ -330,7 +339,11 @@ def main(argv: list[str]) -> int:
   del argv
   try:
     out = export(
-      FLAGS.workdir, FLAGS.out, half=FLAGS.half, evaluation=FLAGS.evaluation
+      FLAGS.workdir,
+      FLAGS.out,
+      half=FLAGS.half,
+      dtype=FLAGS.dtype,
+      evaluation=FLAGS.evaluation,
     )
   except (ValueError, OSError) as error:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -345,5 +358,8 @@ if __name__ == "__main__":
   flags.DEFINE_string("workdir", None, "Training run.", required=True)
   flags.DEFINE_string("out", None, "Bundle to write.", required=True)
   flags.DEFINE_bool("half", False, "Weights in half precision.")
+  flags.DEFINE_enum(
+    "dtype", "float32", precision.DTYPES, "What the functions compute in."
+  )
   flags.DEFINE_bool("evaluation", False, "Also what evaluate needs.")
   app.run(main, flags_parser=command_line.parser("export"))

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from speak_jax import trained
 from speak_jax.models.audio import WAVE_FRONTS
+from speak_jax.nn import precision
 from speak_jax.stages import base
 from speak_jax.training import checkpoints, public
 
@@ -55,6 +56,25 @@ def with_speech(
     )
     config.model.audio.update(front="mel", **config.speak.mel)
   return config.lock()
+
+
+def with_dtype(config: ConfigDict, run: Path) -> ConfigDict:
+  """The config with the type that the run computes in, in place of "auto".
+
+  A run keeps the type that it began with, on whatever machine it goes on;
+  RUN/config.json says it.
+
+  Args:
+    config: As it was asked for; not changed.
+    run: RUN; it need not be there yet.
+
+  Raises:
+    ValueError: there is no such type; one line.
+  """
+  dtype = config.model.dtype
+  if dtype == "auto" and (run / "config.json").exists():
+    dtype = checkpoints.run_config(run).model.dtype
+  return precision.with_dtype(config, precision.resolve(dtype))
 
 
 def _origin(config: ConfigDict, run: Path) -> ConfigDict | None:

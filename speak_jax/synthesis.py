@@ -22,6 +22,7 @@ from speak_jax import bundle as bundles
 from speak_jax import spec
 from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.models.irfd import Portrait
+from speak_jax.nn import precision
 from speak_jax.stages.base import as_audio, as_bytes, as_frames, networks
 
 Variables = Mapping[str, Any]  # {"encoders": ..., "speak": ...} for .apply
@@ -293,7 +294,7 @@ class Synthesizer:
     # Here alone: orbax is slow to import, and a bundle has no use for it.
     from speak_jax.training import checkpoints, weights
 
-    config = checkpoints.run_config(path)
+    config = precision.for_inference(checkpoints.run_config(path))
     variables = weights.of_stage(path, config, "speak")
     settings = settings_of(config)
     functions = functions_of(networks(config), settings)

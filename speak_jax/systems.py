@@ -9,6 +9,7 @@ import jax
 from speak_jax import methods, synthesis, trained
 from speak_jax.evaluation import reading, swapping
 from speak_jax.evaluation.methods import Entry, Method, Restored
+from speak_jax.nn import precision
 from speak_jax.stages import base
 from speak_jax.stages.syncnet import frames_of
 from speak_jax.training import weights
@@ -62,6 +63,7 @@ def _parts(path: Path) -> Parts:
   if not (path / "config.json").is_file():
     return NO_PARTS
   config, stages = trained.load(path, weights.EARLIER)
+  config = precision.for_inference(config)
   parts = NO_PARTS
   if irfd := stages.get("irfd"):
     parts = parts._replace(

@@ -101,7 +101,8 @@ def train(
     NoProgressError: restarted in vain too often.
   """
   run = Path(workdir).absolute()
-  config = start.with_speech(_resolved(config), run, _say)
+  config = start.with_dtype(_resolved(config), run)
+  config = start.with_speech(config, run, _say)
   mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
   sharding.share(mesh)
   config, stages, changes = microbatches.fitted(config, mesh.shape["data"])

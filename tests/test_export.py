@@ -89,6 +89,7 @@ def test_bundle_says_where_it_comes_from(shipped):
   card = (shipped[0] / "README.md").read_text()
   for word in ("abc1234", "speak 7", "50 synthetic people", "consent"):
     assert word in card
+  assert config["dtype"] == "float32" and "| computes in | float32 |" in card
 
 
 def test_no_place_on_this_machine_is_shipped(run, tmp_path):
@@ -170,7 +171,10 @@ def test_the_card_names_what_a_run_went_on_from(
 def test_half_precision_makes_nearly_the_same_frames(
   run, tmp_path, from_memory
 ):
-  out = export.export(run[0], tmp_path / "half", lambda text: None, half=True)
+  out = export.export(
+    run[0], tmp_path / "half", lambda text: None, half=True, dtype="bfloat16"
+  )
+  assert bundle.read(out).config["dtype"] == "bfloat16"
   made = synthesis.Synthesizer.from_bundle(out, windows=2)
   video = made.video(**_inputs(made.settings))
   assert np.abs(video.astype(int) - from_memory).mean() < 1

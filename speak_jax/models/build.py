@@ -12,6 +12,7 @@ from speak_jax.models.irfd import Encoders
 from speak_jax.models.speak import Speak
 from speak_jax.models.syncnet import SyncNet
 from speak_jax.models.vgg import Vgg
+from speak_jax.nn import precision
 
 
 class Networks(NamedTuple):
@@ -52,7 +53,7 @@ def build(
     raise ValueError(
       f"config.model.ablate {model.ablate!r} is not identity, pose or emotion"
     )
-  dtype = jnp.dtype(model.dtype)
+  dtype = jnp.dtype(precision.resolve(model.dtype))
   channels = tuple(
     sorted((int(size), width) for size, width in model.channels.items())
   )

@@ -8,7 +8,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from speak_jax.nn.conv import LECUN, conv, equalize, leaky
+from speak_jax.nn.conv import LECUN, add_bias, conv, equalize, leaky
 from speak_jax.nn.resize import halve
 
 
@@ -48,7 +48,7 @@ class PatchConv(nn.Module):
         vector.value = right
       kernel = kernel / (left @ matrix @ right)
     y = conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
-    return y + bias.astype(self.dtype)
+    return add_bias(y, bias)
 
 
 class Discriminator(nn.Module):

@@ -62,7 +62,8 @@ class EditingModule(nn.Module):
       x = nn.Dense(self.width, dtype=self.dtype, name=f"level{i}")(x)
       if train:
         noise = jax.random.normal(self.make_rng("noise"), x.shape, x.dtype)
-        x = x + strength[i].astype(x.dtype) * noise
+        # In float32: the gradient of a strength is a sum over all of it.
+        x = (x.astype(jnp.float32) + strength[i] * noise).astype(x.dtype)
       gain, offset = jnp.split(style, 2, -1)
       x = (1 + gain) * standardize(x).astype(self.dtype) + offset
       x = leaky(x)

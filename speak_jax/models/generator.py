@@ -146,9 +146,9 @@ class Generator(nn.Module):
     start = self.param(
       "start", nn.initializers.normal(1.0), (first, first, width)
     )
-    x = jnp.broadcast_to(
-      start.astype(self.dtype), (latents.shape[0], *start.shape)
-    )
+    # Cast last, as its gradient is a sum over the examples.
+    x = jnp.broadcast_to(start, (latents.shape[0], *start.shape))
+    x = x.astype(self.dtype)
     rate = 1.0 if self.equalized else None
     frames, entry = jnp.zeros(()), None
     for i, (size, width) in enumerate(self.channels):

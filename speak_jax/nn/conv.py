@@ -204,6 +204,15 @@ def equalize(
   return module.param(name, stored, shape) * scale
 
 
+def add_bias(y: Float[Array, "*n c"], bias: Float[Array, "c"]) -> Array:
+  """Adds a bias in float32; the result is of `y`'s type.
+
+  The bias's gradient is a sum over all places of all examples, which half
+  precision has no room for.
+  """
+  return (y.astype(jnp.float32) + bias).astype(y.dtype)
+
+
 class Conv(nn.Module):
   """A square 2-D convolution, same padding, NHWC."""
 
@@ -223,7 +232,7 @@ class Conv(nn.Module):
     y = conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros, (self.features,))
-      y = y + bias.astype(self.dtype)
+      y = add_bias(y, bias)
     return y
 
 
@@ -318,7 +327,7 @@ class Conv1d(nn.Module):
       raise ValueError(f"{self.groups} groups at stride {self.stride}")
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros, (self.features,))
-      y = y + bias.astype(self.dtype)
+      y = add_bias(y, bias)
     return y
 
 
@@ -344,9 +353,7 @@ class Dense(nn.Module):
     kernel = equalize(self, "kernel", start, shape, self.rate)
     bias = equalize(self, "bias", self.bias_init, shape[1:], self.rate)
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-    return jnp.matmul(x, kernel, precision=self.precision) + bias.astype(
-      self.dtype
-    )
+    return add_bias(jnp.matmul(x, kernel, precision=self.precision), bias)
 
 
 class Mlp(nn.Module):

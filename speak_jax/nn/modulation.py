@@ -51,10 +51,11 @@ class StyleConv(nn.Module):
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     if self.demodulate:
       style = style * lax.rsqrt((style**2).mean(-1, keepdims=True) + 1e-8)
-    x = x.astype(self.dtype) * style[:, None, None].astype(self.dtype)
+    # In float32 and rounded once: gradients of styles are sums over places.
+    x = (x.astype(jnp.float32) * style[:, None, None]).astype(self.dtype)
     convolve = convs.conv_up if self.up else convs.conv
-    y = convolve(x, kernel.astype(self.dtype))
+    y = convolve(x, kernel.astype(self.dtype)).astype(jnp.float32)
     if self.demodulate:
       energy = (style**2) @ (kernel**2).sum((0, 1))
-      y = y * lax.rsqrt(energy + 1e-8)[:, None, None].astype(self.dtype)
-    return y + bias.astype(self.dtype)
+      y = y * lax.rsqrt(energy + 1e-8)[:, None, None]
+    return (y + bias).astype(self.dtype)

@@ -6,6 +6,7 @@ import pytest
 
 from configs.speak import get_config
 from speak_jax import start
+from speak_jax.nn import precision
 from speak_jax.stages import base
 from speak_jax.training import checkpoints
 
@@ -15,6 +16,20 @@ SPEECH = "pretrained.speech=wav2vec2.safetensors"
 def resolved(arg: str, folder, said=None):
   said = [] if said is None else said
   return start.with_speech(get_config(arg), folder, said.append)
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16"])
+def test_a_run_keeps_the_type_that_it_began_with(tmp_path, stored):
+  config = get_config("demo")
+  assert start.with_dtype(config, tmp_path / "new").model.dtype == "float32"
+  begun = precision.with_dtype(config, stored)
+  run = trained_run(tmp_path / "run", begun)
+  assert start.with_dtype(config, run) == begun
+  # What is asked for in words is never exchanged silently.
+  wanted = precision.with_dtype(config, "bfloat16")
+  assert start.with_dtype(wanted, run) == wanted
+  with pytest.raises(ValueError, match="'half' is not one of auto, float32"):
+    start.with_dtype(precision.with_dtype(config, "half"), run)
 
 
 def trained_run(folder, config, stage="speak"):
