@@ -363,6 +363,9 @@ def _config(preset: str, sizes: dict) -> dict:
       ),
     ),
     train=dict(
+      # Of float16 alone: what losses are multiplied by at first, and good
+      # updates until it doubles; halved where gradients overflow.
+      loss_scale=dict(initial=2.0**15, growth=2_000),
       compilation_cache=True,  # programs in RUN/compiled, for restarts
       remat=False,  # recompute blocks backwards: less memory, more time
       log_every=50,  # steps

@@ -19,6 +19,7 @@ from speak_jax import spec
 from speak_jax.losses import flow
 from speak_jax.models.build import Networks, build
 from speak_jax.models.geometry import Shape
+from speak_jax.nn import precision
 
 RESNETS = ("identity_net", "pose_net", "emotion_net")  # E_i, E_p, E_e
 
@@ -79,6 +80,13 @@ class Phase(NamedTuple):
     return step >= self.start and step % self.every == 0
 
 
+class Scaling(NamedTuple):
+  """Of losses, where networks compute in float16; `training/scaling.py`."""
+
+  initial: float  # first factor
+  growth: int  # good updates until it doubles
+
+
 class Stage(NamedTuple):
   """One training stage (SPEC section 7)."""
 
@@ -98,7 +106,15 @@ class Stage(NamedTuple):
   inspect: Callable[[Groups, Groups, Any], dict[str, Array]]
   public: tuple[str, ...] = ()  # of config.pretrained, what it can start from
   together: int = 1  # a microbatch is a multiple of it; 2: examples swap
+  scaling: Scaling | None = None  # None: losses are differentiated as they are
   notes: tuple[str, ...] = ()  # said once at the start
+
+
+def scaling(config: ConfigDict) -> Scaling | None:
+  """How losses are scaled: in float16 alone."""
+  settings = Scaling(**config.train.loss_scale)
+  half = precision.resolve(config.model.dtype) == "float16"
+  return settings if half else None
 
 
 def flows(config: ConfigDict) -> bool:

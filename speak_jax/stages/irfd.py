@@ -328,6 +328,7 @@ def make(config: ConfigDict) -> Stage:
     microbatch=settings.microbatch,
     together=2 if swaps else 1,
     public=("resnet",),
+    scaling=base.scaling(config),
     inspect=inspect,
   )
 

@@ -378,6 +378,7 @@ def make(config: ConfigDict) -> Stage:
     batch=batch,
     microbatch=settings.microbatch,
     public=tuple(public),
+    scaling=base.scaling(config),
     inspect=inspect,
     notes=tuple(notes),
   )

@@ -102,6 +102,7 @@ def make(config: ConfigDict) -> Stage:
     decay=settings.optim.ema,
     batch=batch,
     microbatch=settings.microbatch,
+    scaling=base.scaling(config),
     inspect=inspect,
   )
 

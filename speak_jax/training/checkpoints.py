@@ -30,6 +30,7 @@ from orbax.checkpoint import v1 as ocp
 
 from speak_jax.progress import say
 from speak_jax.training import manifest
+from speak_jax.training.scaling import LossScale
 from speak_jax.training.state import TrainState
 
 CORRUPT = ".corrupt"  # suffix of what was put aside
@@ -60,7 +61,10 @@ LATER: dict[str, Any] = {
     "speech": {"lr_factor": 1.0, "b1": 0.5},
     "stretch": 0,
   },
-  "train": {"compilation_cache": True},
+  "train": {
+    "compilation_cache": True,
+    "loss_scale": {"initial": 2.0**15, "growth": 2_000},
+  },
 }
 
 
@@ -253,7 +257,7 @@ class Checkpoints:
       return
     parts = {
       "model": {"params": state.params, "vars": state.vars, "ema": state.ema},
-      "optim": {"step": state.step, "opt": state.opt},
+      "optim": _optim(state),
       "meta": {**meta, "data": json.dumps(position)},
     }
     path = self.folder / str(step)
@@ -415,7 +419,7 @@ class Checkpoints:
       str(path),
       {
         "model": model,
-        "optim": {"step": want.step, "opt": want.opt},
+        "optim": _optim(want),
         "meta": None,
       },
     )
@@ -425,9 +429,20 @@ class Checkpoints:
       vars=found["model"]["vars"],
       opt=found["optim"]["opt"],
       ema=found["model"]["ema"],
+      scale={
+        name: LossScale(**x)
+        for name, x in found["optim"].get("scale", {}).items()
+      },
     )
     meta = dict(found["meta"])
     return state, json.loads(meta.pop("data")), meta
+
+
+def _optim(state: TrainState) -> dict[str, Any]:
+  """What of a state is the optimizers' own."""
+  scale = {name: x._asdict() for name, x in state.scale.items()}
+  kept = {"scale": scale} if scale else {}
+  return {"step": state.step, "opt": state.opt, **kept}
 
 
 def latest_step(run: str | Path, stage: str) -> int | None:

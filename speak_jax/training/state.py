@@ -17,7 +17,7 @@ import optax
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from speak_jax.stages.base import Groups, Metrics, Optim, Stage
-from speak_jax.training import cluster
+from speak_jax.training import cluster, scaling
 
 
 class TrainState(NamedTuple):
@@ -28,6 +28,9 @@ class TrainState(NamedTuple):
   vars: Groups  # {group: {collection: tree}}, batch statistics and the like
   opt: dict[str, Any]  # {optimizer: state}
   ema: Groups  # {averaged group: tree}
+  # {optimizer: LossScale} of a stage that scales its losses, else empty: other
+  # checkpoints hold no such thing.
+  scale: Mapping[str, scaling.LossScale] = {}
 
 
 def initial(
@@ -51,6 +54,9 @@ def initial(
     },
     # Copies: the update gives the old buffers back to the device.
     ema={g: jax.tree.map(jnp.array, params[g]) for g in stage.averaged},
+    scale={name: scaling.initial(stage.scaling) for name in stage.optims}
+    if stage.scaling
+    else {},
   )
 
 
@@ -140,11 +146,17 @@ def compute_gradients(stage: Stage, index: int) -> Callable[..., Gradient]:
     def loss(trained):
       params = {**state.params, **trained}
       out = phase.loss(params, state.vars, microbatch, state.step, key)
-      return out.loss, out
+      return out.loss * factor if scaled else out.loss, out
 
+    scaled = stage.scaling is not None
+    factor = state.scale[phase.optim].factor if scaled else 1.0
     trained = _pick(state.params, optim)
-    (value, out), grads = jax.value_and_grad(loss, has_aux=True)(trained)
-    return Gradient(grads, Scalars.of({"loss": value, **out.metrics}), out.vars)
+    grads, out = jax.grad(loss, has_aux=True)(trained)
+    if scaled:
+      grads = jax.tree.map(lambda x: x / factor, grads)
+    return Gradient(
+      grads, Scalars.of({"loss": out.loss, **out.metrics}), out.vars
+    )
 
   return run
 
@@ -156,7 +168,9 @@ def apply_gradients(
 
   A loss or gradient that is not finite changes nothing at all: parameters,
   optimizer, averages and mutable collections stay as they were, and the
-  metric `bad` is 1. (optax.apply_if_finite guards the optimizer alone.)
+  metric `bad` is 1. (optax.apply_if_finite guards the optimizer alone.) Where
+  losses are scaled and the scale can still shrink, a gradient alone that is not
+  finite is no bad step: it shrinks the scale, and `skipped` is 1.
 
   Args:
     stage: Whose phase.
@@ -175,8 +189,9 @@ def apply_gradients(
     trained = _pick(state.params, optim)
     norms = {g: optax.tree.norm(found.grads[g]) for g in optim.trains}
     norm = optax.tree.norm(list(norms.values()))
-    ok = jnp.isfinite(found.scalars["loss"]) & jnp.isfinite(norm)
-    ok &= jnp.isfinite(optax.tree.norm(jax.tree.leaves(found.vars)))
+    sound = jnp.isfinite(found.scalars["loss"])
+    sound &= jnp.isfinite(optax.tree.norm(jax.tree.leaves(found.vars)))
+    ok = sound & jnp.isfinite(norm)
     keep = partial(jax.tree.map, partial(jnp.where, ok))
 
     old = state.opt[optim_name]
@@ -198,11 +213,22 @@ def apply_gradients(
       vars=state.vars | keep(found.vars, before),
       opt=state.opt | {optim_name: keep(opt, old)},
       ema=state.ema | keep(ema, {g: state.ema[g] for g in ema}),
+      scale=state.scale,
     )
     metrics = {**found.scalars, "grad_norm": norm, **_rates(optim, old)}
     if len(norms) > 1:
       metrics |= {f"grad_norm/{g}": n for g, n in norms.items()}
-    metrics["bad"] = 1.0 - ok.astype(jnp.float32)
+    bad = ~ok
+    if stage.scaling:
+      scale = state.scale[optim_name]
+      skipped = bad & sound & scaling.can_shrink(scale)
+      bad &= ~skipped
+      later = scaling.adjusted(scale, stage.scaling, skipped)
+      # A bad step says nothing of the scale.
+      later = jax.tree.map(partial(jnp.where, bad), scale, later)
+      new = new._replace(scale={**state.scale, optim_name: later})
+      metrics |= {"skipped": skipped, "loss_scale": scale.factor}
+    metrics["bad"] = bad
     return new, Scalars.of(metrics)
 
   return run

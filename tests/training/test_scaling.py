@@ -1,0 +1,153 @@
+"""Losses scaled for float16: skipped updates, recovery, growth, resuming."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from orbax.checkpoint import v1 as ocp
+
+from speak_jax.stages.base import LossOut, Scaling
+from speak_jax.training import loop, scaling
+from speak_jax.training.state import create, update
+from speak_jax.training.weights import STAGES
+from tests.stages import small
+from tests.training import toy
+
+ONES = toy.Batch(jnp.ones((4, 4)))
+
+
+def half(initial: float, growth: int = 3, weight: float = 1.0):
+  """The toy stage with one phase, whose product is of float16."""
+  plain = toy.stage()
+
+  def main(params, vars, batch, step, key):
+    del key
+    code = batch.x.astype(jnp.float16) @ params["a"]["w"].astype(jnp.float16)
+    loss = weight * (code.astype(jnp.float32) ** 2).mean()
+    seen = vars["a"]["stats"]["seen"] + batch.x.sum()
+    return LossOut(loss, {}, {"a": {"stats": {"seen": seen}}})
+
+  phase = plain.phases[1]._replace(loss=main)
+  return plain._replace(phases=(phase,), scaling=Scaling(initial, growth))
+
+
+def equal(a, b) -> None:
+  jax.tree.map(
+    np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b)
+  )
+
+
+def test_an_overflow_is_skipped_and_halves_the_scale():
+  stage = half(2.0**20)
+  one, key = jax.jit(update(stage, 0)), jax.random.key(0)
+  before = create(stage, 0, {})
+  after, metrics = one(before, ONES, key)
+  assert metrics["skipped"] == 1 and metrics["bad"] == 0
+  assert np.isfinite(metrics["loss"])
+  for name in ("params", "vars", "opt", "ema"):
+    equal(getattr(after, name), getattr(before, name))
+  assert int(after.step) == 1  # the batch has had its turn
+  assert metrics["loss_scale"] == 2.0**20
+  assert after.scale["main"] == (2.0**19, 0)
+  equal(after.scale["side"], before.scale["side"])
+
+  tries = 0
+  while metrics["skipped"]:
+    after, metrics = one(after, ONES, key)
+    tries += 1
+  assert 1 < tries < 20 and metrics["bad"] == 0
+  # Now it has learned, as it does in float32.
+  plain = stage._replace(scaling=None)
+  want, _ = jax.jit(update(plain, 0))(create(plain, 0, {}), ONES, key)
+  np.testing.assert_allclose(
+    after.params["a"]["w"], want.params["a"]["w"], atol=1e-3
+  )
+  assert int(after.opt["main"][0].count) == 1
+  assert after.vars["a"]["stats"]["seen"] == 16
+
+
+def test_the_scale_doubles_after_good_updates_and_has_bounds():
+  settings = Scaling(2.0**23, 3)
+  scale = scaling.initial(settings)
+  seen = []
+  for overflow in [False] * 7 + [True] * 2 + [False] * 3:
+    scale = scaling.adjusted(scale, settings, jnp.array(overflow))
+    seen.append(float(scale.factor) / 2.0**23)
+  # At most 2^24; an overflow begins the count anew.
+  assert seen == [1, 1, 2, 2, 2, 2, 2, 1, 0.5, 0.5, 0.5, 1]
+  scale = scaling.LossScale(jnp.float32(1), jnp.int32(0))
+  assert not scaling.can_shrink(scale)
+  assert scaling.adjusted(scale, settings, jnp.array(True)).factor == 1
+
+
+def test_small_gradients_come_through():
+  """A thousandth of float16's least number, times 2^15 and divided again."""
+  key, weight = jax.random.key(0), 1e-9
+
+  def slope(stage):
+    state = create(stage, 0, {})
+    _, metrics = jax.jit(update(stage, 0))(state, ONES, key)
+    return float(metrics["grad_norm"])
+
+  scaled = slope(half(2.0**24, weight=weight))
+  assert slope(half(1.0, weight=weight)) == 0
+  np.testing.assert_allclose(scaled / weight, slope(half(1.0)), rtol=1e-2)
+
+
+def test_resume_is_bit_equal_with_its_scale(tmp_path):
+  run = toy.run(tmp_path / "a", 16)._replace(stage=half(2.0**21))
+  want, _ = loop.fit(run, toy.batches(), {})
+  assert 2 < want.scale["main"].factor < 2.0**20  # it has shrunk and grown
+  for stop in (3, 11):
+    count = iter(range(stop, 0, -1))
+    part = run._replace(folder=tmp_path / "b")
+    loop.fit(
+      part, toy.batches(), {}, stopping=lambda step, c=count: next(c) == 1
+    )
+  got, done = loop.fit(run._replace(folder=tmp_path / "b"), toy.batches(), {})
+  assert done
+  equal(want, got)
+  # What is not of float16 keeps no scale, as ever.
+  plain = run._replace(stage=toy.stage(), folder=tmp_path / "c", steps=1)
+  loop.fit(plain, toy.batches(), {})
+  for name, keys in (
+    ("b/checkpoints/16", {"step", "opt", "scale"}),
+    ("c/checkpoints/1", {"step", "opt"}),
+  ):
+    stored = ocp.checkpointables_metadata(str(tmp_path / name)).metadata
+    assert set(stored["optim"]) == keys
+
+
+def test_a_scale_at_its_floor_ends_the_run_in_one_line(tmp_path):
+  """What overflows whatever the scale is no fault of the scale."""
+  stage = half(4.0)
+
+  def main(params, vars, batch, step, key):
+    del batch, step, key
+    loss = jnp.sqrt(0 * params["a"]["w"]).sum()  # 0, of slope 0 / 0
+    return LossOut(loss, {}, {"a": vars["a"]})
+
+  phase = stage.phases[0]._replace(loss=main)
+  run = toy.run(tmp_path, 99)._replace(stage=stage._replace(phases=(phase,)))
+  with pytest.raises(loop.TrainingError) as error:
+    loop.fit(run, toy.batches(), {})
+  assert "not finite for 3 steps in a row" in str(error.value)
+  assert "rolled back 3 times" in str(error.value)
+  assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["syncnet"])
+def test_a_network_learns_in_float16(name):
+  config = small.config(model__dtype="float16", syncnet__steps=40)
+  stage = STAGES[name](config)
+  assert stage.scaling == Scaling(2.0**15, 2000)
+  one = jax.jit(update(stage, 0))
+  state, batch = create(stage, 0, {}), small.batch(stage)
+  losses, skipped = [], 0
+  for _ in range(40):
+    state, metrics = one(state, batch, jax.random.key(0))
+    assert metrics["bad"] == 0
+    skipped += int(metrics["skipped"])
+    losses.append(float(metrics["loss"]))
+  assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+  assert skipped < 10
