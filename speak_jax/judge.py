@@ -181,11 +181,11 @@ def loss_fn(
 def train(faces: Faces, seed: int, seconds: float, steps: int | None) -> Any:
   """Learns for a time, or for `steps`, and returns the averaged weights."""
   key = jax.random.key(seed)
-  key, start = jax.random.split(key)
+  key, start, start_people = jax.random.split(key, 3)
   people = int(faces.identity.max()) + 1
   params: Any = {
     "judge": models.init(start),
-    "people": jax.random.normal(start, (models.IDENTITY, people)),
+    "people": jax.random.normal(start_people, (models.IDENTITY, people)),
   }
   tx = optax.inject_hyperparams(
     lambda rate: optax.chain(

@@ -13,6 +13,8 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 # Test time is compile time: the second run finds its programs here.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# A random key that is used twice is an error.
+os.environ.setdefault("JAX_DEBUG_KEY_REUSE", "1")
 # Nothing here runs long enough to pay for its optimisation.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).mkdir(

@@ -135,13 +135,14 @@ def make(config: ConfigDict) -> Stage:
     )
 
   def g_loss(params, vars, batch, step, key) -> LossOut:
+    hide_key, swap_key = jax.random.split(key)
     pair = base.with_frames(batch)
     target, points = pair.target, pair.target_landmarks
     (portrait, codes), changed = encode(params, vars, pair)
     shown = portrait
     if hides:
       hidden = jax.random.bernoulli(
-        jax.random.fold_in(key, 1), settings.hide_maps, (target.shape[0],)
+        hide_key, settings.hide_maps, (target.shape[0],)
       )
       shown = hide_maps(portrait, hidden)
     made, seen = decode(params, shown, codes, mutable=["intermediates"])
@@ -167,7 +168,7 @@ def make(config: ConfigDict) -> Stage:
     again: Any = None
     again_params = params
     if swaps:
-      swap = exchange(portrait, codes, pair, key, kinds)
+      swap = exchange(portrait, codes, pair, swap_key, kinds)
       other = decode(params, swap.portrait, swap.codes)
       if settings.losses == "robust":
         # ours: the encoder that reads the generated frame does not learn to
