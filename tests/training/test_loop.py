@@ -73,6 +73,43 @@ def test_frozen_groups_and_lazy_phases(tmp_path):
   assert int(state.opt["main"][0].count) == 5
 
 
+def test_figures_are_read_while_the_next_step_runs(tmp_path):
+  """A line waits for the step after it, but not beyond a checkpoint."""
+  seen = {}
+
+  def on_step(number, state):
+    del state
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    seen[number] = [json.loads(line)["step"] for line in lines]
+
+  run = toy.run(tmp_path, 6, save_every=4)
+  loop.fit(run, toy.batches(), {}, on_step=on_step)
+  # The first step is waited for: it compiles.
+  assert seen == {
+    1: [1], 2: [1], 3: [1, 2], 4: [1, 2, 3, 4], 5: [1, 2, 3, 4],
+    6: [1, 2, 3, 4, 5, 6],
+  }  # fmt: skip
+
+
+def test_a_step_moves_nothing_by_accident(tmp_path, monkeypatch):
+  """An array of the host that meets one of the device is an error."""
+  true = loop.advance
+
+  def careless(phases, state, *args):
+    return true(phases, state._replace(step=state.step + 0), *args)
+
+  monkeypatch.setattr(loop, "advance", careless)
+  with pytest.raises(Exception, match="Disallowed host-to-device"):
+    loop.fit(toy.run(tmp_path, 2), toy.batches(), {})
+
+
+def test_a_stage_without_a_phase_at_every_step_is_refused(tmp_path):
+  run = toy.run(tmp_path, 2)
+  run = run._replace(stage=run.stage._replace(phases=run.stage.phases[:1]))
+  with pytest.raises(ValueError, match="toy: no phase is due at every step"):
+    loop.fit(run, toy.batches(), {})
+
+
 def test_a_phase_begins_at_its_start(tmp_path, capsys):
   """Its optimizer has then seen nothing; a resumed run keeps to it."""
   run = toy.run(tmp_path, 4)._replace(stage=toy.stage(every=3, start=5))

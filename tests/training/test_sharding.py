@@ -127,7 +127,9 @@ def test_many_devices_train_as_one():
           assert kinds == [], where
         else:
           assert kinds == ["all-reduce"], where
-          assert 1 <= share < 1.1, where  # of the gradient: once, and scalars
+          # Of the gradient: once, and what is logged. A gradient that is
+          # always 0 (R1's of a last bias) is not sent.
+          assert 0.98 < share < 1.02, where
 
 
 def test_a_run_moves_to_fewer_devices():
