@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from data_pipelines.media import face
+from data_pipelines.media.warp import similarity
 from speak_jax import spec
 
 ROTATION_DEG = 10.0
@@ -16,9 +17,10 @@ SHIFT = 0.06  # of the side
 # Of an aligned face, which holds the face at a known place.
 JITTER_DEG, JITTER_SCALE, JITTER_SHIFT = 6.0, 0.06, 0.03
 MEAN = 110.0  # about that of real crops, whose channels have 40 to 150
-# Round the lips, in inter-ocular distances: all another's within the first,
-# nothing beyond the second. An open mouth and its chin lie inside.
-PASTED = (0.65, 0.85)
+# A disc below the lips, in inter-ocular distances: all another's within the
+# first radius, nothing beyond the second. Chin and jaw lie inside: with the
+# lips alone (.65, .85, not below them) the jaw still told of the opening.
+PASTED, BELOW = (0.85, 1.1), 0.25
 
 # Index of each of the 68 points in the mirror.
 MIRROR = np.array(
@@ -92,7 +94,8 @@ def recolour(
   made = cv2.transform(frame, np.c_[np.diag(colours.gain), shift])
   if colours.blur:
     sigma = colours.blur * frame.shape[0]
-    cv2.GaussianBlur(made, (0, 0), sigma, dst=made)
+    reach = 2 * int(np.ceil(2 * sigma)) + 1  # two deviations each way
+    cv2.GaussianBlur(made, (reach, reach), sigma, dst=made)
   return made
 
 
@@ -102,7 +105,7 @@ def lend_mouth(
   donor: UInt8[np.ndarray, "h w 3"],
   donor_landmarks: Float[np.ndarray, "68 2"],
 ) -> None:
-  """Gives a frame the mouth of another of the clip, softly pasted.
+  """Gives a frame the mouth and chin of another, softly pasted.
 
   For pose inputs: what lips do must not pass. Source: the idea is EDTalk's.
 
@@ -113,22 +116,32 @@ def lend_mouth(
     donor_landmarks: Its own.
   """
   size = frame.shape[0]
-  here, there = (
-    np.vstack([face.face_matrix(points, size), [0, 0, 1]])
-    for points in (landmarks, donor_landmarks)
-  )
-  lips = landmarks[spec.MOUTH].mean(0)
-  near, far = np.array(PASTED) * spec.interocular(landmarks)
+  # By what does not move with the jaw, and about the donor's lips: the place
+  # of the own ones would tell how far they are open.
+  still = _still(landmarks)
+  onto = similarity(_still(donor_landmarks), still)
+  lips = onto @ [*(donor_landmarks[spec.MOUTH].sum(0) / 20), 1]
+  apart = spec.interocular(landmarks)
+  down = still[2] - (still[0] + still[1]) / 2
+  middle = lips + BELOW * apart * down / max(float(np.hypot(*down)), 1e-6)
+  near, far = np.array(PASTED) * apart
   # Only the square round the mouth is worked on: the rest stays as it is.
   side = min(2 * int(np.ceil(far)) + 1, size)
-  x0, y0 = (lips - far).astype(int).clip(0, size - side)
-  matrix = (np.linalg.inv(here) @ there)[:2] - [[0, 0, x0], [0, 0, y0]]
+  corner = (middle - far).astype(int).clip(0, size - side)
+  matrix = onto - np.c_[np.zeros((2, 2)), corner]
   moved = face.warp(donor, matrix, side)
-  y, x = np.ogrid[y0 : y0 + side, x0 : x0 + side]
-  away = np.hypot(x - lips[0], y - lips[1])
+  x, y = np.arange(side, dtype=np.float32) - (middle - corner)[:, None]
+  away = np.sqrt(x**2 + (y**2)[:, None]).astype(np.float32)
   share = ((far - away) / (far - near)).clip(0, 1).astype(np.float32)
+  x0, y0 = corner
   square = frame[y0 : y0 + side, x0 : x0 + side]
   square[:] = cv2.blendLinear(moved, square.copy(), share, 1 - share)
+
+
+def _still(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "3 2"]:
+  """Both eyes and the nose's lower end, which lips and jaw do not move."""
+  parts = (spec.LEFT_EYE, spec.RIGHT_EYE, slice(31, 36))
+  return np.stack([landmarks[part].mean(0) for part in parts])
 
 
 def draw_stretch(
@@ -250,35 +263,32 @@ def emotion_picture(
   return recolour(moved, draw_colours(rng))
 
 
-def pose_pictures(
+def treat_pose(
   frames: UInt8[np.ndarray, "t h w 3"],
   landmarks: Float[np.ndarray, "68 2"],
   treatment: Treatment,
   rng: np.random.Generator,
-) -> UInt8[np.ndarray, "t h w 3"]:
-  """What E_p sees of frames that have another's mouth already.
+) -> None:
+  """Makes frames that have another's mouth already what E_p sees of them.
 
   All of them get one and the same change, so that time stays consistent.
 
   Args:
-    frames: Of one clip; not changed.
+    frames: Of one clip; changed in place.
     landmarks: Of the first.
     treatment: Of the pictures.
     rng: Of the draws.
   """
-  if not (treatment.pose or treatment.stretch):
-    return frames
-  made = np.empty_like(frames)
   colours = matrix = None
   if treatment.pose:
     colours, usual = draw_colours(rng), cv2.mean(frames[0])[:3]
   if treatment.stretch:
     matrix = draw_stretch(landmarks, treatment.stretch, rng)
   # Frame by frame: a frame stays in the processor's cache, a window does not.
-  for frame, out in zip(frames, made, strict=True):
+  for frame in frames:
+    made = frame
     if colours is not None:
-      frame = recolour(frame, colours, usual)
+      made = recolour(made, colours, usual)
     if matrix is not None:
-      frame = move_frame(frame, matrix)
-    out[:] = frame
-  return made
+      made = move_frame(made, matrix)
+    frame[:] = made

@@ -308,9 +308,8 @@ def clips(
     )
     window = records.frames(i, range(start, stop), size)
     points = records.landmarks(i, slice(start, stop), size)
-    driving = window
+    driving = window.copy()
     if treatment.pose:
-      driving = window.copy()
       times = other_times(count, start, stop, rng)
       for frame, at, t_other in zip(driving, points, times, strict=True):
         augment.lend_mouth(
@@ -319,7 +318,7 @@ def clips(
           records.picture(i, "frames", t_other, size),
           records.landmarks(i, t_other, size),
         )
-    driving = augment.pose_pictures(driving, points[0], treatment, rng)
+    augment.treat_pose(driving, points[0], treatment, rng)
     lender = donors.emotion_lender(i, treatment.emotion_clip, rng)
     if lender != i:
       chosen = rng.integers(records.index[lender].frames, size=emotion_frames)

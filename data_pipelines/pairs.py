@@ -221,9 +221,8 @@ class PairMaker:
     if treatment.pose:
       lips = augment.recolour(lips, augment.draw_colours(rng))
     side = self._size if self._emotion_input == "frame" else self._face
-    (turned,) = augment.pose_pictures(
-      pose.frame[None], pose.landmarks, treatment, rng
-    )
+    turned = pose.frame.copy()
+    augment.treat_pose(turned[None], pose.landmarks, treatment, rng)
     return spec.Pair(
       identity=identity.frame,
       identity_landmarks=identity.landmarks,

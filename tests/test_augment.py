@@ -6,7 +6,7 @@ import pytest
 
 from configs import speak as configs
 from data_pipelines import augment, batches, donors, held_out, records
-from data_pipelines.media import face
+from data_pipelines.media import face, warp
 from data_pipelines.synthetic import render
 from speak_jax import spec
 from tests import toy_records
@@ -76,7 +76,7 @@ def told(data, treatment) -> dict[str, float]:
       ]
     )
     colours.append((seen.mean(), sample.frames[0].mean()))
-    lips.append(grey(face.align_face(seen, points, 48)[22:46, 10:38], (14, 12)))
+    lips.append(grey(below_eyes(seen, points), (14, 12)))
     whole.append(grey(seen, (12, 12)))
   who, facts = np.array(who), about_mean(np.array(facts), np.array(who))
   opened = about_mean(foretold(np.array(lips), facts[:, 0], who % 4), who)
@@ -87,6 +87,14 @@ def told(data, treatment) -> dict[str, float]:
     "opening": np.corrcoef(opened, facts[:, 0])[0, 1],
     "yaw": np.corrcoef(yaw, facts[:, 1])[0, 1],
   }
+
+
+def below_eyes(frame, landmarks) -> np.ndarray:
+  """Mouth, chin and jaw, placed by the eyes: lips' landmarks would tell."""
+  matrix = warp.similarity(
+    face.anchors(landmarks)[:2], face.FACE_TEMPLATE[:2] * 48 - 0.5
+  )
+  return face.warp(frame, matrix, 48)[22:46, 10:38]
 
 
 def grey(picture, size) -> np.ndarray:
@@ -118,7 +126,7 @@ def foretold(x, y, fold) -> np.ndarray:
 
 def test_pose_frames_tell_the_pose_and_neither_lips_nor_colours(drawn):
   plain, treated = told(drawn, augment.PLAIN), told(drawn, TREATED)
-  assert plain["colour"] == 1 and plain["opening"] > 0.6  # the test can tell
+  assert plain["colour"] == 1 and plain["opening"] > 0.5  # the test can tell
   assert abs(treated["colour"]) < 0.25
   assert treated["opening"] < 0.25
   assert treated["yaw"] > plain["yaw"] - 0.1 > 0.7

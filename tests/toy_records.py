@@ -37,6 +37,7 @@ def landmarks(n: int, size: int) -> np.ndarray:
   points = rng.uniform(0.3, 0.7, (n, 68, 2))
   points[:, spec.LEFT_EYE] = [0.36, 0.42]
   points[:, spec.RIGHT_EYE] = [0.64, 0.42]
+  points[:, spec.NOSE] = [0.5, 0.55]
   angle = np.linspace(0, 2 * np.pi, 20)
   points[:, spec.MOUTH, 0] = 0.5 - 0.1 * np.cos(angle)
   points[:, spec.MOUTH, 1] = 0.7
