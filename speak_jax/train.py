@@ -63,6 +63,22 @@ from speak_jax.training.profile import parse
 from speak_jax.training.state import TrainState, averaged
 from speak_jax.training.weights import STAGES
 
+# Keys of config.train by their least value.
+AT_LEAST_1 = ("log_every", "save_every", "keep", "bad_steps")
+FROM_0 = (
+  "save_seconds",
+  "first_save",
+  "first_seconds",
+  "sheet_every",
+  "video_every",
+  "video_seconds",
+  "rollbacks",
+  "heartbeat",
+  "limit_compile",
+  "limit_data",
+  "limit_step",
+  "limit_save",
+)
 PACKAGES = (
   "jax",
   "jaxlib",
@@ -308,7 +324,7 @@ def _resolved(config: ConfigDict) -> ConfigDict:
   """A copy with the stages as a tuple and the commit filled in.
 
   Raises:
-    ValueError: an unknown stage.
+    ValueError: an unknown stage, or a number that cannot be.
   """
   config = ConfigDict(config.to_dict())
   # --config.stages=syncnet,irfd arrives as one word.
@@ -321,7 +337,26 @@ def _resolved(config: ConfigDict) -> ConfigDict:
         f"config.stages: {name!r} is not one of {', '.join(STAGES)}"
       )
   config.commit = config.commit or _commit()
+  _check_numbers(config)
   return config.lock()
+
+
+def _check_numbers(config: ConfigDict) -> None:
+  """Refuses numbers that would end a run much later, or never show.
+
+  Raises:
+    ValueError: naming the first key.
+  """
+  found = {f"train.{key}": config.train[key] for key in (*AT_LEAST_1, *FROM_0)}
+  found |= {"data.max_bad": config.data.max_bad}
+  for name in config.stages:
+    found[f"{name}.steps"] = config[name].steps
+    if name != "syncnet":
+      found[f"{name}.r1_every"] = config[name].r1_every
+  for key, value in found.items():
+    least = int(key.rpartition(".")[2] in (*AT_LEAST_1, "steps", "r1_every"))
+    if not value >= least:
+      raise ValueError(f"config.{key} = {value} is not {least} or more")
 
 
 def _write_config(config: ConfigDict, run: Path) -> None:

@@ -261,6 +261,15 @@ def test_a_run_and_its_bundle_are_evaluated(run, bundle, tmp_path):
     ({"irfd__microbatch": 0}, "config.irfd: batch"),
     ({"model__frames": 4}, "model.frames"),
     ({"mesh__model": 7}, "config.mesh"),
+    ({"train__log_every": 0}, r"config\.train\.log_every = 0 is not 1 or more"),
+    ({"train__keep": 0}, r"config\.train\.keep"),
+    (
+      {"train__limit_data": -1.0},
+      r"train\.limit_data = -1\.0 is not 0 or more",
+    ),
+    ({"irfd__steps": 0}, r"config\.irfd\.steps = 0"),
+    ({"speak__r1_every": 0}, r"config\.speak\.r1_every"),
+    ({"data__max_bad": -0.5}, r"config\.data\.max_bad"),
   ],
 )
 def test_wrong_config_is_one_line(changes, named, tmp_path):
