@@ -14,7 +14,7 @@ import re
 import threading
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -292,14 +292,31 @@ class _Cache:
         self._items.move_to_end(key)
         return self._items[key][0]
     value = make()
-    cost = size(value)
     with self._lock:
-      if key not in self._items and cost <= self._limit:
-        self._items[key] = value, cost
-        self._bytes += cost
-        while self._bytes > self._limit:
-          self._bytes -= self._items.popitem(last=False)[1][1]
+      self._put(key, value, size(value))
     return value
+
+  def known(self, keys: Iterable[Any]) -> dict[Any, Any]:
+    """What is there of several keys."""
+    with self._lock:
+      found = {key: self._items[key][0] for key in keys if key in self._items}
+      for key in found:
+        self._items.move_to_end(key)
+    return found
+
+  def keep(self, arrays: Mapping[Any, np.ndarray]) -> None:
+    """Takes in several arrays."""
+    with self._lock:
+      for key, value in arrays.items():
+        self._put(key, value, value.nbytes)
+
+  def _put(self, key: Any, value: Any, cost: int) -> None:
+    """With the lock held."""
+    if key not in self._items and cost <= self._limit:
+      self._items[key] = value, cost
+      self._bytes += cost
+      while self._bytes > self._limit:
+        self._bytes -= self._items.popitem(last=False)[1][1]
 
 
 class Clip:
@@ -404,7 +421,7 @@ class Records:
     self, i: int, times: Iterable[int], size: int
   ) -> UInt8[np.ndarray, "n h w 3"]:
     """Frames of clip i as RGB at `size` pixels."""
-    return np.stack([self.picture(i, "frames", t, size) for t in times])
+    return np.stack(self._pictures(i, "frames", list(times), size))
 
   def lips(
     self, i: int, times: Iterable[int], size: int
@@ -414,7 +431,7 @@ class Records:
     Where a set has none they are cut out of its frames.
     """
     if self.index[i].mouths:
-      return np.stack([self.picture(i, "mouths", t, size) for t in times])
+      return np.stack(self._pictures(i, "mouths", list(times), size))
     return np.stack([self._cut(i, t, size) for t in times])
 
   def _cut(self, i: int, t: int, size: int) -> UInt8[np.ndarray, "s s 3"]:
@@ -435,27 +452,45 @@ class Records:
     RGB at `size` pixels; read-only, since the cache hands it out again.
     """
 
-    def make():
-      jpeg = self.jpeg(i, field, t)
-      row = self.index[i]
-      stored = row.mouths if field == "mouths" else row.size
-      try:
-        frame = decode_frame(jpeg, size, stored)
-      except ValueError as error:
-        clip = row.clip
-        raise DamagedError(
-          clip, f"{self.name}: clip {clip}: {field} {t} {error}"
-        ) from error
-      frame.flags.writeable = False
-      return frame
+    return self._pictures(i, field, [t], size)[0]
 
-    return self._cache.get((i, field, t, size), make, lambda x: x.nbytes)
+  def _pictures(
+    self, i: int, field: str, times: list[int], size: int
+  ) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Several pictures; those that are not in the cache are read at once."""
+    keys = [(i, field, t, size) for t in times]
+    found = self._cache.known(keys)
+    lacking = sorted({t for t in times if (i, field, t, size) not in found})
+    if not lacking:
+      return [found[key] for key in keys]
+    made = {
+      (i, field, t, size): self._decoded(i, field, t, jpeg, size)
+      for t, jpeg in zip(lacking, self.jpegs(i, field, lacking), strict=True)
+    }
+    self._cache.keep(made)
+    found |= made
+    return [found[key] for key in keys]
 
-  def jpeg(self, i: int, field: str, t: int) -> bytes:
-    """The bytes of picture t of a list of pictures of clip i."""
+  def _decoded(
+    self, i: int, field: str, t: int, jpeg: bytes, size: int
+  ) -> UInt8[np.ndarray, "h w 3"]:
+    row = self.index[i]
+    stored = row.mouths if field == "mouths" else row.size
+    try:
+      frame = decode_frame(jpeg, size, stored)
+    except ValueError as error:
+      raise DamagedError(
+        row.clip, f"{self.name}: clip {row.clip}: {field} {t} {error}"
+      ) from error
+    frame.flags.writeable = False
+    return frame
+
+  def jpegs(self, i: int, field: str, times: Sequence[int]) -> list[bytes]:
+    """The bytes of pictures of a list of clip i; `times` rise."""
     if self._table is None or not self.index[i].at:
-      return getattr(self[i], field)[t]
-    return self._read(i, field, lambda part: part.picture(field, t))
+      pictures = getattr(self[i], field)
+      return [pictures[t] for t in times]
+    return self._read(i, field, lambda part: part.pictures(field, times))
 
   def landmarks(
     self, i: int, t: Any, size: int, field: str = "landmarks"
@@ -473,9 +508,9 @@ class Records:
     )
 
   def _read(
-    self, i: int, field: str, read: Callable[[ranges.Table], bytes]
-  ) -> bytes:
-    """A part of clip i, by its table."""
+    self, i: int, field: str, read: Callable[[ranges.Table], Any]
+  ) -> Any:
+    """Parts of clip i, by its table."""
     make = self._table
     assert make is not None
     try:

@@ -211,7 +211,7 @@ def test_every_flipped_bit_of_what_is_read_in_parts_is_found(tmp_path):
 
   def parts(data, i):
     clip = data.clip(i)
-    yield from (data.jpeg(i, "frames", t) for t in range(16))
+    yield from data.jpegs(i, "frames", range(16))
     yield from (clip.audio[:], clip.landmarks[:], clip.pose[3:9])
 
   want = [list(parts(first, i)) for i in range(3)]

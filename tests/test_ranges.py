@@ -48,11 +48,12 @@ def test_parts_are_those_of_the_whole_record(data, clips):
     assert opened.index[i].at and opened.index[i].frames == len(clip.frames)
     for field in ranges.PICTURES:
       pictures = getattr(clip, field)
-      assert [opened.jpeg(i, field, t) for t in range(len(pictures))] == list(
-        pictures
-      )
+      times = list(range(len(pictures)))
+      assert opened.jpegs(i, field, times) == list(pictures)
+      some = times[::3] + times[-1:] * (times[-1:] != times[::3][-1:])
+      assert opened.jpegs(i, field, some) == [pictures[t] for t in some]
       with pytest.raises(IndexError):
-        opened.jpeg(i, field, len(pictures))
+        opened.jpegs(i, field, [len(pictures)])
     np.testing.assert_array_equal(
       opened.sound_level(i), spec.sound_level(clip.audio)
     )
@@ -94,7 +95,7 @@ def test_few_bytes_are_read_for_a_picture(data, monkeypatch):
     return read(self, shard, begin, size)
 
   monkeypatch.setattr(ranges.Files, "read", counted)
-  jpeg = opened.jpeg(0, "frames", 20)
+  (jpeg,) = opened.jpegs(0, "frames", [20])
   opened.landmarks(0, 20, 32)
   table, picture, points = sizes
   assert picture == len(jpeg)

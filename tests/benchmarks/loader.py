@@ -1,46 +1,44 @@
-"""How fast samples are made, beside what JPEG alone would allow.
+"""How fast samples are made of records on disk, and how many cores feed a GPU.
 
-  python -m tests.benchmarks.loader [--size 64]
+  python -m tests.benchmarks.loader [--data DIR] [--size 256]
 
-Per stage, samples a second of one core by the processor's clock, and two
-ratios: to a plain loop of Python over the same samples, which has no batching,
-slicing or reading ahead; and to decoding the very pictures that the samples
-show, each once, and nothing else. All three take turns and ratios are medians
-of the turns, because machines are shared.
+Per stage, as the config `base256` has it: samples a second of one core by the
+processor's clock, from records on disk (in its cache, none of ours) and with
+what was read and decoded kept in memory; bytes that a sample reads; and the
+share of the time that decoding the very pictures that it shows would take,
+each once and whole. "plain" leaves out what `data.augment` does to pictures.
+Stages take turns and figures are medians of the turns, because machines are
+shared. Without --data: rendered people, two clips of 5 s each.
 
-In memory: "records", as they lie on disk, no decoded picture; or "pictures",
-all of them decoded. What reading a record costs is a line of its own.
+Cores: what one H100 and eight would take, by the model of docs/scaling.md (.3
+of the peak in bfloat16) and at .1 of the peak, at the rate of "disk".
 """
 
 import argparse
+import functools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from configs import speak as speak_config
-from data_pipelines import augment, batches, records, shards
+from configs import speak
+from data_pipelines import augment, batches, ranges, records, shards
 from data_pipelines.synthetic import render
-from speak_jax import spec
 
-STAGES = ("syncnet", "irfd", "speak")
-KEPT = ("records", "pictures")
-# A shuffle of a handful costs grain 20 ms, one of thousands nothing, so that
-# the few clips stand for many.
-COPIES = 4_000
-TREATMENT = augment.Treatment(**speak_config.get_config().data.augment)
+# TFLOP an example by docs/scaling.md, which counts base256's steps.
+TFLOP = {"syncnet": 3.0 / 32, "irfd": 17.0 / 32, "speak": 5.7 / 4}
+CLIPS = 4_000
+PEAK, REACHED = 989.0, (0.3, 0.1)  # TFLOP/s of an H100, shares of it
 
 
 class Setting(NamedTuple):
   """What is measured."""
 
-  size: int = 64  # of the model, px
-  stored: int = 256  # of the data, px
-  seconds: float = 2.0  # of a clip
+  size: int = 256  # of the model, px
   turns: int = 7
   samples: int = 8  # a turn
 
@@ -49,136 +47,159 @@ class Result(NamedTuple):
   """Of one stage."""
 
   stage: str
-  kept: str
-  rate: float  # samples/s of one core
-  pictures: float  # that a sample shows
-  of_plain: float  # rate over the plain loop's
-  of_limit: float  # rate over that of JPEG alone
+  disk: float  # samples/s of one core, from the disk's cache
+  memory: float  # and from memory
+  pictures: float  # that a sample decodes
+  kilobytes: float  # that a sample reads
+  decoding: float  # share of the time from the disk
 
 
-class _Many(records.Records):
-  """A few clips again and again, read already; notes what is looked at."""
+class Many(records.Records):
+  """The clips again and again, each time as if they were others.
 
-  def __init__(self, few: records.Records, decoded: bool):
-    """Keeps `few`'s records, and if `decoded` its pictures."""
-    read = [few[i] for i in range(len(few))]
-    index = [
-      row._replace(identity=f"{row.identity} {copy}")
-      for copy in range(COPIES)
-      for row in few.index
-    ]
-    super().__init__(few.name, index, lambda i: read[i % len(read)], 1)
-    self._read = read
-    self._few = few if decoded else None
-    self.noted: dict[int, bytes] = {}
+  A shuffle of a handful costs grain 1.5 ms a sample, one of thousands nothing.
+  Notes what is decoded.
+  """
 
-  def __getitem__(self, i: int) -> spec.Record:
-    """As if the cache held it; of the pictures it holds none."""
-    return self._read[i % len(self._read)]
+  def __init__(self, data: str, cache_bytes: int):
+    """Opens a prepared set."""
+    few = records.open_records(data, "train", cache_bytes)
+    count = len(few)
+    index = few.index * -(-CLIPS // count)
+    super().__init__(
+      few.name,
+      index,
+      lambda i: few._load(i % count),
+      cache_bytes,
+      [few.parts[0]._replace(stop=len(index))],
+      lambda i: few._table(i % count) if few._table else None,
+    )
+    self.noted: list[bytes] = []
 
-  def picture(self, i: int, field: str, t: int, size: int) -> np.ndarray:
+  def jpegs(self, i: int, field: str, times: Sequence[int]) -> list[bytes]:
     """As ever."""
-    jpeg = getattr(self[i], field)[t]
-    self.noted[id(jpeg)] = jpeg
-    if self._few is not None:
-      return self._few.picture(i % len(self._few), field, t, size)
-    return super().picture(i, field, t, size)
+    data = super().jpegs(i, field, times)
+    self.noted += data
+    return data
 
 
-def prepare(out: Path, setting: Setting) -> None:
+def prepare(out: Path, stored: int) -> None:
   """Two rendered people, two clips each."""
   recipes = render.recipes(
     seed=0,
     identities=2,
     held_out=0,
     clips_per_identity=2,
-    seconds=setting.seconds,
-    size=setting.stored,
+    seconds=5.0,
+    size=stored,
     framing="tight",
-    twins_every=5,
   )
   path = out / shards.shard_name("train", 0, 1)
-  rows = shards.write_shard(path, map(render.render_clip, recipes))
-  shards.write_metadata(out, rows)
+  clips = map(records.with_mouths, map(render.render_clip, recipes))
+  shards.write_metadata(out, shards.write_shard(path, clips))
 
 
-def measure(out: Path, setting: Setting) -> list[Result]:
-  """All stages, with records and then with pictures in memory."""
-  few = records.open_records(out, "train", 1 << 32)
-  return [
-    _measure(_Many(few, kept == "pictures"), stage, kept, setting)
-    for kept in KEPT
-    for stage in STAGES
-  ]
-
-
-def reading(out: Path, turns: int) -> tuple[float, float]:
-  """(records/s of one core from the disk's cache, pictures in a record)."""
-  few = records.open_records(out, "train", 1)
-  turn = [lambda i=i: few[i] for i in range(4)]
-  times = [_cpu(read) for read in turn * turns]
-  jpegs = np.mean([row.frames + 2 * row.twins for row in few.index])
-  return 1 / float(np.median(times)), float(jpegs)
-
-
-def _dataset(data: records.Records, stage: str, size: int):
-  if stage == "syncnet":
-    return batches.sync_windows(data, size=size, seed=0)
+def samplers(size: int) -> dict[str, Callable]:
+  """What makes a stage's samples out of records."""
+  config = speak.get_config("base256")
   face = size * 3 // 4
-  if stage == "irfd":
-    return batches.pairs(
-      data,
+  sizes = {"size": size, "face_size": face}
+  out: dict[str, Callable] = {
+    "syncnet": functools.partial(
+      batches.sync_windows,
+      windows=config.syncnet.windows,
       size=size,
-      face_size=face,
-      mouth_size=face // 2,
-      mix=batches.robust_mix(data),
-      same_session=True,
-      treatment=TREATMENT,
+      lips=config.model.lips * size // config.model.image,
       seed=0,
     )
-  return batches.clips(
-    data,
-    size=size,
-    face_size=face,
-    frames=5,
-    context=5,
-    emotion_frames=4,
-    same_session=True,
-    treatment=TREATMENT,
-    seed=0,
-  )
-
-
-def _measure(data: _Many, stage: str, kept: str, setting: Setting) -> Result:
-  dataset = _dataset(data, stage, setting.size)
-  count = setting.samples
-  stream = batches.batched(dataset, count, threads=0)
-  times, shown = [], 0
-  for turn in range(setting.turns + 1):
-    jpegs = []
-    for k in range(turn * count, (turn + 1) * count):
-      data.noted.clear()
-      dataset[k]  # also fills the cache, where there is one
-      jpegs += data.noted.values()
-    begin = turn * count
-    works = (
-      lambda: next(stream),
-      lambda begin=begin: batches.stack(
-        [dataset[k] for k in range(begin, begin + count)]
-      ),
-      lambda jpegs=jpegs: [_decode(jpeg) for jpeg in jpegs],
+  }
+  for name, treatment in (
+    ("", augment.Treatment(**config.data.augment)),
+    (" plain", augment.PLAIN),
+  ):
+    out[f"irfd{name}"] = lambda data, treatment=treatment: batches.pairs(
+      data,
+      **sizes,
+      mouth_size=face // 2,
+      mix=batches.robust_mix(data),
+      treatment=treatment,
+      same_session=config.irfd.same_session,
+      seed=0,
     )
-    times.append([_cpu(work) for work in works])
-    shown += len(jpegs)
-  ours, plain, jpeg = np.array(times[1:]).T
-  return Result(
-    stage,
-    kept,
-    count / float(np.median(ours)),
-    shown / len(times) / count,
-    float(np.median(plain / ours)),
-    float(np.median(jpeg / ours)),
-  )
+    out[f"speak{name}"] = functools.partial(
+      batches.clips,
+      **sizes,
+      frames=config.model.frames,
+      context=config.model.context,
+      emotion_frames=config.speak.emotion_frames,
+      identity_from=config.speak.identity_from,
+      treatment=treatment,
+      same_session=config.speak.same_session,
+      seed=0,
+    )
+  return out
+
+
+def measure(data: str, setting: Setting) -> list[Result]:
+  """All stages, in turns."""
+  # Room for what a sample reads, not for what the next one does.
+  cold, warm = Many(data, 8 << 20), Many(data, 1 << 32)
+  makers = samplers(setting.size)
+  sets = {name: (make(cold), make(warm)) for name, make in makers.items()}
+  streams = {
+    name: [batches.batched(x, setting.samples, threads=0) for x in both]
+    for name, both in sets.items()
+  }
+  times = {name: [] for name in sets}
+  shown = dict.fromkeys(sets, 0)
+  read = dict.fromkeys(sets, 0)
+  for turn in range(setting.turns + 1):
+    for name, (disk, memory) in streams.items():
+      # The pictures that it will show, and into the cache with them.
+      for k in range(turn * setting.samples, (turn + 1) * setting.samples):
+        sets[name][1][k]
+      cold.noted = []
+      with _Bytes() as count:
+        first = _cpu(lambda disk=disk: next(disk))
+      jpegs = cold.noted
+      second = _cpu(lambda memory=memory: next(memory))
+      decode = _cpu(lambda jpegs=jpegs: list(map(_decode, jpegs)))
+      if turn:  # the first one compiles and imports
+        times[name].append((first, second, decode))
+        shown[name] += len(jpegs)
+        read[name] += count.total
+  many = setting.turns * setting.samples
+  out = []
+  for name, rows in times.items():
+    disk, memory, decode = np.median(np.array(rows), axis=0)
+    out.append(
+      Result(
+        name,
+        setting.samples / disk,
+        setting.samples / memory,
+        shown[name] / many,
+        read[name] / many / 1e3,
+        decode / disk,
+      )
+    )
+  return out
+
+
+class _Bytes:
+  """Counts what is read of shards meanwhile."""
+
+  def __enter__(self) -> "_Bytes":
+    self.total, self._read = 0, ranges.Files.read
+
+    def read(files, shard: str, begin: int, size: int) -> bytes:
+      self.total += size
+      return self._read(files, shard, begin, size)
+
+    ranges.Files.read = read  # type: ignore[method-assign]
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    ranges.Files.read = self._read  # type: ignore[method-assign]
 
 
 def _decode(jpeg: bytes) -> np.ndarray:
@@ -191,28 +212,35 @@ def _cpu(work: Callable[[], object]) -> float:
   return time.process_time() - begin
 
 
+def cores(result: Result, chips: int, reached: float) -> float:
+  """That make as many samples as so many H100 take."""
+  stage = result.stage.split()[0]
+  return chips * reached * PEAK / TFLOP[stage] / result.disk
+
+
 def main() -> None:
-  """Reads the flags and prints the table."""
+  """Reads the flags and prints the tables."""
   parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.loader")
-  parser.add_argument("--size", type=int, default=64, help="px, of the model")
-  parser.add_argument("--stored", type=int, default=256, help="px, of the data")
+  parser.add_argument("--data", help="a prepared set; rendered if not given")
+  parser.add_argument("--size", type=int, default=256, help="px, of the model")
+  parser.add_argument("--stored", type=int, default=256, help="px, rendered")
   flags = parser.parse_args()
-  setting = Setting(flags.size, flags.stored)
+  setting = Setting(flags.size)
   with tempfile.TemporaryDirectory() as name:
-    out = Path(name)
-    prepare(out, setting)
-    print(f"{setting.stored} px stored, {setting.size} px wanted; one core")
+    if not flags.data:
+      prepare(Path(name), flags.stored)
+    results = measure(flags.data or name, setting)
+  print(
+    f"{'stage':13}{'disk/s':>8}{'memory/s':>10}{'pictures':>10}{'kB':>7}"
+    f"{'decoding':>10}"
+    + "".join(f"{f'{n} H100 at {r}':>14}" for n in (1, 8) for r in REACHED)
+  )
+  for r in results:
     print(
-      f"{'stage':9}{'in memory':>10}{'samples/s':>11}{'pictures':>10}"
-      f"{'x plain':>9}{'of JPEG':>9}"
+      f"{r.stage:13}{r.disk:8.0f}{r.memory:10.0f}{r.pictures:10.1f}"
+      f"{r.kilobytes:7.0f}{r.decoding:10.0%}"
+      + "".join(f"{cores(r, n, x):14.1f}" for n in (1, 8) for x in REACHED)
     )
-    for r in measure(out, setting):
-      print(
-        f"{r.stage:9}{r.kept:>10}{r.rate:11.1f}{r.pictures:10.1f}"
-        f"{r.of_plain:9.2f}{r.of_limit:9.0%}"
-      )
-    rate, jpegs = reading(out, setting.turns)
-    print(f"records read: {rate:.0f}/s, {rate * jpegs:.0f} JPEGs/s in them")
 
 
 if __name__ == "__main__":
