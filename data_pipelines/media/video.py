@@ -1,5 +1,6 @@
 """Pictures of a video on a fixed frame grid, and mp4 files out of pictures."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -16,6 +17,8 @@ from data_pipelines.media.container import check_picture, opened
 from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.limits import LIMITS
 from speak_jax import spec
+
+_RATE = spec.SAMPLE_RATE_HZ
 
 
 class VideoInfo(NamedTuple):
@@ -161,9 +164,25 @@ def _write(path, partial, frames, fps, audio) -> int:
     video.options = {"crf": "18", "preset": "veryfast", "threads": "1"}
     sound = None
     if audio is not None:
-      sound = out.add_stream("aac", rate=spec.SAMPLE_RATE_HZ, layout="mono")
+      sound = out.add_stream("aac", rate=_RATE, layout="mono")
       sound.bit_rate = 96_000
-    count = 0
+    count = said = 0
+
+    def say(until: float) -> None:
+      """Sound up to a second: an hour of it is never encoded at once."""
+      nonlocal said
+      while (
+        sound and audio is not None and said < min(until * _RATE, len(audio))
+      ):
+        part = np.ascontiguousarray(audio[said : said + _RATE])
+        chunk = av.AudioFrame.from_ndarray(
+          part[None], format="s16", layout="mono"
+        )
+        chunk.sample_rate, chunk.pts = _RATE, said
+        chunk.time_base = Fraction(1, _RATE)
+        out.mux(sound.encode(chunk))
+        said += len(part)
+
     for frame in frames:
       if count == 0:
         video.height, video.width = frame.shape[:2]
@@ -175,16 +194,12 @@ def _write(path, partial, frames, fps, audio) -> int:
       picture.pts, picture.time_base = count, 1 / rate
       out.mux(video.encode(picture))
       count += 1
+      say(float(count / rate))
     if count == 0:
       raise MediaError(path, "no frames to write")
+    say(math.inf)
     out.mux(video.encode(None))
-    if sound is not None and audio is not None:
-      chunk = av.AudioFrame.from_ndarray(
-        np.ascontiguousarray(audio)[None], format="s16", layout="mono"
-      )
-      chunk.sample_rate, chunk.pts = spec.SAMPLE_RATE_HZ, 0
-      chunk.time_base = Fraction(1, spec.SAMPLE_RATE_HZ)
-      out.mux(sound.encode(chunk))
+    if sound is not None:
       out.mux(sound.encode(None))
   return count
 

@@ -119,3 +119,21 @@ def test_broken_off_file_gives_what_is_there(shared):
   path = shared / "data" / "awkward" / "truncated_mid_stream.mp4"
   with pytest.warns(MediaWarning, match="breaks off after 30 of 75"):
     assert 28 <= sum(1 for _ in video.read_frames(path)) <= 32
+
+
+def test_an_hour_of_sound_is_never_encoded_at_once(tmp_path, monkeypatch):
+  """A second at a time, beside its pictures; all of it arrives."""
+  sizes = []
+  whole = video.av.AudioFrame
+
+  class Counted:
+    @staticmethod
+    def from_ndarray(array, **kwargs):
+      sizes.append(array.shape[1])
+      return whole.from_ndarray(array, **kwargs)
+
+  monkeypatch.setattr(video.av, "AudioFrame", Counted)
+  audio = np.zeros(5 * 16_000 + 123, np.int16)
+  frames = np.zeros((125, 16, 16, 3), np.uint8)
+  video.write_video(tmp_path / "a.mp4", frames, 25.0, audio)
+  assert sizes == [16_000] * 5 + [123]
