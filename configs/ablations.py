@@ -97,7 +97,11 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
       ("speak.weights.gan", "speak.weights.features"),
       "without L_GAN, Eq. 10",
     ),
-    "no_vgg": _off(_SPEAK, ("speak.weights.perceptual",), "without L_vgg"),
+    "no_vgg": _off(
+      _SPEAK,
+      ("speak.weights.perceptual", "speak.weights.perceptual_encoders"),
+      "without L_vgg",
+    ),
     "no_sync": _off(
       _SPEAK, ("speak.weights.sync",), "without L_sync, Eq. 11 and 12"
     ),
@@ -144,7 +148,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "speak.gan_ramp": (0, 0),
       },
       _SPEAK,
-      "L_GAN from the first step at base256's weights: sharper, or spoiled?",
+      "L_GAN from the first step, at a weight of .05: sharper, or spoiled?",
       {
         "speak/psnr": 1,
         "speak/ssim": 1,

@@ -47,6 +47,7 @@ def sync_windows(
   windows: int = 8,
   size: int,
   lips: int = 0,
+  reach: int = 0,
   share: Mapping[str, float] | None = None,
   seed: int,
 ) -> grain.MapDataset:
@@ -62,6 +63,8 @@ def sync_windows(
     windows: Of a clip.
     size: Side of whole frames in pixels.
     lips: Side of the aligned mouths in pixels; 0: the frames' lower halves.
+    reach: Frames from the first to the last start at most, where the windows
+      have room in that; 0: all over the clip.
     share: As in `pairs`.
     seed: Of every draw.
 
@@ -77,7 +80,11 @@ def sync_windows(
   usable = _at_least(records, need)
 
   def sample(i: int, rng: np.random.Generator) -> spec.SyncWindows:
-    starts = _spread(records.index[i].frames - frames + 1, windows, rng)
+    places, first = records.index[i].frames - frames + 1, 0
+    span = max(reach + 1, windows)
+    if reach and span < places:
+      places, first = span, int(rng.integers(places - span + 1))
+    starts = [first + place for place in _spread(places, windows, rng)]
     audio = records.clip(i).audio
     # Windows overlap: each picture is decoded once.
     times = sorted({t for s in starts for t in range(s, s + frames)})

@@ -1,4 +1,4 @@
-"""Trains ablations at equal budget, and writes one table of what each moves.
+"""Trains ablations at equal steps, and writes one table of what each moves.
 
   python -m speak_jax.ablate --config configs/speak.py[:preset[,key=value]] \
     --data DATA --out DIR [--table 3|losses|ours|all] [--only NAME,NAME] \
@@ -372,7 +372,7 @@ def table(
     *(_about(name, ROWS[name]) for name in measured),
     *(f"{name}: no figures, {why}" for name, why in failed.items()),
   ]
-  return tables.Table("Ablations at equal budget", COLUMNS, lines, notes)
+  return tables.Table("Ablations at equal steps", COLUMNS, lines, notes)
 
 
 def expected(name: str) -> dict[str, int]:

@@ -138,6 +138,7 @@ def batches(
         examples.sync_windows,
         frames=syncnet.frames_of(config.data.fps),
         windows=config.syncnet.windows,
+        reach=round(config.syncnet.reach * config.data.fps),
         size=model.image,
         lips=model.lips,
         share=share,

@@ -197,6 +197,19 @@ def test_sync_windows_hold_their_own_sound():
     assert min(np.diff(starts)) >= 2
 
 
+def test_sync_windows_stay_within_reach():
+  """For negatives that are shifted by 2 s at most, in a long clip."""
+  data = records.in_memory([record(1, frames=25)])
+  found = []
+  near = batches.sync_windows(data, size=32, windows=4, reach=5, seed=0)
+  for sample in draws(near, 12):
+    starts = [read(mouth[0])[1] for mouth in sample.mouth]
+    assert starts == sorted(set(starts))
+    assert starts[-1] - starts[0] <= 5
+    found.append(starts[0])
+  assert max(found) - min(found) > 5  # from all over the clip
+
+
 def test_sync_windows_are_of_the_lower_half():
   picture = np.zeros((32, 32, 3), np.uint8)
   picture[16:] = 200

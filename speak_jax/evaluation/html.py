@@ -29,7 +29,7 @@ _POINTS = 240  # of a curve
 _END = 'text-anchor="end"'
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 200, 92, 46, 6, 16
 # What tells that training was sound rather than what it learned.
-_HEALTH = re.compile(r"/(bad|grad_norm|std)(/|$)|^data_wait$|^machine/")
+_HEALTH = re.compile(r"/(bad|grad_norm|std|spread)(/|$)|^data_wait$|^machine/")
 
 
 class Video(NamedTuple):

@@ -7,22 +7,37 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+NORMS = ("sum", "mean")  # how a printed || . ||^2 is read
+
 
 def squared_distance(
-  code: Float[Array, "b d"], other: Float[Array, "b d"]
+  one: Float[Array, "b ..."], other: Float[Array, "b ..."], norm: str = "sum"
 ) -> Float[Array, "b"]:
-  """||code - other||^2, summed over the width: Eq. 3 and 4 as printed."""
-  return ((code.astype(jnp.float32) - other.astype(jnp.float32)) ** 2).sum(-1)
+  """||one - other||^2 of codes or of pictures, whatever their shape.
+
+  Eq. 3 to 7 print the same norm for both; read alike, a picture of n values
+  and a code of d weigh n : d. Reading one as a sum and the other as a mean
+  makes codes n times as dear, and they shrink to a constant.
+
+  Args:
+    one: Codes or pictures.
+    other: The same shape.
+    norm: "sum" over all but the batch, as printed, or "mean", for which no
+      width and no resolution matters.
+  """
+  error = (one.astype(jnp.float32) - other.astype(jnp.float32)) ** 2
+  error = error.reshape(error.shape[0], -1)
+  return error.sum(-1) if norm == "sum" else error.mean(-1)
 
 
 def cycle(
-  reencoded: Float[Array, "b d"], fed: Float[Array, "b d"]
+  reencoded: Float[Array, "b d"], fed: Float[Array, "b d"], norm: str = "sum"
 ) -> Float[Array, "b"]:
   """Eq. 3 and 4: the code read from a generated image equals the code fed.
 
   Ours: the fed code is a constant here, or both sides shrink to agree.
   """
-  return squared_distance(reencoded, jax.lax.stop_gradient(fed))
+  return squared_distance(reencoded, jax.lax.stop_gradient(fed), norm)
 
 
 def identity_triplet(
@@ -40,7 +55,7 @@ def identity_triplet(
   other identity, and the rule holds for source and target alike.
 
   Args:
-    source: E_i(S), unit vectors.
+    source: E_i(S), unit vectors unless the config says otherwise.
     target: E_i(T).
     like_source: E_i of the image generated with S's identity.
     like_target: E_i of the image generated with T's identity.
@@ -99,20 +114,36 @@ def angles(
   return ((pred.astype(jnp.float32) - degrees / 30.0) ** 2).mean(-1)
 
 
-def cross_covariance(
+# Examples from which sampling noise no longer drowns what two codes share.
+ENOUGH = 64
+
+
+def cross_correlation(
   code: Float[Array, "b d"], other: Float[Array, "b e"]
 ) -> Float[Array, ""]:
-  """Half the sum of squared covariances between two codes over the batch.
+  """How much the numbers of two codes say of each other: 0 nothing, 1 all.
 
-  Ours (Cheung et al. 2014): linear leaks alone, and it needs 32 examples or
-  more. A property of the batch, hence one value.
+  The mean squared correlation of a number of one with a number of the other
+  over the batch, each less what chance gives it (adjusted R^2). So neither the
+  widths nor the number of examples matter to what is expected, and codes gain
+  nothing by shrinking.
+
+  Ours, after the cross-covariance of Cheung et al. 2014, which is a sum of
+  squared covariances: of 4 examples and 512 x 64 numbers its sampling noise
+  alone is thousands, and shrinking a code is the way to lessen it. A property
+  of the batch, hence one value; `ENOUGH` examples at least.
   """
+  n = code.shape[0]
+  squared = jnp.einsum("bd,be->de", _centred(code), _centred(other)) ** 2
+  return (1 - (1 - squared) * (n - 1) / max(n - 2, 1)).mean()
+
+
+def _centred(code: Float[Array, "b d"]) -> Float[Array, "b d"]:
+  """Columns of mean 0 and length 1; those that do not vary are near 0."""
   code = code.astype(jnp.float32)
-  other = other.astype(jnp.float32)
   code -= code.mean(0)
-  other -= other.mean(0)
-  covariance = jnp.einsum("bd,be->de", code, other) / code.shape[0]
-  return 0.5 * (covariance**2).sum()
+  variance = (code**2).mean(0) + 1e-6
+  return code * jax.lax.rsqrt(code.shape[0] * variance)
 
 
 def variance_floor(

@@ -1,6 +1,7 @@
 """Lip synchronisation: stage 1's losses and the generator's L_sync.
 
-Codes are SyncNet's, unit vectors: distances lie in [0, 2].
+Codes are SyncNet's: unit vectors, whose distances lie in [0, 2], or, as
+Chung and Zisserman have them, of any length.
 """
 
 import jax

@@ -37,8 +37,8 @@ def build(
 
   Args:
     model: Keys image, codes, encoder, channels, latent, maps, audio,
-      discriminator, sync, sync_motion, flow, landmarks, mask_mouth, face,
-      emotion_input, bare_codes, ablate, pose_places, appearance, norm,
+      discriminator, sync, sync_motion, sync_unit, flow, landmarks, mask_mouth,
+      face, emotion_input, bare_codes, ablate, pose_places, appearance, norm,
       equalized, up, dtype.
     fps: Frames a second that the audio encoder gives.
     remat: Recompute residual and generator blocks in the backward pass:
@@ -115,6 +115,11 @@ def build(
     discriminator=Discriminator(
       **model.discriminator, dtype=dtype, equalized=model.equalized
     ),
-    sync=SyncNet(**model.sync, dtype=dtype, moving=model.sync_motion),
+    sync=SyncNet(
+      **model.sync,
+      dtype=dtype,
+      moving=model.sync_motion,
+      unit=model.sync_unit,
+    ),
     vgg=Vgg(dtype),
   )

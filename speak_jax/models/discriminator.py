@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
@@ -20,33 +20,20 @@ class Judgement(NamedTuple):
 
 
 class PatchConv(nn.Module):
-  """4x4 or 3x3 convolution, its largest singular value held at 1 if asked."""
+  """4x4 or 3x3 convolution."""
 
   features: int
   size: int
   stride: int
-  spectral: bool
   dtype: DTypeLike
   rate: float | None = None  # see `equalize`
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, "b h w c"], train: bool
-  ) -> Float[Array, "b i j d"]:
-    """Convolves; in training also advances the power iteration."""
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b i j d"]:
+    """Convolves."""
     shape = (self.size, self.size, x.shape[-1], self.features)
     kernel = equalize(self, "kernel", LECUN, shape, self.rate)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
-    if self.spectral:
-      start = self.features**-0.5
-      vector = self.variable("spectral", "u", jnp.full, self.features, start)
-      matrix = kernel.reshape(-1, self.features)
-      frozen = lax.stop_gradient(matrix)
-      left = _normal(frozen @ vector.value)
-      right = _normal(frozen.T @ left)
-      if train and self.is_mutable_collection("spectral"):
-        vector.value = right
-      kernel = kernel / (left @ matrix @ right)
     y = conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
     return add_bias(y, bias)
 
@@ -58,20 +45,19 @@ class Discriminator(nn.Module):
   3x3 after the halvings, where pix2pixHD has 4x4, so that maps keep their
   size; frames halved by StyleGAN2's [1, 3, 3, 1]. StyleGAN2's own residual
   discriminator, which costs 3.5 times as much, is not used, and so neither is
-  its deviation over the batch: every example is judged by itself.
+  its deviation over the batch: every example is judged by itself. No
+  normalisation either: R1 alone holds it (`losses.adversarial.r1`).
 
   Attributes:
     width: Channels of the first layer, doubled by each up to 8 times.
     scales: How many sizes are judged.
     layers: Halvings at each scale.
-    spectral: Spectral normalisation (collection "spectral").
     equalized: Equalize learning rates, as in `Generator`.
   """
 
   width: int
   scales: int
   layers: int
-  spectral: bool = False
   dtype: DTypeLike = jnp.float32
   equalized: bool = False
 
@@ -80,7 +66,6 @@ class Discriminator(nn.Module):
     self,
     frame: Float[Array, "b h w 3"],
     condition: Float[Array, "b h w 3"],
-    train: bool = False,
   ) -> Judgement:
     """Judges frames given the identity frame; all logits are float32."""
     x = jnp.concatenate([frame, condition], -1)
@@ -95,23 +80,15 @@ class Discriminator(nn.Module):
           self.width * min(2**i, 8),
           3 if last else 4,
           1 if last else 2,
-          self.spectral,
           self.dtype,
           rate,
           name=f"scale{scale}_conv{i}",
-        )(y, train)
+        )(y)
         y = leaky(y)
         kept.append(y)
-      y = PatchConv(
-        1, 3, 1, self.spectral, self.dtype, rate, name=f"scale{scale}_logit"
-      )(y, train)
+      y = PatchConv(1, 3, 1, self.dtype, rate, name=f"scale{scale}_logit")(y)
       logits.append(y[..., 0].astype(jnp.float32))
       features.append(tuple(kept))
       if scale + 1 < self.scales:
         x = halve(x)
     return Judgement(tuple(logits), tuple(features))
-
-
-def _normal(x: Array) -> Array:
-  """A vector of length 1."""
-  return x * lax.rsqrt((x**2).sum() + 1e-12)

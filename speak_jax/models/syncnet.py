@@ -20,11 +20,16 @@ class Tower(nn.Module):
 
   width: int
   out: int
+  unit: bool
   dtype: DTypeLike
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
-    """A unit vector, float32."""
+    """A code, float32; a unit vector if asked.
+
+    Else the last layer's outputs over the root of their number: then a fresh
+    network's codes are about 1 apart, as far as the margin of Eq. 11.
+    """
     halvings = max(1, (x.shape[1] - 1).bit_length() - 2)
     for i in range(halvings):
       features = self.width * min(2**i, 8)
@@ -34,7 +39,8 @@ class Tower(nn.Module):
         x = GroupNorm(self.dtype, name=f"{name}_norm")(x)
         x = nn.relu(x)
     x = rearrange(x, "b h w c -> b (h w c)").astype(jnp.float32)
-    return unit(nn.Dense(self.out, name="out")(x))
+    x = nn.Dense(self.out, name="out")(x)
+    return unit(x) if self.unit else x * self.out**-0.5
 
 
 def motion(
@@ -62,33 +68,41 @@ def motion(
 class SyncNet(nn.Module):
   """Two towers on 0.2 s: five aligned mouths, and their log-mel.
 
-  Source: SPEAK Eq. 11-12, after Chung and Zisserman's SyncNet; ours: unit
-  vectors, RGB or `motion`, log-mel, group normalisation.
+  Source: SPEAK Eq. 11-12, after Chung and Zisserman's SyncNet; ours: RGB or
+  `motion`, log-mel, group normalisation, and unit vectors where theirs are the
+  last layer's outputs as they are.
+
+  Attributes:
+    width: Channels of the first convolutions.
+    out: Of a code.
+    moving: The lips' tower sees `motion`, not the colours.
+    unit: Codes have length 1.
   """
 
   width: int
   out: int
   dtype: DTypeLike = jnp.float32
-  moving: bool = False  # the lips' tower sees `motion`, not the colours
+  moving: bool = False
+  unit: bool = True
 
   def setup(self) -> None:
     """Names both towers."""
-    self.lips = Tower(self.width, self.out, self.dtype)
-    self.sound = Tower(self.width, self.out, self.dtype)
+    self.lips = Tower(self.width, self.out, self.unit, self.dtype)
+    self.sound = Tower(self.width, self.out, self.unit, self.dtype)
 
   def see(self, mouth: Float[Array, "b t h w 3"]) -> Float[Array, "b d"]:
-    """Unit vectors of 5 consecutive mouths (or lower halves), [-1, 1]."""
+    """Codes of 5 consecutive mouths (or lower halves), [-1, 1]."""
     if self.moving:
       return self.lips(motion(mouth))
     return self.lips(rearrange(mouth, "b t h w c -> b h w (t c)"))
 
   def hear(self, audio: Float[Array, "b s"]) -> Float[Array, "b d"]:
-    """Unit vectors of the same 0.2 s of sound (3200 samples), [-1, 1]."""
+    """Codes of the same 0.2 s of sound (3200 samples), [-1, 1]."""
     spectrum = mel.normalized_log_mel(audio)
     return self.sound(rearrange(spectrum, "b n m -> b n m 1"))
 
   def __call__(
     self, mouth: Float[Array, "b t h w 3"], audio: Float[Array, "b s"]
   ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
-    """Lips' and sound's vectors."""
+    """Lips' and sound's codes."""
     return self.see(mouth), self.hear(audio)

@@ -16,11 +16,12 @@ from jaxtyping import Array, Float, Int, Int16, PRNGKeyArray, UInt8
 from ml_collections import ConfigDict
 
 from speak_jax import spec
-from speak_jax.losses import flow
+from speak_jax.losses import disentangle, flow
 from speak_jax.models.build import Networks, build
 from speak_jax.models.geometry import Shape
 from speak_jax.nn import precision
 
+FEW = 4  # examples; a deviation over fewer does not tell a dead code
 RESNETS = ("identity_net", "pose_net", "emotion_net")  # E_i, E_p, E_e
 
 Groups = dict[str, Any]  # {group: tree of arrays}
@@ -206,6 +207,47 @@ def spread(code: Float[Array, "... d"]) -> Float[Array, ""]:
   """Mean over the width of a code's std over all the rest: 0 = collapsed."""
   flat = code.astype(jnp.float32).reshape(-1, code.shape[-1])
   return jax.lax.stop_gradient(flat.std(0).mean())
+
+
+def spreads(codes: Mapping[str, Array]) -> Metrics:
+  """`spread` of each code, under a name that says what hangs on it.
+
+  "std/NAME" of `FEW` examples or more: training ends if it comes near 0.
+  "spread/NAME" of fewer, which is for the curve alone: over the frames of one
+  clip a healthy code hardly varies.
+
+  Args:
+    codes: The first axis is a microbatch's examples, which are independent;
+      what follows it belongs to one of them.
+  """
+  found = {}
+  for name, code in codes.items():
+    kind = "std" if code.shape[0] >= FEW else "spread"
+    found[f"{kind}/{name}"] = spread(code)
+  return found
+
+
+def comparing(
+  weights: Mapping[str, float], examples: int
+) -> Mapping[str, float]:
+  """Weights without `covariance` where too few examples are compared.
+
+  Args:
+    weights: Of a loss's terms.
+    examples: That it has before it at once, a microbatch.
+  """
+  few = examples < disentangle.ENOUGH
+  return {**weights, "covariance": 0.0} if few else weights
+
+
+def few_notes(weights: Mapping[str, float], examples: int) -> list[str]:
+  """What `comparing` leaves out, to be said at the start."""
+  if weights["covariance"] == comparing(weights, examples)["covariance"]:
+    return []
+  return [
+    f"covariance is off: {examples} examples are compared at once, fewer than"
+    f" {disentangle.ENOUGH} give noise"
+  ]
 
 
 def adam(

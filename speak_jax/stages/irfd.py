@@ -18,7 +18,7 @@ from speak_jax.models.irfd import Codes, Portrait, hide_maps
 from speak_jax.nn.align import align_face
 from speak_jax.nn.face import shape_free
 from speak_jax.nn.norm import unit
-from speak_jax.stages import base
+from speak_jax.stages import base, critic
 from speak_jax.stages.base import LossOut, Phase, Stage
 
 KINDS = ("identity", "pose", "emotion")  # of codes that a swap exchanges
@@ -59,9 +59,15 @@ def make(config: ConfigDict) -> Stage:
   weights |= dict.fromkeys(TERMS.get(ablated, ()), 0.0)
   kinds = tuple(i for i, name in enumerate(KINDS) if name != ablated)
   weights |= base.unsupervised(config)
+  notes = base.few_notes(weights, settings.microbatch)
   if settings.losses not in ("robust", "paper"):
     raise ValueError(
       f"config.irfd.losses {settings.losses!r} is not robust or paper"
+    )
+  if settings.norms not in disentangle.NORMS:
+    raise ValueError(
+      f"config.irfd.norms {settings.norms!r} is not"
+      f" {' or '.join(disentangle.NORMS)}"
     )
   swaps = any(weights[name] for name in SWAPS)
   nets, size = base.networks(config), config.model.image
@@ -159,7 +165,7 @@ def make(config: ConfigDict) -> Stage:
     if not config.model.codes.mouth:
       del there["mouth"]
     there.pop(ablated, None)
-    metrics = {f"std/{name}": base.spread(code) for name, code in there.items()}
+    metrics = base.spreads(there)
     if ablated != "emotion":
       metrics["accuracy"] = (logits.argmax(-1) == label).sum() / known
 
@@ -194,8 +200,10 @@ def make(config: ConfigDict) -> Stage:
         shape_free(target, points, nets.decoder.appearance),
       ),
       "mouth_box": lambda: pixel.mouth_box_l1(made, target, points),
-      # Eq. 5-7; mean over pixels and channels.
-      "self": lambda: ((made - target) ** 2).mean((1, 2, 3)),
+      # Eq. 5-7.
+      "self": lambda: disentangle.squared_distance(
+        made, target, settings.norms
+      ),
       "angles": lambda: disentangle.angles(
         head(params, "angles", codes.pose), batch.target_pose
       ),
@@ -209,9 +217,9 @@ def make(config: ConfigDict) -> Stage:
         judge(params, vars, other, swap.frame).logits
       ),
       "covariance": lambda: (
-        disentangle.cross_covariance(portrait.identity, codes.pose)
-        + disentangle.cross_covariance(portrait.identity, codes.emotion)
-        + disentangle.cross_covariance(codes.pose, codes.emotion)
+        disentangle.cross_correlation(portrait.identity, codes.pose)
+        + disentangle.cross_correlation(portrait.identity, codes.emotion)
+        + disentangle.cross_correlation(codes.pose, codes.emotion)
       ),
       "variance": lambda: sum(
         disentangle.variance_floor(code, FLOORS[name])
@@ -219,14 +227,15 @@ def make(config: ConfigDict) -> Stage:
       ),
     }
     ramps = {"gan": base.ramp(step, settings.gan_ramp)}
-    loss, named = base.total(terms, weights, ramps)
+    used = base.comparing(weights, target.shape[0])
+    loss, named = base.total(terms, used, ramps)
     return LossOut(loss, named | metrics, {"encoders": dict(changed)})
 
   def _cycle(again, fed):
     """Eq. 3 and 4; the robust form holds the fed code still."""
     if settings.losses == "robust":
-      return disentangle.cycle(again, fed) / fed.shape[-1]
-    return disentangle.squared_distance(again, fed)
+      return disentangle.cycle(again, fed, settings.norms)
+    return disentangle.squared_distance(again, fed, settings.norms)
 
   def _classify(logits, params, again, swap, label):
     """Eq. 2 on the codes of the inputs, and of re-encoded frames if any."""
@@ -239,8 +248,10 @@ def make(config: ConfigDict) -> Stage:
     )
 
   def _identity(portrait, again, kind, label):
-    """Eq. 1 on unit vectors; the images come in pairs."""
-    own, again = unit(portrait.identity), unit(again)
+    """Eq. 1; the images come in pairs."""
+    own = portrait.identity
+    if settings.unit_identity:
+      own, again = unit(own), unit(again)
     moved = (kind == IDENTITY)[:, None]
     like_own = jnp.where(moved, _partner(again), again)
     like_other = jnp.where(moved, again, _partner(again))
@@ -269,7 +280,7 @@ def make(config: ConfigDict) -> Stage:
     return LossOut(loss, {}, {})
 
   def r1_loss(params, vars, batch, step, key) -> LossOut:
-    del step, key
+    del step
     pair = base.with_frames(batch)
     wide: Any = nets.discriminator.clone(dtype=jnp.float32)
     penalty = adversarial.r1(
@@ -281,9 +292,9 @@ def make(config: ConfigDict) -> Stage:
         ).logits
       ),
       pair.target,
+      key,
     ).mean()
-    lazy = settings.r1_every * settings.r1 / 2
-    return LossOut(lazy * penalty, {"r1": penalty}, {})
+    return LossOut(critic.lazy(settings) * penalty, {"r1": penalty}, {})
 
   def inspect(params, vars, batch):
     """Rows: identity, target, ours; then ours with a neighbour's code."""
@@ -309,14 +320,8 @@ def make(config: ConfigDict) -> Stage:
     "gen": base.adam(("encoders", "decoder"), settings.optim, settings.steps)
   }
   if adversary:
-    phases = [
-      Phase("disc", "disc", d_loss),
-      Phase("disc_r1", "disc", r1_loss, settings.r1_every),
-      *phases,
-    ]
-    optims["disc"] = base.adam(
-      ("discriminator",), settings.discriminator, settings.steps
-    )
+    phases = [*critic.phases(settings, d_loss, r1_loss), *phases]
+    optims["disc"] = critic.optim(settings)
   return Stage(
     name="irfd",
     init=init,
@@ -331,6 +336,7 @@ def make(config: ConfigDict) -> Stage:
     public=("resnet",),
     scaling=base.scaling(config),
     inspect=inspect,
+    notes=tuple(notes),
   )
 
 

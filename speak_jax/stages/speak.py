@@ -24,7 +24,7 @@ from speak_jax.losses import (
 from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.models.speak import Output, warm_start
 from speak_jax.nn import align
-from speak_jax.stages import base
+from speak_jax.stages import base, critic
 from speak_jax.stages.base import LossOut, Phase, Stage
 from speak_jax.stages.syncnet import WINDOW_S, frames_of, window_shape
 
@@ -56,6 +56,7 @@ def make(config: ConfigDict) -> Stage:
   weights = settings.weights.to_dict()
   flowing = base.flows(config)
   weights |= base.unsupervised(config)
+  notes = base.few_notes(weights, settings.microbatch)
   fps = config.data.fps
   window = frames_of(fps)
   if weights["sync"] and model.frames < window:
@@ -77,7 +78,11 @@ def make(config: ConfigDict) -> Stage:
   adversary = weights["gan"] > 0
   if weights["features"] and not adversary:
     raise ValueError("config.speak.weights.features needs weights.gan > 0")
-  seen = "vgg" if config.pretrained.vgg else "encoders"  # what L_vgg compares
+  # What L_vgg compares, and how much that weighs.
+  seen = "vgg" if config.pretrained.vgg else "encoders"
+  on_encoders = weights.pop("perceptual_encoders")
+  if seen == "encoders":
+    weights["perceptual"] = on_encoders
   if settings.encoders not in ("frozen", "tuned", "fresh"):
     raise ValueError(
       f"config.speak.encoders {settings.encoders!r} is not frozen, tuned or"
@@ -288,7 +293,7 @@ def make(config: ConfigDict) -> Stage:
       "features": lambda: adversarial.feature_matching(
         jax.tree.leaves(real.features), jax.tree.leaves(fake.features)
       ),
-      "covariance": lambda: disentangle.cross_covariance(
+      "covariance": lambda: disentangle.cross_correlation(
         emotion, out.speech.mean(1)
       ),
     }
@@ -298,8 +303,9 @@ def make(config: ConfigDict) -> Stage:
       "gan": rising,
       "features": rising,
     }
-    loss, metrics = base.total(terms, weights, ramps)
-    metrics["std/speech"] = base.spread(out.speech)
+    used = base.comparing(weights, len(batch.identity))
+    loss, metrics = base.total(terms, used, ramps)
+    metrics |= base.spreads({"speech": out.speech})
     return LossOut(loss, metrics, {"encoders": changed} if learning else {})
 
   def d_loss(params, vars, batch, step, key) -> LossOut:
@@ -312,7 +318,7 @@ def make(config: ConfigDict) -> Stage:
     return LossOut(loss, {}, {})
 
   def r1_loss(params, vars, batch, step, key) -> LossOut:
-    del step, key
+    del step
     wide = nets.discriminator.clone(dtype=jnp.float32)
     condition = repeat(
       base.as_frames(batch.identity), "b ... -> (b t) ...", t=t
@@ -322,9 +328,9 @@ def make(config: ConfigDict) -> Stage:
         apply(wide, "discriminator", params, vars, frames, condition).logits
       ),
       base.as_frames(rearrange(batch.frames, "b t ... -> (b t) ...")),
+      key,
     ).mean()
-    lazy = settings.r1_every * settings.r1 / 2
-    return LossOut(lazy * penalty, {"r1": penalty}, {})
+    return LossOut(critic.lazy(settings) * penalty, {"r1": penalty}, {})
 
   def inspect(params, vars, batch):
     """Per clip: its true frames above ours; the identity picture in front."""
@@ -351,22 +357,18 @@ def make(config: ConfigDict) -> Stage:
     )
   }
   if adversary:
-    phases = [
-      Phase("disc", "disc", d_loss),
-      Phase("disc_r1", "disc", r1_loss, settings.r1_every),
-      *phases,
-    ]
-    optims["disc"] = base.adam(
-      ("discriminator",), settings.discriminator, settings.steps
-    )
-  notes = []
+    phases = [*critic.phases(settings, d_loss, r1_loss), *phases]
+    optims["disc"] = critic.optim(settings)
   if weights["perceptual"]:
     what = (
       f"VGG-19 of {config.pretrained.vgg}"
       if seen == "vgg"
       else "identity encoder"
     )
-    notes.append(f"perceptual loss on the features of: {what}")
+    notes.append(
+      f"perceptual loss on the features of: {what}; weight"
+      f" {weights['perceptual']:g}"
+    )
   return Stage(
     name="speak",
     init=init,

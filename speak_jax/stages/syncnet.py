@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from einops import rearrange, repeat
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from speak_jax import spec
@@ -71,24 +72,26 @@ def make(config: ConfigDict) -> Stage:
 
   def contrast(params, vars, batch, step, key) -> LossOut:
     del step
-    mouth, speech = codes(params, vars, batch, key)
+    changing, shifting = jax.random.split(key)
+    mouth, speech = codes(params, vars, batch, changing)
     if settings.loss == "info_nce":
       losses = sync.info_nce(speech, mouth, settings.temperature)
     else:
-      losses = _shifted(speech, mouth, settings.margin)
-    # Unit vectors: a healthy code has a std of 1 after this scaling.
+      losses = shifted(speech, mouth, settings.margin, shifting)
+    # A healthy code has a std of 1 after this scaling if it is a unit vector,
+    # and one of about the margin if not.
     scale = speech.shape[-1] ** 0.5
-    metrics = {
-      "two_way": two_way(speech, mouth),
-      "std/speech": base.spread(speech * scale),
-      "std/mouth": base.spread(mouth * scale),
-    }
+    metrics = base.spreads({"speech": speech * scale, "mouth": mouth * scale})
+    metrics["two_way"] = two_way(speech, mouth)
     return LossOut(losses.mean(), metrics, {})
 
   def inspect(params, vars, batch):
-    """How near each window's lips are to each window's sound, per clip."""
+    """How near each window's lips are to each window's sound, per clip.
+
+    1 - d^2 / 2, which is the cosine of unit vectors.
+    """
     mouth, speech = codes(params, vars, batch)
-    near = jnp.einsum("bid,bjd->bij", mouth, speech)
+    near = 1 - 0.5 * _squared_distances(mouth, speech)
     cells = repeat(near, "b i j -> 1 b (i p) (j q) 3", p=8, q=8)
     return {"similarity": base.as_bytes(cells)}
 
@@ -110,18 +113,48 @@ def make(config: ConfigDict) -> Stage:
 def two_way(
   speech: Float[Array, "b n d"], mouth: Float[Array, "b n d"]
 ) -> Float[Array, ""]:
-  """How often lips prefer their own sound to another of the same clip."""
-  near = jnp.einsum("bid,bjd->bij", mouth, speech)
-  own = jnp.diagonal(near, axis1=1, axis2=2)[..., None]
-  n = near.shape[-1]
-  return ((own > near).sum() / (near.shape[0] * n * (n - 1))).astype(
+  """How often lips are nearer to their own sound than to another's.
+
+  The others are all of the same clip.
+  """
+  apart = _squared_distances(mouth, speech)
+  own = jnp.diagonal(apart, axis1=1, axis2=2)[..., None]
+  n = apart.shape[-1]
+  return ((own < apart).sum() / (apart.shape[0] * n * (n - 1))).astype(
     jnp.float32
   )
 
 
-def _shifted(speech, mouth, margin: float) -> Float[Array, "b"]:
-  """Eq. 11 on every window and on each with its neighbour's sound."""
-  true = jnp.ones(speech.shape[:2], bool)
+def shifted(
+  speech: Float[Array, "b n d"],
+  mouth: Float[Array, "b n d"],
+  margin: float,
+  key: PRNGKeyArray,
+) -> Float[Array, "b"]:
+  """Eq. 11 on every window, and on each with the sound of another moment.
+
+  Source: Chung and Zisserman 2016: half of the pairs match; the others' sound
+  is shifted, at random, within the clip (`config.syncnet.reach`).
+
+  Args:
+    speech: Codes of n windows of each clip.
+    mouth: Of the same windows.
+    margin: Distance from which what does not match is left alone.
+    key: Draws one shift a clip, in windows, from 1 to n - 1.
+  """
+  clips, n = speech.shape[:2]
+  shift = jax.random.randint(key, (clips, 1), 1, n)
+  other = (jnp.arange(n) + shift) % n
+  moved = jnp.take_along_axis(speech, other[..., None], 1)
+  true = jnp.ones((clips, n), bool)
   near = sync.contrastive(speech, mouth, true, margin)
-  apart = sync.contrastive(jnp.roll(speech, 1, 1), mouth, ~true, margin)
+  apart = sync.contrastive(moved, mouth, ~true, margin)
   return 0.5 * (near + apart).mean(1)
+
+
+def _squared_distances(
+  mouth: Float[Array, "b n d"], speech: Float[Array, "b n d"]
+) -> Float[Array, "b n n"]:
+  """Between each window's lips and each window's sound."""
+  apart = mouth[:, :, None].astype(jnp.float32) - speech[:, None]
+  return (apart**2).sum(-1)

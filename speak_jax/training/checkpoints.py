@@ -43,6 +43,7 @@ LATER: dict[str, Any] = {
     "appearance": 0,
     "lips": 0,
     "sync_motion": False,
+    "sync_unit": True,
     "audio": {"steps": "frame", "level": "window"},
   },
   "syncnet": {

@@ -68,17 +68,61 @@ def test_angles_are_in_units_of_thirty_degrees():
   )
 
 
-def test_cross_covariance_matches_numpy_and_ignores_means():
-  a, b = codes(3, 40, 3), codes(4, 40, 2)
-  joint = np.cov(np.concatenate([a, b], -1).T, bias=True)[:3, 3:]
+def test_one_reading_of_a_norm_for_codes_and_pictures():
+  code, picture = codes(6, 2, 5), codes(7, 2, 4, 4, 3)
+  for x in (code, picture):
+    error = np.square(np.asarray(x) - 0.5).reshape(2, -1)
+    np.testing.assert_allclose(
+      disentangle.squared_distance(x, 0 * x + 0.5), error.sum(1), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+      disentangle.squared_distance(x, 0 * x + 0.5, "mean"),
+      error.mean(1),
+      rtol=1e-5,
+    )
+
+
+def test_cross_correlation_of_strangers_is_zero_at_any_width():
+  """Sampling noise has a mean of 0, whatever the widths and the batch."""
+  for n, d, e in ((64, 512, 64), (64, 6, 16), (256, 64, 12)):
+    drawn = [
+      disentangle.cross_correlation(codes(2 * i, n, d), codes(2 * i + 1, n, e))
+      for i in range(100, 120)
+    ]
+    assert abs(np.mean(drawn)) < 0.03, (n, d, e)
+  # The sum of squared covariances of base256's codes, four at a time, is
+  # thousands, and none of it is a leak.
+  a, b = codes(8, 4, 512), codes(9, 4, 64)
+  covariance = np.einsum("bd,be->de", a - a.mean(0), b - b.mean(0)) / 4
+  assert 0.5 * np.square(covariance).sum() > 2_000
+
+
+def test_cross_correlation_is_that_of_numbers_whatever_the_widths():
+  a, own = codes(10, 400, 3), codes(11, 400, 2)
+  b = own.at[:, :1].set(3 * a[:, :1] - 7)
+  squared = np.corrcoef(np.concatenate([a, b], 1).T)[:3, 3:] ** 2
+  got = disentangle.cross_correlation(a, b)
+  np.testing.assert_allclose(got, squared.mean(), atol=0.01)
+  wide = disentangle.cross_correlation(jnp.tile(a, 20), jnp.tile(b, 7))
+  np.testing.assert_allclose(wide, got, rtol=1e-4)
   np.testing.assert_allclose(
-    disentangle.cross_covariance(a, b), 0.5 * (joint**2).sum(), rtol=1e-4
+    disentangle.cross_correlation(a[:, :1], b[:, :1]), 1, rtol=1e-4
   )
+
+
+def test_codes_gain_nothing_from_shrinking():
+  a = codes(12, 64, 20)
+  b = a[:, :5] + codes(13, 64, 5)
+  whole = disentangle.cross_correlation(a, b)
   np.testing.assert_allclose(
-    disentangle.cross_covariance(a + 5, b - 3),
-    disentangle.cross_covariance(a, b),
-    rtol=1e-3,
+    disentangle.cross_correlation(0.1 * a + 5, 0.1 * b), whole, rtol=1e-2
   )
+  slope = jax.grad(lambda scale: disentangle.cross_correlation(a, b * scale))(
+    1.0
+  )
+  assert abs(slope) < 1e-4 * whole
+  flat = jax.grad(lambda b: disentangle.cross_correlation(a, b))(0 * b)
+  assert np.isfinite(flat).all()
 
 
 def test_variance_floor():

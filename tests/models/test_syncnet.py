@@ -21,6 +21,30 @@ def test_towers_give_unit_vectors_of_each_example():
   )
 
 
+def test_published_codes_have_any_length():
+  """The same last layer, not brought to length 1; fresh ones are about 1
+  apart, as far as Eq. 11's margin."""
+  net = SyncNet(8, 64)
+  mouth, audio = tiny.normal(0, 8, 5, 16, 32, 3), tiny.normal(1, 8, 3200)
+  variables = net.init(jax.random.key(0), mouth, audio)
+  free = net.clone(unit=False)
+  same = jax.tree.map(jnp.shape, variables) == jax.tree.map(
+    jnp.shape, free.init(jax.random.key(0), mouth, audio)
+  )
+  assert same
+  for code, long in zip(
+    net.apply(variables, mouth, audio),
+    free.apply(variables, mouth, audio),
+    strict=True,
+  ):
+    length = jnp.linalg.norm(long, axis=-1, keepdims=True)
+    assert length.std() > 1e-3
+    np.testing.assert_allclose(long / length, code, atol=1e-5)
+  lips, sound = free.apply(variables, mouth, audio)
+  apart = jnp.linalg.norm(lips - sound, axis=-1).mean()
+  assert 0.4 < apart < 2.5
+
+
 def test_every_frame_and_every_hop_is_seen():
   net = SyncNet(4, 8)
   mouth, audio = tiny.normal(0, 1, 5, 8, 16, 3), tiny.normal(1, 1, 3200)

@@ -12,13 +12,17 @@ from tests.stages import small
 # The paper's terms, at a size that trains on anything.
 PAPER = {
   "irfd__losses": "paper",
+  "irfd__norms": "sum",
+  "irfd__unit_identity": False,
+  "irfd__batch": 4,  # enough for a code's deviation to count
+  "irfd__microbatch": 4,
   "irfd__weights__pixel": 0.0,
   "irfd__weights__self": 1.0,
   "irfd__weights__classify": 1.0,
   "irfd__weights__swap_pose": 1.0,
   "irfd__weights__swap_emotion": 1.0,
   "irfd__weights__swap_identity": 1.0,
-  "speak__weights__perceptual": 1.0,
+  "speak__weights__perceptual_encoders": 1.0,
   "speak__sync_ramp": (0, 0),
 }
 
@@ -79,7 +83,8 @@ def test_irfd_without_a_loss(term):
   ("term", "gan"), [("gan", 0.0), ("perceptual", 1.0), ("sync", 0.0)]
 )
 def test_speak_without_a_loss(term, gan):
-  changes = {"speak__weights__gan": gan, f"speak__weights__{term}": 0.0}
+  key = "perceptual_encoders" if term == "perceptual" else term
+  changes = {"speak__weights__gan": gan, f"speak__weights__{key}": 0.0}
   told = logged(speak, **changes)
   assert f"gen/{term}" not in told
   assert ("disc/loss" in told) == ("gen/gan" in told) == bool(gan)

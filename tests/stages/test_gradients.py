@@ -140,6 +140,8 @@ def irfd_terms():
   config = small.config(
     # Unit vectors are no further apart: the triplet is never content.
     irfd__margin=4.0,
+    irfd__batch=4,  # of two examples every correlation is 1 or -1
+    irfd__microbatch=4,
     **{f"irfd__weights__{name}": 1.0 for name in IRFD},
   )
   stage = irfd.make(config)
@@ -150,6 +152,8 @@ def irfd_terms():
 @pytest.fixture(scope="module")
 def speak_terms():
   config = small.config(
+    speak__batch=4,
+    speak__microbatch=4,
     **{f"speak__weights__{name}": 1.0 for name in SPEAK},
   )
   stage = speak.make(config)
@@ -189,12 +193,19 @@ def test_sync_trains_both_towers():
 def test_discriminator_phases(module, name):
   """Both move the discriminator alone; without weight they do not exist."""
   config = small.config(
-    **{f"{name}__weights__gan": 1.0, f"{name}__r1_every": 3}
+    **{
+      f"{name}__weights__gan": 1.0,
+      f"{name}__r1_every": 3,
+      f"{name}__gan_ramp": (70, 90),
+      f"{name}__gan_lead": 10,
+    }
   )
   stage = module.make(config)
   named = {phase.name: phase for phase in stage.phases}
   assert list(named) == ["disc", "disc_r1", "gen"]
   assert named["disc_r1"].every == 3
+  # It learns from shortly before the generator hears it.
+  assert [phase.start for phase in stage.phases] == [60, 60, 0]
   assert stage.optims["disc"].trains == ("discriminator",)
   assert "discriminator" not in stage.optims["gen"].trains
   plain = module.make(small.config())
