@@ -56,7 +56,7 @@ def test_sets_are_called_by_their_key_or_folder(data, tmp_path):
   (tmp_path / "other").mkdir()
   second = store(tmp_path / "other" / "mead", [record(0)])
   (part,) = records.open_records(first, "train").parts
-  assert part == ("mead", 0, 1)
+  assert part[:3] == ("mead", 0, 1)
   with pytest.raises(ValueError, match=r"second data set 'mead'; .* NAME="):
     records.open_records(f"{first},{second}", "train")
 

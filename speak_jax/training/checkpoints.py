@@ -39,6 +39,7 @@ ROOM = 1.2  # free space that a save asks for, relative to the last one
 TRIES = 3  # failed saves in a row that end training
 # Keys of the config that came later, and what runs did before.
 LATER: dict[str, Any] = {
+  "finetune_from": "",
   "model": {
     "appearance": 0,
     "lips": 0,
@@ -46,7 +47,18 @@ LATER: dict[str, Any] = {
     "sync_unit": True,
     "audio": {"steps": "frame", "level": "window"},
   },
+  "pretrained": {"required": ()},
+  "data": {
+    "workers": 0,
+    "augment": {
+      "pose": False,
+      "stretch": 0.0,
+      "emotion": False,
+      "emotion_clip": 0.0,
+    },
+  },
   "syncnet": {
+    "reach": 0.0,
     "augment": {
       "shift": 0.0,
       "scale": 0.0,
@@ -56,7 +68,16 @@ LATER: dict[str, Any] = {
       "blur": 0.0,
     },
   },
+  "irfd": {
+    "same_session": False,
+    "norms": "mean",
+    "unit_identity": True,
+    "gan_lead": 1_000_000,  # from the first step on
+  },
   "speak": {
+    "same_session": False,
+    "gan_lead": 1_000_000,
+    "mel": {"width": 256, "layers": 4, "heads": 4},
     "convolutions": "auto",
     "lr_factors": {},
     "speech": {"lr_factor": 1.0, "b1": 0.5},
@@ -504,7 +525,7 @@ def run_config(run: str | Path) -> ConfigDict:
 
 def config_of(stored: dict[str, Any]) -> ConfigDict:
   """A config that was kept as JSON, locked; LATER keys are filled in."""
-  whole = {k: _completed(v, LATER.get(k, {})) for k, v in stored.items()}
+  whole = _completed(stored, LATER)
   for name, section in whole.items():
     if isinstance(section, dict) and "parts" in section:
       # A batch was once computed in so many parts.
@@ -512,6 +533,11 @@ def config_of(stored: dict[str, Any]) -> ConfigDict:
       whole[name] = {k: v for k, v in section.items() if k != "parts"} | {
         "microbatch": section["batch"] // parts
       }
+  weights = whole["speak"].get("weights", {})
+  if "perceptual" in weights:
+    # One weight was once of L_vgg and of its stand-in alike.
+    both = {"perceptual_encoders": weights["perceptual"]} | weights
+    whole["speak"] |= {"weights": both}
   return ConfigDict(_tuples(whole)).lock()
 
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from configs.speak import get_config
 from speak_jax import checkpoints as command
-from speak_jax.stages.base import networks
 from speak_jax.training import checkpoints, goodput, loop, manifest
 from speak_jax.training.activity import Activity
 from speak_jax.training.log import Log
 from speak_jax.training.state import digest
+from speak_jax.training.weights import STAGES
 from tests.faults import flips
 from tests.training import toy
 
@@ -367,29 +368,35 @@ def test_a_full_disk_takes_figures_but_not_the_run(tmp_path, capsys):
   account.close()
 
 
-def test_configs_of_before_name_the_networks_of_before():
-  """Runs and bundles outlive the keys that came later."""
-  stored = get_config("small64").to_dict()
-  assert stored["model"]["appearance"] > 0
+def test_configs_of_before_name_the_networks_of_before(root):
+  """Runs and bundles outlive the keys that came later.
 
-  def forget(stored, later):
-    for key, value in later.items():
-      if key == "audio":
-        forget(stored[key], value)
-      else:
-        del stored[key]
-
-  for section, later in checkpoints.LATER.items():
-    forget(stored[section], later)
-  del stored["irfd"]["microbatch"]
+  The shipped bundle's config is one of before.
+  """
+  content = (root / "speak_jax/assets/reference/config.json").read_text()
+  stored = json.loads(content)["config"]
+  assert "lips" not in stored["model"] and stored["irfd"]["parts"] == 1
   stored["irfd"] |= {"batch": 32, "parts": 8}
-  config = checkpoints.config_of(json.loads(json.dumps(stored)))
+  kept = json.dumps(stored)
+  config = checkpoints.config_of(stored)
+  assert json.dumps(stored) == kept
+  assert _leaves(config) == _leaves(get_config("small64"))
   assert config.irfd.microbatch == 4
-  assert "parts" not in config.irfd
-  assert config.model.appearance == 0
   assert config.model.pose_places == 8
+  assert config.model.lips == 0
+  assert config.speak.weights.perceptual_encoders == 0.0
   assert config.speak.lr_factors.to_dict() == {}
   assert config.speak.speech.to_dict() == {"lr_factor": 1.0, "b1": 0.5}
   assert config.model.audio.level == "window"
   assert config.is_locked
-  assert networks(config).encoders.appearance == 0
+  for make in STAGES.values():
+    make(config)
+
+
+def _leaves(config) -> set[str]:
+  """Dotted keys; a dict that is empty counts as one."""
+  found = set()
+  for key, value in config.items():
+    inner = _leaves(value) if isinstance(value, ConfigDict) else set()
+    found |= {f"{key}.{name}" for name in inner} or {key}
+  return found
