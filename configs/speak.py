@@ -116,6 +116,7 @@ RECIPES = {
         "speak.discriminator",
       )
       for key, value in _PLAIN_ADAM.items()
+      if key != "ema" or stage.endswith("optim")
     },
     **_AS_THEY_ARE,
     "model.lips": 0,  # lower halves of whole frames
@@ -265,13 +266,19 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def _optim(lr: float) -> dict:
   return dict(
+    **_adam(lr),
+    ema=0.999,  # of the weights; its warm-up is min(ema, (1+t)/(10+t))
+  )
+
+
+def _adam(lr: float) -> dict:
+  return dict(
     lr=lr,  # peak; Adam (paper 1.6: Adam, 1e-4)
     warmup=500,  # steps of linear rise, ours
     floor=0.1,  # last learning rate / peak, cosine between; 1 = constant
     b1=0.5,  # ours, paper.md 5.4
     b2=0.99,
     clip=1.0,  # of the gradient's global norm; 0 = off
-    ema=0.999,  # of the weights; its warm-up is min(ema, (1+t)/(10+t))
   )
 
 
@@ -458,7 +465,7 @@ def _config(preset: str, sizes: dict) -> dict:
         variance=0.1,  # floor of each code's std; ours (D3)
       ),
       optim=_optim(2e-4),
-      discriminator=_optim(2e-4),
+      discriminator=_adam(2e-4),
     ),
     speak=dict(
       steps=steps["speak"],
@@ -510,6 +517,6 @@ def _config(preset: str, sizes: dict) -> dict:
       # The same for a waveform front, which was trained before, under
       # "speak/audio/front"; and Adam's b1 there. The field has 1e-5 and .9.
       speech=dict(lr_factor=0.05, b1=0.9),
-      discriminator=_optim(2e-4),
+      discriminator=_adam(2e-4),
     ),
   )

@@ -3,14 +3,18 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from absl import flags
 
 from speak_jax import export, input_pipeline, protocol, study, train
 from speak_jax.nn import precision
 from speak_jax.training import checkpoints, cluster
+from speak_jax.training.state import initial, update
+from tests.e2e import reads
 from tests.stages import small
 
 
@@ -31,10 +35,17 @@ def config(**changes):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def seen():
+  """What was read of configs."""
+  return reads.Reads()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, seen):
   """A complete run of two steps a stage."""
   folder = tmp_path_factory.mktemp("run")
-  assert train.train(config(), folder) == 0
+  with reads.recorded(seen):
+    assert train.train(config(), folder) == 0
   return folder
 
 
@@ -53,6 +64,70 @@ def test_three_stages_leave_their_files(run):
   assert config().model.dtype == "auto"
   assert stored.model == precision.with_dtype(config(), "float32").model
   assert stored.stages == ("syncnet", "irfd", "speak")
+
+
+# Keys that only another choice reads, and the choice.
+CHOICES = {
+  "GAN": {
+    "irfd__weights__gan": 0.1,
+    "speak__weights__gan": 0.1,
+    "speak__weights__features": 0.1,
+  },
+  "paper": {
+    "syncnet__loss": "contrastive",
+    "irfd__losses": "paper",
+    "irfd__weights__swap_identity": 1.0,
+  },
+  # Without public weights a mel front end takes its place.
+  "waveform": {"stages": ("speak",), "model__audio__front": "waveform"},
+}
+
+
+def test_every_leaf_of_the_config_is_read(run, seen, tmp_path, monkeypatch):
+  """In the run above, or where a choice is another: then as far as traces."""
+
+  def traced(job, batches, given, **kwargs):
+    trace(job.stage)
+    next(batches)
+    return None, True
+
+  def trace(stage):
+    state = jax.eval_shape(lambda: initial(stage, 0, {}))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    for index in range(len(stage.phases)):
+      jax.eval_shape(update(stage, index), state, stage.batch, key)
+
+  monkeypatch.setattr(train.loop, "fit", traced)
+  monkeypatch.setattr(train._Film, "make", lambda *args: None)
+  here = {"data__path": str(run / "data"), "init_from": str(run)}
+  flags.FLAGS.mark_as_parsed()
+  with reads.recorded(seen):
+    for name, changes in CHOICES.items():
+      assert train.train(config(**here | changes), tmp_path / name) == 0
+    # Trained weights keep the waveform, and learn more slowly.
+    heard = {"model__audio__front": "waveform", "model__audio__width": 32}
+    trace(train.STAGES["speak"](config(**heard)))
+    # Several processes, before they meet.
+    monkeypatch.setattr(cluster, "place_of_flags", lambda *words: "there")
+    monkeypatch.setattr(cluster, "start", lambda timeouts, place: None)
+    monkeypatch.setattr(train, "train", lambda *words: 0)
+    assert train._run(config(), cluster.Stopping()) == 0
+  assert sorted(reads.leaves(config()) - seen.leaves) == []
+  assert sorted(seen.defaults) == []
+
+
+def test_what_is_handed_on_whole_is_used():
+  """Reading all of config.train and config.cluster is not using it."""
+  text = "".join(
+    path.read_text()
+    for path in (Path(train.__file__).parent / "training").glob("*.py")
+  )
+  for name, fields in (
+    ("schedule", train.loop.Schedule._fields),
+    ("timeouts", cluster.Timeouts._fields),
+  ):
+    for field in fields:
+      assert f"{name}.{field}" in text, field
 
 
 def test_frozen_networks_are_the_earlier_stages(run):
