@@ -33,6 +33,7 @@ from data_pipelines.damage import Damage, DamagedError
 AHEAD = 2  # batches that wait with the reader, and with each worker
 LEAVING_S = 5.0  # that the processes have to end
 _LENGTH = struct.Struct("<Q")
+_SERVE = "from data_pipelines import workers; workers.serve()"
 
 
 class WorkerError(RuntimeError):
@@ -128,7 +129,7 @@ class _Running:
       **{f"{x}_NUM_THREADS": "1" for x in ("OMP", "OPENBLAS", "MKL")},
     }
     self._process = subprocess.Popen(
-      [sys.executable, "-m", __name__, *map(str, numbers)],
+      [sys.executable, "-c", _SERVE, *map(str, numbers)],
       stdin=subprocess.DEVNULL,
       pass_fds=numbers,
       env=env,
@@ -340,17 +341,14 @@ def _portable(error: Exception) -> Exception:
   return error
 
 
-def _main(arguments: list[str]) -> None:
+def serve() -> None:
+  """Makes batches until the trainer has gone; in a process of its own."""
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)  # the trainer decides
-  ends = [socket.socket(fileno=int(x)) for x in arguments]
+  ends = [socket.socket(fileno=int(x)) for x in sys.argv[1:]]
   # grain looks for JAX, which takes a second and 140 MB, and uses none of it
   # here.
   sys.modules["jax"] = None  # type: ignore[assignment]
   logging.set_verbosity(logging.ERROR)  # grain says that there is none
   with contextlib.suppress(BrokenPipeError, ConnectionResetError):
     _serve(ends[0], ends[1:])
-
-
-if __name__ == "__main__":
-  _main(sys.argv[1:])
