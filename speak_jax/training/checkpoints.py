@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -87,6 +87,11 @@ LATER: dict[str, Any] = {
     "compilation_cache": True,
     "loss_scale": {"initial": 2.0**15, "growth": 2_000},
   },
+}
+# Keys of the config that are gone, by section: nobody read them.
+GONE = {
+  "irfd.discriminator": ("ema",),
+  "speak.discriminator": ("ema",),
 }
 
 
@@ -524,8 +529,8 @@ def run_config(run: str | Path) -> ConfigDict:
 
 
 def config_of(stored: dict[str, Any]) -> ConfigDict:
-  """A config that was kept as JSON, locked; LATER keys are filled in."""
-  whole = _completed(stored, LATER)
+  """A config that was kept as JSON, locked: with LATER keys, without GONE."""
+  whole = _without(_completed(stored, LATER), GONE)
   for name, section in whole.items():
     if isinstance(section, dict) and "parts" in section:
       # A batch was once computed in so many parts.
@@ -551,6 +556,20 @@ def _completed(stored: Any, later: dict[str, Any]) -> Any:
     if isinstance(v, dict)
   }
   return {**later, **stored, **inner}
+
+
+def _without(
+  stored: dict[str, Any], gone: Mapping[str, Sequence[str]], at: str = ""
+) -> dict[str, Any]:
+  """A config, or its section `at`, without some keys of its sections."""
+  found = {}
+  for key, value in stored.items():
+    if key in gone.get(at, ()):
+      continue
+    inner = f"{at}.{key}" if at else key
+    nested = isinstance(value, dict)
+    found[key] = _without(value, gone, inner) if nested else value
+  return found
 
 
 def shapes(tree: Any) -> set[tuple[str, tuple[int, ...]]]:

@@ -369,13 +369,14 @@ def test_a_full_disk_takes_figures_but_not_the_run(tmp_path, capsys):
 
 
 def test_configs_of_before_name_the_networks_of_before(root):
-  """Runs and bundles outlive the keys that came later.
+  """Runs and bundles outlive keys that came later, and those that are gone.
 
   The shipped bundle's config is one of before.
   """
   content = (root / "speak_jax/assets/reference/config.json").read_text()
   stored = json.loads(content)["config"]
   assert "lips" not in stored["model"] and stored["irfd"]["parts"] == 1
+  assert "ema" in stored["irfd"]["discriminator"]  # a key that is gone
   stored["irfd"] |= {"batch": 32, "parts": 8}
   kept = json.dumps(stored)
   config = checkpoints.config_of(stored)
