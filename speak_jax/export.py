@@ -253,8 +253,7 @@ def _facts(
       if home is not None
     },
   }
-  # Runs from before it could be have no such key.
-  if start := config.get("finetune_from"):
+  if start := config.finetune_from:
     facts["start"] = _start(Path(start), say)
   return facts
 

@@ -15,8 +15,6 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = {"config", "settings", "options", "model", "optim"}
 # Who may, and why: what is read there is no config of ours, or an old one.
 ALLOWED = {
-  # Runs of before it could be have no such key.
-  ("speak_jax/export.py", "config.get('finetune_from')"),
   # A JSON file of which nothing is known yet: it may be no bundle.
   ("speak_jax/bundle.py", "config.get('format')"),
   # Bundles of before they held their run's config.
