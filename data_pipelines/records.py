@@ -781,7 +781,7 @@ def _record_bytes(record: spec.Record) -> int:
   """Memory of a parsed record, with some allowance for its objects."""
   size = 4096
   for value in record:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):  # of JPEGs
       size += sum(len(item) + 64 for item in value)
     elif isinstance(value, np.ndarray):
       size += value.nbytes

@@ -241,6 +241,20 @@ def test_cache_keeps_to_its_bytes():
   assert cache._bytes == sum(cost for _, cost in cache._items.values())
 
 
+def test_stored_mouths_count_in_the_cache():
+  plain = records.with_mouths(toy_records.record(0, size=96))
+  bytes_of = records._record_bytes
+  assert bytes_of(plain) - bytes_of(plain._replace(mouths=())) == sum(
+    len(jpeg) + 64 for jpeg in plain.mouths
+  )
+  many = plain._replace(mouths=(bytes(1 << 16),) * len(plain.frames))
+  opened = records.in_memory([plain], 1 << 20)
+  opened._load = [
+    many
+  ].__getitem__  # its mouths alone are as large as the cache
+  assert opened[0] is many and opened._cache._bytes == 0
+
+
 def test_threads_read_the_same(data):
   opened = records.open_records(data, "train", cache_bytes=100_000)
   wrong = []
