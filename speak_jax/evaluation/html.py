@@ -29,7 +29,10 @@ _POINTS = 240  # of a curve
 _END = 'text-anchor="end"'
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 200, 92, 46, 6, 16
 # What tells that training was sound rather than what it learned.
-_HEALTH = re.compile(r"/(bad|grad_norm|std|spread)(/|$)|^data_wait$|^machine/")
+_HEALTH = re.compile(
+  r"/(bad|grad_norm|std|spread|lr|skipped|loss_scale)(/|$)"
+  r"|^data_wait$|^(data|machine)/"
+)
 
 
 class Video(NamedTuple):
@@ -328,9 +331,9 @@ def _stages(curves: Sequence[Curve]) -> list[str]:
     parts.append(f'<div class="curves">{"".join(map(_curve, learned))}</div>')
     if health:
       parts.append(
-        "<details><summary>norms of gradients, spread of codes, waiting"
-        f'</summary><div class="curves">{"".join(map(_curve, health))}'
-        "</div></details>"
+        "<details><summary>norms of gradients, learning rates, spread of codes,"
+        " waiting</summary>"
+        f'<div class="curves">{"".join(map(_curve, health))}</div></details>'
       )
   return parts
 

@@ -155,6 +155,28 @@ def test_curves_of_a_run(tmp_path):
   assert text.count("<path") == 2 and "no number" in text
 
 
+def test_what_tells_of_health_is_folded():
+  learned = ["gen/loss", "gen/pixel", "contrast/two_way"]
+  health = [
+    *("gen/bad", "gen/grad_norm", "gen/grad_norm/speak", "gen/std/pose"),
+    *("gen/lr", "gen/lr/speak/audio/front", "gen/skipped", "gen/loss_scale"),
+    *("data_wait", "data/damaged_clips", "machine/tflops"),
+  ]
+  text = report(
+    curves=[
+      html.Curve("speak", x, [1, 2], [1.0, 2.0]) for x in learned + health
+    ]
+  )
+  before, folded = text.split("<details><summary>norms of gradients")
+  folded = folded.split("</details>")[0]
+  for names, there, elsewhere in (
+    (learned, before, folded),
+    (health, folded, before),
+  ):
+    for name in names:
+      assert f">{name}<" in there and f">{name}<" not in elsewhere
+
+
 def test_long_and_flat_curves_stay_in_their_frame():
   steps = list(range(5000))
   text = report(
