@@ -271,6 +271,22 @@ def test_a_model_without_irfd_or_sync_leaves_their_tables_out(
   assert not (tmp_path / "r" / "swaps.png").exists()
 
 
+def test_clips_without_landmarks_are_left_out_of_our_own_syncnets_figures(
+  stand_ins, held_out
+):
+  sync = stand_ins.parts.sync._replace(mouth=24)
+  wholes = protocol.evaluation_clips(
+    held_out, size=SIZE, face_size=48, emotion_frames=4
+  )
+  seen = [takes.take(whole) for whole in wholes]
+  blind = [
+    x._replace(landmarks=np.full_like(x.landmarks, np.nan)) for x in seen
+  ]
+  some = protocol._sync_alone(sync, [blind[0], *seen[1:]], 0)
+  assert some["syncnet/two_way"].clips == len(seen) - 1
+  assert protocol._sync_alone(sync, blind, 0) == {}
+
+
 def test_the_official_syncnet_gives_the_fields_figures(stand_ins, tmp_path):
   # In the container of the released file, torch's from before 1.6.
   weights = tmp_path / "syncnet_v2.model"
