@@ -128,7 +128,9 @@ class Clip(NamedTuple):
   pose: Float[np.ndarray, "b t 3"]  # degrees, of `frames`
   audio: Int16[np.ndarray, "b s"]  # of t + 2 context frames
   level: Float[np.ndarray, "b 11"]  # `sound_level` of the whole clip
-  emotion: UInt8[np.ndarray, "b k f f 3"]  # aligned faces, same clip's emotion
+  # Aligned faces, or whole frames: the clip's own, or another clip's of the
+  # person, emotion and level.
+  emotion: UInt8[np.ndarray, "b k f f 3"]
   emotion_label: Int[np.ndarray, "b"]
 
 

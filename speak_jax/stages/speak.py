@@ -131,7 +131,7 @@ def make(config: ConfigDict) -> Stage:
         seed,
         "sync",
         base.struct((2, *window_shape(config))),
-        base.struct((2, round(WINDOW_S * 16_000))),
+        base.struct((2, round(WINDOW_S * spec.SAMPLE_RATE_HZ))),
       )
     if weights["perceptual"] and seen == "vgg":
       groups["vgg"] = given.get("vgg") or base.initialise(
