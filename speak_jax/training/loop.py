@@ -477,8 +477,9 @@ def _compare(run: Run, saved: Checkpoints, stored: dict[str, str]) -> bool:
   if old != size and not changed:
     raise ValueError(
       f"{name}: was trained with batches of {old}, and {size} are asked for on"
-      f" {run.mesh.shape['data']} devices; config.{stage}.batch={old} and a"
-      " number of devices that divides it go on"
+      f" {run.mesh.shape['data']} devices; config.{stage}.batch={old} goes"
+      f" on where the devices divide it and config.{stage}.microbatch divides"
+      " what each of them has"
     )
   small = stored.get("microbatch", now["microbatch"])
   if small != now["microbatch"] and jax.process_index() == 0:

@@ -26,10 +26,10 @@ class Plan(NamedTuple):
 def plan(batch: int, microbatch: int, devices: int, together: int = 1) -> Plan:
   """The batch and microbatch for a number of devices.
 
-  A batch that does not divide grows to the least that does, so that every
-  device has as many examples as the others. Then the microbatch shrinks to
-  the largest that divides a device's examples. `base256` on 8 devices needs
-  neither.
+  A device computes its share of the batch in as few turns as `microbatch`
+  allows, all of the same size, the least that holds the share: two turns or
+  more are larger than half of `microbatch`. The batch grows to what they hold.
+  `base256` on 8 devices has what it asks for.
 
   Args:
     batch: Wanted examples of an update.
@@ -45,9 +45,10 @@ def plan(batch: int, microbatch: int, devices: int, together: int = 1) -> Plan:
       f"batch {batch} in microbatches of {microbatch}: needs microbatches of"
       f" at least {together}"
     )
-  share = -(-batch // (devices * together)) * together
-  sizes = range(together, min(microbatch, share) + 1, together)
-  return Plan(share * devices, max(n for n in sizes if share % n == 0))
+  groups = -(-batch // (devices * together))  # of `together`, of a device
+  turns = -(-groups // (microbatch // together))
+  size = -(-groups // turns) * together
+  return Plan(devices * turns * size, size)
 
 
 def steps(stage: Stage, size: int, devices: int) -> int:

@@ -14,7 +14,7 @@ from configs import speak
 from speak_jax.training import loop, microbatches
 from tests.training import toy
 
-DEVICES = (1, 2, 4, 8, 16, 64)
+DEVICES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 64)
 
 
 @pytest.mark.parametrize("devices", DEVICES)
@@ -30,8 +30,14 @@ def test_every_preset_starts_on(preset, devices):
     assert turns * found.microbatch * devices == found.batch
     shapes = jax.tree.leaves(stage.batch)
     assert {x.shape[0] for x in shapes} == {found.batch}
-    # No larger than it has to be: a device less would have an example less.
-    assert asked.batch <= found.batch < asked.batch + 2 * devices
+    # No larger than it has to be: a turn of any device less by the least that
+    # it can be less by would leave an example out.
+    unit = devices * turns * stage.together
+    assert asked.batch <= found.batch < asked.batch + unit
+    # Nor are turns small: half of what is asked, or all that a device has.
+    assert 2 * found.microbatch >= asked.microbatch or turns == 1
+    # As few as that microbatch allows.
+    assert (turns - 1) * devices * asked.microbatch < asked.batch
     same = found == asked
     assert same == (not any(line.startswith(name) for line in lines))
 
@@ -55,8 +61,11 @@ def test_batches_of_base256_are_those_of_eight_devices():
     ((5, 5, 4, 1), (8, 2)),
     ((16, 16, 4, 2), (16, 4)),
     ((16, 16, 16, 2), (32, 2)),  # pairs: two examples each at least
-    ((28, 8, 2, 2), (28, 2)),  # 14 each: 7 is odd
+    ((28, 8, 2, 2), (32, 8)),  # 14 each: 7 is odd
     ((28, 8, 2, 1), (28, 7)),
+    ((256, 32, 6, 1), (264, 22)),  # 43 each, a prime: two turns of 22
+    ((256, 32, 7, 2), (280, 20)),
+    ((28, 7, 2, 2), (36, 6)),  # three turns of 6, for 7 is odd
     ((64, 8, 64, 1), (64, 1)),
   ],
 )
@@ -112,7 +121,7 @@ except ValueError as error:
 
 
 def test_a_run_on_four_devices_and_then_on_one(tmp_path):
-  """Five clips become eight on four devices; five on one are refused then."""
+  """Five clips become eight on four devices; six on one are refused then."""
 
   def train(devices: int, steps: int):
     return subprocess.run(
@@ -135,4 +144,4 @@ def test_a_run_on_four_devices_and_then_on_one(tmp_path):
   stored = json.loads((tmp_path / "config.json").read_text())["config"]
   assert (stored["syncnet"]["batch"], stored["syncnet"]["microbatch"]) == (8, 2)
   second = train(1, 3)
-  assert "was trained with batches of 8, and 5 are asked" in second.stderr
+  assert "was trained with batches of 8, and 6 are asked" in second.stderr
