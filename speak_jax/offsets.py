@@ -28,7 +28,8 @@ from speak_jax.pretrained import files, syncnet
 from speak_jax.progress import Progress
 
 # Our own on drawn faces: .47 to .90 with their speech, .09 to .34 with that of
-# others. The public one: below 3 LatentSync takes a clip for unfit.
+# others; distances of unit vectors, at most 2. The public one: below 3
+# LatentSync takes a clip for unfit.
 SURE, SURE_PUBLIC = 0.4, 3.0
 
 
@@ -54,7 +55,8 @@ def judge_of(
     confidence: From which on an offset is believed; None: the usual one.
 
   Raises:
-    ValueError: not exactly one is given, or it cannot be opened; one line.
+    ValueError: not exactly one is given, it cannot be opened, or its distances
+      have no usual confidence; one line.
   """
   if (model is None) == (public is None):
     raise ValueError("give either --model or --syncnet")
@@ -68,6 +70,11 @@ def judge_of(
   own = system.parts.sync
   if own is None:
     raise ValueError(f"{model}: it has no SyncNet")
+  if confidence is None and not own.unit:
+    raise ValueError(
+      f"{model}: its SyncNet's vectors have any length (model.sync_unit ="
+      " False), so no confidence is usual: give --confidence"
+    )
   sure = SURE if confidence is None else confidence
   return Judge(str(model), own, system.restored.size, own.fps, sure)
 

@@ -76,7 +76,8 @@ def _parts(path: Path) -> Parts:
   if sync := stages.get("syncnet"):
     fps = float(config.data.fps)
     own = _sync(base.networks(config), sync["sync"], fps)
-    parts = parts._replace(sync=own._replace(mouth=config.model.lips))
+    own = own._replace(mouth=config.model.lips, unit=config.model.sync_unit)
+    parts = parts._replace(sync=own)
   return parts
 
 

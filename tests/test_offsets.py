@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from data_pipelines import inspect, offsets, prepare, records, shards
 from data_pipelines.sources import synthetic
 from data_pipelines.sources.task import Task
 from data_pipelines.synthetic import render
-from speak_jax import bundle, spec
+from speak_jax import bundle, spec, systems
 from speak_jax import offsets as command
 from tests import toy_records
 
@@ -145,6 +146,22 @@ def test_the_reference_finds_a_late_picture(tmp_path):
   )
   shards.write_metadata(tmp_path, rows)
   who = command.judge_of(bundle.REFERENCE, None, 25.0, None)
+  assert who.confidence == command.SURE
   (found,) = command.run(tmp_path, who, 2)
   assert found.frames == 5
   assert found.out
+
+
+def test_vectors_of_any_length_have_no_usual_confidence(monkeypatch):
+  load = systems.trained.load
+
+  def raw(path, stages):
+    config, found = load(path, stages)
+    model = {**config.model.to_dict(), "sync_unit": False}
+    return ConfigDict({**config.to_dict(), "model": model}), found
+
+  monkeypatch.setattr(systems.trained, "load", raw)
+  with pytest.raises(ValueError, match="give --confidence") as error:
+    command.judge_of(bundle.REFERENCE, None, 25.0, None)
+  assert "\n" not in str(error.value)
+  assert command.judge_of(bundle.REFERENCE, None, 25.0, 7.5).confidence == 7.5

@@ -153,13 +153,14 @@ class Sync(Protocol):
 
 
 class OwnSync(NamedTuple):
-  """Our own SyncNet: windows of lips or of sound to unit vectors."""
+  """Our own SyncNet: windows of lips or of sound to vectors."""
 
   see: Callable[[UInt8[np.ndarray, "n f h w 3"]], tuple]
   hear: Callable[[Int16[np.ndarray, "n s"]], tuple]
   frames: int  # of a window, 0.2 s
   fps: float
   mouth: int = 0  # px, side of the aligned mouths; 0: it sees lower halves
+  unit: bool = True  # whether the vectors have length 1
 
   def lips(
     self,
