@@ -426,7 +426,7 @@ def _config(preset: str, sizes: dict) -> dict:
       # the data know it: another year of a life has other hair and clothes.
       same_session=True,
       # How Eq. 3-7's squared norms are read, of codes and pictures alike:
-      # "mean" over their numbers, or "sum", as printed.
+      # "mean" over their numbers, or "sum", as printed. Eq. 1 sums always.
       norms="mean",
       unit_identity=True,  # Eq. 1 on unit vectors; False: as printed
       pairs="auto",  # or "kind:weight,..." of data_pipelines/pairs.py's KINDS

@@ -52,7 +52,9 @@ def identity_triplet(
 
   Ours: as printed, Eq. 1 compares nothing but items of one identity, and
   rewards a larger second distance; here the second distance crosses to the
-  other identity, and the rule holds for source and target alike.
+  other identity, and the rule holds for source and target alike. Distances
+  are sums whatever `norm` the other terms have: alpha is in their unit, and
+  unit vectors are 0 to 4 apart at any width.
 
   Args:
     source: E_i(S), unit vectors unless the config says otherwise.
@@ -105,7 +107,7 @@ def angles(
 ) -> Float[Array, "b"]:
   """Mean squared error of yaw, pitch, roll read from a pose code.
 
-  Ours: pins what a pose code means across people (D2 of the method notes).
+  Ours: pins what a pose code means across people (D2 in PAPER.md).
 
   Args:
     pred: In units of 30 degrees, as the encoders' head gives it.

@@ -46,6 +46,16 @@ def test_printed_identity_rewards_distance():
   assert spoilt[0] < good[0]
 
 
+def test_identity_distances_are_sums_at_any_width():
+  apart = jnp.array([False])
+  for width in (2, 512):
+    s = jnp.full((1, width), width**-0.5)  # unit vectors, opposite: 4 apart
+    got = disentangle.identity_triplet(s, -s, -s, s, apart, margin=0.5)
+    np.testing.assert_allclose(got, 2 * (4 + 0.5), rtol=1e-5)
+    got = disentangle.identity_printed(s, s, -s, s, margin=0.5)
+    np.testing.assert_allclose(got, 4 + 0.5, rtol=1e-5)
+
+
 def test_classification_masks_unknown_labels():
   logits = codes(2, 3, 8)
   label = jnp.array([5, -1, 0])
