@@ -112,7 +112,7 @@ def batches(
   name: str,
   clips: records.Records,
   seed: int,
-  ahead: bool,
+  training: bool,
   part: tuple[int, int],
 ) -> Any:
   """A stage's batches for this process.
@@ -122,7 +122,8 @@ def batches(
     name: Of the stage.
     clips: One split.
     seed: Of the order and of every draw.
-    ahead: Make batches in processes or threads before they are asked for.
+    training: Pictures are treated as config.data.augment says, and batches made
+      in processes or threads before they are asked for; False: neither.
     part: Which part of each batch this process reads, and of how many.
 
   Raises:
@@ -131,7 +132,9 @@ def batches(
   model = config.model
   sizes = {"size": model.image, "face_size": model.face}
   share = config.data.mix.to_dict()
-  treatment = augment.Treatment(**config.data.augment)
+  treatment = (
+    augment.Treatment(**config.data.augment) if training else augment.PLAIN
+  )
   try:
     if name == "syncnet":
       make = functools.partial(
@@ -174,7 +177,7 @@ def batches(
   except ValueError as error:
     raise DataError(f"{clips.name}: {error}") from error
   mine = config[name].batch // part[1], *part
-  apart = _workers(config) if ahead and clips.source else 0
+  apart = _workers(config) if training and clips.source else 0
   if apart:
     return workers.Workers(
       workers.Recipe(
@@ -186,7 +189,9 @@ def batches(
       apart,
       clips.damage,
     )
-  return examples.batched(dataset, *mine, config.data.threads if ahead else 0)
+  return examples.batched(
+    dataset, *mine, config.data.threads if training else 0
+  )
 
 
 def _workers(config: ConfigDict) -> int:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from data_pipelines import batches, damage, engine, records, workers
+from data_pipelines import augment, batches, damage, engine, records, workers
 from speak_jax import input_pipeline
 from tests import toy_records
 from tests.stages import small
@@ -128,6 +128,22 @@ def test_a_run_has_the_same_batches_with_workers(data, stage):
     assert isinstance(apart, workers.Workers)
     for threads, _ in zip(batches_of(0), range(3), strict=False):
       assert equal(next(apart), threads)
+
+
+@pytest.mark.parametrize("stage", ["irfd", "speak"])
+def test_held_out_pictures_are_plain(data, stage):
+  def first(training, **changes):
+    config = small.config(data__workers=0, irfd__pairs="same_clip", **changes)
+    clips = records.open_records(data, "train")
+    part = 0, 1
+    return next(input_pipeline.batches(config, stage, clips, 3, training, part))
+
+  plain = {
+    f"data__augment__{name}": value
+    for name, value in augment.PLAIN._asdict().items()
+  }
+  assert equal(first(False), first(True, **plain))
+  assert not equal(first(False), first(True))
 
 
 def test_so_many_workers_as_cores_are_left(monkeypatch, data):
