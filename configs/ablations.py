@@ -6,7 +6,7 @@ Data alone. The rows of "3" (Table III of v3) and of "losses" (v1) are the
 paper's and bear the names of `evaluation/published.py`, where the published
 signs come from: no_identity is without E_i there and without L_identity here.
 "ours" asks what the paper does not. A row that changes nothing of a preset is
-left out when that preset is ablated.
+left out when that preset is ablated, and named in the table.
 """
 
 from collections.abc import Mapping

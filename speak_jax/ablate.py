@@ -7,7 +7,8 @@
 The rows stand in configs/ablations.py. `full` is the config as it is; every
 other row is that with its overrides, on the same data, with the same seed and
 as many steps. Stages that a row does not touch are those of `full`. Every row
-is measured by itself, by `speak_jax.evaluate` on the same held-out clips.
+is measured by itself, by `speak_jax.evaluate` on the same held-out clips. A row
+whose overrides the config has already is left out, and the table names it.
 
 DIR/runs/ROW, DIR/reports/ROW, DIR/logs/ROW.log; DIR/table.md and table.json
 are written anew after every row. The same command goes on where it was
@@ -229,7 +230,7 @@ def ablate(
   first = 0
   for name in names:
     if name not in jobs:
-      _say(f"{name}: left out, the config is that already")
+      _say(f"{name}: {_left_out(ROWS[name])}")
       continue
     begun = time.monotonic()
     done, code = _run(jobs[name], jobs[published.FULL], call)
@@ -337,6 +338,7 @@ def table(
   measured: Mapping[str, Metrics],
   failed: Mapping[str, str] = {},
   budget: str = "",
+  left_out: Sequence[str] = (),
 ) -> tables.Table:
   """Rows with their change against `full`, and whether that was expected.
 
@@ -344,6 +346,7 @@ def table(
     measured: By row, what evaluate's metrics.json says; `full` among them.
     failed: By row, why there are no figures.
     budget: What all rows share, in words.
+    left_out: Rows that change nothing of the config.
   """
   whole = measured[published.FULL]
   full = _figures(whole, FULL.stages)
@@ -371,6 +374,7 @@ def table(
     f" {whole.get('meta/reader', 'an unknown reader')}.",
     *(_about(name, ROWS[name]) for name in measured),
     *(f"{name}: no figures, {why}" for name, why in failed.items()),
+    *(f"{name}: {_left_out(ROWS[name])}." for name in left_out),
   ]
   return tables.Table("Ablations at equal steps", COLUMNS, lines, notes)
 
@@ -431,11 +435,20 @@ def _figures(
 
 def _about(name: str, row: Row) -> str:
   """What a row asks, in a line."""
-  changes = ", ".join(f"{key} = {x!r}" for key, x in row.overrides.items())
-  parts = [row.asks, f"trains {', '.join(row.stages)}", changes]
+  parts = [row.asks, f"trains {', '.join(row.stages)}", _changes(row)]
   if row.source:
     parts.append(f"signs: {row.source}")
   return f"{name}: {'; '.join(filter(None, parts))}."
+
+
+def _left_out(row: Row) -> str:
+  """Why a row that changes nothing is not run."""
+  return f"left out, the config has {_changes(row)} already"
+
+
+def _changes(row: Row) -> str:
+  """What a row sets."""
+  return ", ".join(f"{key} = {x!r}" for key, x in row.overrides.items())
 
 
 def _write(
@@ -450,7 +463,8 @@ def _write(
   }
   steps = [f"{x} {full.config[x].steps} steps" for x in full.row.stages]
   budget = f"{full.config.preset}, seed {full.config.seed}, {', '.join(steps)}"
-  made = table(measured, failed, budget)
+  left_out = [name for name in ROWS if name not in jobs]
+  made = table(measured, failed, budget, left_out)
   for suffix, text in {
     "md": tables.markdown(made),
     "json": tables.as_json(made),

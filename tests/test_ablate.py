@@ -111,6 +111,16 @@ def test_row_that_changes_nothing_is_left_out(base, tmp_path):
   assert {"ours/gan", "3/no_pose", "ours/pairs_swap_cycle"} <= set(jobs)
 
 
+@pytest.mark.parametrize("preset", ["base256", "small64", "demo"])
+def test_robust_presets_have_no_swap_terms_to_leave_out(preset, tmp_path):
+  base = ablate.Base(speak.get_config(preset), "configs/speak.py", {})
+  left = set(ablate.ROWS) - set(ablate.plan(base, "data", tmp_path, 24))
+  none = {f"losses/no_{x}" for x in ("identity", "pose", "emotion")}
+  assert none <= left
+  if preset == "base256":
+    assert left == none
+
+
 def test_names_are_chosen_with_or_without_their_group():
   assert ablate.chosen("all", "") == list(ablate.ROWS)
   assert ablate.chosen("3", "")[1:] == [f"3/{x}" for x in ablations.GROUPS["3"]]
@@ -183,6 +193,10 @@ def jobs(base, tmp_path, monkeypatch):
 
 
 NAMES = ("full", "3/no_pose", "losses/no_gan", "losses/no_sync")
+WITHOUT_GAN = (
+  "left out, the config has speak.weights.gan = 0.0, speak.weights.features ="
+  " 0.0 already"
+)
 
 
 def test_second_call_does_only_what_is_missing(jobs, tmp_path, capsys):
@@ -201,7 +215,7 @@ def test_second_call_does_only_what_is_missing(jobs, tmp_path, capsys):
   assert told[:4] == [
     "ablate: full: complete, 0.0 minutes",
     "ablate: 3/no_pose: complete, 0.0 minutes",
-    "ablate: losses/no_gan: left out, the config is that already",
+    f"ablate: losses/no_gan: {WITHOUT_GAN}",
     "ablate: losses/no_sync: trained speak, measured, 0.0 minutes",
   ]
   # Rows of earlier calls are still in the table.
@@ -216,6 +230,10 @@ def test_second_call_does_only_what_is_missing(jobs, tmp_path, capsys):
     "static first frame",
     "ground truth",
   ]
+  notes = json.dumps(stored["notes"])
+  assert f"losses/no_gan: {WITHOUT_GAN}." in notes
+  assert "losses/no_pose: left out" in notes  # not asked for, not run either
+  assert "losses/no_cls" not in notes  # would change something
 
 
 def test_report_is_made_anew_if_it_is_older_or_was_asked_for_otherwise(
