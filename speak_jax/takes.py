@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from data_pipelines import augment
 from data_pipelines.donors import Donors
 from data_pipelines.held_out import Whole
 from data_pipelines.media import face
@@ -143,6 +144,7 @@ def twins(
     settings.emotion,
     mouth,
     settings.emotion_input,
+    augment.PLAIN,
   )
   rows, poses, mouths = [], [], []
   for number, i in enumerate(clips):
