@@ -110,10 +110,10 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "paper_losses": Row(
       _PAPER_IRFD,
       _IRFD,
-      "the paper's losses and its swaps without a ground truth (P6) in stage"
+      "the paper's losses and its swaps without a ground truth in stage"
       " 2, at the same network: are pairs that have one worth their while?",
       {_POSE: -1, _EMOTION: -1},
-      "paper.md 5.2: the largest single gain",
+      "expected before any run: pairs with a ground truth give most",
     ),
     "no_maps": Row(
       # A flow has nothing to move, and its two losses nothing to say.
@@ -121,7 +121,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
       _IRFD,
       "codes alone, as in the paper: what do identity maps give?",
       {"speak/psnr": -1, "speak/ssim": -1},
-      "prototype section 6",
+      "a prototype: maps add about 5 dB to codes alone",
     ),
     "no_structure": _off(
       _IRFD,
@@ -138,7 +138,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
       _SPEAK,
       "G_g does not start from G_d: is IRFD's decoder worth keeping?",
       {"speak/psnr": -1, "speak/ssim": -1},
-      "prototype section 4, where it was not measured",
+      "expected before any run",
     ),
     "gan": Row(
       # From the first step: a preset's ramp may be longer than its training.
@@ -169,25 +169,23 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "identity_same_clip": Row(
       {"speak.identity_from": "same_clip"},
       _SPEAK,
-      "I from another time of the clip in stage 3, as in the paper (P1 in its"
-      " plainest form)",
+      "I from another time of the clip in stage 3, as in the paper",
     ),
     "pairs_same_clip": _pairs(
       "same_clip",
-      "identity from another time of the clip (P1 in its plainest form), and no"
-      " other pair",
+      "identity from another time of the clip, and no other pair",
       {_EMOTION: -1},
-      "prototype section 6: emotion leaks through the maps from such a frame",
+      "a prototype: emotion leaks through the maps from such a frame",
     ),
     "pairs_other_clip": _pairs(
       "cross_clip",
-      "identity from another clip of the person (P1), and no other pair",
+      "identity from another clip of the person, and no other pair",
       {_POSE: -1, _IDENTITY: -1},
-      "prototype 2.2: without P7 swaps are less clean",
+      "a prototype: without twins swaps are less clean",
     ),
     "pairs_geometry": _pairs(
       "geometry",
-      "the target turned, scaled, shifted (P2) in every pair",
+      "the target turned, scaled, shifted in every pair",
       {},
       "",
     ),
@@ -195,26 +193,27 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
       "self",
       "every donor is the target: plain reconstruction, no swap at all",
       {_POSE: -1, _EMOTION: -1},
-      "paper.md 5.1, D5 and D6",
+      "PAPER.md, D5 and D6",
     ),
     "pairs_swap_cycle": Row(
       {"irfd.pairs": "self", **_CYCLE, "irfd.weights.gan": 0.0},
       _IRFD,
-      "swaps with another person, which have no ground truth (P6), in our form"
+      "swaps with another person, which have no ground truth, in our form"
       " of Eq. 1, 3 and 4, and no other pair",
       {_POSE: -1, _EMOTION: -1},
-      "paper.md 5.2: the largest single gain are pairs with a ground truth",
+      "expected before any run: pairs with a ground truth give most",
     ),
     "pairs_twins": _pairs(
       "twins",
-      "rendered twins (P7) in every pair: exact targets of all swaps",
+      "rendered twins in every pair: exact targets of all swaps",
       {_POSE: 1, _IDENTITY: 1},
-      "prototype 2.2",
+      "a prototype: with twins swaps are cleaner",
     ),
     "added_swap_cycle": Row(
       _CYCLE,
       _IRFD,
-      "P6 on top of pairs with a ground truth: is it worth twice the cost?",
+      "swaps without a ground truth on top of pairs with one: worth twice the"
+      " cost?",
     ),
   },
 }

@@ -91,7 +91,7 @@ _AS_THEY_ARE = {  # SyncNet's pictures
   "syncnet.augment.mirror": False,
   "syncnet.augment.blur": 0.0,
 }
-# Adam at a constant 1e-4 and no more: all that the paper says (1.6).
+# Adam at a constant 1e-4 and no more: all that the paper says of training.
 _PLAIN_ADAM = {
   "lr": 1e-4,
   "warmup": 0,
@@ -102,7 +102,7 @@ _PLAIN_ADAM = {
   "ema": 0.0,
 }
 # What a preset changes beside its sizes, by dotted key. `base256` is the
-# default below; `paper` is the paper to the letter (sections 1.2, 1.5, 1.6).
+# default below; `paper` is the paper to the letter: Eq. 1-13, its inputs, Adam.
 RECIPES = {
   "base256": {},
   "paper": {
@@ -172,7 +172,7 @@ RECIPES = {
     "irfd.weights.variance": 0.0,
     "irfd.smoothing": 0.0,
     "speak.from_scratch": True,  # the paper drops G_d after stage 2
-    "speak.identity_from": "same_clip",  # I and R are one video's (1.5)
+    "speak.identity_from": "same_clip",  # I and R are one video's there
     "speak.weights.pixel": 0.0,
     "speak.weights.gradient": 0.0,
     "speak.weights.structure": 0.0,
@@ -220,8 +220,8 @@ RECIPES = {
     "data.synthetic.held_out": 24,
     "data.synthetic.framing": "medium",
   },
-  # Prototype section 4, on two CPU cores in minutes. No GAN: nothing of it
-  # is built or traced.
+  # What shows each stage learn on two CPU cores in minutes. No GAN: nothing of
+  # it is built or traced.
   "demo": {
     **_AS_THEY_ARE,
     "syncnet.optim.lr": 1e-3,
@@ -273,10 +273,10 @@ def _optim(lr: float) -> dict:
 
 def _adam(lr: float) -> dict:
   return dict(
-    lr=lr,  # peak; Adam (paper 1.6: Adam, 1e-4)
+    lr=lr,  # peak; the paper has Adam at 1e-4
     warmup=500,  # steps of linear rise, ours
     floor=0.1,  # last learning rate / peak, cosine between; 1 = constant
-    b1=0.5,  # ours, paper.md 5.4
+    b1=0.5,  # ours, as GANs are trained: less momentum against a moving D
     b2=0.99,
     clip=1.0,  # of the gradient's global norm; 0 = off
   )
@@ -364,7 +364,7 @@ def _config(preset: str, sizes: dict) -> dict:
         seconds=2.0,  # a clip
         size=256,  # px, side of the stored crops
         framing="tight",  # "tight", "medium", "wide": how much face, motion
-        twins_every=5,  # frames between exact swap targets (P7); 0 = none
+        twins_every=5,  # frames between exact swap targets; 0 = none
         workers=2,  # processes; 0: none but this one
       ),
     ),
@@ -401,7 +401,8 @@ def _config(preset: str, sizes: dict) -> dict:
       # shrinks, and the batch grows, where devices demand it: docs/scaling.md
       microbatch=microbatch["sync"],
       windows=8,  # of one clip
-      loss="info_nce",  # prototype 2.1; "contrastive" = paper Eq. 11
+      # "contrastive" = paper Eq. 11, which stays long at its trivial loss.
+      loss="info_nce",
       temperature=0.07,  # of info_nce
       margin=1.0,  # of contrastive; the paper gives none
       reach=0.0,  # s, of one sample's windows; 0 = all over the clip
@@ -430,7 +431,8 @@ def _config(preset: str, sizes: dict) -> dict:
       norms="mean",
       unit_identity=True,  # Eq. 1 on unit vectors; False: as printed
       pairs="auto",  # or "kind:weight,..." of data_pipelines/pairs.py's KINDS
-      region=dict(mouth=4.0, face=1.5),  # extra pixel weight; prototype 2.2
+      # Extra pixel weight: lips are few pixels, and matter most.
+      region=dict(mouth=4.0, face=1.5),
       smoothing=0.1,  # of the emotion labels
       margin=0.5,  # alpha of Eq. 1; the paper gives none
       printed_triplet=False,  # Eq. 1 to the letter
@@ -447,9 +449,9 @@ def _config(preset: str, sizes: dict) -> dict:
         mouth_box=0.5,  # L1 in the mouth's box
         appearance=1.0,  # 3-level L1 of the picture that f_I stands for; ours
         self=0.0,  # Eq. 5-7, squared error
-        angles=0.3,  # head pose read from the pose code; ours (D2)
+        angles=0.3,  # head pose read from f_P, alike for all people; ours
         classify=0.3,  # Eq. 2
-        # On swaps that have no ground truth (P6): Eq. 3, 4, 1 and a GAN, ours.
+        # On swaps that have no ground truth: Eq. 3, 4, 1 and a GAN, ours.
         # They double a step or more and, measured at 64 px, give nothing that
         # pairs with one do not: docs/results/2026-11-26-ablations.md. With
         # Eq. 4 the decoder even writes f_E over the face in colours, for E_e
@@ -458,11 +460,11 @@ def _config(preset: str, sizes: dict) -> dict:
         swap_emotion=0.0,
         swap_identity=0.0,
         gan=0.0,
-        # What two codes tell of each other; ours (D1, D5). It compares the
-        # examples of a microbatch, and is off below 64; that it is worth a
-        # weight has not been shown.
+        # What two codes tell of each other, so that none carries another's
+        # share; ours. It compares the examples of a microbatch, and is off
+        # below 64; that it is worth a weight has not been shown.
         covariance=0.0,
-        variance=0.1,  # floor of each code's std; ours (D3)
+        variance=0.1,  # floor of each code's std, against constants; ours
       ),
       optim=_optim(2e-4),
       discriminator=_adam(2e-4),
@@ -501,7 +503,9 @@ def _config(preset: str, sizes: dict) -> dict:
         expression=2.0,
         mouth_box=1.0,
         opening=1.0,  # mouth opening read from the speech code; ours
-        sync=0.1,  # Eq. 11 at y = 1; prototype 2.3: more fools the eye
+        # Eq. 11 at y = 1. Heavy or early, it draws what SyncNet likes better
+        # than real video and no eye takes for a mouth.
+        sync=0.1,
         # L_vgg on the features of VGG-19, where pretrained.vgg is given. As
         # heavy as in the field, where it leads: PC-AVS has 10 beside L1 at 1,
         # FOMM nothing but it. Ours has four pixel terms to hold as well.
@@ -509,7 +513,7 @@ def _config(preset: str, sizes: dict) -> dict:
         perceptual_encoders=0.1,  # else: on the features of our E_i
         gan=0.1,  # Eq. 10; PC-AVS has a tenth of its VGG weight
         features=0.1,  # feature matching in D; ours
-        covariance=0.0,  # of emotion and speech (D7); as in irfd
+        covariance=0.0,  # of emotion and speech; as in irfd
       ),
       optim=_optim(2e-4),
       # {path: factor of optim.lr}, as in {"speak/audio/transformer": 0.05}.

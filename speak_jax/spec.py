@@ -52,7 +52,7 @@ def samples_per_frame(fps: float) -> float:
 
 
 class Record(NamedTuple):
-  """One clip of one face, as it is on disk (SPEC section 5)."""
+  """One clip of one face, as it is on disk."""
 
   clip: str  # unique in its data set
   identity: str

@@ -89,7 +89,7 @@ class Scaling(NamedTuple):
 
 
 class Stage(NamedTuple):
-  """One training stage (SPEC section 7)."""
+  """One training stage."""
 
   name: str
   # (seed, earlier groups {group: (params, vars)}) -> (params, vars); a group

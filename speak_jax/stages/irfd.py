@@ -178,7 +178,7 @@ def make(config: ConfigDict) -> Stage:
       other = decode(params, swap.portrait, swap.codes)
       if settings.losses == "robust":
         # ours: the encoder that reads the generated frame does not learn to
-        # read what the generator hides in it (D4).
+        # read what the generator hides in it (D4 in PAPER.md).
         again_params = jax.lax.stop_gradient(params)
       again = encode_again(again_params, vars, other, swap.landmarks)
 

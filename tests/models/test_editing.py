@@ -26,7 +26,7 @@ def test_every_level_hears_speech_emotion_and_face():
         module.apply(variables, *x)[:, :, level] * tiny.normal(5, 2, 4, 12)
       ).sum()
     )(inputs)
-    # Every frame's own speech: normalising over time would erase it (D9).
+    # Every frame's own speech: normalising over time would erase it.
     assert float(jnp.abs(slopes[0]).max(-1).min()) > 1e-4
     assert float(jnp.abs(slopes[1]).max(-1).min()) > 1e-4
     assert float(jnp.abs(slopes[2]).max(-1).min()) > 1e-4
