@@ -12,6 +12,7 @@ from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.nn import precision
 from speak_jax.stages import base
 from speak_jax.training import checkpoints, public
+from speak_jax.training.weights import STAGES
 
 # Weights by group: parameters and the other collections.
 Given = dict[str, tuple[Any, Any]]
@@ -61,8 +62,8 @@ def with_speech(
 def with_dtype(config: ConfigDict, run: Path) -> ConfigDict:
   """The config with the type that the run computes in, in place of "auto".
 
-  A run keeps the type that it began with, on whatever machine it goes on;
-  RUN/config.json says it.
+  A run keeps the type that it began with, on whatever machine it goes on:
+  RUN/config.json says it. A start that came to no checkpoint binds nobody.
 
   Args:
     config: As it was asked for; not changed.
@@ -72,9 +73,20 @@ def with_dtype(config: ConfigDict, run: Path) -> ConfigDict:
     ValueError: there is no such type; one line.
   """
   dtype = config.model.dtype
-  if dtype == "auto" and (run / "config.json").exists():
+  if dtype == "auto" and bound(run):
     dtype = checkpoints.run_config(run).model.dtype
   return precision.with_dtype(config, precision.resolve(dtype))
+
+
+def bound(run: Path) -> bool:
+  """Whether a run has learned something, as its config.json says.
+
+  Raises:
+    NoCheckpointError: a stage has checkpoints, and none can be trusted.
+  """
+  return (run / "config.json").exists() and any(
+    checkpoints.latest_step(run, name) is not None for name in STAGES
+  )
 
 
 def _origin(config: ConfigDict, run: Path) -> ConfigDict | None:

@@ -360,13 +360,13 @@ def _check_numbers(config: ConfigDict) -> None:
 
 
 def _write_config(config: ConfigDict, run: Path) -> None:
-  """Writes RUN/config.json, unless RUN holds a model of other sizes.
+  """Writes RUN/config.json, unless RUN has learned a model of other sizes.
 
   Raises:
     ValueError: it does.
   """
   path = run / "config.json"
-  if path.exists():
+  if start.bound(run):
     old = checkpoints.run_config(run).model.to_dict()
     new = json.loads(json.dumps(config.model.to_dict()))
     old = json.loads(json.dumps(old))

@@ -81,6 +81,7 @@ def make(config: ConfigDict) -> Stage:
   # What L_vgg compares, and how much that weighs.
   seen = "vgg" if config.pretrained.vgg else "encoders"
   on_encoders = weights.pop("perceptual_encoders")
+  perceives = weights["perceptual"] != 0  # as VGG does, if there is one
   if seen == "encoders":
     weights["perceptual"] = on_encoders
   if settings.encoders not in ("frozen", "tuned", "fresh"):
@@ -98,7 +99,7 @@ def make(config: ConfigDict) -> Stage:
   fresh = settings.encoders == "fresh"
   takes = {} if fresh else {"encoders": "irfd"}
   public = ["speech", *["resnet"] * fresh]
-  if weights["perceptual"] and seen == "vgg":
+  if perceives:
     public.append("vgg")
   if weights["sync"]:
     takes["sync"] = "syncnet"

@@ -10,10 +10,13 @@ from speak_jax.models.audio import AudioEncoder
 from speak_jax.pretrained import layouts, speech
 from speak_jax.pretrained.tensors import WeightsError
 from speak_jax.stages.base import RESNETS, Stage
+from speak_jax.training.weights import STAGES
 
 
 def require(config: ConfigDict, elsewhere: Collection[str] = ()) -> None:
   """Refuses a config that lacks public weights which it cannot do without.
+
+  What none of config.stages has a use for is not asked for.
 
   Args:
     config: config.pretrained.required names them.
@@ -23,13 +26,16 @@ def require(config: ConfigDict, elsewhere: Collection[str] = ()) -> None:
     ValueError: naming what is missing; one line.
   """
   lacking = [
-    f"config.pretrained.{name}"
+    name
     for name in config.pretrained.required
     if not config.pretrained[name] and name not in elsewhere
   ]
-  if lacking:
+  if not lacking:
+    return
+  used = {x for name in config.stages for x in STAGES[name](config).public}
+  if keys := [f"config.pretrained.{name}" for name in lacking if name in used]:
     raise ValueError(
-      f"preset {config.preset} needs public weights: set {', '.join(lacking)},"
+      f"preset {config.preset} needs public weights: set {', '.join(keys)},"
       " or leave them out of config.pretrained.required"
     )
 

@@ -5,12 +5,13 @@ import json
 import pytest
 
 from configs.speak import get_config
-from speak_jax import start
+from speak_jax import start, train
 from speak_jax.nn import precision
 from speak_jax.stages import base
 from speak_jax.training import checkpoints
 
 SPEECH = "pretrained.speech=wav2vec2.safetensors"
+VGG = "pretrained.vgg=vgg19.pth"
 
 
 def resolved(arg: str, folder, said=None):
@@ -30,6 +31,23 @@ def test_a_run_keeps_the_type_that_it_began_with(tmp_path, stored):
   assert start.with_dtype(wanted, run) == wanted
   with pytest.raises(ValueError, match="'half' is not one of auto, float32"):
     start.with_dtype(precision.with_dtype(config, "half"), run)
+
+
+def test_a_start_without_a_checkpoint_binds_nothing(tmp_path):
+  """It may have ended at its data, on a machine of another best type."""
+  config = get_config("demo")
+  begun = precision.with_dtype(config, "bfloat16")
+  (tmp_path / "config.json").write_text(
+    json.dumps({"config": begun.to_dict()}), encoding="utf-8"
+  )
+  found = start.with_dtype(config, tmp_path)
+  assert found.model.dtype == "float32"
+  train._write_config(found, tmp_path)
+  assert checkpoints.run_config(tmp_path).model == found.model
+  trained_run(tmp_path, begun, "syncnet")
+  assert start.with_dtype(config, tmp_path) == begun
+  with pytest.raises(ValueError, match=r"another model\.dtype"):
+    train._write_config(found, tmp_path)
 
 
 def trained_run(folder, config, stage="speak"):
@@ -99,10 +117,30 @@ def test_paper_does_not_start_without_public_speech(tmp_path):
   with pytest.raises(ValueError, match=r"config\.pretrained\.speech") as error:
     resolved("paper", tmp_path)
   assert "\n" not in str(error.value)
-  config = resolved(f"paper,{SPEECH}", tmp_path)
+  config = resolved(f"paper,{SPEECH},{VGG}", tmp_path)
   assert config.model.audio.front == "waveform"
   run = trained_run(tmp_path / "run", config)
-  assert resolved("paper", run).model.audio.front == "waveform"
+  assert resolved(f"paper,{VGG}", run).model.audio.front == "waveform"
+
+
+@pytest.mark.parametrize(
+  ("arg", "lacks"),
+  [
+    ("stages=('syncnet','irfd')", ()),
+    ("stages=('irfd',)", ()),
+    ("stages=('speak',)", ("speech", "vgg")),
+    (f"stages=('speak',),{SPEECH}", ("vgg",)),
+    (f"speak.weights.perceptual=0.0,{SPEECH}", ()),
+  ],
+)
+def test_only_what_a_stage_starts_from_is_required(tmp_path, arg, lacks):
+  if not lacks:
+    resolved(f"paper,{arg}", tmp_path)
+    return
+  with pytest.raises(ValueError, match="needs public weights") as error:
+    resolved(f"paper,{arg}", tmp_path)
+  for name in ("speech", "vgg"):
+    assert (f"config.pretrained.{name}" in str(error.value)) == (name in lacks)
 
 
 def test_earlier_stages_have_no_speech_encoder(tmp_path):
