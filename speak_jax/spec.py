@@ -33,7 +33,6 @@ NOSE = slice(27, 36)
 LEFT_EYE = slice(36, 42)  # left in the picture
 RIGHT_EYE = slice(42, 48)
 MOUTH = slice(48, 68)
-INNER_LIPS = slice(60, 68)
 INNER_UPPER = (61, 62, 63)
 INNER_LOWER = (67, 66, 65)  # below INNER_UPPER, point by point
 

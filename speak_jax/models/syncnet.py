@@ -11,7 +11,6 @@ from speak_jax.nn import mel
 from speak_jax.nn.conv import Conv
 from speak_jax.nn.norm import GroupNorm, unit
 
-LAST_ROWS = 4  # stop halving when a map is as low
 LEAST_CONTRAST = 0.05  # of a picture in [-1, 1]; what is fainter stays faint
 
 

@@ -166,7 +166,7 @@ class FeatureExtractor(nn.Module):
 
     Args:
       audio: 16 kHz.
-      covariance: See `ConvLayer`.
+      covariance: See `ConvLayer`; the large style has no use for it.
     """
     x = audio[..., None]
     layers = zip(self.channels, self.sizes, self.strides, strict=True)
@@ -332,13 +332,7 @@ class Wav2vec(nn.Module):
     audio: Float[Array, "b s"],
     covariance: Float[Array, "b k"] | None = None,
   ) -> Float[Array, "b n c"]:
-    """The convolutions alone, see `Hidden.conv_features`.
-
-    Args:
-      audio: 16 kHz.
-      covariance: Of the whole sound that `audio` is a part of, see
-        `ConvLayer`; the large style has no use for it.
-    """
+    """The convolutions alone; arguments as in `FeatureExtractor`."""
     return self.feature_extractor(audio, covariance)
 
   def encode(

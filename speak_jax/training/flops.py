@@ -6,7 +6,7 @@ it depends on who pads; this one does not.
 
 import math
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -49,21 +49,15 @@ def inside(eqn: Any) -> list[core.Jaxpr]:
   return found
 
 
-def macs(function: Callable, *args: Any) -> int:
+def count(jaxpr: core.Jaxpr) -> int:
   """Multiply-accumulates of convolutions and matrix products.
 
   Args:
-    function: Of arrays.
-    *args: Arrays or their shapes.
+    jaxpr: A traced function; inside a shard_map, that of one device.
 
   Raises:
     ValueError: a loop or a branch, whose length or choice is not known.
   """
-  return count(jax.make_jaxpr(function)(*args).jaxpr)
-
-
-def count(jaxpr: core.Jaxpr) -> int:
-  """The same of a traced function; inside a shard_map, of one device."""
   products = 0
   for eqn in jaxpr.eqns:
     name = eqn.primitive.name

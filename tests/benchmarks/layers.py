@@ -121,7 +121,7 @@ def measure(layer: Layer, seconds: float) -> Row:
   slope = jax.random.normal(next(keys), y.shape, y.dtype)
   to_weights = jax.jit(lambda pull, slope: pull(slope)[0]["kernel"])
   to_input = jax.jit(lambda pull, slope: pull(slope)[1])
-  gflop = 2 * flops.macs(forward, weights, x) / 1e9
+  gflop = 2 * flops.count(jax.make_jaxpr(forward)(weights, x).jaxpr) / 1e9
   rate = gflop / least(seconds, jax.jit(forward), weights, x)
   r1 = None
   if isinstance(layer.module, PatchConv):
