@@ -24,8 +24,8 @@ class Whole(NamedTuple):
   landmarks: Float[np.ndarray, "n 68 2"]
   pose: Float[np.ndarray, "n 3"]  # degrees
   audio: Int16[np.ndarray, "s"]
-  # Another clip of the person, of another emotion where there is one; else
-  # the clip's own first frame.
+  # Another clip of the person, or of the session, of another emotion where
+  # there is one; else the clip's own first frame.
   identity: UInt8[np.ndarray, "h w 3"]
   identity_landmarks: Float[np.ndarray, "68 2"]
   identity_emotion: int
@@ -40,6 +40,7 @@ def evaluation_clips(
   face_size: int,
   emotion_frames: int,
   emotion_input: str = "face",
+  same_session: bool,
   limit: int | None = None,
 ) -> Iterator[Whole]:
   """Yields clips at `size` pixels, the first of every person, then the next.
@@ -50,9 +51,11 @@ def evaluation_clips(
     face_size: Side of the aligned faces.
     emotion_frames: Number of emotion pictures.
     emotion_input: "face", or "frame" for whole frames at `size`.
+    same_session: The identity comes from the clip's session, where that is
+      known, as in training (`batches.pairs`).
     limit: At most so many clips; all of them when None.
   """
-  donors = Donors(records.index)
+  donors = Donors(records.index, same_session=same_session)
   for i in donors.round_robin()[:limit]:
     record, row = records[i], records.index[i]
     rng = np.random.default_rng(i)

@@ -86,6 +86,12 @@ class _Opened(NamedTuple):
     return next((k for k, x in self.models.items() if x.parts.sync), "")
 
   @property
+  def alone(self) -> systems.Parts | None:
+    """Of the only model, which is looked at closer if it has IRFD; or None."""
+    first = next(iter(self.models.values())).parts
+    return first if len(self.models) == 1 and first.irfd else None
+
+  @property
   def sync(self) -> reading.Sync | None:
     """Who judges lip sync."""
     if self.public:
@@ -306,6 +312,8 @@ def _evaluate(
 def _held(plan: Plan, opened: _Opened, data: str, records: Records) -> _Held:
   """The clips of a data set, in one crop for all rows, that of the largest."""
   size = max(model.restored.size for model in opened.models.values())
+  # Nothing else is shown identity pictures: what speaks has the first frame.
+  alone = opened.alone or systems.NO_PARTS
   wholes = list(
     evaluation_clips(
       records,
@@ -313,6 +321,7 @@ def _held(plan: Plan, opened: _Opened, data: str, records: Records) -> _Held:
       face_size=size,
       emotion_frames=takes.EMOTION_FRAMES,
       emotion_input="frame",
+      same_session=alone.same_session,
       limit=plan.clips,
     )
   )
@@ -402,6 +411,7 @@ def _alone(plan: Plan, opened: _Opened, held: _Held) -> Iterator[_Told]:
         held.records,
         parts.settings,
         parts.mouth,
+        same_session=parts.same_session,
         limit=plan.clips,
         seed=plan.seed,
       ),
@@ -527,6 +537,10 @@ def _facts(
     f" CPU cores, {platform.machine()}",
     "reader": held.reader,
   }
+  if alone := opened.alone:
+    facts["identity pictures"] = words.lenders(
+      alone.same_session, [row.session for row in held.records.index]
+    )
   if speeds:
     facts["speed"] = words.joined(
       {name: f"{value:.1f} frames/s" for name, value in speeds.items()}

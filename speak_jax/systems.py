@@ -22,9 +22,12 @@ class Parts(NamedTuple):
   settings: synthesis.Settings | None  # of the pictures for IRFD
   sync: reading.OwnSync | None
   mouth: int  # px, side of the mouth patches
+  same_session: bool  # whether IRFD's identity pictures are of the session
 
 
-NO_PARTS = Parts(irfd=None, settings=None, sync=None, mouth=0)
+NO_PARTS = Parts(
+  irfd=None, settings=None, sync=None, mouth=0, same_session=False
+)
 
 
 class System(NamedTuple):
@@ -72,6 +75,7 @@ def _parts(path: Path) -> Parts:
       ),
       settings=synthesis.settings_of(config),
       mouth=config.model.mouth,
+      same_session=config.irfd.same_session,
     )
   if sync := stages.get("syncnet"):
     fps = float(config.data.fps)

@@ -116,6 +116,7 @@ def twins(
   settings: synthesis.Settings,
   mouth: int,
   *,
+  same_session: bool,
   limit: int,
   seed: int,
 ) -> disentangle.Twins | None:
@@ -125,6 +126,8 @@ def twins(
     records: Held-out clips.
     settings: What the emotion encoder sees, and the frames' size.
     mouth: Side of the mouth patches in pixels.
+    same_session: The identity comes from the frame's session, where that is
+      known, as in training.
     limit: Clips at most, people in turn.
     seed: Of the frames and their donors.
 
@@ -132,7 +135,7 @@ def twins(
     `SUBJECTS` frames of each clip that has twins; None where none has, or all
     are of one person.
   """
-  donors = Donors(records.index)
+  donors = Donors(records.index, same_session=same_session)
   clips = [i for i in donors.round_robin() if records.index[i].twins][:limit]
   people = sorted({records.index[i].identity for i in clips})
   if len(people) < 2:

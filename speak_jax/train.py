@@ -302,6 +302,7 @@ class _Film:
         face_size=model.face,
         emotion_frames=config.speak.emotion_frames,
         emotion_input=model.emotion_input,
+        same_session=config.speak.same_session,
         limit=1,
       )
     )

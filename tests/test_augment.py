@@ -287,7 +287,9 @@ def test_paper_has_plain_pictures_and_the_others_treated_ones():
 
 def test_evaluation_has_plain_pictures(drawn):
   whole = next(
-    held_out.evaluation_clips(drawn, size=SIZE, face_size=48, emotion_frames=3)
+    held_out.evaluation_clips(
+      drawn, size=SIZE, face_size=48, emotion_frames=3, same_session=True
+    )
   )
   last = face.align_face(whole.frames[-1], whole.landmarks[-1], 48)
   assert np.array_equal(whole.emotion[-1], last)

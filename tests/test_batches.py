@@ -531,10 +531,10 @@ class Numbered(records.Records):
     one = record(0)
     super().__init__("numbered", index, lambda i: one, 1 << 20)
 
-  def picture(self, i, field, t, size):
+  def _pictures(self, i, field, times, size):
     frame = np.zeros((size, size, 3), np.uint8)
     frame.reshape(-1)[:4] = np.frombuffer(np.uint32(i).tobytes(), np.uint8)
-    return frame
+    return [frame] * len(times)
 
 
 def same_video(index, same_session) -> tuple[float, float]:
@@ -666,7 +666,7 @@ def test_stored_pictures_of_another_size_are_resized():
 
 
 def test_evaluation_clips_are_whole_and_in_turn():
-  options = dict(size=32, face_size=16, emotion_frames=4)
+  options = dict(size=32, face_size=16, emotion_frames=4, same_session=True)
   wholes = list(held_out.evaluation_clips(people(), limit=4, **options))
   assert [w.clip for w in wholes] == ["clip0", "clip2", "clip4", "clip1"]
   for whole in wholes:
@@ -680,6 +680,28 @@ def test_evaluation_clips_are_whole_and_in_turn():
   alone = records.in_memory([record(3)])
   (whole,) = held_out.evaluation_clips(alone, **options)
   assert read(whole.identity)[:2] == (3, 0)
+
+
+def test_evaluation_clips_keep_to_the_session_where_it_is_known():
+  """Person 0: a video of two clips, one of one; person 1 is not known."""
+  known = [record(i, session=name) for i, name in enumerate("aab")]
+  unknown = [record(3 + i, identity=1) for i in range(2)]
+  data = records.in_memory([*known, *unknown])
+
+  def lenders(same_session):
+    return {
+      int(whole.clip[4:]): read(whole.identity)[0]
+      for whole in held_out.evaluation_clips(
+        data,
+        size=32,
+        face_size=16,
+        emotion_frames=1,
+        same_session=same_session,
+      )
+    }
+
+  assert lenders(True) == {0: 1, 1: 0, 2: 2, 3: 4, 4: 3}
+  assert lenders(False)[2] != 2  # of another video
 
 
 def test_rendered_faces_serve_every_stage(tmp_path):
@@ -735,7 +757,10 @@ def test_rendered_faces_serve_every_stage(tmp_path):
         assert field.std() > 10, name  # a picture of something
   whole = next(
     held_out.evaluation_clips(
-      records.open_records(tmp_path, "test"), emotion_frames=4, **sizes
+      records.open_records(tmp_path, "test"),
+      emotion_frames=4,
+      same_session=True,
+      **sizes,
     )
   )
   assert whole.person not in {row.identity for row in train.index}

@@ -13,17 +13,28 @@ from data_pipelines import records
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.video import read_frames
 from data_pipelines.synthetic.render import Recipe, render_clip
-from speak_jax import evaluate, protocol, spec, synthesis, systems, takes
+from speak_jax import (
+  evaluate,
+  protocol,
+  spec,
+  synthesis,
+  systems,
+  takes,
+  train,
+)
 from speak_jax.evaluation import methods, reading, swapping, tables
 from speak_jax.evaluation.cache import Cache
+from speak_jax.evaluation.words import lenders
 from speak_jax.methods import speak
 from speak_jax.models.irfd import Codes, Portrait
+from tests import toy_records
 from tests.pretrained import (
   narrow_syncnet,
   test_inception,
   test_lpips,
   torch_files,
 )
+from tests.stages import small
 
 SIZE, N = 64, 12
 
@@ -117,6 +128,7 @@ def stand_ins(held_out, monkeypatch):
         25.0,
       ),
       mouth=24,
+      same_session=True,
     ),
   )
   monkeypatch.setattr(systems, "load", lambda path, frames: model)
@@ -244,7 +256,7 @@ def test_only_a_run_with_irfd_can_be_swapped(stand_ins, tmp_path, monkeypatch):
 
 
 def test_twins_have_the_pose_and_the_mouth_of_their_frames(held_out):
-  made = takes.twins(held_out, SETTINGS, 24, limit=4, seed=0)
+  made = takes.twins(held_out, SETTINGS, 24, limit=4, seed=0, same_session=True)
   assert made is not None
   subjects = made.subjects
   assert len(subjects.target) == 4 * takes.SUBJECTS
@@ -254,10 +266,90 @@ def test_twins_have_the_pose_and_the_mouth_of_their_frames(held_out):
   assert made.pose.shape == subjects.target.shape
   assert made.mouth.shape == subjects.mouth.shape
   assert (made.pose != subjects.target).any((1, 2, 3)).all()
-  again = takes.twins(held_out, SETTINGS, 24, limit=4, seed=0)
+  again = takes.twins(
+    held_out, SETTINGS, 24, limit=4, seed=0, same_session=True
+  )
   assert again is not None
   np.testing.assert_array_equal(again.pose, made.pose)
-  assert takes.twins(held_out, SETTINGS, 24, limit=1, seed=0) is None
+  assert (
+    takes.twins(held_out, SETTINGS, 24, limit=1, seed=0, same_session=True)
+    is None
+  )
+
+
+def of_sessions(names) -> records.Records:
+  """Clips of two people, one after the other, of these sessions."""
+  half = len(names) // 2
+  return records.in_memory(
+    [
+      toy_records.record(
+        i, identity=i // half, session=name, frames=N, size=SIZE, twins=2
+      )
+      for i, name in enumerate(names)
+    ]
+  )
+
+
+@pytest.mark.parametrize("same_session", [True, False])
+def test_identity_pictures_come_as_the_model_has_learned(
+  stand_ins, tmp_path, monkeypatch, same_session
+):
+  """Each person: a video of two clips, and one of one."""
+  data, lent = of_sessions("aabaab"), {}
+  parts = stand_ins.parts._replace(same_session=same_session)
+  model = stand_ins._replace(parts=parts)
+  monkeypatch.setattr(systems, "load", lambda path, frames: model)
+  monkeypatch.setattr(protocol, "open_records", lambda path, split: data)
+  monkeypatch.setattr(reading, "tracker_reader", lambda *_: _judge)
+  monkeypatch.setattr(protocol.face, "Tracker", lambda: None)
+  for name, real in {"subjects": takes.subjects, "twins": takes.twins}.items():
+
+    def spy(*args, real=real, name=name, **options):
+      made = real(*args, **options)
+      found = made.subjects if name == "twins" else made
+      lent[name] = {
+        (toy_records.read(target)[0], toy_records.read(identity)[0])
+        for target, identity in zip(found.target, found.identity, strict=True)
+      }
+      return made
+
+    monkeypatch.setattr(takes, name, spy)
+  metrics = _measured(tmp_path, tmp_path / "r", clips=6, swap=True)
+  across = {(2, 0), (2, 1), (5, 3), (5, 4)}  # the video of one clip is alone
+  for name, pairs in lent.items():
+    assert bool(pairs & across) != same_session, name
+    assert {i for i, _ in pairs} == set(range(6))
+  said = "another clip of the person" + "'s session" * same_session
+  assert metrics["meta/identity pictures"] == said
+  assert (
+    f"| identity pictures | {said} |"
+    in (tmp_path / "r" / "report.md").read_text()
+  )
+
+
+def test_the_report_says_where_sessions_are_not_known():
+  assert lenders(False, ["a"]) == "another clip of the person"
+  assert lenders(True, ["", ""]).endswith("sessions are not known")
+  assert lenders(True, ["a", "", "b"]).endswith("(1 of 3 clips)")
+
+
+@pytest.mark.parametrize("same_session", [True, False])
+def test_the_sample_film_has_its_identity_as_training_has(
+  tmp_path, monkeypatch, same_session
+):
+  shown = []
+
+  class Stub:
+    def video(self, identity, landmarks, frames, emotion, sound):
+      shown.append(toy_records.read(identity)[0])
+      return frames
+
+  config = small.config(speak__same_session=same_session)
+  film = train._Film(config, tmp_path, of_sessions("abab"))
+  film._made = Stub()
+  monkeypatch.setattr(train.video, "write_video", lambda *_: None)
+  film._write(tmp_path / "video.mp4", {})
+  assert shown == [0 if same_session else 1]
 
 
 def test_a_model_without_irfd_or_sync_leaves_their_tables_out(
@@ -276,7 +368,11 @@ def test_clips_without_landmarks_are_left_out_of_our_own_syncnets_figures(
 ):
   sync = stand_ins.parts.sync._replace(mouth=24)
   wholes = protocol.evaluation_clips(
-    held_out, size=SIZE, face_size=48, emotion_frames=4
+    held_out,
+    size=SIZE,
+    face_size=48,
+    emotion_frames=4,
+    same_session=True,
   )
   seen = [takes.take(whole) for whole in wholes]
   blind = [
@@ -377,7 +473,11 @@ def test_weights_that_cannot_be_used_are_one_line(stand_ins, tmp_path, damage):
 def test_subjects_hold_the_truth_of_their_frames(held_out):
   wholes = list(
     protocol.evaluation_clips(
-      held_out, size=SIZE, face_size=48, emotion_frames=4
+      held_out,
+      size=SIZE,
+      face_size=48,
+      emotion_frames=4,
+      same_session=True,
     )
   )
   found = takes.subjects(wholes, SETTINGS, mouth=24)
@@ -400,7 +500,11 @@ def test_real_clips_take_the_opening_from_landmarks(held_out):
   whole = next(
     iter(
       protocol.evaluation_clips(
-        held_out, size=SIZE, face_size=48, emotion_frames=4
+        held_out,
+        size=SIZE,
+        face_size=48,
+        emotion_frames=4,
+        same_session=True,
       )
     )
   )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speak_jax.models import judge
@@ -72,6 +72,26 @@ def released(path: Path, title: str, sha256: str) -> str:
     digest = hashlib.file_digest(stream, "sha256").hexdigest()
   kind = "the" if digest == sha256 else "NOT the"
   return f"{title}, {path}: {kind} released file, {digest[:8]}"
+
+
+def lenders(same_session: bool, sessions: Sequence[str]) -> str:
+  """Which clips lend IRFD its identity pictures.
+
+  Args:
+    same_session: Whether the model learned from pictures of the session.
+    sessions: Of every clip; "" where it is not known.
+  """
+  if not same_session:
+    return "another clip of the person"
+  known = sum(map(bool, sessions))
+  if known == len(sessions):
+    return "another clip of the person's session"
+  if not known:
+    return "another clip of the person: sessions are not known"
+  return (
+    "another clip of the person's session, or of the person where it is not"
+    f" known ({len(sessions) - known} of {len(sessions)} clips)"
+  )
 
 
 def warnings(
