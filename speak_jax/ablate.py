@@ -36,14 +36,15 @@ from flax import traverse_util
 from ml_collections import ConfigDict, config_flags
 
 from configs.ablations import FULL, GROUPS, Row
-from speak_jax import command_line
+from speak_jax import command_line, start
 from speak_jax.evaluation import methods, published, tables
 from speak_jax.evaluation.figures import Figure, Figures
 from speak_jax.evaluation.paper_tables import ABLATIONS
 from speak_jax.evaluation.tables import Column
 from speak_jax.exit_codes import BAD_CONFIG
-from speak_jax.training import checkpoints
+from speak_jax.training import checkpoints, microbatches
 from speak_jax.training.cluster import STOPPED
+from speak_jax.training.weights import STAGES
 
 Metrics = Mapping[str, float | str]  # a metrics.json
 
@@ -77,7 +78,7 @@ AGREES, DIFFERS, NOISE = "agrees", "does not", "within noise"
 # Of a config, what may differ between two calls: how it is run, not what.
 _FREE = (
   *("commit", "stages", "mesh", "train"),
-  *("data.threads", "data.cache_gb", "data.synthetic"),
+  *("data.workers", "data.threads", "data.cache_gb", "data.synthetic"),
 )
 
 
@@ -284,19 +285,36 @@ def _check(job: Job) -> None:
   Raises:
     ValueError: naming the first key that differs.
   """
-  if not (job.run / "config.json").exists():
+  if not start.bound(job.run):
     return
+  stored = checkpoints.run_config(job.run)
   old, new = (
     traverse_util.flatten_dict(config.to_dict(), sep=".")
-    for config in (checkpoints.run_config(job.run), job.config)
+    for config in (stored, _fitted(job, stored))
   )
   for key in sorted({*old, *new}):
-    if key == "model.dtype" and new[key] == "auto":
-      continue  # a run keeps the type that it began with
     if old.get(key) != new.get(key) and not key.startswith(_FREE):
       raise ValueError(
         f"{job.run}: was trained with another {key}; choose another --out"
       )
+
+
+def _fitted(job: Job, stored: ConfigDict) -> ConfigDict:
+  """A job's config as train has written it, on whatever devices that was.
+
+  No device is looked at: it would be taken from the commands that are run.
+  """
+  config = start.with_dtype(job.config, job.run)
+  config = start.with_speech(config, job.run, lambda line: None)
+  config = ConfigDict(config.to_dict())
+  for name in job.row.stages:
+    asked, found = (
+      microbatches.Plan(x[name].batch, x[name].microbatch)
+      for x in (config, stored)
+    )
+    if microbatches.made(found, asked, STAGES[name](config).together):
+      config[name].batch, config[name].microbatch = found
+  return config.lock()
 
 
 def _trained(job: Job) -> bool:

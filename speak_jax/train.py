@@ -117,13 +117,10 @@ def train(
     NoProgressError: restarted in vain too often.
   """
   run = Path(workdir).absolute()
-  config = start.with_dtype(_resolved(config), run)
-  config = start.with_speech(config, run, _say)
+  config = _resolved(config)
   mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
   sharding.share(mesh)
-  config, stages, changes = microbatches.fitted(config, mesh.shape["data"])
-  for line in changes:
-    _say(line)
+  config, stages = _fitted(config, run, mesh.shape["data"])
   if config.train.compilation_cache:
     compilation.keep_programs(run / "compiled")
   with _alone(run):
@@ -340,6 +337,27 @@ def _resolved(config: ConfigDict) -> ConfigDict:
   config.commit = config.commit or _commit()
   _check_numbers(config)
   return config.lock()
+
+
+def _fitted(
+  config: ConfigDict, run: Path, devices: int
+) -> tuple[ConfigDict, dict[str, base.Stage]]:
+  """The config as RUN and this machine can have it, and its stages.
+
+  Args:
+    config: From `_resolved`.
+    run: RUN; it need not be there yet.
+    devices: That share a batch.
+
+  Raises:
+    ValueError: they cannot; one line.
+  """
+  config = start.with_dtype(config, run)
+  config = start.with_speech(config, run, _say)
+  config, stages, changes = microbatches.fitted(config, devices)
+  for line in changes:
+    _say(line)
+  return config, stages
 
 
 def _check_numbers(config: ConfigDict) -> None:

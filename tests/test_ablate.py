@@ -10,12 +10,14 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import ablations, common, speak
-from speak_jax import ablate
+from speak_jax import ablate, train
 from speak_jax.evaluation import published
 from speak_jax.evaluation.figures import Figure
 from speak_jax.evaluation.paper_tables import ABLATIONS
+from speak_jax.training import checkpoints
 from speak_jax.training.weights import STAGES
 
+DEVICES = 3  # that share a batch: the demo's do not divide
 OVERRIDES = {"seed": 3, "irfd.pairs": "self", "model.maps": (8,)}
 
 
@@ -155,11 +157,11 @@ class Toy(ablate.Commands):
       self.code = 130
       return 130
     if what == "train":
+      config, _ = train._fitted(train._resolved(job.config), job.run, DEVICES)
+      train._write_config(config, job.run)
       for stage in job.row.stages:
         steps = job.config[stage].steps
         (job.run / stage / "checkpoints" / str(steps)).mkdir(parents=True)
-      config = {"config": job.config.to_dict()}
-      (job.run / "config.json").write_text(json.dumps(config))
     else:
       job.report.mkdir(parents=True, exist_ok=True)
       figures = metrics(20 + len(self.ran))
@@ -211,7 +213,8 @@ def test_second_call_does_only_what_is_missing(jobs, tmp_path, capsys):
   assert call.ran == [
     ("train", "losses/no_sync"), ("evaluate", "losses/no_sync")
   ]  # fmt: skip
-  told = capsys.readouterr().err.splitlines()
+  lines = capsys.readouterr().err.splitlines()
+  told = [line for line in lines if line.startswith("ablate: ")]
   assert told[:4] == [
     "ablate: full: complete, 0.0 minutes",
     "ablate: 3/no_pose: complete, 0.0 minutes",
@@ -287,10 +290,34 @@ def test_folder_of_another_experiment_is_refused(base, jobs, tmp_path):
   ablate.ablate(jobs, ["full"], tmp_path, Toy(jobs))
   base.config.unlock()
   base.config.mesh.cpu_devices = 2  # how, not what
+  base.config.data.workers = 0
   ablate.plan(base, "data", tmp_path, 24)
+  base.config.irfd.batch += DEVICES
+  with pytest.raises(ValueError, match=r"full: .* another irfd\.batch; choose"):
+    ablate.plan(base, "data", tmp_path, 24)
+  base.config.irfd.batch -= DEVICES
+  base.config.speak.convolutions = "fixed"
+  with pytest.raises(ValueError, match=r"another speak\.convolutions"):
+    ablate.plan(base, "data", tmp_path, 24)
+  base.config.speak.convolutions = "auto"
   base.config.irfd.steps = 7
   with pytest.raises(ValueError, match=r"full: .* another irfd\.steps; choose"):
     ablate.plan(base, "data", tmp_path, 24)
+
+
+def test_a_run_is_compared_as_train_writes_it(base, jobs, tmp_path):
+  """Resolved by what it has and by its devices, of which plan takes none."""
+  ablate.ablate(jobs, NAMES, tmp_path, Toy(jobs))
+  stored = checkpoints.run_config(jobs["full"].run)
+  for key in ("model.dtype", "speak.convolutions", "irfd.batch"):
+    old, new = stored, jobs["full"].config
+    for word in key.split("."):
+      old, new = old[word], new[word]
+    assert old != new, key
+  again = ablate.plan(base, "data", tmp_path, 24)
+  call = Toy(again)
+  assert ablate.ablate(again, NAMES, tmp_path, call) == 0
+  assert not call.ran
 
 
 def test_signal_is_handed_on_once_and_nothing_follows(tmp_path):

@@ -51,6 +51,21 @@ def plan(batch: int, microbatch: int, devices: int, together: int = 1) -> Plan:
   return Plan(devices * turns * size, size)
 
 
+def made(found: Plan, asked: Plan, together: int = 1) -> bool:
+  """Whether a plan is what `plan` makes of another, on some devices.
+
+  Args:
+    found: Of a run, of whose devices nothing is known.
+    asked: Its batch and microbatch as they were asked for.
+    together: See `plan`.
+
+  Raises:
+    ValueError: there is no such microbatch.
+  """
+  counts = (n for n in range(1, found.batch + 1) if found.batch % n == 0)
+  return any(plan(*asked, n, together) == found for n in counts)
+
+
 def steps(stage: Stage, size: int, devices: int) -> int:
   """Accumulation steps: microbatches that each device computes in an update.
 
