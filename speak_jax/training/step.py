@@ -82,6 +82,8 @@ class Update:
       out_shardings=sums,
       donate_argnums=0,
     )
+    # Donating the sums would spare nothing: what comes out is the state, for
+    # which its own memory is used.
     self._finish = jax.jit(
       self._finished,
       in_shardings=(state_sharding, sums, whole),

@@ -46,7 +46,6 @@ def made(module: Any) -> Stage:
       irfd__weights__swap_identity=0.1,
       irfd__weights__gan=0.1,
       irfd__gan_ramp=(0, 0),
-      irfd__weights__covariance=0.1,
       speak__sync_ramp=(0, 0),
     )
   )

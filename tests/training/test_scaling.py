@@ -7,7 +7,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from speak_jax.stages.base import LossOut, Scaling
-from speak_jax.training import loop, scaling
+from speak_jax.training import loop, scaling, sharding, step
 from speak_jax.training.state import create, update
 from speak_jax.training.weights import STAGES
 from tests.stages import small
@@ -64,6 +64,53 @@ def test_an_overflow_is_skipped_and_halves_the_scale():
   )
   assert int(after.opt["main"][0].count) == 1
   assert after.vars["a"]["stats"]["seen"] == 16
+
+
+def test_one_of_four_microbatches_that_overflows_skips_the_update():
+  """Together they are left out, once; without it they are as one batch."""
+  mesh = jax.make_mesh(
+    (1, 1),
+    ("data", "model"),
+    axis_types=(jax.sharding.AxisType.Auto,) * 2,
+    devices=jax.devices()[:1],
+  )
+  stage = half(2.0**6)._replace(microbatch=1)
+  before = create(stage, 0, {})
+  placing = sharding.rules(before, mesh, 8)
+  ((_, turns),) = step.jit_phases(stage, placing, mesh)
+  key = jax.random.key(0)
+
+  def updated(x):
+    batch = sharding.place_batch(toy.Batch(x), mesh)
+    state = sharding.place(before, placing)
+    return turns(state, batch, jax.device_put(key, sharding.replicated(mesh)))
+
+  x = np.ones((4, 4), np.float32)
+  x[2] = 100
+  # Alone it overflows, the others do not.
+  for row, overflows in zip(x, (False, False, True, False), strict=True):
+    _, alone = jax.jit(update(stage, 0))(before, toy.Batch(row[None]), key)
+    assert alone["skipped"] == overflows
+  after, metrics = updated(x)
+  assert metrics["skipped"] == 1 and metrics["bad"] == 0
+  assert np.isfinite(metrics["loss"])
+  for name in ("params", "vars", "opt", "ema"):
+    equal(getattr(after, name), getattr(before, name))
+  assert int(after.step) == 1
+  equal(after.scale["main"], scaling.LossScale(2.0**5, 0))
+
+  after, metrics = updated(np.ones((4, 4), np.float32))
+  assert metrics["skipped"] == metrics["bad"] == 0
+  equal(after.scale["main"], scaling.LossScale(2.0**6, 1))
+  # Divided by the scale once and by the number of microbatches once.
+  plain = stage._replace(scaling=None)
+  want, whole = jax.jit(update(plain, 0))(before, ONES, key)
+  np.testing.assert_allclose(
+    metrics["grad_norm"], whole["grad_norm"], rtol=2e-3
+  )
+  np.testing.assert_allclose(
+    after.params["a"]["w"], want.params["a"]["w"], atol=1e-3
+  )
 
 
 def test_the_scale_doubles_after_good_updates_and_has_bounds():
