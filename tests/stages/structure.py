@@ -21,7 +21,7 @@ from speak_jax.models.build import build
 from speak_jax.models.generator import Generator
 from speak_jax.models.wav2vec import Wav2vec
 from speak_jax.nn.resnet import ResNet
-from speak_jax.spec import Pair
+from speak_jax.spec import LEVEL, Pair
 from speak_jax.training import flops
 from tests.stages import test_gradients
 
@@ -87,7 +87,13 @@ def calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
   encode = networks.encoders.init_with_output
   portrait, codes = jax.eval_shape(encode, jax.random.key(0), pair)[0]
   samples = round((1 + 2 * model.context) / config.data.fps * 16_000)
-  speech = (portrait, shape(1, model.codes.pose), codes.emotion, shape(samples))
+  speech = (
+    portrait,
+    shape(1, model.codes.pose),
+    codes.emotion,
+    shape(samples),
+    shape(LEVEL),
+  )
   lips = shape(5, model.lips, model.lips, 3)
   parts = (
     (resnet, (picture,)),
