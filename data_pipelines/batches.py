@@ -62,7 +62,8 @@ def sync_windows(
     frames: Of a window.
     windows: Of a clip.
     size: Side of whole frames in pixels.
-    lips: Side of the aligned mouths in pixels; 0: the frames' lower halves.
+    lips: Side of the aligned mouths in pixels, which show no more than frames
+      at `size` do; 0: the frames' lower halves.
     reach: Frames from the first to the last start at most, where the windows
       have room in that; 0: all over the clip.
     share: As in `pairs`.
@@ -89,7 +90,7 @@ def sync_windows(
     # Windows overlap: each picture is decoded once.
     times = sorted({t for s in starts for t in range(s, s + frames)})
     shown = (
-      records.lips(i, times, lips)
+      records.lips(i, times, lips, size)
       if lips
       else records.frames(i, times, size)[:, size // 2 :]
     )

@@ -424,25 +424,40 @@ class Records:
     return np.stack(self._pictures(i, "frames", list(times), size))
 
   def lips(
-    self, i: int, times: Iterable[int], size: int
+    self, i: int, times: Iterable[int], size: int, image: int
   ) -> UInt8[np.ndarray, "n s s 3"]:
     """Aligned mouths of clip i (`media.lips`) as RGB at `size` pixels.
 
-    Where a set has none they are cut out of its frames.
+    As if cut out of frames of `image` pixels; out of these they are where a set
+    has none. Stored ones may show more, since they were cut out of the whole
+    crop: they lose it, for who learns from them is shown frames of `image`
+    pixels later.
     """
-    if self.index[i].mouths:
-      return np.stack(self._pictures(i, "mouths", list(times), size))
-    return np.stack([self._cut(i, t, size) for t in times])
+    times, row = list(times), self.index[i]
+    if not row.mouths:
+      return np.stack([self._cut(i, t, size, image) for t in times])
+    if image >= row.size:
+      return np.stack(self._pictures(i, "mouths", times, size))
+    _, sides = spec.lips_square(self.landmarks(i, np.array(times), image))
+    mouths = self._pictures(i, "mouths", times, row.mouths)
+    return np.stack(
+      [
+        # So many pixels the square has there.
+        resize(resize(x, min(max(round(side), 1), row.mouths)), size)
+        for x, side in zip(mouths, np.hypot(*sides.T).tolist(), strict=True)
+      ]
+    )
 
-  def _cut(self, i: int, t: int, size: int) -> UInt8[np.ndarray, "s s 3"]:
+  def _cut(
+    self, i: int, t: int, size: int, image: int
+  ) -> UInt8[np.ndarray, "s s 3"]:
     def make():
-      stored = self.index[i].size
-      frame = self.picture(i, "frames", t, stored)
-      mouth = lips.cut_lips(frame, self.clip(i).landmarks[t], size)
+      frame = self.picture(i, "frames", t, image)
+      mouth = lips.cut_lips(frame, self.landmarks(i, t, image), size)
       mouth.flags.writeable = False
       return mouth
 
-    return self._cache.get((i, "cut", t, size), make, lambda x: x.nbytes)
+    return self._cache.get((i, "cut", t, size, image), make, lambda x: x.nbytes)
 
   def picture(
     self, i: int, field: str, t: int, size: int

@@ -181,6 +181,31 @@ def test_sync_windows_show_stored_mouths_as_they_show_those_cut_here():
     )
 
 
+@pytest.mark.parametrize("mouths", [True, False])
+@pytest.mark.parametrize("image, lips", [(64, 48), (64, 32), (64, 24)])
+def test_mouths_show_no_more_than_the_models_frames(mouths, image, lips):
+  """SyncNet learns from what it is shown of generated frames later."""
+  recipe = render.Recipe(
+    seed=1, split="train", identity=0, emotion=1, level=2, seconds=1.0, size=96
+  )
+  clip = render.render_clip(recipe)
+  data = records.in_memory([records.with_mouths(clip) if mouths else clip])
+  frames = data.frames(0, range(25), image)
+  points = data.landmarks(0, slice(None), image)
+  used = [cut_lips(x, p, lips) for x, p in zip(frames, points, strict=True)]
+  learned = data.lips(0, range(25), lips, image)
+  if not mouths:
+    np.testing.assert_array_equal(learned, used)
+  # Contrast and slopes; those of mouths cut out of the crop are up to 1.4
+  # times as steep, and their bends twice as sharp.
+  for order, off in ((0, 0.05), (1, 0.15), (2, 0.25)):
+    one, other = (
+      np.diff(np.mean(x, -1), order, axis=1).std() for x in (learned, used)
+    )
+    assert one == pytest.approx(other, rel=off), order
+  assert np.abs(learned.astype(int) - used).mean() < 2.4
+
+
 def test_sync_windows_hold_their_own_sound():
   data = records.in_memory([record(1, frames=24)])
   for sample in draws(batches.sync_windows(data, size=32, seed=0), 5):
