@@ -344,7 +344,7 @@ def _config(preset: str, sizes: dict) -> dict:
       max_bad=0.001,  # damaged clips left out: a share; from 1 on a count
       fps=25.0,  # frames/s of the data and of the model (paper: 30)
       # Processes that read, decode and crop, of each training process; -1 =
-      # all its cores but two, 16 at most; 0 = threads instead.
+      # all its cores but two, 16 a device at most; 0 = threads instead.
       workers=-1,
       threads=2,  # where there are no workers
       cache_gb=1.0,  # of memory, a split: what was read and decoded

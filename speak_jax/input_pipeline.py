@@ -19,7 +19,8 @@ from speak_jax.progress import say
 from speak_jax.stages import syncnet
 from speak_jax.training import cluster
 
-AUTO, MOST_WORKERS = -1, 16  # of config.data.workers
+AUTO = -1  # of config.data.workers
+MOST_WORKERS = 16  # then, for each device of the process
 
 
 class DataError(ValueError):
@@ -114,6 +115,7 @@ def batches(
   seed: int,
   training: bool,
   part: tuple[int, int],
+  devices: int,
 ) -> Any:
   """A stage's batches for this process.
 
@@ -125,6 +127,7 @@ def batches(
     training: Pictures are treated as config.data.augment says, and batches made
       in processes or threads before they are asked for; False: neither.
     part: Which part of each batch this process reads, and of how many.
+    devices: Of this process, which it feeds.
 
   Raises:
     DataError: the clips cannot serve the stage.
@@ -177,7 +180,7 @@ def batches(
   except ValueError as error:
     raise DataError(f"{clips.name}: {error}") from error
   mine = config[name].batch // part[1], *part
-  apart = _workers(config) if training and clips.source else 0
+  apart = _workers(config, devices) if training and clips.source else 0
   if apart:
     return workers.Workers(
       workers.Recipe(
@@ -194,8 +197,8 @@ def batches(
   )
 
 
-def _workers(config: ConfigDict) -> int:
-  """Processes that make batches, for this one.
+def _workers(config: ConfigDict, devices: int) -> int:
+  """Processes that make batches, for this one and its devices.
 
   Raises:
     DataError: config.data.workers is less than -1.
@@ -208,7 +211,7 @@ def _workers(config: ConfigDict) -> int:
   # Two cores are for the training process: on fewer than four, threads of its
   # own serve better.
   cores = engine.cores()
-  return min(cores - 2, MOST_WORKERS) if cores >= 4 else 0
+  return min(cores - 2, MOST_WORKERS * devices) if cores >= 4 else 0
 
 
 def _mix(text: str, clips: records.Records) -> dict[str, float]:

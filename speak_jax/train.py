@@ -213,6 +213,7 @@ def _train_stage(
   # Nobody may look at checkpoints while process 0 writes or sorts them.
   cluster.meet(f"{stage.name}: earlier stages are complete")
   settings, share = config.train, sharding.share(mesh)
+  devices = len(mesh.local_devices)
   given = {}
   if checkpoints.latest_step(run, stage.name) is None:
     given = start.given(config, run, stage, begun, _say)
@@ -241,11 +242,13 @@ def _train_stage(
       gauges=lambda: {"data/damaged_clips": float(len(sets["train"].damage))},
     ),
     input_pipeline.batches(
-      config, stage.name, sets["train"], config.seed, True, share
+      config, stage.name, sets["train"], config.seed, True, share, devices
     ),
     given,
     held_out=next(
-      input_pipeline.batches(config, stage.name, sets["test"], 0, False, share)
+      input_pipeline.batches(
+        config, stage.name, sets["test"], 0, False, share, devices
+      )
     ),
     stopping=stopping,
     on_step=on_step,

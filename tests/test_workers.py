@@ -122,7 +122,7 @@ def test_a_run_has_the_same_batches_with_workers(data, stage):
   def batches_of(count):
     config = small.config(data__path=str(data), data__workers=count)
     clips = records.open_records(data, "train")
-    return input_pipeline.batches(config, stage, clips, 3, True, (0, 1))
+    return input_pipeline.batches(config, stage, clips, 3, True, (0, 1), 1)
 
   with contextlib.closing(batches_of(2)) as apart:
     assert isinstance(apart, workers.Workers)
@@ -136,7 +136,9 @@ def test_held_out_pictures_are_plain(data, stage):
     config = small.config(data__workers=0, irfd__pairs="same_clip", **changes)
     clips = records.open_records(data, "train")
     part = 0, 1
-    return next(input_pipeline.batches(config, stage, clips, 3, training, part))
+    return next(
+      input_pipeline.batches(config, stage, clips, 3, training, part, 1)
+    )
 
   plain = {
     f"data__augment__{name}": value
@@ -149,11 +151,14 @@ def test_held_out_pictures_are_plain(data, stage):
 def test_so_many_workers_as_cores_are_left(monkeypatch, data):
   config = small.config(data__path=str(data))
   assert config.data.workers == input_pipeline.AUTO
-  for cores, want in ((1, 0), (2, 0), (4, 2), (16, 14), (96, 16)):
+  for cores, devices, want in (
+    *((1, 1, 0), (2, 8, 0), (4, 1, 2), (16, 1, 14), (96, 1, 16)),
+    *((96, 2, 32), (96, 8, 94), (208, 8, 128)),  # one process for all GPUs
+  ):
     monkeypatch.setattr(engine, "cores", lambda cores=cores: cores)
-    assert input_pipeline._workers(config) == want
+    assert input_pipeline._workers(config, devices) == want
   with pytest.raises(input_pipeline.DataError, match="not -1 or more"):
-    input_pipeline._workers(small.config(data__workers=-2))
+    input_pipeline._workers(small.config(data__workers=-2), 1)
 
 
 def damaged(folder):

@@ -141,7 +141,10 @@ def stage_steps(plan: Plan, name: str, data: Path) -> Iterator[Row]:
   placing = sharding.rules(current, mesh, config.mesh.large)
   current = sharding.place(current, placing)
   clips = records.open_records(data, "train")
-  batches = input_pipeline.batches(config, name, clips, 0, True, (0, 1))
+  devices = len(mesh.local_devices)
+  batches = input_pipeline.batches(
+    config, name, clips, 0, True, (0, 1), devices
+  )
   phases = step.jit_phases(stage, placing, mesh)
   key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
   waits, walls = [], []

@@ -12,7 +12,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from speak_jax import exit_codes
+from configs import speak
+from data_pipelines import engine
+from speak_jax import exit_codes, input_pipeline
 from speak_jax.training import cluster
 
 ROOT = Path(__file__).parents[2]
@@ -175,6 +177,16 @@ def test_jobset_is_consistent(manifests):
   )
   assert place == cluster.Place(f"{host}:8476", job["completions"], 1)
   assert container["ports"][0]["containerPort"] == 8476
+
+
+def test_all_cores_of_a_pod_but_two_feed_its_gpus(manifests, monkeypatch):
+  (part,) = manifests["JobSet"]["spec"]["replicatedJobs"]
+  (container,) = part["template"]["spec"]["template"]["spec"]["containers"]
+  cores = int(container["resources"]["requests"]["cpu"])
+  gpus = container["resources"]["limits"]["nvidia.com/gpu"]
+  monkeypatch.setattr(engine, "cores", lambda: cores)
+  config = speak.get_config("base256")
+  assert input_pipeline._workers(config, gpus) == cores - 2
 
 
 def test_pods_are_confined(manifests):
