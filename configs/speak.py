@@ -35,8 +35,9 @@ SIZES = {
     sync=dict(width=64, out=512),
     lips=96,
     # Of 8 devices with 80 GB each: SyncNet's windows are small, an IRFD pair
-    # keeps 1.75 GB for its backward pass and a SPEAK clip 4.5 GB, in float32;
-    # half a batch more would not fit. One such device takes 8 turns.
+    # keeps at most 1.75 GB for its backward pass (with swaps and a
+    # discriminator) and a SPEAK clip 4.5 GB, in float32, beside 4 GB of state.
+    # One such device takes 8 turns.
     batch=dict(sync=256, irfd=256, speak=64),
     microbatch=dict(sync=32, irfd=32, speak=8),
     frames=5,

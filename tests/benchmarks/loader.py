@@ -10,8 +10,8 @@ each once and whole. "plain" leaves out what `data.augment` does to pictures.
 Stages take turns and figures are medians of the turns, because machines are
 shared. Without --data: rendered people, two clips of 5 s each.
 
-Cores: what one H100 and eight would take, by the model of docs/scaling.md (.3
-of the peak in bfloat16) and at .1 of the peak, at the rate of "disk".
+Cores: what one H100 and eight would take by the model of docs/scaling.md, at
+the rate of "disk".
 """
 
 import argparse
@@ -28,11 +28,13 @@ import numpy as np
 from configs import speak
 from data_pipelines import augment, batches, ranges, records, shards
 from data_pipelines.synthetic import render
+from speak_jax.training import flops
+from tests.benchmarks import scaling
 
-# TFLOP an example by docs/scaling.md, which counts base256's steps.
-TFLOP = {"syncnet": 3.0 / 32, "irfd": 17.0 / 32, "speak": 5.7 / 4}
+# FLOP an example by docs/scaling.md, which counts base256's steps.
+FLOP = {"syncnet": 7.2e12 / 256, "irfd": 57.5e12 / 256, "speak": 99.5e12 / 64}
 CLIPS = 4_000
-PEAK, REACHED = 989.0, (0.3, 0.1)  # TFLOP/s of an H100, shares of it
+GPU = "NVIDIA H100"
 
 
 class Setting(NamedTuple):
@@ -212,10 +214,11 @@ def _cpu(work: Callable[[], object]) -> float:
   return time.process_time() - begin
 
 
-def cores(result: Result, chips: int, reached: float) -> float:
+def cores(result: Result, chips: int) -> float:
   """That make as many samples as so many H100 take."""
   stage = result.stage.split()[0]
-  return chips * reached * PEAK / TFLOP[stage] / result.disk
+  taken = scaling.USE * flops.PEAK[GPU] / FLOP[stage]  # samples/s of one
+  return chips * taken / result.disk
 
 
 def main() -> None:
@@ -232,14 +235,13 @@ def main() -> None:
     results = measure(flags.data or name, setting)
   print(
     f"{'stage':13}{'disk/s':>8}{'memory/s':>10}{'pictures':>10}{'kB':>7}"
-    f"{'decoding':>10}"
-    + "".join(f"{f'{n} H100 at {r}':>14}" for n in (1, 8) for r in REACHED)
+    f"{'decoding':>10}" + "".join(f"{f'{n} H100':>9}" for n in (1, 8))
   )
   for r in results:
     print(
       f"{r.stage:13}{r.disk:8.0f}{r.memory:10.0f}{r.pictures:10.1f}"
       f"{r.kilobytes:7.0f}{r.decoding:10.0%}"
-      + "".join(f"{cores(r, n, x):14.1f}" for n in (1, 8) for x in REACHED)
+      + "".join(f"{cores(r, n):9.1f}" for n in (1, 8))
     )
 
 
