@@ -195,12 +195,8 @@ def test_too_much_damage_ends_the_run(tmp_path):
       next(stream)
 
 
-def fails(data):
-  raise ValueError(f"no {data.name}")
-
-
 def test_what_a_worker_raises_is_raised_here(data):
-  with started(data, fails, 2) as stream:
+  with started(data, toy_records.refuse, 2) as stream:
     for _ in range(2):
       with pytest.raises(ValueError, match=r"no .*train"):
         next(stream)

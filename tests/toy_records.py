@@ -94,3 +94,8 @@ def record(
     start=start,
     session=session,
   )
+
+
+def refuse(data) -> None:
+  """A sampler that fails; here, where a worker without JAX can import it."""
+  raise ValueError(f"no {data.name}")
