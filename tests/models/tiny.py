@@ -34,6 +34,7 @@ def config(**changes) -> ConfigDict:
       discriminator=dict(width=4, scales=2, layers=1),
       sync=dict(width=4, out=8),
       sync_motion=False,
+      sync_unit=True,
       flow=True,
       landmarks=True,
       face=12,
