@@ -145,7 +145,7 @@ def _train(
   profile: tuple[int, int] | None,
 ) -> int:
   """`train` in a RUN of its own."""
-  _write_config(config, run)
+  _check_model(config, run)
   _say(f"{config.preset}, seed {config.seed} -> {run}")
   devices = jax.devices()
   _say(
@@ -167,6 +167,9 @@ def _train(
   attempts.begin(run, sum(checkpoints.latest_step(run, n) or 0 for n in stages))
   try:
     sets = input_pipeline.open_data(config, run)
+    for name in todo:
+      loop.check(_part(config, run, stages[name], sets, mesh, None))
+    _write_config(config, run)  # now that none of them is refused
     for name in todo:
       done = _train_stage(
         config,
@@ -226,21 +229,7 @@ def _train_stage(
 
   cluster.meet(f"{stage.name}: begins")
   state, done = loop.fit(
-    loop.Run(
-      stage=stage,
-      steps=config[stage.name].steps,
-      seed=config.seed,
-      folder=run / stage.name,
-      mesh=mesh,
-      large=config.mesh.large,
-      schedule=loop.Schedule(
-        **{name: settings[name] for name in loop.Schedule._fields}
-      ),
-      meta=_meta(config, sets["train"]),
-      other_data=config.data.allow_change,
-      profile=profile,
-      gauges=lambda: {"data/damaged_clips": float(len(sets["train"].damage))},
-    ),
+    _part(config, run, stage, sets, mesh, profile),
     input_pipeline.batches(
       config, stage.name, sets["train"], config.seed, True, share, devices
     ),
@@ -258,6 +247,33 @@ def _train_stage(
     with activity.during("evaluation"):
       film.make(config.speak.steps, state)
   return done
+
+
+def _part(
+  config: ConfigDict,
+  run: Path,
+  stage: base.Stage,
+  sets: dict[str, records.Records],
+  mesh: jax.sharding.Mesh,
+  profile: tuple[int, int] | None,
+) -> loop.Run:
+  """A stage of a run, for the loop."""
+  settings = config.train
+  return loop.Run(
+    stage=stage,
+    steps=config[stage.name].steps,
+    seed=config.seed,
+    folder=run / stage.name,
+    mesh=mesh,
+    large=config.mesh.large,
+    schedule=loop.Schedule(
+      **{name: settings[name] for name in loop.Schedule._fields}
+    ),
+    meta=_meta(config, sets["train"]),
+    other_data=config.data.allow_change,
+    profile=profile,
+    gauges=lambda: {"data/damaged_clips": float(len(sets["train"].damage))},
+  )
 
 
 class _Film:
@@ -381,13 +397,12 @@ def _check_numbers(config: ConfigDict) -> None:
       raise ValueError(f"config.{key} = {value} is not {least} or more")
 
 
-def _write_config(config: ConfigDict, run: Path) -> None:
-  """Writes RUN/config.json, unless RUN has learned a model of other sizes.
+def _check_model(config: ConfigDict, run: Path) -> None:
+  """Refuses a RUN that has learned a model of other sizes.
 
   Raises:
-    ValueError: it does.
+    ValueError: it has.
   """
-  path = run / "config.json"
   if start.bound(run):
     old = checkpoints.run_config(run).model.to_dict()
     new = json.loads(json.dumps(config.model.to_dict()))
@@ -401,8 +416,13 @@ def _write_config(config: ConfigDict, run: Path) -> None:
         f"{run}: was trained with another model.{odd[0]}; choose another"
         " workdir"
       )
+
+
+def _write_config(config: ConfigDict, run: Path) -> None:
+  """Writes RUN/config.json; process 0 does so for all."""
   if jax.process_index():
     return
+  path = run / "config.json"
   content = {
     "config": config.to_dict(),
     "python": platform.python_version(),

@@ -481,6 +481,23 @@ def latest_step(run: str | Path, stage: str) -> int | None:
   return newest(_folder(run, stage))
 
 
+def origin(run: str | Path, stage: str) -> tuple[Path, dict] | None:
+  """What a stage's newest good checkpoint tells of itself, and its folder.
+
+  Returns:
+    None when there is none.
+
+  Raises:
+    NoCheckpointError: see `newest`.
+  """
+  step = latest_step(run, stage)
+  if step is None:
+    return None
+  path = _folder(run, stage) / str(step)
+  meta: Any = ocp.load_checkpointables(str(path), {"meta": None})["meta"]
+  return path, {key: value for key, value in meta.items() if key != "data"}
+
+
 def restore_params(
   run: str | Path, stage: str, groups: Sequence[str], ema: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,7 @@ from speak_jax.progress import Progress, clock, say
 from speak_jax.stages.base import Phase, Stage
 from speak_jax.training import cluster, flops, sharding
 from speak_jax.training.activity import Activity
-from speak_jax.training.checkpoints import Checkpoints
+from speak_jax.training.checkpoints import Checkpoints, origin
 from speak_jax.training.figures import Figures, NotFinite, TrainingError
 from speak_jax.training.log import Log
 from speak_jax.training.profile import Profile
@@ -457,30 +457,12 @@ def _compare(run: Run, saved: Checkpoints, stored: dict[str, str]) -> bool:
   """Whether the data are others; tells of that and of other devices.
 
   Raises:
-    ValueError: they are, and `run.other_data` does not allow it; or batches
-      are of another size, and the position in the same data says nothing.
+    ValueError: see `_differs`.
   """
   now, name = _meta(run), f"{saved.folder}/{saved.latest}"
-  data = stored.get("dataset")
-  changed = data is not None and data != now.get("dataset", data)
-  if changed and not run.other_data:
-    raise ValueError(
-      f"{name}: was trained on other data; config.data.allow_change = True"
-      " goes on with these"
-    )
+  changed = _differs(run, name, stored)
   if changed and jax.process_index() == 0:
     say(f"{name}: was trained on other data, and goes on with these")
-  size, stage = _batch_size(run.stage), run.stage.name
-  old = int(stored.get("batch", size))
-  if "batch" not in stored and "config" in stored:  # of before it was kept
-    old = json.loads(stored["config"])[stage]["batch"]
-  if old != size and not changed:
-    raise ValueError(
-      f"{name}: was trained with batches of {old}, and {size} are asked for on"
-      f" {run.mesh.shape['data']} devices; config.{stage}.batch={old} goes"
-      f" on where the devices divide it and config.{stage}.microbatch divides"
-      " what each of them has"
-    )
   small = stored.get("microbatch", now["microbatch"])
   if small != now["microbatch"] and jax.process_index() == 0:
     say(
@@ -492,6 +474,47 @@ def _compare(run: Run, saved: Checkpoints, stored: dict[str, str]) -> bool:
     say(
       f"{name}: was saved on {place}, and goes on on {now['topology']}: from"
       " the same state, but not bit for bit"
+    )
+  return changed
+
+
+def check(run: Run) -> None:
+  """Refuses what `fit` would not go on from; changes nothing.
+
+  Raises:
+    ValueError: the newest checkpoint is of other data or batches.
+    NoCheckpointError: there are checkpoints, and none can be trusted.
+  """
+  if found := origin(run.folder.parent, run.folder.name):
+    path, stored = found
+    _differs(run, str(path), stored)
+
+
+def _differs(run: Run, name: str, stored: dict[str, str]) -> bool:
+  """Whether the data are others than those of a checkpoint.
+
+  Raises:
+    ValueError: they are, and `run.other_data` does not allow it; or batches
+      are of another size, and the position in the same data says nothing.
+  """
+  now = _meta(run)
+  data = stored.get("dataset")
+  changed = data is not None and data != now.get("dataset", data)
+  if changed and not run.other_data:
+    raise ValueError(
+      f"{name}: was trained on other data; config.data.allow_change = True"
+      " goes on with these"
+    )
+  size, stage = _batch_size(run.stage), run.stage.name
+  old = int(stored.get("batch", size))
+  if "batch" not in stored and "config" in stored:  # of before it was kept
+    old = json.loads(stored["config"])[stage]["batch"]
+  if old != size and not changed:
+    raise ValueError(
+      f"{name}: was trained with batches of {old}, and {size} are asked for on"
+      f" {run.mesh.shape['data']} devices; config.{stage}.batch={old} goes"
+      f" on where the devices divide it and config.{stage}.microbatch divides"
+      " what each of them has"
     )
   return changed
 

@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 
 # Who only writes down or compares, {function: file}.
 WRITERS = {
-  "_write_config": "speak_jax/train.py",  # RUN/config.json, and the old one
+  "_check_model": "speak_jax/train.py",  # the old one and the new
+  "_write_config": "speak_jax/train.py",  # RUN/config.json
   "_meta": "speak_jax/train.py",  # of a checkpoint
 }
 

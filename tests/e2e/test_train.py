@@ -190,6 +190,13 @@ def test_other_data_only_where_they_are_asked_for(run, tmp_path):
   with pytest.raises(ValueError, match=r"other data; config\.data\.allow_ch"):
     train.train(config(**on), tmp_path / "run")
   assert checkpoints.latest_step(tmp_path / "run", "syncnet") == 2
+  # What is refused has written nothing.
+  more = config(**one | {"syncnet__steps": 3, "syncnet__batch": 8})
+  with pytest.raises(ValueError, match="and 8 are asked for"):
+    train.train(more, tmp_path / "run")
+  stored = checkpoints.run_config(tmp_path / "run")
+  assert stored.data.path == one["data__path"]
+  assert (stored.syncnet.batch, stored.syncnet.steps) == (2, 2)
   allowed = config(**on, data__allow_change=True)
   assert train.train(allowed, tmp_path / "run") == 0
   clips = input_pipeline.open_data(allowed, tmp_path)["train"]

@@ -42,12 +42,13 @@ def test_a_start_without_a_checkpoint_binds_nothing(tmp_path):
   )
   found = start.with_dtype(config, tmp_path)
   assert found.model.dtype == "float32"
+  train._check_model(found, tmp_path)
   train._write_config(found, tmp_path)
   assert checkpoints.run_config(tmp_path).model == found.model
   trained_run(tmp_path, begun, "syncnet")
   assert start.with_dtype(config, tmp_path) == begun
   with pytest.raises(ValueError, match=r"another model\.dtype"):
-    train._write_config(found, tmp_path)
+    train._check_model(found, tmp_path)
 
 
 def trained_run(folder, config, stage="speak"):
