@@ -219,8 +219,8 @@ def _varint_bytes(value: int) -> int:
   return max(1, -(-value.bit_length() // 7))
 
 
-def _physical(at: int) -> int:
-  """Byte of the file, of a byte counted without block headers."""
+def physical(at: int) -> int:
+  """Which byte of the file it is, of a byte counted without block headers."""
   payload = _BLOCK - _BLOCK_HEADER
   return at // payload * _BLOCK + _BLOCK_HEADER + at % payload
 
@@ -243,7 +243,7 @@ class _File:
     """
     if not size:
       return b""
-    first, stop = _physical(begin), _physical(begin + size - 1) + 1
+    first, stop = physical(begin), physical(begin + size - 1) + 1
     data = os.pread(self._number, stop - first, first)
     if len(data) != stop - first:
       raise ValueError("its shard is cut off")

@@ -82,6 +82,7 @@ def test_its_training_takes_a_renderer_and_nothing_of_a_model():
       names |= {alias.name for alias in node.names}
   ours = {name for name in names if name.startswith("speak_jax")}
   assert ours == {
+    "speak_jax.command_line",
     "speak_jax.spec",
     "speak_jax.losses.disentangle",
     "speak_jax.metrics.identity",
