@@ -167,20 +167,21 @@ def _train(
   attempts.begin(run, sum(checkpoints.latest_step(run, n) or 0 for n in stages))
   try:
     sets = input_pipeline.open_data(config, run)
-    for name in todo:
-      loop.check(_part(config, run, stages[name], sets, mesh, None))
+    meta = _meta(config, sets["train"])  # reads the whole index: once
+    parts = [_part(config, run, stages[n], sets, mesh, meta) for n in todo]
+    for part in parts:
+      loop.check(part)
     _write_config(config, run)  # now that none of them is refused
-    for name in todo:
+    for part in parts:
+      name = part.stage.name
       done = _train_stage(
         config,
         run,
-        stages[name],
+        part._replace(profile=profile),
         begun.get(name, {}),
         sets,
-        mesh,
         stopping,
         activity,
-        profile,
       )
       profile = None
       if not done:
@@ -202,15 +203,14 @@ def _train(
 def _train_stage(
   config: ConfigDict,
   run: Path,
-  stage: base.Stage,
+  part: loop.Run,
   begun: start.Given,
   sets: dict[str, records.Records],
-  mesh: jax.sharding.Mesh,
   stopping: cluster.Stopping,
   activity: Activity,
-  profile: tuple[int, int] | None,
 ) -> bool:
   """Trains a stage; whether it is complete."""
+  stage, mesh = part.stage, part.mesh
   for note in stage.notes:
     _say(f"{stage.name}: {note}")
   # Nobody may look at checkpoints while process 0 writes or sorts them.
@@ -229,7 +229,7 @@ def _train_stage(
 
   cluster.meet(f"{stage.name}: begins")
   state, done = loop.fit(
-    _part(config, run, stage, sets, mesh, profile),
+    part,
     input_pipeline.batches(
       config, stage.name, sets["train"], config.seed, True, share, devices
     ),
@@ -255,7 +255,7 @@ def _part(
   stage: base.Stage,
   sets: dict[str, records.Records],
   mesh: jax.sharding.Mesh,
-  profile: tuple[int, int] | None,
+  meta: dict[str, str],
 ) -> loop.Run:
   """A stage of a run, for the loop."""
   settings = config.train
@@ -269,9 +269,8 @@ def _part(
     schedule=loop.Schedule(
       **{name: settings[name] for name in loop.Schedule._fields}
     ),
-    meta=_meta(config, sets["train"]),
+    meta=meta,
     other_data=config.data.allow_change,
-    profile=profile,
     gauges=lambda: {"data/damaged_clips": float(len(sets["train"].damage))},
   )
 

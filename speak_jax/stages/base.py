@@ -313,8 +313,7 @@ def _moments(
 
   def choose(params):
     def of(path, _):
-      prefixes = _below(path, momenta)
-      return momenta[max(prefixes, key=len)] if prefixes else settings.b1
+      return _value_at(path, momenta, settings.b1)
 
     return jax.tree_util.tree_map_with_path(of, params)
 
@@ -325,6 +324,12 @@ def _below(path: Any, prefixes: Iterable[str]) -> list[str]:
   """The prefixes that fit a path: group, then modules."""
   name = jax.tree_util.keystr(path, simple=True, separator="/")
   return [p for p in prefixes if f"{name}/".startswith(f"{p}/")]
+
+
+def _value_at(path: Any, values: Mapping[str, float], default: float) -> float:
+  """The value of the longest prefix that fits a path."""
+  prefixes = _below(path, values)
+  return values[max(prefixes, key=len)] if prefixes else default
 
 
 def _scaled(
@@ -349,8 +354,7 @@ def _scaled(
     updates, state = tx.update(updates, state, params)
 
     def scale(path, x):
-      prefixes = _below(path, factors)
-      return x * factors[max(prefixes, key=len)] if prefixes else x
+      return x * _value_at(path, factors, 1.0)
 
     return jax.tree_util.tree_map_with_path(scale, updates), state
 

@@ -61,6 +61,7 @@ class Update:
     ]
     # Traced once, for the shapes of its sums and inside what adds to them.
     self._local = jax.jit(self._each_device)
+    self._sums: dict[int, Any] = {}  # shapes by number of microbatches
     self._single = jax.jit(
       self._at_once,
       in_shardings=(state_sharding, split, whole, whole),
@@ -191,10 +192,14 @@ class Update:
     return self._finished(state, sums, increment, 1)
 
   def _like(self, state: Any, batch: Any, key: Any) -> Any:
-    """Shapes of the sums, hashable: leaves and structure."""
-    like = jax.eval_shape(self._local, state, batch, key, self._numbers[0])
-    leaves, structure = jax.tree.flatten(like)
-    return tuple((x.shape, x.dtype) for x in leaves), structure
+    """Shapes of the sums, hashable: leaves and structure. Found out once."""
+    steps = self._steps(batch)
+    if steps not in self._sums:
+      like = jax.eval_shape(self._local, state, batch, key, self._numbers[0])
+      leaves, structure = jax.tree.flatten(like)
+      shapes = tuple((x.shape, x.dtype) for x in leaves)
+      self._sums[steps] = shapes, structure
+    return self._sums[steps]
 
   def _zero_gradients(self, like: Any) -> Gradient:
     shapes, structure = like
