@@ -87,10 +87,15 @@ _AS_THEY_ARE = {  # SyncNet's pictures
   "model.sync_motion": False,
   "syncnet.augment.shift": 0.0,
   "syncnet.augment.scale": 0.0,
+  "syncnet.augment.stretch": 0.0,
+  "syncnet.augment.shear": 0.0,
   "syncnet.augment.turn": 0.0,
+  "syncnet.augment.elastic": 0.0,
   "syncnet.augment.colour": 0.0,
   "syncnet.augment.mirror": False,
   "syncnet.augment.blur": 0.0,
+  "syncnet.augment.gamma": 0.0,
+  "syncnet.augment.light": 0.0,
 }
 # Adam at a constant 1e-4 and no more: all that the paper says of training.
 _PLAIN_ADAM = {
@@ -411,10 +416,15 @@ def _config(preset: str, sizes: dict) -> dict:
       augment=dict(
         shift=0.04,  # of the side
         scale=0.08,
+        stretch=0.0,  # of width against height
+        shear=0.0,  # sideways, of the distance from the middle row
         turn=6.0,  # degrees
-        colour=0.2,  # gain and offset of a range of 2
+        elastic=0.0,  # of the side, standard deviation of a smooth warp
         mirror=True,
         blur=1.0,  # px, standard deviation
+        gamma=0.0,  # exponent of the grey levels about 1
+        light=0.0,  # more or less light at the edges, of a range of 2
+        colour=0.2,  # gain and offset of a range of 2
       ),
       optim=_optim(2e-4),
     ),

@@ -62,10 +62,15 @@ LATER: dict[str, Any] = {
     "augment": {
       "shift": 0.0,
       "scale": 0.0,
+      "stretch": 0.0,
+      "shear": 0.0,
       "turn": 0.0,
+      "elastic": 0.0,
       "colour": 0.0,
       "mirror": False,
       "blur": 0.0,
+      "gamma": 0.0,
+      "light": 0.0,
     },
   },
   "irfd": {
