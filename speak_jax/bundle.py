@@ -5,12 +5,14 @@
     config.json         sizes, frame rate, preset, commit, what it learned from
     stablehlo/*.bin     one serialised function each (see `synthesis`)
     README.md           model card
-    SHA256SUMS          of all the others, checked before anything is read
+    SHA256SUMS          of all the others; what is used is checked against it
     evaluation.safetensors   if wished, weights of the earlier stages, named
                         "irfd/decoder/params/...": with them a bundle is
                         measured as its run was; nothing else reads them
 
-REFERENCE is the bundle that comes with this package.
+What else lies there (`.git`, `.cache/huggingface`, a card that was edited) is
+neither read nor looked at, and files may be links, as in the cache of the
+Hugging Face hub. REFERENCE is the bundle that comes with this package.
 
 Goes in: flat weights, artifacts, settings. Comes out: the same, verified. No
 file is ever unpickled.
@@ -43,13 +45,9 @@ _CONFIG = "config.json"
 _CARD = "README.md"
 _SUMS = "SHA256SUMS"
 _EVALUATION = "evaluation.safetensors"
-_MAY_BE = (*(f"stablehlo/{name}.bin" for name in FUNCTIONS), _EVALUATION)
-_FILES = (
-  _WEIGHTS,
-  _CONFIG,
-  _CARD,
-  *(f"stablehlo/{name}.bin" for name in _FUNCTIONS[1]),
-)
+# Left by file managers and by Git or the hub's tools: nobody's work.
+_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini", ".gitattributes", ".cache")
+_POINTER = b"version https://git-lfs"
 
 
 class BundleError(ValueError):
@@ -83,16 +81,14 @@ def write(path: str | os.PathLike, bundle: Bundle, card: str) -> None:
     card: The model card, Markdown.
 
   Raises:
-    BundleError: `path` is something other than a bundle or an empty folder.
+    BundleError: see `check_target`.
     ValueError: an artifact is missing or unknown.
   """
   target = Path(path)
   if sorted(bundle.artifacts) != sorted(FUNCTIONS):
     raise ValueError(f"artifacts {sorted(bundle.artifacts)} != {FUNCTIONS}")
+  check_target(target)
   replace = target.exists()
-  empty = target.is_dir() and not any(target.iterdir())
-  if replace and not empty and not is_bundle(target):
-    raise BundleError(target, "exists and is not a bundle")
   target.parent.mkdir(parents=True, exist_ok=True)
   # Beside the target, so that the rename stays on one file system.
   fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -123,15 +119,72 @@ def write(path: str | os.PathLike, bundle: Bundle, card: str) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
 
 
+def check_target(path: str | os.PathLike) -> None:
+  """Refuses a folder that `write` would not make, or not without loss.
+
+  Raises:
+    BundleError: `path` is something other than a bundle or an empty folder, or
+      a bundle with files or a model card that no export has made.
+  """
+  target = Path(path)
+  if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    return
+  if not is_bundle(target):
+    raise BundleError(target, "exists and is not a bundle")
+  sums = _sums(target)
+  for file in sorted(target.rglob("*")):
+    name = file.relative_to(target)
+    litter = any(x in _LITTER or x.startswith("._") for x in name.parts)
+    if file.is_file() and not litter and name.as_posix() not in (*sums, _SUMS):
+      raise BundleError(
+        file, "is not of the bundle that would be replaced; move it away"
+      )
+  card = target / _CARD
+  if _CARD in sums and card.is_file() and _sha256(card) != sums[_CARD]:
+    raise BundleError(card, "was edited, and would be replaced; move it away")
+
+
 def read(path: str | os.PathLike) -> Bundle:
   """Reads a bundle after checking every byte of it against SHA256SUMS.
 
   Raises:
-    BundleError: no bundle there, or a file that is missing, unknown, altered
-      or of a format that this version does not know; the line names it.
+    BundleError: no bundle there, or a file of it that is missing, altered, not
+      listed, or of a format that this version does not know; the line names it.
   """
   folder = Path(path)
-  verify(folder)
+  config, names = _verified(folder)
+  weights = _read_arrays(folder / _WEIGHTS)
+  evaluation = {}
+  if _EVALUATION in names:
+    evaluation = _read_arrays(folder / _EVALUATION)
+  artifacts = {
+    name: _artifact(folder, name).read_bytes()
+    for name in _FUNCTIONS[config["format"]]
+  }
+  return Bundle(config, weights, artifacts, evaluation)
+
+
+def verify(path: str | os.PathLike) -> None:
+  """Checks that a folder is a bundle, with all that is used, unaltered.
+
+  This finds damage and tampering with single files. It does not tell who made
+  the bundle: whoever can write the folder can write SHA256SUMS too.
+
+  Raises:
+    BundleError: see `read`.
+  """
+  _verified(Path(path))
+
+
+def _verified(folder: Path) -> tuple[dict[str, Any], list[str]]:
+  """The bundle's config, and names of all its files that are used."""
+  if not folder.is_dir():
+    raise BundleError(folder, "no such bundle folder")
+  if not (folder / _SUMS).is_file():
+    raise BundleError(folder, f"not a bundle (no {_SUMS})")
+  sums = _sums(folder)
+  # The config first, for it says which others there must be.
+  _check(folder / _CONFIG, sums.get(_CONFIG))
   try:
     config = json.loads((folder / _CONFIG).read_text())
   except ValueError as error:
@@ -142,51 +195,43 @@ def read(path: str | os.PathLike) -> Bundle:
       folder / _CONFIG,
       f"bundle format {version}, this program reads 1 to {FORMAT}",
     )
-  weights = _read_arrays(folder / _WEIGHTS)
-  evaluation = {}
-  if (folder / _EVALUATION).is_file():
-    evaluation = _read_arrays(folder / _EVALUATION)
-  artifacts = {}
-  for name in _FUNCTIONS[version]:
-    file = folder / "stablehlo" / f"{name}.bin"
-    if not file.is_file():
-      raise BundleError(file, f"missing, format {version} has it")
-    artifacts[name] = file.read_bytes()
-  return Bundle(config, weights, artifacts, evaluation)
+  functions = [_artifact(folder, name) for name in _FUNCTIONS[version]]
+  files = [folder / _WEIGHTS, *functions]
+  # Weights for evaluation that nothing vouches for are not left out unsaid.
+  if _EVALUATION in sums or (folder / _EVALUATION).exists():
+    files.append(folder / _EVALUATION)
+  names = [file.relative_to(folder).as_posix() for file in files]
+  for file, name in zip(files, names, strict=True):
+    _check(file, sums.get(name))
+  return config, names
 
 
-def verify(path: str | os.PathLike) -> None:
-  """Checks that a folder is a bundle, complete, unaltered and nothing more.
-
-  This finds damage and tampering with single files. It does not tell who made
-  the bundle: whoever can write the folder can write SHA256SUMS too.
-
-  Raises:
-    BundleError: see `read`.
-  """
-  folder = Path(path)
-  if not folder.is_dir():
-    raise BundleError(folder, "no such bundle folder")
-  if not (folder / _SUMS).is_file():
-    raise BundleError(folder, f"not a bundle (no {_SUMS})")
+def _sums(folder: Path) -> dict[str, str]:
+  """{name: digest} of SHA256SUMS, in text or binary mode's spelling."""
   sums = {}
   for line in (folder / _SUMS).read_text(errors="replace").splitlines():
-    digest, _, name = line.partition("  ")
-    sums[name] = digest
-  for name in _FILES:
-    if name not in sums:
-      raise BundleError(folder / name, f"not listed in {_SUMS}")
-  for file in sorted(folder.rglob("*")):
-    name = file.relative_to(folder).as_posix()
-    if file.is_file() and name != _SUMS and name not in (*_FILES, *sums):
-      raise BundleError(file, "does not belong to a bundle")
-  for name, digest in sums.items():
-    if name not in (*_FILES, *_MAY_BE):
-      raise BundleError(folder / _SUMS, f"lists an unknown file {name!r}")
-    if not (folder / name).is_file():
-      raise BundleError(folder / name, "missing")
-    if _sha256(folder / name) != digest:
-      raise BundleError(folder / name, f"altered: differs from {_SUMS}")
+    digest, _, name = line.partition(" ")
+    sums[name[1:].removeprefix("./")] = digest
+  return sums
+
+
+def _artifact(folder: Path, function: str) -> Path:
+  return folder / "stablehlo" / f"{function}.bin"
+
+
+def _check(file: Path, digest: str | None) -> None:
+  """Refuses a file that is not there as SHA256SUMS has it."""
+  if not file.is_file():
+    broken = file.is_symlink()
+    raise BundleError(file, "missing" + " (a broken link)" * broken)
+  if digest is None:
+    raise BundleError(file, f"not listed in {_SUMS}")
+  if _sha256(file) == digest:
+    return
+  with file.open("rb") as stream:
+    if stream.read(len(_POINTER)) == _POINTER:
+      raise BundleError(file, "only a Git LFS pointer; run git lfs pull")
+  raise BundleError(file, f"altered: differs from {_SUMS}")
 
 
 def _arrays(weights: Mapping[str, Any]) -> bytes:

@@ -105,10 +105,11 @@ def export(
     evaluation: Add the weights of earlier stages that `evaluate` looks at.
 
   Raises:
-    BundleError: `out` is there and is no bundle.
+    BundleError: `out` is there and would not be replaced without loss.
     ValueError: no run, or no checkpoint to export; one line.
   """
   workdir, out = Path(workdir), Path(out)
+  bundle.check_target(out)
   config = checkpoints.run_config(workdir)
   nets = base.networks(precision.with_dtype(config, dtype))
   variables = of_stage(workdir, config, "speak")
