@@ -23,6 +23,7 @@ from jaxtyping import Int16, UInt8
 from data_pipelines import augment
 from data_pipelines.damage import DamagedError
 from data_pipelines.donors import Donors, other_time, other_times
+from data_pipelines.offsets import Moved
 from data_pipelines.pairs import KINDS, PairMaker
 from data_pipelines.ranges import Rows
 from data_pipelines.records import Records
@@ -81,10 +82,12 @@ def sync_windows(
   usable = _at_least(records, need)
 
   def sample(i: int, rng: np.random.Generator) -> spec.SyncWindows:
-    places, first = records.index[i].frames - frames + 1, 0
+    heard = records.heard(i)
+    places, first = len(heard) - frames + 1, heard.start
     span = max(reach + 1, windows)
     if reach and span < places:
-      places, first = span, int(rng.integers(places - span + 1))
+      first += int(rng.integers(places - span + 1))
+      places = span
     starts = [first + place for place in _spread(places, windows, rng)]
     audio = records.clip(i).audio
     # Windows overlap: each picture is decoded once.
@@ -300,7 +303,8 @@ def clips(
 
   def sample(i: int, rng: np.random.Generator) -> spec.Clip:
     clip, count = records.clip(i), records.index[i].frames
-    start = int(rng.integers(count - frames + 1))
+    heard = records.heard(i)
+    start = heard.start + int(rng.integers(len(heard) - frames + 1))
     stop = start + frames
     elsewhere = anywhere
     if identity_from == "either" and count > frames:
@@ -375,7 +379,10 @@ def common_fps(records: Records) -> float:
 
 
 def sound(
-  audio: Int16[np.ndarray, "s"] | Rows, start: int, count: int, fps: float
+  audio: Int16[np.ndarray, "s"] | Rows | Moved,
+  start: int,
+  count: int,
+  fps: float,
 ) -> Int16[np.ndarray, "..."]:
   """Samples of frames start to start + count; silence outside the clip.
 
@@ -422,14 +429,15 @@ def emotion_pictures(
 
 
 def _at_least(records: Records, frames: int) -> list[int]:
-  """Clips of so many frames.
+  """Clips with so many frames whose sound is there.
 
   Raises:
     ValueError: there is none.
   """
-  usable = [i for i, row in enumerate(records.index) if row.frames >= frames]
+  lengths = [len(records.heard(i)) for i in range(len(records))]
+  usable = [i for i, length in enumerate(lengths) if length >= frames]
   if not usable:
-    longest = max((row.frames for row in records.index), default=0)
+    longest = max(lengths, default=0)
     raise ValueError(
       f"{records.name}: no clip has {frames} frames, the longest has {longest}"
     )

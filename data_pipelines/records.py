@@ -349,6 +349,9 @@ class Records:
   parts: list[Part]  # one a data set, in order
   damage: Damage  # what samplers have met, and how much of it is allowed
   out_of_sync: int  # clips that were left out
+  # Frames by which each clip's stored sound comes too late (`offsets`): `clip`
+  # and `self[i]` give it moved by so much, silence where there is none.
+  late: list[int]
   # What `open_records` was given, so that another process can do the same.
   source: tuple[str, str] | None
 
@@ -360,6 +363,7 @@ class Records:
     cache_bytes: int,
     parts: Sequence[Part] = (),
     table: Callable[[int], ranges.Table] | None = None,
+    late: Sequence[int] = (),
   ):
     """Takes what the clips are read by.
 
@@ -370,8 +374,10 @@ class Records:
       cache_bytes: Bound of the cache in memory.
       parts: One a data set.
       table: Reads where the parts of clip number i are, if its row has `at`.
+      late: One number a clip; none: no sound is moved.
     """
     self.name, self.index = name, list(index)
+    self.late = list(late) or [0] * len(self.index)
     self.parts = list(parts) or [Part(name, 0, len(self.index))]
     self.damage = Damage()
     self.out_of_sync = 0
@@ -393,14 +399,39 @@ class Records:
 
     `clip`, `landmarks` and `picture` read what they need of it and no more.
     """
+    record = self._stored(i)
+    if not self.late[i]:
+      return record
+    audio = offsets.Moved(record.audio, self._late_samples(i))[:]
+    return record._replace(audio=audio)
+
+  def heard(self, i: int) -> range:
+    """Frames of clip i whose sound is there: all, unless it is moved."""
+    return offsets.heard(self.index[i].frames, self.late[i])
+
+  def _late_samples(self, i: int) -> int:
+    return round(self.late[i] * spec.samples_per_frame(self.index[i].fps))
+
+  def _stored(self, i: int) -> spec.Record:
     if not 0 <= i < len(self.index):
       raise IndexError(f"clip {i} of {len(self.index)}")
     return self._cache.get(i, lambda: self._load(i), _record_bytes)
 
   def clip(self, i: int) -> Clip:
     """Clip i, of which just what is asked for is read."""
+    if not self.late[i]:
+      return self._stored_clip(i)
+    stored, late = self._stored_clip(i), self._late_samples(i)
+
+    def rows(name: str) -> Any:
+      found = getattr(stored, name)
+      return offsets.Moved(found, late) if name == "audio" else found
+
+    return Clip(rows)
+
+  def _stored_clip(self, i: int) -> Clip:
     if self._table is None or not self.index[i].at:
-      return Clip(lambda name: _whole_array(self[i], name))
+      return Clip(lambda name: _whole_array(self._stored(i), name))
     row = self.index[i]
     counts = counts_of(row)
 
@@ -503,7 +534,7 @@ class Records:
   def jpegs(self, i: int, field: str, times: Sequence[int]) -> list[bytes]:
     """The bytes of pictures of a list of clip i; `times` rise."""
     if self._table is None or not self.index[i].at:
-      pictures = getattr(self[i], field)
+      pictures = getattr(self._stored(i), field)
       return [pictures[t] for t in times]
     return self._read(i, field, lambda part: part.pictures(field, times))
 
@@ -604,7 +635,8 @@ def open_records(
   """Opens one split of prepared data sets.
 
   A shard that cannot be opened costs its clips alone, which then are damaged.
-  Clips that `speak_jax.offsets` found out of sync are left out.
+  Clips that `speak_jax.offsets` found out of sync are left out, or their sound
+  is moved, as its file says.
 
   Args:
     paths: Directories, comma-separated, each as DIR or NAME=DIR; without a
@@ -612,16 +644,17 @@ def open_records(
       prefixed by the directory, so that equal names do not meet.
     split: "train" or "test".
     cache_bytes: Bound of the cache in memory.
-    whole: With the clips that are out of sync.
+    whole: With the clips that are out of sync, and no sound is moved.
 
   Raises:
     ValueError: one line with the path: no data set there, no such split, two
       of one name, or shards of which none can be opened.
   """
   folders = _named_folders(str(paths))
-  index, sources, parts = [], [], []
+  index, sources, parts, late = [], [], [], []
   for name, folder in folders.items():
-    rows, source = _open_one(folder, split, whole)
+    rows, source, moves = _open_one(folder, split, whole)
+    late += moves
     if len(folders) > 1:
       rows = [
         row._replace(
@@ -655,7 +688,9 @@ def open_records(
       name = name.removeprefix(f"{shards.folder}/")
     return ranges.Table(shards.files, row.shard, row.at, counts_of(row), name)
 
-  opened = Records(f"{paths} ({split})", index, load, cache_bytes, parts, table)
+  opened = Records(
+    f"{paths} ({split})", index, load, cache_bytes, parts, table, late
+  )
   if not whole:
     opened.source = str(paths), split
   opened.out_of_sync = sum(source.clips for source in sources) - len(index)
@@ -763,7 +798,7 @@ class _Shards:
 
 def _open_one(
   folder: Path, split: str, whole: bool
-) -> tuple[list[ClipInfo], _Shards]:
+) -> tuple[list[ClipInfo], _Shards, list[int]]:
   index = read_index(folder)
   rows = [row for row in index if split_of(row) == split]
   if not rows:
@@ -784,7 +819,8 @@ def _open_one(
   ]
   if not kept:
     raise ValueError(f"{folder}: every clip of {split} is out of sync")
-  return kept, shards
+  late = [known[row.clip].late if row.clip in known else 0 for row in kept]
+  return kept, shards, late
 
 
 def _reason(error: Exception) -> str:

@@ -59,6 +59,8 @@ def open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
     )
     if part.out_of_sync:
       _say(f"{name}: without {part.out_of_sync} clips out of sync")
+    if moved := sum(map(bool, part.late)):
+      _say(f"{name}: the sound of {moved} clips moved")
   return sets
 
 
@@ -240,6 +242,8 @@ def fingerprint(clips: records.Records, share: dict[str, float]) -> str:
     facts = row._replace(clip=Path(row.clip).name, identity="")
     # Up to `row`, as it was before there were takes.
     found.update(json.dumps(facts[: facts._fields.index("take")]).encode())
+  if any(clips.late):
+    found.update(json.dumps(clips.late).encode())
   if share:
     found.update(json.dumps(share, sort_keys=True).encode())
   return found.hexdigest()

@@ -1,14 +1,17 @@
 """Measures how far picture and sound of every prepared clip are apart.
 
   python -m speak_jax.offsets DATA --model RUN|BUNDLE [--most 2] \
-    [--confidence C]
+    [--confidence C] [--move]
   python -m speak_jax.offsets DATA --syncnet syncnet_v2.model ...
 
 A SyncNet judges: that of a run or bundle, which must know such faces, or the
 public one. DATA/offsets.jsonl gets a line a clip. A clip that is more than
 `--most` frames off, and surely so, is out of sync: training and evaluation go
-without it from then on, and `data_pipelines.inspect` counts it. Deleting the
-file takes everything back. The same command goes on where it was stopped.
+without it from then on, and `data_pipelines.inspect` counts it. With `--move`
+it stays: the sound of every clip that is surely off, be it by one frame, is
+heard by so much earlier or later, and frames whose sound then lies outside the
+clip teach no speech. Records stay as they are: deleting the file takes
+everything back. The same command goes on where it was stopped.
 """
 
 import json
@@ -80,9 +83,9 @@ def judge_of(
 
 
 def measure(
-  source: records.Records, i: int, judge: Judge, most: int
+  source: records.Records, i: int, judge: Judge, most: int, move: bool = False
 ) -> offsets.Offset:
-  """The offset of one clip.
+  """The offset of one clip, as it is stored.
 
   Raises:
     DamagedError: the clip cannot be read.
@@ -107,23 +110,28 @@ def measure(
   except ValueError as error:  # too short
     return none(str(error))
   sure = found.confidence >= judge.confidence
+  moved = bool(move and sure and found.offset)
   return offsets.Offset(
     row.clip,
     found.offset,
     round(1e3 * found.offset / judge.fps, 1),
     round(found.confidence, 4),
-    sure and abs(found.offset) > most,
+    sure and abs(found.offset) > most and not moved,
     "" if sure else "unsure: another's speech, or one that it cannot read",
+    moved,
   )
 
 
-def run(data: Path, judge: Judge, most: int) -> list[offsets.Offset]:
+def run(
+  data: Path, judge: Judge, most: int, move: bool = False
+) -> list[offsets.Offset]:
   """Measures what is missing; writes DATA/offsets.jsonl once all is there.
 
   Args:
     data: A prepared data set.
     judge: Who measures.
     most: Frames that a clip may be off.
+    move: Clips that are surely off stay, their sound moved.
 
   Raises:
     ValueError: no data set, or a frame rate that is not the judge's.
@@ -133,9 +141,8 @@ def run(data: Path, judge: Judge, most: int) -> list[offsets.Offset]:
     raise ValueError(
       f"{data}: {min(odd):g} frames/s, {judge.name} has {judge.fps:g}"
     )
-  head = json.dumps(
-    {"judge": judge.name, "most": most, "confidence": judge.confidence}
-  )
+  asked = {"judge": judge.name, "most": most, "confidence": judge.confidence}
+  head = json.dumps(asked | ({"move": True} if move else {}))
   part = data / f"{offsets.NAME}.part"
   found = _so_far(part, head)
   with (
@@ -153,7 +160,7 @@ def run(data: Path, judge: Judge, most: int) -> list[offsets.Offset]:
         if row.clip in known:
           continue
         try:
-          one = measure(source, i, judge, most)
+          one = measure(source, i, judge, most, move)
         except damage.DamagedError as error:
           one = offsets.Offset(row.clip, None, None, None, False, str(error))
         file.write(offsets.line(one))
@@ -196,7 +203,7 @@ def main(argv: Sequence[str]) -> int:
       fps,
       FLAGS.confidence,
     )
-    found = run(data, judge, FLAGS.most)
+    found = run(data, judge, FLAGS.most, FLAGS.move)
   except (ValueError, OSError) as error:
     print(f"offsets: {' '.join(str(error).split())}", file=sys.stderr)
     return exit_codes.BAD_DATA
@@ -210,4 +217,5 @@ if __name__ == "__main__":
   flags.DEFINE_string("syncnet", "", "weights of the public SyncNet v2")
   flags.DEFINE_integer("most", 2, "frames that a clip may be off", 0)
   flags.DEFINE_float("confidence", None, "below, an offset is not believed")
+  flags.DEFINE_bool("move", False, "move the sound, leave no clip out for it")
   app.run(main, flags_parser=command_line.parser("offsets"))

@@ -1,4 +1,4 @@
-"""Clips whose sound comes late or early are found and left out."""
+"""Clips whose sound comes late or early are found, and left out or moved."""
 
 import json
 
@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from data_pipelines import inspect, offsets, prepare, records, shards
+from data_pipelines import (
+  augment,
+  batches,
+  inspect,
+  offsets,
+  prepare,
+  records,
+  shards,
+)
 from data_pipelines.sources import synthetic
 from data_pipelines.sources.task import Task
 from data_pipelines.synthetic import render
-from speak_jax import bundle, spec, systems
+from speak_jax import bundle, input_pipeline, spec, systems
 from speak_jax import offsets as command
 from tests import toy_records
 
@@ -98,6 +106,121 @@ def test_offsets_are_found_and_the_clips_left_out(data):
   assert "picture behind sound, ms" in inspect.histograms(data)
 
 
+def test_sound_is_moved_where_it_is_surely_off(data):
+  found = {x.clip: x for x in command.run(data, judge(), 2, move=True)}
+  assert offsets.read(data) == found
+  assert not any(x.out for x in found.values())
+  late = {name: x.late for name, x in found.items() if x.moved}
+  assert late == {"clip1": -2, "clip2": -5, "clip3": 4}
+  opened = records.open_records(data, "train")
+  assert opened.out_of_sync == 0
+  assert opened.late == [0, -2, -5, 4, 0, 0]
+  assert opened.heard(2) == range(5, FRAMES)
+  assert opened.heard(3) == range(FRAMES - 4)
+  text = inspect.describe(data)
+  assert "6 measured, 0 out of sync, sound of 3 moved" in text
+  # As it lies for whoever asks, so that measuring again finds the same.
+  whole = records.open_records(data, "train", whole=True)
+  assert whole.late == [0] * 6
+  assert command.run(data, judge(), 2, move=True) == [*found.values()]
+  # Other sound is other data to a checkpoint.
+  prints = [input_pipeline.fingerprint(x, {}) for x in (opened, whole)]
+  assert prints[0] != prints[1]
+
+
+class Cut:
+  """A toy clip: its frames from start to stop, and samples of its sound."""
+
+  def __init__(self, start, stop, audio):
+    clip = toy_records.record(0, frames=FRAMES)
+    at = slice(start, stop)
+    self.record = clip._replace(
+      frames=clip.frames[at],
+      landmarks=clip.landmarks[at],
+      pose=clip.pose[at],
+      audio=audio,
+    )
+
+  def __call__(self):
+    return [self.record]
+
+
+def open_one(path, make):
+  """As prepared, with mouths."""
+  task = Task("clip0", "person0", "train", make)
+  prepare.prepare([task], path, workers=0, meta={})
+  return path
+
+
+@pytest.mark.parametrize("late", [3, -3])
+def test_samples_are_those_of_a_clip_that_was_never_moved(tmp_path, late):
+  """But for the frames whose sound the moved one lost for good."""
+  step = round(spec.samples_per_frame(25.0))
+  rng = np.random.default_rng(0)
+  says = rng.permutation(np.arange(1, FRAMES + 1) * LOUD).astype(np.int16)
+  sound = np.repeat(says, step)
+  lost = np.full(3 * step, 7, np.int16)  # of another moment
+  moved = (
+    np.concatenate([lost, sound[: -len(lost)]])
+    if late > 0
+    else np.concatenate([sound[len(lost) :], lost])
+  )
+  away = open_one(tmp_path / "moved", Cut(0, FRAMES, moved))
+  line = offsets.Offset("clip0", -late, -40.0 * late, 1.0, False, "", True)
+  (away / offsets.NAME).write_text(offsets.line(line))
+  kept = slice(0, FRAMES - late) if late > 0 else slice(-late, FRAMES)
+  own = sound[kept.start * step : kept.stop * step]
+  never = open_one(tmp_path / "never", Cut(kept.start, kept.stop, own))
+  mouths = {"size": 32, "lips": 16, "windows": 4, "seed": 1}
+  clips = {
+    "size": 32,
+    "face_size": 16,
+    "frames": 5,
+    "context": 2,
+    "emotion_frames": 2,
+    "identity_from": "same_clip",
+    "same_session": False,
+    "treatment": augment.PLAIN,
+    "seed": 1,
+  }
+  opened = [records.open_records(x, "train") for x in (away, never)]
+  for reach in (0, 6):
+    pairs = [batches.sync_windows(x, reach=reach, **mouths) for x in opened]
+    for k in range(8):
+      for got, want in zip(pairs[0][k], pairs[1][k], strict=True):
+        np.testing.assert_array_equal(got, want)
+  pairs = [batches.clips(x, **clips) for x in opened]
+  for k in range(8):
+    got, want = pairs[0][k], pairs[1][k]
+    for field in ("frames", "audio", "landmarks", "pose"):
+      np.testing.assert_array_equal(getattr(got, field), getattr(want, field))
+  whole = opened[0][0].audio
+  assert len(whole) == FRAMES * step
+  np.testing.assert_array_equal(
+    whole[kept.start * step : kept.stop * step], own
+  )
+  gone = np.delete(whole, np.r_[kept.start * step : kept.stop * step])
+  assert not gone.any()
+
+
+def test_sound_of_a_whole_record_is_moved_as_that_of_its_parts():
+  clip = toy_records.record(0, frames=FRAMES, fps=30.0)
+  parts = records.Records(
+    "toy",
+    [records.describe(clip, "m", 0)],
+    [clip].__getitem__,
+    1 << 20,
+    late=[2],
+  )
+  moved = parts.clip(0).audio
+  want = parts[0].audio
+  assert len(moved) == len(want) == len(clip.audio)
+  np.testing.assert_array_equal(moved[:], want)
+  np.testing.assert_array_equal(moved[5:2000:3], want[5:2000:3])
+  np.testing.assert_array_equal(want[:100], clip.audio[1067:1167])
+  np.testing.assert_array_equal(parts.clip(0).pose, clip.pose)
+
+
 def test_a_stopped_measurement_goes_on(data):
   codes = Codes()
   want = command.run(data, judge(codes), 2)
@@ -114,6 +237,10 @@ def test_a_stopped_measurement_goes_on(data):
   other = Codes()
   command.run(data, judge(other), 2)  # what was asked otherwise does not count
   assert other.looked == codes.looked
+  part.write_text(json.dumps(head) + "\n" + "".join(lines[:4]))
+  mover = Codes()
+  command.run(data, judge(mover), 2, move=True)
+  assert mover.looked == codes.looked
 
 
 def test_what_cannot_be_measured_is_told(data, tmp_path):
