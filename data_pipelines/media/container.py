@@ -19,22 +19,36 @@ from data_pipelines.media.limits import LIMITS, Limits
 OPTIONS = {
   "protocol_whitelist": "file",
   "format_whitelist": (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,"
-    "wav,mp3,flac,ogg,aac"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,mxf,dv,"
+    "ogg,wav,w64,mp3,flac,aac,aiff,caf,au,amr,ac3,eac3"
   ),
 }
+# The same for people.
+KINDS = (
+  "mp4, mov, mkv, webm, avi, flv, ts, mpg, wmv, mxf, dv, ogg, wav, mp3, flac, "
+  "aac, aiff, caf, au, amr, ac3"
+)
 
 
 @contextmanager
 def opened(
-  path: str | os.PathLike, limits: Limits = LIMITS
+  path: str | os.PathLike, limits: Limits = LIMITS, kinds: str = KINDS
 ) -> Iterator[InputContainer]:
-  """Opens a file for reading; every failure inside is a MediaError."""
+  """Opens a file for reading; every failure inside is a MediaError.
+
+  What is of no kind that can be read is told the `kinds` that can.
+  """
   check_file(path, limits)
   try:
     # As a URL of the whole path, for names such as "-i" or "concat:a".
     url = f"file:{os.path.abspath(path)}"
-    with av.open(url, options=OPTIONS) as container:
+    try:
+      opening = av.open(url, options=OPTIONS)
+    except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+      # ffmpeg says the second of kinds that are not on the list.
+      reason = f"cannot be read ({_reason(error)}); kinds that are: {kinds}"
+      raise MediaError(path, reason) from None
+    with opening as container:
       _check(path, container, limits)
       yield container
   # Before ValueError, which it is too.

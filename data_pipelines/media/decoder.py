@@ -63,9 +63,10 @@ def read_frames(
   path: str | os.PathLike,
   fps: float = _FPS,
   span: Sequence[float] | None = None,
+  turns: int = 0,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
   """`video.read_frames`; the child works ahead by a picture or so."""
-  return _call(path, "read_frames", fps=fps, span=span)
+  return _call(path, "read_frames", fps=fps, span=span, turns=turns)
 
 
 def read_audio(
@@ -93,10 +94,11 @@ class Frames:
     fps: float = _FPS,
     limit: int | None = None,
     span: Sequence[float] | None = None,
+    turns: int = 0,
   ):
-    """Names the video, the grid, the most pictures of it, and its part."""
+    """Names the video, as `video.read_frames`, and the most pictures of it."""
     self._path, self._fps, self._limit = path, fps, limit
-    self._span = span
+    self._span, self._turns = span, turns
     self._kept: list[np.ndarray] | None = None
 
   def __iter__(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
@@ -105,7 +107,7 @@ class Frames:
       yield from self._kept
       return
     kept, room = [], _KEEP_BYTES
-    frames = read_frames(self._path, self._fps, self._span)
+    frames = read_frames(self._path, self._fps, self._span, self._turns)
     for frame in itertools.islice(frames, self._limit):
       room -= frame.nbytes
       if room >= 0:

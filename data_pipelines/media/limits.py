@@ -16,9 +16,12 @@ class Limits(NamedTuple):
   seconds: float = 4 * 3600.0
   side_px: int = 8192
   pixels: int = 4096 * 4096  # of a video's picture
-  image_pixels: int = 64_000_000
+  image_pixels: int = 256_000_000  # phones of today take 200 megapixels
+  image_shown_pixels: int = 64_000_000  # larger ones are read scaled
   fps: float = 1000.0
-  hold_s: float = 60.0  # that one picture stands still
+  # That one picture stands still: screens and slides do, for long; a forged
+  # timestamp would for ever.
+  hold_s: float = 3600.0
   streams: int = 64
   audio_rate_hz: int = 384_000
   # Of the process that decodes.

@@ -1,24 +1,39 @@
 """Pictures of a video on a fixed frame grid, and mp4 files out of pictures."""
 
+import contextlib
+import functools
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import (
+  Callable,
+  Generator,
+  Iterable,
+  Iterator,
+  Sequence,
+)
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import av.error
+import cv2
 import numpy as np
 from av.container import InputContainer
+from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
 from jaxtyping import Int16, UInt8
 
+from data_pipelines.media import colour, image
+from data_pipelines.media.container import KINDS as CONTAINERS
 from data_pipelines.media.container import check_picture, opened
 from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.limits import LIMITS
 from speak_jax import spec
 
 _RATE = spec.SAMPLE_RATE_HZ
+# That can be read, for people.
+KINDS = f"{CONTAINERS}; {image.KINDS}"
 
 
 class VideoInfo(NamedTuple):
@@ -32,14 +47,34 @@ class VideoInfo(NamedTuple):
   has_audio: bool
 
 
+class _Picture(NamedTuple):
+  """One picture of a file, not converted before it is wanted."""
+
+  time: float | None  # s; None: no timestamp
+  seconds: float  # how long it is shown; 0 unknown
+  pixels: Callable[[], UInt8[np.ndarray, "h w 3"]]
+
+
 def probe(path: str | os.PathLike) -> VideoInfo:
-  """Reads the header and the first picture, for size and rotation."""
-  with opened(path) as container:
+  """Reads the header and the first picture, for its size as it is shown."""
+  still = image.pictures(path)
+  if still is not None:
+    seconds, first = 0.0, None
+    frames = 0
+    for pixels, lasts in still:
+      first = pixels if first is None else first
+      seconds, frames = seconds + lasts, frames + 1
+    if first is None:
+      raise MediaError(path, "no picture can be decoded")
+    height, width = first.shape[:2]
+    fps = frames / seconds if seconds else 0.0
+    return VideoInfo(width, height, frames, seconds, fps, False)
+  with opened(path, kinds=KINDS) as container:
     first = next(_decoded(path, container), None)
     if first is None:
       raise MediaError(path, "no picture can be decoded")
-    height, width = upright(first).shape[:2]
     stream = container.streams.video[0]
+    height, width = _Shower(path, stream).size(first)
     seconds = 0.0
     if stream.duration is not None and stream.time_base is not None:
       seconds = float(stream.duration * stream.time_base)
@@ -59,34 +94,48 @@ def read_frames(
   path: str | os.PathLike,
   fps: float = float(spec.FPS),
   span: Sequence[float] | None = None,
+  turns: int = 0,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-  """Yields RGB pictures on the grid t = k / fps, upright.
+  """Yields RGB pictures on the grid t = k / fps, as they are meant to be seen.
 
   Each grid time takes the picture with the nearest timestamp, counted from
   the first picture; the last one lasts as long as the file says. So any rate
   and any uneven timing come out right. A file that breaks off gives what
-  could be decoded.
+  could be decoded. A picture is a video of one frame, a GIF one of many.
+
+  Pictures are turned and mirrored as the file says, have square pixels, are
+  in sRGB, HLG and PQ being tone-mapped, and all have the first one's size.
 
   Args:
-    path: The video.
+    path: The video, or picture.
     fps: The grid.
     span: Only from and to these seconds after the first picture, on a grid
       that starts there.
+    turns: Quarter turns, anticlockwise, that are wanted beyond what the file
+      says.
 
   Raises:
     MediaError: unreadable, without pictures, or beyond `limits.LIMITS`.
   """
   begin, end = span or (0.0, LIMITS.seconds)
+  for picture in _on_grid(path, fps, begin, end):
+    yield np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def _on_grid(
+  path: str | os.PathLike, fps: float, begin: float, end: float
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+  """The pictures as the file says that they are shown."""
   most = round((end - begin) * fps)
-  with opened(path) as container:
-    index = 0  # next grid time
-    start = held_time = length = 0.0
-    held = None
-    for frame in _decoded(path, container, begin):
+  index = 0  # next grid time
+  start = held_time = length = 0.0
+  held = None
+  with contextlib.closing(_pictures(path, begin)) as pictures:
+    for picture in pictures:
       if held is None:
-        start, time = (frame.time or 0.0) + begin, -begin
+        start, time = (picture.time or 0.0) + begin, -begin
       else:
-        time = (start if frame.time is None else frame.time) - start
+        time = (start if picture.time is None else picture.time) - start
         if time <= held_time:  # no or repeated timestamp: one grid step on
           time = held_time + 1 / fps
         _check_hold(path, time - max(held_time, 0.0))
@@ -94,14 +143,14 @@ def read_frames(
         count = _count((held_time + time) / 2, fps, index)
         count = min(count, most - index)
         if count:
-          picture = upright(held)
+          pixels = held.pixels()
           for _ in range(count):
-            yield picture
+            yield pixels
           index += count
         if index == most:
           return
-      length = time + _seconds(frame, 1 / fps)
-      held, held_time = frame, time
+      length = time + (picture.seconds or 1 / fps)
+      held, held_time = picture, time
     if held is None:
       raise MediaError(path, "no picture can be decoded")
     if begin and length <= 0:
@@ -110,16 +159,136 @@ def read_frames(
     # A picture lasts until its end: n = round(length * fps), at least one.
     last = min(max(round(length * fps), 1), most) - index
     if last > 0:
-      picture = upright(held)
+      pixels = held.pixels()
       for _ in range(last):
-        yield picture
+        yield pixels
 
 
-def upright(frame: av.VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
-  """RGB pixels of a decoded picture, turned as its display matrix says."""
-  pixels = frame.to_ndarray(format="rgb24")
-  turns = round(frame.rotation / 90)  # anticlockwise, as np.rot90
-  return np.ascontiguousarray(np.rot90(pixels, turns))
+def _pictures(
+  path: str | os.PathLike, begin: float
+) -> Generator[_Picture, None, None]:
+  """The pictures of a file of any kind, one after another."""
+  still = image.pictures(path)
+  if still is not None:
+    time = 0.0
+    for pixels, seconds in still:
+      yield _Picture(time, seconds, functools.partial(_same, pixels))
+      time += seconds
+      if time > LIMITS.seconds:
+        raise MediaError(path, f"over {LIMITS.seconds / 3600:g} hours")
+    return
+  with opened(path, kinds=KINDS) as container:
+    shower = None
+    for frame in _decoded(path, container, begin):
+      if shower is None:
+        shower = _Shower(path, container.streams.video[0])
+      yield _Picture(
+        frame.time, _seconds(frame), functools.partial(shower, frame)
+      )
+
+
+def _same(pixels: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
+  return pixels
+
+
+class _Shower:
+  """Makes the pictures of one video what a good player shows."""
+
+  def __init__(self, path: str | os.PathLike, stream: VideoStream):
+    """Takes what the stream says of all of its pictures."""
+    self._path = path
+    self._wide = _pixel_aspect(path, stream)
+    self._first: tuple[int, int] | None = None
+    self._said: set[str] = set()
+
+  def size(self, frame: av.VideoFrame) -> tuple[int, int]:
+    """Height and width of a picture as it is shown."""
+    height, width = frame.height, max(round(frame.width * self._wide), 1)
+    return (width, height) if _display(frame)[0] else (height, width)
+
+  def __call__(self, frame: av.VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
+    """RGB pixels of a decoded picture."""
+    space = colour.Space(frame.color_trc, frame.color_primaries)
+    wide = {}
+    if self._wide != 1:
+      wide["width"] = max(round(frame.width * self._wide), 1)
+    if space.is_srgb:
+      pixels = frame.to_ndarray(format="rgb24", **wide)
+    else:
+      if space.is_hdr:
+        self._say(f"{space.name}, tone-mapped to standard range")
+      pixels = frame.to_ndarray(format="rgb24", interpolation=_EXACT, **wide)
+      pixels = colour.to_srgb(pixels, space)
+    crossed, left, up = _display(frame)
+    pixels = pixels.swapaxes(0, 1) if crossed else pixels
+    pixels = pixels[:: -1 if up else 1, :: -1 if left else 1]
+    pixels = np.ascontiguousarray(pixels)
+    if self._first is None:
+      self._first = pixels.shape[:2]
+    elif pixels.shape[:2] != self._first:
+      pixels = self._fit(pixels)
+    return pixels
+
+  def _fit(self, pixels: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
+    """As large as the first picture, on black, where the size has changed."""
+    assert self._first is not None
+    (height, width), (old, across) = self._first, pixels.shape[:2]
+    self._say(
+      f"changes its size from {width}x{height} to {across}x{old}; all is "
+      f"shown at {width}x{height}"
+    )
+    scale = min(height / old, width / across)
+    small = (max(round(across * scale), 1), max(round(old * scale), 1))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    inner = cv2.resize(pixels, small, interpolation=way)
+    top, side = (height - small[1]) // 2, (width - small[0]) // 2
+    shown = np.zeros((height, width, 3), np.uint8)
+    shown[top : top + small[1], side : side + small[0]] = inner
+    return shown
+
+  def _say(self, note: str) -> None:
+    """Once a file, for a picture says it each time."""
+    if note not in self._said:
+      self._said.add(note)
+      warn(self._path, note)
+
+
+# Exact where there are more than 8 bits: swscale's fast way is a level darker.
+_EXACT = (
+  Interpolation.BILINEAR
+  | Interpolation.ACCURATE_RND
+  | Interpolation.FULL_CHR_H_INT
+)
+_MOST_ASPECT = 4.0  # of a pixel; anamorphic films have up to 2
+
+
+def _pixel_aspect(path: str | os.PathLike, stream: VideoStream) -> float:
+  """How many times as wide as high a pixel is shown."""
+  aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+  width = (stream.width or 0) * aspect
+  if (
+    not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT
+    or width > LIMITS.side_px
+    or width * (stream.height or 0) > LIMITS.pixels
+  ):
+    warn(path, f"pixels {aspect:g} times as wide as high; taken as square")
+    return 1.0
+  return aspect
+
+
+def _display(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+  """Whether a picture is transposed, then mirrored sideways, and upside down.
+
+  By its display matrix, whose first two rows take a pixel's x and y to where
+  it is shown; a free angle goes to the nearest quarter turn.
+  """
+  matrix = frame.side_data.get("DISPLAYMATRIX")
+  if matrix is None:
+    return False, False, False
+  a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()
+  if abs(a) + abs(d) >= abs(b) + abs(c):
+    return False, a < 0, d < 0
+  return True, c < 0, b < 0
 
 
 def write_video(
@@ -245,7 +414,7 @@ def _count(time: float, fps: float, index: int) -> int:
   return max(int(np.ceil(time * fps - 1e-6)) - index, 0)
 
 
-def _seconds(frame: av.VideoFrame, default: float) -> float:
+def _seconds(frame: av.VideoFrame) -> float:
   if frame.duration and frame.time_base:
     return float(frame.duration * frame.time_base)
-  return default
+  return 0.0

@@ -1,0 +1,533 @@
+"""What people have that is *seen*: each file of a kind, and the right values.
+
+The files of shared/data/reported are named where they are there; files of the
+same kinds are made here, so that nothing depends on them.
+"""
+
+import io
+import itertools
+import struct
+import warnings
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pillow_heif
+import pytest
+from av.video.frame import VideoFrame
+from PIL import Image, ImageCms
+
+from data_pipelines.media import colour, decoder, image, limits
+from data_pipelines.media.error import MediaError, MediaWarning
+
+BT709, BT601, BT2020 = 1, 5, 9  # H.273's matrices
+
+
+@pytest.fixture(scope="session")
+def reported(shared) -> Path:
+  folder = shared / "data" / "reported"
+  if not folder.is_dir():
+    pytest.skip("no folder data/reported in shared/")
+  return folder
+
+
+def seen(path, **args) -> tuple[list[np.ndarray], list[str]]:
+  """All frames of a file, and what is said of it."""
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", MediaWarning)
+    frames = list(decoder.read_frames(path, **args))
+  return frames, [str(x.message).removeprefix(f"{path}: ") for x in caught]
+
+
+def looks(path) -> np.ndarray:
+  """The only picture of a file about which nothing is said."""
+  (picture,), said = seen(path)
+  assert said == []
+  return picture
+
+
+def colours(height=64, width=96) -> np.ndarray:
+  """Fields of many colours, as large as chroma's samples need them."""
+  rng = np.random.default_rng(3)
+  fields = rng.integers(20, 236, (height // 16, width // 16, 3), np.uint8)
+  return fields.repeat(16, 0).repeat(16, 1)
+
+
+def apart(a: np.ndarray, b: np.ndarray) -> float:
+  """Mean difference in levels, away from the fields' edges."""
+  inner = np.abs(a.astype(float) - b)[8::16, 8::16]
+  return float(inner.mean())
+
+
+def film(path, planes, format, tags=(), codec="libx264", n=5, matrix=None):
+  """A film of one picture, given as its planes; tags: matrix, range and so."""
+  with av.open(str(path), "w") as out:
+    stream = out.add_stream(codec, rate=25)
+    frame = VideoFrame.from_ndarray(planes, format=format)
+    stream.width, stream.height = frame.width, frame.height
+    stream.pix_fmt = format
+    lossless = {"x265-params": "lossless=1:log-level=none"}
+    stream.options = lossless if codec == "libx265" else {"qp": "0"}
+    if matrix is not None:
+      stream.set_display_matrix(matrix)
+    for name, value in dict(tags).items():
+      setattr(stream.codec_context, name, value)
+    for i in range(n):
+      frame = VideoFrame.from_ndarray(planes, format=format)
+      for name, value in dict(tags).items():
+        setattr(frame, name, value)
+      frame.pts, frame.time_base = i, Fraction(1, 25)
+      out.mux(stream.encode(frame))
+    out.mux(stream.encode(None))
+  return path
+
+
+def yuv(rgb: np.ndarray, matrix: int, full: bool = False, bits: int = 8):
+  """R'G'B', 0 to 1, as planes of 4:2:0."""
+  red, blue = {
+    BT709: (0.2126, 0.0722), BT601: (0.299, 0.114), BT2020: (0.2627, 0.0593)
+  }[matrix]  # fmt: skip
+  y = rgb @ [red, 1 - red - blue, blue]
+  u, v = (rgb[..., 2] - y) / (2 - 2 * blue), (rgb[..., 0] - y) / (2 - 2 * red)
+  u, v = (x.reshape(x.shape[0] // 2, 2, -1, 2).mean((1, 3)) for x in (u, v))
+  most, unit = 2**bits - 1, 2 ** (bits - 8)
+  if full:
+    parts = (most * y, most * u + 128 * unit, most * v + 128 * unit)
+  else:
+    parts = (
+      unit * (16 + 219 * y), *(unit * (128 + 224 * x) for x in (u, v))
+    )  # fmt: skip
+  planes = np.concatenate([x.ravel() for x in parts]).round()
+  kind = np.uint8 if bits == 8 else np.uint16
+  return planes.astype(kind).reshape(-1, rgb.shape[1])
+
+
+# --- what a file says of its pixels ----------------------------------------
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("matrix", [BT709, BT601])
+def test_matrix_and_range_are_obeyed(tmp_path, matrix, full):
+  rgb = colours()
+  tags = {"colorspace": matrix, "color_range": 2 if full else 1}
+  planes = yuv(rgb / 255, matrix, full)
+  frames, said = seen(film(tmp_path / "a.mp4", planes, "yuv420p", tags))
+  assert len(frames) == 5 and said == []
+  assert apart(frames[0], rgb) < 1.5
+
+
+def to_2020(rgb: np.ndarray) -> np.ndarray:
+  """SRGB pixels as BT.2020's linear light (the matrix of ITU-R BT.2087)."""
+  matrix = [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114],
+            [0.0164, 0.0880, 0.8956]]  # fmt: skip
+  light = rgb / 255
+  light = np.where(
+    light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4
+  )
+  return light @ np.transpose(matrix)
+
+
+def hlg(light: np.ndarray) -> np.ndarray:
+  """The signal of ITU-R BT.2100, white at 75 %."""
+  light = light * 0.2650
+  high = 0.17883277 * np.log(np.maximum(12 * light - 0.28466892, 1e-9))
+  return np.where(light <= 1 / 12, np.sqrt(3 * light), high + 0.55991073)
+
+
+def pq(light: np.ndarray) -> np.ndarray:
+  """The signal of ITU-R BT.2100, white at 203 nits."""
+  power = (light * 203 / 10_000) ** (2610 / 16384)
+  high = 0.8359375 + 18.8515625 * power
+  return (high / (1 + 18.6875 * power)) ** 78.84375
+
+
+@pytest.mark.parametrize(
+  ("transfer", "encode"), [(colour.HLG, hlg), (colour.PQ, pq)]
+)
+def test_high_dynamic_range_looks_like_the_sdr_original(
+  tmp_path, transfer, encode
+):
+  rgb = colours()
+  planes = yuv(encode(to_2020(rgb)), BT2020, bits=10)
+  tags = {
+    "colorspace": BT2020,
+    "color_range": 1,
+    "color_trc": transfer,
+    "color_primaries": colour.BT2020,
+  }
+  path = film(tmp_path / "a.mov", planes, "yuv420p10le", tags, "libx265")
+  frames, said = seen(path)
+  name = "HLG" if transfer == colour.HLG else "PQ"
+  assert said == [f"HDR ({name}), tone-mapped to standard range"]
+  assert apart(frames[0], rgb) < 3.2
+  dull = frames[0].std() / rgb.std()
+  assert 0.95 < dull < 1.02
+
+
+def test_what_is_brighter_than_white_keeps_its_order_and_hue():
+  signal = np.zeros((4, 4, 3), np.uint8)
+  signal[..., 0] = [[191], [210], [235], [255]]
+  signal[..., 1:] = signal[..., :1] - 60
+  shown = colour.to_srgb(signal, colour.Space(colour.HLG, colour.BT709))
+  assert (np.diff(shown[:, 0, 0].astype(int)) >= 0).all()
+  assert (shown[..., 0] > shown[..., 1]).all() and shown[-1, 0, 0] >= 254
+
+
+def test_hdr_hlg_mov(reported):
+  frames, said = seen(reported / "hdr_hlg.mov")
+  assert said == ["HDR (HLG), tone-mapped to standard range"]  # once
+  plain, _ = seen(reported / "ok_emotion.mp4")
+  assert len(frames) == len(plain)
+  for t in (0, 25, 49):
+    large = cv2.resize(plain[t], (512, 512), interpolation=cv2.INTER_CUBIC)
+    difference = frames[t].astype(float) - large
+    assert np.abs(difference).mean() < 3
+    assert np.abs(difference.mean((0, 1))).max() < 1.5
+
+
+@pytest.mark.parametrize(
+  ("aspect", "shape"),
+  [((64, 45), (576, 1024)), ((16, 15), (576, 768)), ((8, 9), (480, 640))],
+)
+def test_pixels_become_square(tmp_path, aspect, shape):
+  height = shape[0]
+  circle = np.full((height * 3 // 2, 720), 128, np.uint8)
+  circle[:height] = 30
+  middle, radius = (360, height // 2), height // 3
+  axes = (round(radius * aspect[1] / aspect[0]), radius)
+  cv2.ellipse(circle[:height], middle, axes, 0, 0, 360, 220, -1)
+  path = tmp_path / "a.mpg"
+  with av.open(str(path), "w") as out:
+    stream = out.add_stream("mpeg2video", rate=25)
+    stream.width, stream.height, stream.pix_fmt = 720, height, "yuv420p"
+    stream.bit_rate = 4_000_000
+    stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
+    for i in range(5):
+      frame = VideoFrame.from_ndarray(circle, format="yuv420p")
+      frame.pts, frame.time_base = i, Fraction(1, 25)
+      out.mux(stream.encode(frame))
+    out.mux(stream.encode(None))
+  picture = seen(path)[0][0]
+  assert picture.shape[:2] == shape
+  info = decoder.probe(path)
+  assert (info.height, info.width) == shape
+  inside = picture[..., 0] > 128
+  wide, high = (
+    np.ptp(np.flatnonzero(inside.any(0))),
+    np.ptp(np.flatnonzero(inside.any(1))),
+  )
+  assert wide / high == pytest.approx(1, abs=0.03)
+
+
+# Where a pixel at x, y is shown: the eight ways of EXIF, 1 to 8.
+WAYS = {
+  1: lambda a: a,
+  2: np.fliplr,
+  3: lambda a: np.rot90(a, 2),
+  4: np.flipud,
+  5: lambda a: a.swapaxes(0, 1),
+  6: lambda a: np.rot90(a, -1),
+  7: lambda a: np.rot90(a.swapaxes(0, 1), 2),
+  8: np.rot90,
+}
+# The same as a display matrix: a, b, c, d of x' = a x + c y, y' = b x + d y.
+MATRICES = {
+  1: (1, 0, 0, 1), 2: (-1, 0, 0, 1), 3: (-1, 0, 0, -1), 4: (1, 0, 0, -1),
+  5: (0, 1, 1, 0), 6: (0, 1, -1, 0), 7: (0, -1, -1, 0), 8: (0, -1, 1, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_display_matrix(tmp_path, way):
+  rgb = colours(64, 96)
+  a, b, c, d = MATRICES[way]
+  matrix = [x << 16 for x in (a, b, 0, c, d, 0, 0, 0)] + [1 << 30]
+  planes = yuv(rgb / 255, BT601)
+  path = film(tmp_path / "a.mp4", planes, "yuv420p", matrix=matrix)
+  frames, said = seen(path)
+  want = WAYS[way](rgb)
+  assert frames[0].shape == want.shape and said == []
+  assert apart(frames[0], want) < 1.5
+  info = decoder.probe(path)
+  assert (info.height, info.width) == want.shape[:2]
+
+
+def test_mirrored_mp4(reported):
+  mirrored, said = seen(reported / "mirrored.mp4")
+  plain, _ = seen(reported / "ok_pose.mp4")
+  assert said == [] and len(mirrored) == len(plain)
+  # Its pixels are stored mirrored, and its matrix mirrors them back.
+  for t in (0, 9, 30):
+    assert np.abs(mirrored[t].astype(float) - plain[t]).mean() < 1.5
+
+
+@pytest.mark.parametrize(
+  "suffix", ["jpg", "png", "webp", "tif", "heic", "avif"]
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_every_orientation_of_a_picture(tmp_path, way, suffix):
+  rgb = colours(64, 96)
+  exif = Image.Exif()
+  exif[0x0112] = way
+  path = tmp_path / f"a.{suffix}"
+  quality = {} if suffix in ("png", "tif") else {"quality": 95}
+  if suffix == "heic":
+    pillow_heif.from_pillow(Image.fromarray(rgb)).save(
+      path, exif=exif.tobytes(), quality=95
+    )
+  else:
+    Image.fromarray(rgb).save(path, exif=exif, **quality)
+  got = looks(path)
+  assert got.shape == WAYS[way](rgb).shape
+  assert apart(got, WAYS[way](rgb)) < 4
+
+
+def profile(primaries: int, gamma: float, space: bytes = b"RGB ") -> bytes:
+  """A small ICC profile: three primaries, or grey, and one gamma."""
+  adapt = np.array([[1.0479, 0.0229, -0.0502], [0.0296, 0.9904, -0.0171],
+                    [-0.0092, 0.0151, 0.7519]])  # fmt: skip
+  columns = adapt @ colour._to_xyz(primaries)
+
+  def number(x):
+    return struct.pack(">i", round(x * 65536))
+
+  curve = (
+    b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+  )
+  white = b"XYZ " + bytes(4) + b"".join(map(number, (0.9642, 1, 0.8249)))
+  tags = {
+    b"wtpt": white,
+    b"cprt": b"text" + bytes(4) + b"none\0\0\0\0",
+    b"desc": b"desc" + bytes(4) + struct.pack(">I", 2) + b"x\0" + bytes(80),
+  }
+  if space == b"GRAY":
+    tags[b"kTRC"] = curve
+  else:
+    for name, column in zip((b"r", b"g", b"b"), columns.T, strict=True):
+      tags[name + b"XYZ"] = b"XYZ " + bytes(4) + b"".join(map(number, column))
+      tags[name + b"TRC"] = curve
+  table, data, at = b"", b"", 128 + 4 + 12 * len(tags)
+  for name, body in tags.items():
+    body += bytes(-len(body) % 4)
+    table += name + struct.pack(">II", at + len(data), len(body))
+    data += body
+  head = struct.pack(">I4sI4s4s4s", at + len(data), b"none", 0x02400000,
+                     b"mntr", space, b"XYZ ")  # fmt: skip
+  head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp")
+  head += bytes(28) + b"".join(map(number, (0.9642, 1, 0.8249)))
+  return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + data
+
+
+def in_space(rgb: np.ndarray, primaries: int, gamma: float) -> np.ndarray:
+  """SRGB pixels as pixels of another space."""
+  matrix = np.linalg.inv(colour._to_xyz(primaries)) @ colour._to_xyz(1)
+  light = (colour.decode(rgb / 255) @ matrix.T).clip(0, 1)
+  return (255 * light ** (1 / gamma)).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+  "suffix", ["jpg", "png", "webp", "tif", "heic", "avif"]
+)
+@pytest.mark.parametrize("primaries", [colour.P3, colour.ADOBE, colour.BT2020])
+def test_a_colour_profile_is_obeyed(tmp_path, primaries, suffix):
+  rgb = colours()
+  told = profile(primaries, 1.8)
+  assert ImageCms.getOpenProfile(io.BytesIO(told))
+  stored = Image.fromarray(in_space(rgb, primaries, 1.8))
+  path = tmp_path / f"a.{suffix}"
+  quality = {} if suffix in ("png", "tif") else {"quality": 98}
+  if suffix == "heic":
+    stored.info["icc_profile"] = told
+    pillow_heif.from_pillow(stored).save(path, quality=98)
+  else:
+    stored.save(path, icc_profile=told, **quality)
+  assert apart(looks(path), rgb) < 4
+  assert apart(np.asarray(stored), rgb) > 12  # what it would be otherwise
+
+
+def test_profiles_of_grey_alpha_and_palette(tmp_path):
+  grey = colours()[..., 0]
+  lighter = (255 * (grey / 255) ** (2.2 / 1.8)).round().astype(np.uint8)
+  Image.fromarray(lighter).save(
+    tmp_path / "grey.png", icc_profile=profile(1, 1.8, b"GRAY")
+  )
+  got = looks(tmp_path / "grey.png")
+  assert apart(got, np.repeat(grey[..., None], 3, -1)) < 3
+  rgb = colours()
+  stored = in_space(rgb, colour.P3, 1.8)
+  told = profile(colour.P3, 1.8)
+  alpha = np.full((*rgb.shape[:2], 1), 255, np.uint8)
+  alpha[:, 48:] = 0
+  Image.fromarray(np.concatenate([stored, alpha], -1)).save(
+    tmp_path / "alpha.png", icc_profile=told
+  )
+  got = looks(tmp_path / "alpha.png")
+  assert apart(got[:, :48], rgb[:, :48]) < 2 and (got[:, 48:] == 128).all()
+  palette = Image.fromarray(stored).quantize(256, dither=Image.Dither.NONE)
+  palette.save(tmp_path / "palette.png", icc_profile=told)
+  assert apart(looks(tmp_path / "palette.png"), rgb) < 3
+
+
+def test_a_broken_or_foreign_profile_is_said(tmp_path):
+  rgb = colours()
+  picture = Image.fromarray(rgb)
+  picture.save(tmp_path / "broken.png", icc_profile=b"no profile" * 20)
+  picture.save(tmp_path / "grey.png", icc_profile=profile(1, 1, b"GRAY"))
+  for name, reason in (("broken", "broken"), ("grey", "for GRAY")):
+    (got,), said = seen(tmp_path / f"{name}.png")
+    assert (got == rgb).all() and len(said) == 1 and reason in said[0]
+
+
+def test_adobe_rgb_that_only_exif_tells(tmp_path):
+  rgb = colours()
+  exif = Image.Exif()
+  exif.get_ifd(0x8769)[0xA001] = 0xFFFF
+  exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+  path = tmp_path / "_DSC0001.jpg"
+  stored = Image.fromarray(in_space(rgb, colour.ADOBE, 2.2))
+  stored.save(path, exif=exif, quality=98)
+  assert apart(looks(path), rgb) < 4 < apart(np.asarray(stored), rgb)
+
+
+def test_wide_prophoto_jpg(reported):
+  got, plain = (
+    looks(reported / name).astype(float)
+    for name in ("wide_prophoto.jpg", "ok_identity.png")
+  )
+  assert np.abs(got - plain).mean() < 4
+
+
+# --- content instead of suffix ---------------------------------------------
+
+
+def test_heic_of_many_tiles(reported):
+  whole = looks(reported / "iphone_grid.heic")
+  assert whole.shape == (2048, 1536, 3)
+  face = looks(reported / "ok_identity.png")
+  inner = whole[418:1638, 154:1374]  # where the person was put
+  small = cv2.resize(inner, (256, 256), interpolation=cv2.INTER_AREA)
+  assert np.abs(small.astype(float) - face).mean() < 20
+
+
+@pytest.mark.parametrize("name", ["heic_named.jpg", "photo.jfif"])
+def test_names_do_not_count(reported, name):
+  assert looks(reported / name).shape == (2016, 1512, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF",
+                                  "AVIF", "HEIF"])  # fmt: skip
+@pytest.mark.parametrize("suffix", ["mp4", "jpg", "dat", ""])
+def test_pictures_of_any_name(tmp_path, kind, suffix):
+  path = tmp_path / f"a.{suffix}"
+  with open(path, "wb") as file:
+    Image.fromarray(colours()).save(file, kind)
+  limit = 40 if kind == "GIF" else 10
+  assert apart(looks(path), colours()) < limit
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_moving_pictures_are_videos(tmp_path, kind):
+  levels = (40, 120, 200)
+  first, *rest = (Image.new("RGB", (64, 48), (x, x, x)) for x in levels)
+  with open(tmp_path / "a.jpg", "wb") as file:
+    first.save(
+      file, kind, save_all=True, append_images=rest, duration=[200, 400, 120]
+    )
+  frames, said = seen(tmp_path / "a.jpg")
+  means = [frame.mean() for frame in frames]
+  assert len(frames) == 18 and said == []
+  assert [means[t] for t in (0, 9, 17)] == pytest.approx(levels, abs=4)
+  info = decoder.probe(tmp_path / "a.jpg")
+  assert info.frames == 3 and info.seconds == pytest.approx(0.72)
+  assert decoder.read_image(tmp_path / "a.jpg").mean() == pytest.approx(
+    40, abs=4
+  )
+
+
+@pytest.mark.parametrize(
+  ("name", "frames"),
+  [("anim.gif", 20), ("clip.gif", 50), ("clip.wmv", 50), ("clip.mts", 50),
+   ("clip.ogv", 50)],
+)  # fmt: skip
+def test_containers(reported, name, frames):
+  got, said = seen(reported / name)
+  assert len(got) == frames and said == []
+  like = "ok_identity.png" if name == "anim.gif" else "ok_emotion.mp4"
+  plain = seen(reported / like)[0][0]
+  assert np.abs(got[0].astype(float) - plain).mean() < 25
+
+
+@pytest.mark.parametrize(
+  ("suffix", "codec", "name"),
+  [("mov", "libx264", "a.jpg"), ("mkv", "libx264", "a.mp4"),
+   ("webm", "libvpx", "a.avi"), ("wmv", "wmv2", "a.png"),
+   ("ts", "libx264", "a"), ("mxf", "mpeg2video", "a.mov")],
+)  # fmt: skip
+def test_videos_of_any_name(tmp_path, suffix, codec, name):
+  path = tmp_path / f"made.{suffix}"
+  rgb = colours(64, 96)
+  with av.open(str(path), "w") as out:
+    stream = out.add_stream(codec, rate=25)
+    stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+    stream.bit_rate = 2_000_000
+    for i in range(10):
+      frame = VideoFrame.from_ndarray(rgb, format="rgb24")
+      frame.pts, frame.time_base = i, Fraction(1, 25)
+      out.mux(stream.encode(frame))
+    out.mux(stream.encode(None))
+  frames, _ = seen(path.rename(tmp_path / name))
+  assert len(frames) == 10
+  assert apart(frames[-1], rgb) < 12
+
+
+def test_what_is_neither_is_told_what_is_read(tmp_path):
+  (tmp_path / "face.jpg").write_bytes(b"%PDF-1.7 and so on" * 50)
+  with pytest.raises(MediaError, match=r"kinds that are: mp4, mov.*JPEG.*HEIC"):
+    seen(tmp_path / "face.jpg")
+
+
+# --- large ones, and those that last ---------------------------------------
+
+
+def test_mp108_jpg(reported):
+  (got,), said = seen(reported / "mp108.jpg")
+  assert got.shape == (4500, 6000, 3)
+  assert said == ["108 megapixels, read at 1/2 of its size"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+def test_large_pictures_are_read_smaller(tmp_path, monkeypatch, kind, mode):
+  if kind == "JPEG" and mode == "P":
+    pytest.skip("JPEG has no palettes")
+  low = limits.Limits(image_shown_pixels=64 * 96)
+  monkeypatch.setattr(image, "LIMITS", low)
+  rgb = colours().repeat(3, 0).repeat(3, 1)
+  path = tmp_path / "a"
+  with open(path, "wb") as file:
+    Image.fromarray(rgb).convert(mode).save(file, kind)
+  with pytest.warns(MediaWarning, match="0 megapixels, read at 1/3 of its"):
+    got = image.read_image(path)
+  whole = np.asarray(Image.open(path).convert("RGB"))
+  assert abs(got.shape[0] - 64) < 33
+  assert got.mean() == pytest.approx(whole.mean(), abs=3)
+
+
+def test_still70_mp4(reported):
+  frames, said = seen(reported / "still70.mp4")
+  assert len(frames) == 1849 and said == []
+  still = [(a == b).all() for a, b in itertools.pairwise(frames)]
+  assert sum(still) == 1749  # 70 s, and a hundred pictures that move
+
+
+def test_a_still_picture_may_last(tmp_path):
+  Image.new("RGB", (16, 16)).save(
+    tmp_path / "a.gif",
+    save_all=True,
+    append_images=[Image.new("RGB", (16, 16), "white")],
+    duration=[300_000, 40],
+  )
+  frames, said = seen(tmp_path / "a.gif", fps=1.0)
+  assert len(frames) == 300 and said == []
