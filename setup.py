@@ -35,6 +35,7 @@ INSTALL_REQUIRES = [
   "av>=18.0",
   "opencv-python-headless>=4.11",
   "pillow",
+  "pillow-heif>=1.0",
   "scikit-image",
   "librosa>=0.11.0",
   "soundfile",
