@@ -34,6 +34,7 @@ from data_pipelines.media import cut, face
 from data_pipelines.sources import counts
 from data_pipelines.sources.task import Survey, Task
 from speak_jax import command_line, spec
+from speak_jax.names import printable
 
 TOO_MANY_REJECTS = 65  # exit code: the input data is at fault
 SHOWN_GAPS = 10
@@ -170,6 +171,8 @@ def run(way: Callable[[list[Task], dict[str, Any]], Summary]) -> int:
   except KeyboardInterrupt:
     return _fail("interrupted; run again to go on", 130)
   _print_table(summary.reasons)
+  if over := counts.passed(survey, SHOWN_GAPS):
+    print(over)
   print(
     f"{output}: {summary.clips} clips, {summary.frames} frames, "
     f"{summary.seconds / 60:.1f} minutes, {summary.rejects} rejected"
@@ -294,7 +297,8 @@ def _emotion(name: str) -> int:
 
 def _fail(line: str, code: int = 1) -> int:
   """One line, and the exit code."""
-  print(f"prepare: {' '.join(line.split())}", file=sys.stderr)
+  line = printable(" ".join(line.split()))
+  print(f"prepare: {line}", file=sys.stderr)
   return code
 
 

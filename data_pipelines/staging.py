@@ -29,6 +29,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from data_pipelines import records, shards
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.sources.task import Task
+from speak_jax.names import printable
 
 DIGEST = 32  # bytes of SHA-256 in front of a staged clip
 # Errors of the machine, not of the clip in work.
@@ -132,15 +133,16 @@ def _reject(
 ) -> dict[str, Any]:
   return {
     "clip": task.clip,
-    "file": file,
+    "file": printable(file),
     "start": None if start is None else round(start, 3),
     "stop": None if stop is None else round(stop, 3),
-    "reason": " ".join(reason.split()),
+    "reason": printable(" ".join(reason.split())),
   }
 
 
 def _notes(task: Task, notes: list[str]) -> list[dict[str, str]]:
-  return [{"clip": task.clip, "note": n} for n in dict.fromkeys(notes)]
+  lines = dict.fromkeys(map(printable, notes))
+  return [{"clip": task.clip, "note": line} for line in lines]
 
 
 def is_whole_clip(reject: dict[str, Any]) -> bool:

@@ -31,6 +31,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from speak_jax.names import printable
+
 FORMAT = 2
 REFERENCE = Path(__file__).parent / "assets" / "reference"
 # By format. In 1 `frames` encoded the sound of its window itself.
@@ -54,7 +56,7 @@ class BundleError(ValueError):
   """A bundle that must not be used; one line: the file and the reason."""
 
   def __init__(self, path: str | os.PathLike, reason: str):
-    super().__init__(f"{os.fspath(path)}: {reason}")
+    super().__init__(printable(f"{os.fspath(path)}: {reason}"))
 
 
 class Bundle(NamedTuple):

@@ -3,6 +3,7 @@
 And what libraries log: warnings, or what --verbosity asks for.
 """
 
+import io
 import logging as python_logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 
 from speak_jax.exit_codes import BAD_CONFIG
+from speak_jax.names import printable
 
 # What Orbax warns of in each save, and stacks of what a command says in a line.
 NORMAL = (
@@ -26,12 +28,14 @@ def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
   It ends the process with BAD_CONFIG after one line on stderr if a flag is
   wrong, a key of the config unknown or its file unreadable, or if a folder or
   file is a URL: locks, signs of life and whole renames need a file system.
+  From then on no name of a file is one that cannot be printed.
 
   Args:
     command: Whose line it is.
   """
 
   def parse(argv: Sequence[str]) -> list[str]:
+    print_all()
     try:
       rest = flags.FLAGS(list(argv))
       if "config" in flags.FLAGS:
@@ -52,10 +56,18 @@ def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
     except (flags.Error, OSError, ValueError) as error:
       # Above the last line is where it was looked for, or a stack.
       line = [*filter(None, map(str.strip, str(error).splitlines()))][-1]
-    print(f"{command}: {' '.join(line.split())}", file=sys.stderr, flush=True)
+    line = printable(" ".join(line.split()))
+    print(f"{command}: {line}", file=sys.stderr, flush=True)
     sys.exit(BAD_CONFIG)
 
   return parse
+
+
+def print_all() -> None:
+  """What a terminal or pipe cannot take is printed as \\xe9, \\u4e2d."""
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):  # not where tests listen
+      stream.reconfigure(errors="backslashreplace")
 
 
 def refuse_url(name: str, value: str) -> None:

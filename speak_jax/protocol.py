@@ -1,5 +1,6 @@
 """The evaluation protocol: models and data sets to figures and a report."""
 
+import glob
 import json
 import os
 import platform
@@ -20,7 +21,7 @@ from data_pipelines.held_out import Whole, evaluation_clips
 from data_pipelines.media import face
 from data_pipelines.media.video import write_video
 from data_pipelines.records import Records, open_records
-from speak_jax import systems, takes
+from speak_jax import names, systems, takes
 from speak_jax.evaluation import (
   counterfactual,
   driven,
@@ -461,9 +462,11 @@ def _driven(plan: Plan, held: _Held, entry: methods.Entry) -> _Told:
 def _videos(talked: talking.Talked, fps: float, folder: Path) -> html.Clip:
   """Writes folder/METHOD/CLIP.mp4 of every line; the same for a page."""
   videos = []
-  name = re.sub(r"[^\w.-]", "_", talked.clip)
+  stem = names.file_stem(talked.clip)
+  if any(folder.glob(f"*/{glob.escape(stem)}.mp4")):  # of another clip
+    stem = names.file_stem(talked.clip, marked=True)
   for title, frames in talked.frames.items():
-    path = folder / re.sub(r"[^\w.-]+", "-", title) / f"{name}.mp4"
+    path = folder / re.sub(r"[^\w.-]+", "-", title) / f"{stem}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, frames, fps, talked.sounds[title])
     videos.append(html.Video(title, path.read_bytes()))

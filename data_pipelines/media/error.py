@@ -3,6 +3,8 @@
 import os
 import warnings
 
+from speak_jax.names import printable
+
 
 class MediaError(ValueError):
   """A file that cannot be used; its text is one line, `path: reason`."""
@@ -15,7 +17,7 @@ class MediaError(ValueError):
 
   def __str__(self) -> str:
     """Returns `path: reason`."""
-    return f"{self.path}: {self.reason}"
+    return printable(f"{self.path}: {self.reason}")
 
 
 class MediaWarning(UserWarning):
@@ -38,12 +40,14 @@ class Rejected(MediaWarning):
 
   def __str__(self) -> str:
     """Returns `path: start to stop s, reason`."""
-    return f"{self.path}: {self.start:.2f} to {self.stop:.2f} s, {self.reason}"
+    path = printable(self.path)
+    return f"{path}: {self.start:.2f} to {self.stop:.2f} s, {self.reason}"
 
 
 def warn(path: str | os.PathLike, note: str) -> None:
   """Issues a MediaWarning, `path: note`."""
-  warnings.warn(f"{os.fspath(path)}: {note}", MediaWarning, stacklevel=2)
+  text = printable(f"{os.fspath(path)}: {note}")
+  warnings.warn(text, MediaWarning, stacklevel=2)
 
 
 def reject(

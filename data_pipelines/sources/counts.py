@@ -1,12 +1,16 @@
 """What a source found, as a page of text."""
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterable
 
 from data_pipelines.sources.task import Survey
 from speak_jax import spec
+from speak_jax.names import printable
 
 MANY = 100  # identities; more are summed up
+_SUFFIXES = 6  # of a kind of file that are named
 
 
 def page(survey: Survey) -> str:
@@ -34,6 +38,7 @@ def page(survey: Survey) -> str:
       f"{len(tasks)} clips of {len(people)} people",
       *map(_table, tables),
       gaps(survey, len(survey.gaps)),
+      *filter(None, [passed(survey, sys.maxsize)]),
       licence(survey),
     ]
   )
@@ -45,10 +50,32 @@ def gaps(survey: Survey, most: int) -> str:
   return "\n".join(
     [
       f"{len(survey.gaps)} gaps",
-      *(f"  {line}" for line in survey.gaps[:most]),
+      *(f"  {printable(line)}" for line in survey.gaps[:most]),
       *([f"  and {more} more: --dry-run lists them"] if more > 0 else []),
     ]
   )
+
+
+def passed(survey: Survey, most: int) -> str:
+  """What is not used, by kind, and the first names of those with a reason.
+
+  "" where all is used.
+  """
+  lines = []
+  for kind, names in survey.passed:
+    told = [name for name in names if ": " in name]
+    ends = Counter(map(_ending, names))
+    some = ", ".join(end for end, _ in ends.most_common(_SUFFIXES))
+    lines.append(f"{len(names):>9}  {kind}" + ("" if told else f" ({some})"))
+    lines += [f"{'':11}{name}" for name in told[:most]]
+    if len(told) > most:
+      lines.append(f"{'':11}and {len(told) - most} more: --dry-run lists them")
+  return "\n".join(["passed over", *lines]) if lines else ""
+
+
+def _ending(name: str) -> str:
+  """The suffix; the whole last name where there is none."""
+  return os.path.splitext(name)[1].lower() or os.path.basename(name)
 
 
 def licence(survey: Survey) -> str:

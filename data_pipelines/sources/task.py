@@ -27,6 +27,7 @@ class Task(NamedTuple):
   make: Callable[[], list[spec.Record]]
   file: str = ""  # the raw video, if there is one: named when its worker dies
   labels: Labels = Labels()
+  sound: str = ""  # its sound, if that is another file
 
 
 class Licence(NamedTuple):
@@ -37,9 +38,17 @@ class Licence(NamedTuple):
   line: str  # what a user has to know, in one sentence
 
 
+class Passed(NamedTuple):
+  """Files or folders of one kind that a source does not use."""
+
+  kind: str  # in the plural, with what to do about it
+  names: list[str]  # a line each
+
+
 class Survey(NamedTuple):
   """What a source found on disk."""
 
   tasks: list[Task]
   gaps: list[str]  # lines: what the layout should have and has not
   licence: Licence
+  passed: tuple[Passed, ...] = ()

@@ -1,8 +1,9 @@
 """Looks through folders of up to millions of files, without opening any.
 
-A folder is listed once and no file is asked for its size or date, so that a
-listing costs what the directory entries cost. Hidden names are skipped, links
-are followed. What cannot be listed raises OSError with the folder's name.
+A folder is listed once, whatever links lead to it, and no file is asked for its
+size or date, so that a listing costs what the directory entries cost. Hidden
+names are skipped, links are followed. What cannot be listed raises OSError with
+the folder's name.
 """
 
 import os
@@ -23,6 +24,8 @@ class Folder(NamedTuple):
   path: str
   folders: list[str]
   files: list[str]
+  links: frozenset[str] = frozenset()  # those of both that are links
+  hidden: tuple[str, ...] = ()  # names that begin with a dot
 
 
 def root(path: str | os.PathLike) -> str:
@@ -38,29 +41,79 @@ def root(path: str | os.PathLike) -> str:
 
 def look(path: str) -> Folder:
   """Lists one folder."""
-  folders, files = [], []
+  folders, files, links, hidden = [], [], set(), []
   with os.scandir(path) as entries:
     for entry in entries:
-      if not entry.name.startswith("."):
-        (folders if entry.is_dir() else files).append(entry.name)
-  return Folder(path, sorted(folders), sorted(files))
+      if entry.name.startswith("."):
+        hidden.append(entry.name)
+        continue
+      (folders if _is_folder(entry) else files).append(entry.name)
+      if entry.is_symlink():
+        links.add(entry.name)
+  return Folder(
+    path,
+    sorted(folders),
+    sorted(files),
+    frozenset(links),
+    tuple(sorted(hidden)),
+  )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+  """False too for a link that leads nowhere, or to itself."""
+  try:
+    return entry.is_dir()
+  except OSError:
+    return False
 
 
 def walk(
-  path: str, depth: int = 32, enter: Callable[[str], bool] = lambda name: True
+  path: str,
+  depth: int = 32,
+  enter: Callable[[str], bool] = lambda name: True,
+  passed: Callable[[str, OSError | None], None] | None = None,
 ) -> Iterator[Folder]:
   """A folder and those in it, each before its own; in the order of names.
 
+  A folder that links lead to as well is looked at where it is, and once: no
+  loop of links is gone round.
+
   Args:
     path: Where to start.
-    depth: Levels below it to look at; also what ends a loop of links.
+    depth: Levels below it to look at.
     enter: Whether a folder of that name is looked into.
+    passed: Told of folders that are left out: they were met before (None), or
+      cannot be listed; without it the latter is raised.
   """
-  here = look(path)
-  yield here
-  if depth > 0:
-    for name in filter(enter, here.folders):
-      yield from walk(os.path.join(path, name), depth - 1, enter)
+  met: set[tuple[int, int]] = set()
+  links: list[tuple[str, int]] = []
+
+  def down(path: str, depth: int) -> Iterator[Folder]:
+    try:
+      status = os.stat(path)
+      key = status.st_dev, status.st_ino
+      if key in met and status.st_ino:  # 0: the file system has no numbers
+        if passed:
+          passed(path, None)
+        return
+      met.add(key)
+      here = look(path)
+    except OSError as error:
+      if passed is None:
+        raise
+      passed(path, error)
+      return
+    yield here
+    for name in filter(enter, here.folders) if depth > 0 else ():
+      child = os.path.join(path, name)
+      if name in here.links:
+        links.append((child, depth - 1))
+      else:
+        yield from down(child, depth - 1)
+
+  yield from down(path, depth)
+  while links:
+    yield from down(*links.pop(0))
 
 
 def files(

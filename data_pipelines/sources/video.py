@@ -8,6 +8,7 @@ import numpy as np
 from data_pipelines.media import cut, decoder
 from data_pipelines.sources.task import Labels, Task
 from speak_jax import spec
+from speak_jax.names import label
 
 
 class Video(NamedTuple):
@@ -58,12 +59,12 @@ class Video(NamedTuple):
   def _record(self, piece: cut.Cut, clip: str) -> spec.Record:
     nothing = np.zeros((0, 68, 2), np.float32)
     return spec.Record(
-      clip=clip,
-      identity=self.identity,
+      clip=label(clip),
+      identity=label(self.identity),
       emotion=self.labels.emotion,
       level=self.labels.level,
       view=self.labels.view,
-      source=os.path.relpath(self.path, self.root),
+      source=label(os.path.relpath(self.path, self.root)),
       fps=self.settings.fps,
       frames=piece.frames,
       audio=piece.audio,
@@ -80,12 +81,18 @@ class Video(NamedTuple):
       twin_mouth_landmarks=nothing,
       take=self.take,
       start=piece.start,
-      session=self.session,
+      session=label(self.session),
     )
 
 
 def task(video: Video, split: str) -> Task:
   """The task that makes the video's records."""
   return Task(
-    video.clip, video.identity, split, video, video.path, video.labels
+    clip=label(video.clip),
+    identity=label(video.identity),
+    split=split,
+    make=video,
+    file=video.path,
+    sound=video.sound or "",
+    labels=video.labels,
   )

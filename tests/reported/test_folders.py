@@ -4,13 +4,375 @@ The rows of the reports on names, folders, duplicates, bundles, settings and one
 person's run; each as its whole kind.
 """
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from data_pipelines import records
+from data_pipelines.media import cut
+from data_pipelines.media.error import MediaError, MediaWarning, warn
+from data_pipelines.media.video import write_video
+from data_pipelines.sources import counts, folder, kinds, tree
+from data_pipelines.synthetic import render
 from speak_jax import bundle as bundles
+from speak_jax import names
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory, face_models):
+  """A drawn person of two seconds, as an mp4."""
+  recipe = render.Recipe(
+    seed=3,
+    split="train",
+    identity=4,
+    emotion=1,
+    level=2,
+    seconds=2.2,
+    size=160,
+  )
+  clip = render.render_clip(recipe)
+  path = tmp_path_factory.mktemp("film") / "film.mp4"
+  pictures = np.stack([records.decode_frame(x) for x in clip.frames])
+  write_video(path, pictures, clip.fps, clip.audio)
+  return path
+
+
+def put(path, content=b"x"):
+  """A file, and the folders that it needs."""
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  with open(path, "wb") as file:
+    file.write(content)
+  return path
+
+
+def survey(root, **options):
+  return folder.survey(root, settings=cut.Settings(), **options)
+
+
+def passed(found):
+  return {one.kind: one.names for one in found.passed}
+
+
+def read_lines(path):
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+# --- names that nothing can encode -----------------------------------------
+
+NAMES = {  # as bytes on the disk: as text that anything takes
+  b"caf\xe9": "caf\\xe9",  # Latin-1
+  b"\xed\xa0\x80": "\\xed\\xa0\\x80",  # half a pair
+  b"new\nline\x1b[31m\x07": "new\\x0aline\\x1b[31m\\x07",
+  "right\u202eleft".encode(): "right\\u202eleft",
+  "two\u2028lines".encode(): "two\\u2028lines",
+  b"C:\\xe9": "C:\\\\xe9",  # which must not become the first one's
+  "Zo\u00eb\U0001f600\u4e2d".encode(): "Zo\u00eb\U0001f600\u4e2d",
+  b"L" * 251: "L" * 251,
+  b"-o --help": "-o --help",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_becomes_text_that_anything_takes(tmp_path, name):
+  put(os.path.join(os.fsencode(tmp_path), b"A", name + b".mp4"))
+  put(os.path.join(os.fsencode(tmp_path), name[:200], b"1.mp4"), b"y")
+  tasks = survey(tmp_path).tasks
+  found = {task.clip: task for task in tasks}
+  assert set(found) == {
+    f"A/{NAMES[name]}",
+    f"{names.label(os.fsdecode(name[:200]))}/1",
+  }
+  for task in tasks:
+    assert os.path.exists(task.file)
+    for text in (task.clip, task.identity):
+      text.encode()
+      assert len(text.splitlines()) == 1
+    with pytest.raises(MediaError) as error:
+      task.make()
+    str(error.value).encode()
+
+
+def test_no_two_names_become_one():
+  texts = list(map(names.label, map(os.fsdecode, NAMES)))
+  assert texts == list(NAMES.values())
+  assert names.label("a\\xe9") != names.label(os.fsdecode(b"a\xe9"))
+  assert names.printable("Zo\udcc3\udcab") == "Zo\u00eb"  # in an ASCII locale
+  assert names.printable(names.printable("a\nb")) == "a\\x0ab"
+  stems = [
+    names.file_stem(x) for x in ("a/b", "." * 300, "\u4e2d" * 90, "x" * 300)
+  ]
+  assert stems[0] == "a_b" and names.file_stem("a_b", marked=True) != "a_b"
+  assert all(len(x.encode()) < 140 and x[:1] != "." for x in stems)
+
+
+def test_what_is_said_of_a_file_is_one_line():
+  with pytest.warns(MediaWarning) as said:
+    warn(os.fsdecode(b"a\xe9\n.mp4"), "odd")
+  assert str(said[0].message) == "a\\xe9\\x0a.mp4: odd"
+
+
+@pytest.mark.parametrize(
+  "locale",
+  [
+    {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"},
+    {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+  ],
+)
+def test_such_names_end_no_run(tmp_path, film, locale):
+  """make_names.sh: each good one is prepared, each bad one is in the list."""
+  raw, out = os.fsencode(tmp_path / "raw"), tmp_path / "out"
+  good = [b"caf\xe9", "Zo\u00eb \u4e2d".encode(), b"L" * 251]
+  for i, name in enumerate(good):  # no two of the same content
+    put(os.path.join(raw, b"A", name + b".mp4"), film.read_bytes() + b"%d" % i)
+  bad = put(os.path.join(raw, b"B", b"bad\xff\n.mp4"), b"no video")
+  command = [
+    "--source",
+    "folder",
+    "--input",
+    os.fsdecode(raw),
+    "--workers",
+    "1",
+  ]
+  run = subprocess.run(
+    [sys.executable, "-m", "data_pipelines.prepare", *command, "--output", out],
+    env=os.environ | locale,
+    capture_output=True,
+    timeout=600,
+  )
+  assert run.returncode == 0, run.stderr
+  (run.stdout + run.stderr).decode("ascii")
+  clips = {row.clip for row in records.read_index(out)}
+  assert clips == {f"A/{names.label(os.fsdecode(name))}" for name in good}
+  (line,) = read_lines(out / "rejects.jsonl")
+  assert line["clip"] == "B/bad\\xff\\x0a"
+  assert line["file"] == names.printable(os.fsdecode(bad))
+  if "PYTHONUTF8" in locale:
+    return
+  command = ["data_pipelines.inspect", out, "--sheet", out / "sheet.png"]
+  run = subprocess.run(
+    [sys.executable, "-m", *command],
+    env=os.environ | locale,
+    capture_output=True,
+    timeout=600,
+  )
+  assert run.returncode == 0, run.stderr
+
+
+# --- which files are videos ------------------------------------------------
+
+FIRST_BYTES = {
+  "mp4": b"\0\0\0\x20ftypisom",
+  "mov of old": b"\0\0\0\x20mdat" + bytes(5000),
+  "mkv": b"\x1a\x45\xdf\xa3\x9f",
+  "avi": b"RIFF\0\0\0\0AVI LIST",
+  "wmv": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+  "vob": b"\0\0\1\xba",
+  "mpv": b"\0\0\1\xb3",
+  "ts": (b"\x47" + bytes(187)) * 40,
+  "m2ts": (bytes(4) + b"\x47" + bytes(187)) * 40,
+  "ogv": b"OggS" + bytes(24) + b"\x80theora",
+  "gif": b"GIF89a" + bytes(800) + b"!\xff\x0bNETSCAPE2.0",
+  "flv": b"FLV\1\5",
+}
+NO_VIDEOS = {
+  "heic": b"\0\0\0\x20ftypheic",
+  "m4a": b"\0\0\0\x20ftypM4A ",
+  "wav": b"RIFF\0\0\0\0WAVE",
+  "ogg": b"OggS" + bytes(24) + b"\1vorbis",
+  "gif": b"GIF89a" + bytes(900),
+  "TypeScript": b"G" + b"export const a = 1;\n" * 400,
+  "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("kind", FIRST_BYTES)
+def test_a_video_of_any_suffix_is_found_by_its_first_bytes(tmp_path, kind):
+  put(tmp_path / "A" / "00001", FIRST_BYTES[kind])
+  put(tmp_path / "A" / "odd.xyz", FIRST_BYTES[kind] + b"more")
+  assert [t.clip for t in survey(tmp_path).tasks] == ["A/00001", "A/odd"]
+
+
+@pytest.mark.parametrize("kind", NO_VIDEOS)
+def test_what_is_no_video_is_passed_over_and_counted(tmp_path, kind):
+  put(tmp_path / "a.mp4")
+  put(tmp_path / "b.xyz", NO_VIDEOS[kind])
+  found = survey(tmp_path)
+  assert [task.clip for task in found.tasks] == ["a"]
+  assert passed(found) == {"files of other kinds": ["b.xyz"]}
+
+
+def test_every_suffix_of_videos_is_taken(tmp_path):
+  for suffix in kinds.VIDEO:
+    put(tmp_path / f"A{suffix}" / f"1{suffix.upper()}", suffix.encode())
+  assert len(survey(tmp_path).tasks) == len(kinds.VIDEO) > 20
+
+
+def test_what_is_passed_over_is_said_by_kind(tmp_path):
+  put(tmp_path / "A" / "a.mp4")
+  for name in (
+    *("b.jpg", "c.png", "d.wav", "e.zip", "f.txt", "g.mp4.part", "h.LRV"),
+    *(".DS_Store", "._a.mp4", "$RECYCLE.BIN/old.mp4", "@eaDir/a.mp4/x.mp4"),
+  ):
+    put(tmp_path / "A" / name)
+  put(tmp_path / "A" / "i.mp4", b"version https://git-lfs.github.com/spec/v1")
+  (tmp_path / "A" / "gone.mp4").symlink_to("nothing")
+  os.mkfifo(tmp_path / "A" / "pipe.mp4")
+  found = survey(tmp_path)
+  assert [task.clip for task in found.tasks] == ["A/a"]
+  assert {kind: len(some) for kind, some in passed(found).items()} == {
+    "pictures": 2,
+    "sounds": 1,
+    "archives; unpack what is to be used": 1,
+    "texts and tables": 1,
+    "unfinished downloads": 1,
+    "a camera's previews and lists": 1,
+    "hidden names": 2,
+    "folders of the system's own": 2,
+    "Git LFS pointers; run git lfs pull": 1,
+    "broken links": 1,
+    "pipes, sockets and devices": 1,
+  }
+  text = counts.page(found)
+  assert "        2  pictures (.jpg, .png)" in text
+  assert "           A/gone.mp4: No such file or directory" in text
+
+
+def test_a_folder_without_videos_says_what_there_is(tmp_path):
+  put(tmp_path / "a.jpg")
+  put(tmp_path / "b.zip")
+  with pytest.raises(ValueError, match="but 1 archives; unpack what"):
+    survey(tmp_path)
+
+
+def test_the_reported_containers_are_taken(shared, tmp_path):
+  reported = shared / "data" / "reported"
+  if not reported.is_dir():
+    pytest.skip("no folder of reported files")
+  for name in ("clip.mts", "clip.ogv", "clip.wmv", "clip.gif"):
+    shutil.copy(reported / name, tmp_path / name.replace(".", "_"))
+  found = survey(tmp_path)
+  assert len(found.tasks) == 4 and not found.passed
+
+
+# --- one video under several names -----------------------------------------
+
+
+def test_a_loop_of_links_multiplies_nothing(tmp_path):
+  """make_names.sh: loop/again is loop itself."""
+  put(tmp_path / "P" / "a.mp4")
+  (tmp_path / "again").symlink_to(".", target_is_directory=True)
+  (tmp_path / "P" / "up").symlink_to("..", target_is_directory=True)
+  (tmp_path / "P" / "self").symlink_to("self")
+  found = survey(tmp_path)
+  assert [task.clip for task in found.tasks] == ["P/a"]
+  assert passed(found)["links to folders that are looked at"] == [
+    "P/up",
+    "again",
+  ]
+
+
+def test_a_folder_is_named_as_itself_not_as_its_link(tmp_path):
+  put(tmp_path / "z" / "Zoe" / "1.mp4")
+  (tmp_path / "a").mkdir()
+  (tmp_path / "a" / "link").symlink_to("../z/Zoe")
+  (tmp_path / "elsewhere").symlink_to("z")
+  found = survey(tmp_path)
+  assert [task.clip for task in found.tasks] == ["z/Zoe/1"]
+
+
+def test_many_links_are_walked_once(tmp_path):
+  """2**24 ways lead to the last of these folders."""
+  for i in range(24):
+    (tmp_path / f"{i}").mkdir()
+    (tmp_path / f"{i}" / "a").symlink_to(f"../{i + 1}")
+    (tmp_path / f"{i}" / "b").symlink_to(f"../{i + 1}")
+  put(tmp_path / "24" / "a.mp4")
+  assert len(list(tree.walk(str(tmp_path / "0")))) == 25
+  assert len(survey(tmp_path / "0").tasks) == 1
+
+
+@pytest.mark.parametrize("way", ["symlink", "hard link", "copy"])
+@pytest.mark.parametrize("people", [("A", "A"), ("A", "B")])
+def test_one_video_under_two_names_is_taken_once(tmp_path, way, people):
+  first = put(tmp_path / people[0] / "1.mp4", b"film" * 40_000)
+  again = tmp_path / people[1] / "2.mp4"
+  again.parent.mkdir(exist_ok=True)
+  if way == "symlink":
+    again.symlink_to(first)
+  elif way == "hard link":
+    os.link(first, again)
+  else:
+    shutil.copyfile(first, again)
+  put(tmp_path / "B" / "3.mp4", b"other" * 32_000)  # as large
+  found = survey(tmp_path)
+  assert [task.clip for task in found.tasks] == ["A/1", "B/3"]
+  (line,) = passed(found)[
+    f"{'copies of' if way == 'copy' else 'links to'} videos that are taken"
+  ]
+  assert line.startswith(f"{people[1]}/2.mp4: is A/1.mp4")
+  assert ("kept in one split" in line) == (people == ("A", "B"))
+
+
+def test_a_link_goes_behind_the_file_that_it_means(tmp_path):
+  put(tmp_path / "z.mp4", b"1")
+  (tmp_path / "a.mp4").symlink_to("z.mp4")
+  assert [task.clip for task in survey(tmp_path).tasks] == ["z"]
+
+
+def test_files_of_one_size_and_ends_are_not_taken_for_copies(tmp_path):
+  middle = bytes(300_000)
+  put(tmp_path / "a.mp4", middle + b"1" + middle)
+  put(tmp_path / "b.mp4", middle + b"2" + middle)
+  put(tmp_path / "c.mp4", b"")
+  put(tmp_path / "d.mp4", b"")
+  found = survey(tmp_path)
+  assert len(found.tasks) == 4 and not found.passed
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_who_shares_a_video_is_in_one_split(tmp_path, seed):
+  for i in range(8):
+    put(tmp_path / f"p{i}" / "own.mp4", b"%d" % i)
+  put(tmp_path / "p1" / "x.mp4", b"both")
+  put(tmp_path / "p6" / "y.mp4", b"both")
+  put(tmp_path / "p6" / "z.mp4", b"chain")
+  put(tmp_path / "p3" / "z.mp4", b"chain")
+  tasks = survey(tmp_path, seed=seed, held_out=4.0).tasks
+  split = {task.identity: task.split for task in tasks}
+  assert split["p1"] == split["p6"] == split["p3"]
+  assert 1 <= sum(x == "test" for x in split.values()) <= 4
+
+
+def test_a_person_is_one_however_accents_are_spelled(tmp_path):
+  put(tmp_path / "Zo\u00eb" / "1.mp4", b"1")
+  put(tmp_path / "Zoe\u0308" / "2.mp4", b"2")
+  tasks = survey(tmp_path).tasks
+  assert {task.identity for task in tasks} == {"Zo\u00eb"} and len(tasks) == 2
+
+
+def test_a_folder_that_cannot_be_listed_is_said(tmp_path, monkeypatch):
+  put(tmp_path / "a.mp4")
+  put(tmp_path / "locked" / "b.mp4")
+  look = tree.look
+
+  def refused(path):
+    if path.endswith("locked"):
+      raise PermissionError(13, "Permission denied")
+    return look(path)
+
+  monkeypatch.setattr(tree, "look", refused)
+  found = survey(tmp_path)
+  assert passed(found)["folders that cannot be listed"] == [
+    "locked: Permission denied"
+  ]
+  with pytest.raises(PermissionError):
+    list(tree.walk(str(tmp_path)))
+
 
 # --- a bundle as people have it --------------------------------------------
 
