@@ -22,7 +22,7 @@ from jaxtyping import Int16, UInt8
 
 from data_pipelines import augment
 from data_pipelines.damage import DamagedError
-from data_pipelines.donors import Donors, other_time, other_times
+from data_pipelines.donors import Donors, other_time
 from data_pipelines.offsets import Moved
 from data_pipelines.pairs import KINDS, PairMaker
 from data_pipelines.ranges import Rows
@@ -150,8 +150,8 @@ def pairs(
     self: every donor is the target frame; the paper's own case, which swaps
       codes between the pairs of a batch.
     same_clip: identity and emotion from other frames of the clip; pose and
-      mouth from the target, as `treatment` has it: recoloured, the pose
-      picture with the mouth of another moment and other proportions.
+      mouth from the target, and another moment lends the pose picture its
+      mouth, as `treatment` has it.
     cross_clip: same_clip with the identity from another clip of the person
       (or, with `same_session`, of the session), of another emotion where
       there is one; if there is another clip.
@@ -178,7 +178,8 @@ def pairs(
     emotion_input: "face", or "frame" for the whole frame at `size`.
     same_session: The identity comes from the target's session, where that is
       known; from any clip of the person where it is not.
-    treatment: Of the pose, mouth and emotion pictures of all kinds but self.
+    treatment: Of the pose, mouth and emotion pictures of all kinds but self,
+      or what of it is done here.
     share: Of each data set by its name; None: as many as it has clips.
     seed: Of every draw.
 
@@ -255,8 +256,8 @@ def clips(
   where there is one, or from outside the window of the same clip. The emotion
   pictures come from the clip, outside the window where enough frames are left,
   or from another of the person with the same emotion, as `treatment` has it.
-  The pose frames are the window's own as `treatment` has it: with the mouths
-  of another window of the clip, recoloured, in other proportions.
+  Another moment of the clip lends its mouth to the pose frames, as `treatment`
+  has it, or another clip where the window is all of this one.
   Sound beyond the clip is silence. Left out are clips shorter than the window,
   and those without another to lend the identity if nothing of them lies outside
   the window.
@@ -272,7 +273,8 @@ def clips(
     identity_from: Of `IDENTITY_FROM`: "other_clip" where the person has one,
       "same_clip" as in the paper, or "either", as a coin falls.
     same_session: As in `pairs`: the other clip is of the session.
-    treatment: Of the pose frames and the emotion pictures.
+    treatment: Of the pose frames and the emotion pictures, or what of it is
+      done here.
     share: As in `pairs`.
     seed: Of every draw.
 
@@ -301,6 +303,8 @@ def clips(
       f"{records.name}: no clip has a frame outside a window of {frames}"
     )
 
+  nobody = augment.nobody(size)
+
   def sample(i: int, rng: np.random.Generator) -> spec.Clip:
     clip, count = records.clip(i), records.index[i].frames
     heard = records.heard(i)
@@ -313,33 +317,32 @@ def clips(
       j, t = donors.identity_frame(i, start, stop, rng)
     else:
       j, t = i, other_time(count, start, stop, rng)
-    outside = np.r_[0:start, stop:count]
-    pool = outside if len(outside) >= emotion_frames else np.arange(count)
-    chosen = rng.choice(
-      pool, emotion_frames, replace=len(pool) < emotion_frames
-    )
-    window = records.frames(i, range(start, stop), size)
-    points = records.landmarks(i, slice(start, stop), size)
-    driving = window.copy()
+    outside = count - frames
+    if outside >= emotion_frames:
+      chosen = rng.choice(outside, emotion_frames, replace=False)
+      chosen += frames * (chosen >= start)
+    else:
+      chosen = rng.choice(count, emotion_frames, replace=count < emotion_frames)
     if treatment.pose:
-      times = other_times(count, start, stop, rng)
-      for frame, at, t_other in zip(driving, points, times, strict=True):
-        augment.lend_mouth(
-          frame,
-          at,
-          records.picture(i, "frames", t_other, size),
-          records.landmarks(i, t_other, size),
-        )
-    augment.treat_pose(driving, points[0], treatment, rng)
+      # One for all frames, so that time stays consistent. A clip of no more
+      # than the window is served only where the identity has another.
+      if outside:
+        whose, when = i, other_time(count, start, stop, rng)
+      else:
+        whose, when = donors.identity_frame(i, start, stop, rng)
+      side = spec.donor_side(size)
+      donor = records.picture(whose, "frames", when, side)
+      donor_landmarks = records.landmarks(whose, when, side)
+    else:
+      donor, donor_landmarks = nobody
     lender = donors.emotion_lender(i, treatment.emotion_clip, rng)
     if lender != i:
       chosen = rng.integers(records.index[lender].frames, size=emotion_frames)
     return spec.Clip(
       identity=records.picture(j, "frames", t, size),
       identity_landmarks=records.landmarks(j, t, size),
-      frames=window,
-      pose_frames=driving,
-      landmarks=points,
+      frames=records.frames(i, range(start, stop), size),
+      landmarks=records.landmarks(i, slice(start, stop), size),
       pose=clip.pose[start:stop],
       audio=sound(clip.audio, start - context, frames + 2 * context, fps),
       level=records.sound_level(i),
@@ -347,6 +350,8 @@ def clips(
         records, lender, chosen, size, face_size, emotion_input, treatment, rng
       ),
       emotion_label=np.array(records.index[i].emotion, np.int32),
+      donor=donor,
+      donor_landmarks=donor_landmarks,
     )
 
   return _dataset(records, usable, sample, share, seed)
@@ -413,17 +418,20 @@ def emotion_pictures(
   Each picture is treated by itself.
   """
   side = size if emotion_input == "frame" else face_size
+  times = list(map(int, times))
+  pictures = records.pictures(i, "frames", times, size)
+  # Not the landmarks at once: that reads all between the first and the last.
   return np.stack(
     [
       augment.emotion_picture(
-        records.picture(i, "frames", t, size),
+        picture,
         records.landmarks(i, t, size),
         side,
         emotion_input,
         treatment,
         rng,
       )
-      for t in map(int, times)
+      for t, picture in zip(times, pictures, strict=True)
     ]
   )
 

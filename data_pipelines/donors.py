@@ -169,23 +169,5 @@ def other_time(
   return t if t < start else t + stop - start
 
 
-def other_times(
-  count: int, start: int, stop: int, rng: np.random.Generator
-) -> list[int]:
-  """As many other frames below `count` as start:stop has, one for each.
-
-  A window of its own, in order, that has no frame of start:stop; in a clip
-  too short for that the frames some way on, and the first after the last.
-  """
-  length = stop - start
-  before, after = max(start - length + 1, 0), max(count - stop - length + 1, 0)
-  if before + after:
-    first = int(rng.integers(before + after))
-    first = first if first < before else first - before + stop
-    return list(range(first, first + length))
-  away = int(rng.integers(1, max(count, 2)))
-  return [(t + away) % count for t in range(start, stop)]
-
-
 def _draw(items: Sequence[int], rng: np.random.Generator) -> int | None:
   return items[int(rng.integers(len(items)))] if items else None

@@ -42,6 +42,7 @@ class PairMaker:
     self._treatment = treatment
     self._size, self._face, self._mouth = size, face_size, mouth_size
     self._emotion_input = emotion_input
+    self._nobody = _Picture(*augment.nobody(size))
 
   def serves(self, kind: str, i: int) -> bool:
     """Whether clip i can be the target of a kind."""
@@ -74,7 +75,8 @@ class PairMaker:
       pose=target,
       emotion=target,
       mouth=target,
-      treatment=augment.PLAIN,
+      donor=None,
+      treated=False,
       rng=rng,
     )
 
@@ -91,31 +93,28 @@ class PairMaker:
       emotion = self._emotion_of_another(i, t, rng)
     else:
       emotion = self._emotion_of_own(i, t, rng)
-    turned = self._with_another_mouth(i, t, target, rng)
+    donor = self._donor(i, t, rng)
     if kind == "geometry":
       move = augment.draw_move(rng, self._size)
-      target, turned = (
-        _Picture(
-          augment.move_frame(picture.frame, move.matrix),
-          face.transform(picture.landmarks, move.matrix),
-        )
-        for picture in (target, turned)
+      target = _Picture(
+        augment.move_frame(target.frame, move.matrix),
+        face.transform(target.landmarks, move.matrix),
       )
       angles = augment.move_pose(angles, move)
       if rng.random() < 0.5:
-        target, turned, identity, emotion = map(
-          _mirror, (target, turned, identity, emotion)
-        )
+        target, identity, emotion = map(_mirror, (target, identity, emotion))
+        donor = donor and _mirror(donor)
         angles = augment.mirror_pose(angles)
     return self._pair(
       i,
       target,
       angles,
       identity=identity,
-      pose=turned,
+      pose=target,
       emotion=emotion,
       mouth=target,
-      treatment=self._treatment,
+      donor=donor,
+      treated=True,
       rng=rng,
     )
 
@@ -133,24 +132,20 @@ class PairMaker:
       target,
       self._records.clip(i).pose[t],
       identity=self._at(*self._donors.identity_frame(i, t, t + 1, rng)),
-      pose=self._with_another_mouth(i, t, target, rng),
+      pose=target,
       emotion=self._at(j, other),
       mouth=self._at(j, same),
-      treatment=self._treatment,
+      donor=self._donor(i, t, rng),
+      treated=True,
       rng=rng,
     )
 
-  def _with_another_mouth(
-    self, i: int, t: int, target: _Picture, rng: np.random.Generator
-  ) -> _Picture:
-    """The target, frame t of clip i, with the mouth of another moment."""
+  def _donor(self, i: int, t: int, rng: np.random.Generator) -> _Picture | None:
+    """Who lends frame t of clip i a mouth: another moment of the clip."""
     if not self._treatment.pose:
-      return target
-    count = self._records.index[i].frames
-    other = self._at(i, other_time(count, t, t + 1, rng))
-    made = target._replace(frame=target.frame.copy())
-    augment.lend_mouth(*made, *other)
-    return made
+      return None
+    other = other_time(self._records.index[i].frames, t, t + 1, rng)
+    return self._at(i, other, size=spec.donor_side(self._size))
 
   def _emotion_of_own(
     self, i: int, t: int, rng: np.random.Generator
@@ -189,15 +184,19 @@ class PairMaker:
       pose=self._at(i, k, "twin_pose"),
       emotion=emotion,
       mouth=self._at(i, k, "twin_mouth"),
-      treatment=self._treatment,
+      donor=None,  # the twin's lips are another's already
+      treated=True,
       rng=rng,
     )
 
-  def _at(self, i: int, t: int, field: str = "frames") -> _Picture:
+  def _at(
+    self, i: int, t: int, field: str = "frames", size: int | None = None
+  ) -> _Picture:
     points = "landmarks" if field == "frames" else f"{field}_landmarks"
+    size = size or self._size
     return _Picture(
-      self._records.picture(i, field, t, self._size),
-      self._records.landmarks(i, t, self._size, points),
+      self._records.picture(i, field, t, size),
+      self._records.landmarks(i, t, size, points),
     )
 
   def _pair(
@@ -210,32 +209,34 @@ class PairMaker:
     pose: _Picture,
     emotion: _Picture,
     mouth: _Picture,
-    treatment: augment.Treatment,
+    donor: _Picture | None,
+    treated: bool,
     rng: np.random.Generator,
   ) -> spec.Pair:
-    """Pictures are given as they are; here E_p's, E_e's and lips are treated.
-
-    Each in colours of its own.
-    """
-    lips = face.align_mouth(*mouth, self._mouth)
-    if treatment.pose:
-      lips = augment.recolour(lips, augment.draw_colours(rng))
+    """Pictures are given as they are; here E_e's and lips are cut."""
     side = self._size if self._emotion_input == "frame" else self._face
-    turned = pose.frame.copy()
-    augment.treat_pose(turned[None], pose.landmarks, treatment, rng)
+    lent = donor or self._nobody
     return spec.Pair(
       identity=identity.frame,
       identity_landmarks=identity.landmarks,
-      pose=turned,
+      pose=pose.frame,
       emotion=augment.emotion_picture(
-        *emotion, side, self._emotion_input, treatment, rng
+        *emotion,
+        side,
+        self._emotion_input,
+        self._treatment if treated else augment.PLAIN,
+        rng,
       ),
-      mouth=lips,
+      mouth=face.align_mouth(*mouth, self._mouth),
       target=target.frame,
       target_landmarks=target.landmarks,
       target_pose=angles,
       emotion_label=np.array(self._records.index[i].emotion, np.int32),
       identity_label=np.array(self._donors.label(i), np.int32),
+      donor=lent.frame,
+      donor_landmarks=lent.landmarks,
+      lends=np.array(donor is not None),
+      treated=np.array(treated),
     )
 
 

@@ -8,7 +8,7 @@ there `frames` means float RGB in [-1, 1] and `audio` float in [-1, 1].
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Int16, UInt8
+from jaxtyping import Bool, Float, Int, Int16, UInt8
 
 SAMPLE_RATE_HZ = 16_000
 FPS = 25  # the default frame grid; 640 samples of sound a frame, exactly
@@ -112,6 +112,12 @@ class Pair(NamedTuple):
   target_pose: Float[np.ndarray, "b 3"]  # degrees
   emotion_label: Int[np.ndarray, "b"]  # of the target, -1 unknown
   identity_label: Int[np.ndarray, "b"]
+  # In training: whose mouth the pose picture gets (zeros where `lends` is not
+  # so), and whether pose, mouth and emotion pictures are changed at all.
+  donor: UInt8[np.ndarray, "b d d 3"]  # d = `donor_side`
+  donor_landmarks: Float[np.ndarray, "b 68 2"]  # in its pixels
+  lends: Bool[np.ndarray, "b"]
+  treated: Bool[np.ndarray, "b"]
 
 
 class Clip(NamedTuple):
@@ -119,10 +125,7 @@ class Clip(NamedTuple):
 
   identity: UInt8[np.ndarray, "b h w 3"]  # outside the window
   identity_landmarks: Float[np.ndarray, "b 68 2"]
-  frames: UInt8[np.ndarray, "b t h w 3"]  # to be made
-  # Who gives the head pose, frame by frame: `frames` with other lips, colours
-  # and proportions, or as they are.
-  pose_frames: UInt8[np.ndarray, "b t h w 3"]
+  frames: UInt8[np.ndarray, "b t h w 3"]  # to be made; they give the pose too
   landmarks: Float[np.ndarray, "b t 68 2"]  # of `frames`
   pose: Float[np.ndarray, "b t 3"]  # degrees, of `frames`
   audio: Int16[np.ndarray, "b s"]  # of t + 2 context frames
@@ -131,6 +134,18 @@ class Clip(NamedTuple):
   # person, emotion and level.
   emotion: UInt8[np.ndarray, "b k f f 3"]
   emotion_label: Int[np.ndarray, "b"]
+  # Whose mouth E_p sees in training, of the clip and outside the window, in
+  # all of its frames; zeros where none is lent.
+  donor: UInt8[np.ndarray, "b d d 3"]  # d = `donor_side`
+  donor_landmarks: Float[np.ndarray, "b 68 2"]  # in its pixels
+
+
+def donor_side(size: int) -> int:
+  """Side in pixels of the picture that lends a mouth to those of `size`.
+
+  Half: what is pasted softly, for a pose alone, need not be sharp.
+  """
+  return size // 2
 
 
 def sound_level(samples: Int16[np.ndarray, "s"]) -> Float[np.ndarray, "11"]:

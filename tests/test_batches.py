@@ -26,6 +26,9 @@ CLIP = dict(
 )
 
 
+DTYPES = np.uint8, np.int16, np.int32, np.float32, np.bool_
+
+
 def people(**change) -> records.Records:
   """Three persons with two emotions each; clips 0 and 1 are person 0's."""
   return records.in_memory(
@@ -118,7 +121,7 @@ def test_batches_are_the_named_arrays_of_the_contract(make):
   assert type(batch) is type(sample)
   for name, stacked, one in zip(batch._fields, batch, sample, strict=True):
     assert stacked.shape == (3, *one.shape), name
-    assert stacked.dtype in (np.uint8, np.int16, np.int32, np.float32), name
+    assert stacked.dtype in DTYPES, name
 
 
 # --- windows of sound ------------------------------------------------------
@@ -264,6 +267,7 @@ def test_self_pairs_are_one_frame():
       assert read(donor) == (*place, FRAME)
     assert read(pair.target)[:2] == place
     assert np.array_equal(pair.identity_landmarks, pair.target_landmarks)
+    assert not pair.lends and not pair.treated and not pair.donor.any()
 
 
 def test_cross_clip_pairs_have_the_donors_of_their_kind():
@@ -276,7 +280,7 @@ def test_cross_clip_pairs_have_the_donors_of_their_kind():
     assert lender == abs(clip) and time != t  # a mirror turns the sign
     assert pair.emotion_label == clip % 2
     assert pair.identity_label == clip // 2
-    assert not np.array_equal(pair.pose, pair.target)  # recoloured
+    assert pair.treated
 
 
 def test_same_clip_pairs_take_everybody_from_one_clip():
@@ -288,40 +292,21 @@ def test_same_clip_pairs_take_everybody_from_one_clip():
 
 
 @pytest.mark.parametrize("kind", ["same_clip", "cross_clip", "geometry"])
-def test_the_pose_picture_is_the_target_but_for_its_mouth(kind, monkeypatch):
-  monkeypatch.setattr(augment, "recolour", lambda frame, *colours: frame)
+def test_the_pose_picture_is_the_target_and_another_moment_lends_it_a_mouth(
+  kind,
+):
   for pair in pair_draws(kind):
     clip, t = target_of(pair)
-    x, y = pair.target_landmarks[spec.MOUTH].mean(0).round().astype(int)
-    apart = np.abs(pair.pose.astype(int) - pair.target).max(-1)
-    assert apart[:8].max() <= 2  # eyes and what is above them
-    lender, time, _ = read(pair.pose[y, x])
+    assert np.array_equal(pair.pose, pair.target)
+    lender, time, _ = read(pair.donor)
     assert lender == abs(clip) and time != t  # a mirror turns the sign
+    assert pair.lends and pair.donor.shape == (16, 16, 3)
+    points = people()[lender].landmarks[time]
+    if clip < 0 or np.signbit(pair.target_pose[0]):
+      points = augment.mirror_landmarks(points, 32)
+    points = (points + 0.5) / 2 - 0.5
+    np.testing.assert_allclose(pair.donor_landmarks, points, atol=1e-4)
     assert read(pair.mouth)[1] == t  # whose mouth is to be made
-
-
-def test_a_lent_mouth_lies_where_the_own_one_was():
-  """Dots for eyes and mouth; the donor is turned, moved and larger."""
-  here = toy_records.landmarks(1, 64)[0]
-  there = (here - 32) @ np.array([[0.96, 0.28], [-0.28, 0.96]]) * 1.1 + (34, 30)
-
-  def draw(points, colour):
-    frame = np.full((64, 64, 3), 90, np.uint8)
-    for part in (spec.LEFT_EYE, spec.RIGHT_EYE, spec.MOUTH):
-      x, y = points[part].mean(0).round().astype(int)
-      frame[y - 1 : y + 2, x - 1 : x + 2] = colour
-    return frame
-
-  own, other = draw(here, (200, 0, 0)), draw(there, (0, 200, 0))
-  made = own.copy()
-  augment.lend_mouth(made, here, other, there)
-  made = made.astype(int)
-  for part, which in ((spec.LEFT_EYE, 0), (spec.RIGHT_EYE, 0), (spec.MOUTH, 1)):
-    x, y = here[part].mean(0).round().astype(int)
-    assert made[y, x, which] > 150 and made[y, x, 1 - which] < 50
-  same = own.copy()
-  augment.lend_mouth(same, here, own, here)
-  assert np.abs(same.astype(int) - own).max() <= 1
 
 
 def test_other_emotion_goes_before_other_clip():
@@ -343,12 +328,12 @@ def test_twin_pairs_have_the_donors_of_their_kind():
     assert lender // 2 != clip // 2 and lender % 2 == clip % 2
 
 
-def test_twin_pairs_take_pose_and_mouth_from_the_twins(monkeypatch):
-  monkeypatch.setattr(augment, "recolour", lambda frame, *colours: frame)
+def test_twin_pairs_take_pose_and_mouth_from_the_twins():
   for pair in pair_draws("twins"):
     clip, t = target_of(pair)
     assert read(pair.pose) == (clip, t, TWIN_POSE)
     assert read(pair.mouth) == (clip, t, TWIN_MOUTH)
+    assert pair.treated and not pair.lends  # the twin's lips are its own
 
 
 def views() -> records.Records:
@@ -363,8 +348,7 @@ def views() -> records.Records:
   )
 
 
-def test_view_pairs_show_one_instant_from_two_cameras(monkeypatch):
-  monkeypatch.setattr(augment, "recolour", lambda frame, *colours: frame)
+def test_view_pairs_show_one_instant_from_two_cameras():
   targets = set()
   for pair in pair_draws("views", views()):
     clip, t = target_of(pair)
@@ -374,8 +358,8 @@ def test_view_pairs_show_one_instant_from_two_cameras(monkeypatch):
     emotion, other, _ = read(pair.emotion)
     assert emotion == lender and other != time
     assert read(pair.identity)[0] == 2  # another emotion goes first
-    edge = np.abs(pair.pose[:4].astype(int) - pair.target[:4])
-    assert edge.max() <= 2  # the pose is the target's own
+    assert np.array_equal(pair.pose, pair.target)
+    assert read(pair.donor)[0] == clip and read(pair.donor)[1] != t
     targets.add(clip)
   assert targets == {0, 1}
 
@@ -461,7 +445,7 @@ def test_emotion_input_can_be_the_whole_frame():
 def test_the_mix_is_obeyed():
   mix = {"self": 3.0, "cross_clip": 1.0, "twins": 0.0}
   samples = draws(batches.pairs(people(), mix=mix, seed=0, **PAIR), 200)
-  own = sum(np.array_equal(pair.pose, pair.target) for pair in samples)
+  own = sum(not pair.treated for pair in samples)
   assert 120 < own < 180
 
 

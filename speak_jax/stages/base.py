@@ -396,6 +396,7 @@ def pair_shapes(config: ConfigDict, n: int) -> Any:
   face = model.image if model.emotion_input == "frame" else model.face
   picture = lambda side: struct((n, side, side, 3), jnp.uint8)  # noqa: E731
   label: Any = struct((n,), jnp.int32)
+  flag: Any = struct((n,), jnp.bool_)
   return spec.Pair(
     identity=picture(model.image),
     identity_landmarks=struct((n, 68, 2)),
@@ -407,6 +408,10 @@ def pair_shapes(config: ConfigDict, n: int) -> Any:
     target_pose=struct((n, 3)),
     emotion_label=label,
     identity_label=label,
+    donor=picture(spec.donor_side(model.image)),
+    donor_landmarks=struct((n, 68, 2)),
+    lends=flag,
+    treated=flag,
   )
 
 

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from speak_jax import spec
 from speak_jax.losses import adversarial, disentangle, flow, pixel
 from speak_jax.models.irfd import Codes, Portrait, hide_maps
+from speak_jax.nn import treat
 from speak_jax.nn.align import align_face
 from speak_jax.nn.face import shape_free
 from speak_jax.nn.norm import unit
@@ -70,6 +71,7 @@ def make(config: ConfigDict) -> Stage:
       f" {' or '.join(disentangle.NORMS)}"
     )
   swaps = any(weights[name] for name in SWAPS)
+  how = config.data.augment
   nets, size = base.networks(config), config.model.image
   if not nets.decoder.appearance:
     weights["appearance"] = 0.0
@@ -93,6 +95,33 @@ def make(config: ConfigDict) -> Stage:
     return (
       {name: params for name, (params, _) in groups.items()},
       {name: extra for name, (_, extra) in groups.items()},
+    )
+
+  def treated(batch, key) -> Any:
+    """A batch's pictures as floats, treated as config.data.augment has it.
+
+    The sampler has found who lends a mouth, and cut E_e's faces turned.
+    """
+    pair = base.with_frames(batch)
+    pose_key, mouth_key, emotion_key = jax.random.split(key, 3)
+    pose = treat.pose(
+      pair.pose[:, None],
+      # Or of the frame whose very pose a twin has.
+      pair.target_landmarks[:, None],
+      treat.Lender(pair.donor, pair.donor_landmarks, pair.lends),
+      pose_key,
+      colours=how.pose,
+      most=how.stretch,
+    )[:, 0]
+    mouth, emotion = pair.mouth, pair.emotion
+    if how.pose:
+      mouth = treat.colours(mouth, mouth_key)
+    if how.emotion:
+      emotion = treat.colours(emotion, emotion_key)
+    return pair._replace(
+      pose=treat.where(pair.treated, pose, pair.pose),
+      mouth=treat.where(pair.treated, mouth, pair.mouth),
+      emotion=treat.where(pair.treated, emotion, pair.emotion),
     )
 
   def encode(params, vars, pair) -> Any:
@@ -141,8 +170,8 @@ def make(config: ConfigDict) -> Stage:
     )
 
   def g_loss(params, vars, batch, step, key) -> LossOut:
-    hide_key, swap_key = jax.random.split(key)
-    pair = base.with_frames(batch)
+    hide_key, swap_key, treat_key = jax.random.split(key, 3)
+    pair = treated(batch, treat_key)
     target, points = pair.target, pair.target_landmarks
     (portrait, codes), changed = encode(params, vars, pair)
     shown = portrait
@@ -270,9 +299,10 @@ def make(config: ConfigDict) -> Stage:
 
   def d_loss(params, vars, batch, step, key) -> LossOut:
     del step
-    pair = base.with_frames(batch)
+    swap_key, treat_key = jax.random.split(key)
+    pair = treated(batch, treat_key)
     (portrait, codes), _ = encode(params, vars, pair)
-    swap = exchange(portrait, codes, pair, key, kinds)
+    swap = exchange(portrait, codes, pair, swap_key, kinds)
     fake = jax.lax.stop_gradient(decode(params, swap.portrait, swap.codes))
     real = judge(params, vars, pair.target, pair.identity)
     fake = judge(params, vars, fake, swap.frame)

@@ -23,7 +23,7 @@ from speak_jax.losses import (
 )
 from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.models.speak import Output, warm_start
-from speak_jax.nn import align
+from speak_jax.nn import align, treat
 from speak_jax.stages import base, critic
 from speak_jax.stages.base import LossOut, Phase, Stage
 from speak_jax.stages.syncnet import WINDOW_S, frames_of, window_shape
@@ -57,7 +57,7 @@ def make(config: ConfigDict) -> Stage:
   flowing = base.flows(config)
   weights |= base.unsupervised(config)
   notes = base.few_notes(weights, settings.microbatch)
-  fps = config.data.fps
+  fps, how = config.data.fps, config.data.augment
   window = frames_of(fps)
   if weights["sync"] and model.frames < window:
     raise ValueError(
@@ -150,19 +150,43 @@ def make(config: ConfigDict) -> Stage:
   def apply(net, name, params, vars, *args, **kwargs) -> Any:
     return net.apply({"params": params[name], **vars[name]}, *args, **kwargs)
 
-  def generate(params, vars, batch, key) -> Made:
-    """Runs every network but the critics; no key: without noise."""
-    identity = base.as_frames(batch.identity)
-    frames, driving = (
-      base.as_frames(rearrange(x, "b t ... -> (b t) ..."))
-      for x in (batch.frames, batch.pose_frames)
+  def treated(batch, frames, faces, key) -> tuple[Array, Array]:
+    """What E_p and E_e see, as config.data.augment has it.
+
+    The sampler has found who lends a mouth, and cut E_e's faces turned.
+    """
+    pose_key, emotion_key = jax.random.split(key)
+    driving = treat.pose(
+      rearrange(frames, "(b t) ... -> b t ...", t=t),
+      batch.landmarks,
+      treat.Lender(base.as_frames(batch.donor), batch.donor_landmarks),
+      pose_key,
+      colours=how.pose,
+      most=how.stretch,
     )
+    if how.emotion:
+      faces = treat.colours(faces, emotion_key)
+    return rearrange(driving, "b t ... -> (b t) ..."), faces
+
+  def generate(params, vars, batch, key) -> Made:
+    """Runs every network but the critics.
+
+    Without a key, as when a video is generated: without noise, and from
+    pictures as they are.
+    """
+    train = key is not None
+    identity = base.as_frames(batch.identity)
+    frames = base.as_frames(rearrange(batch.frames, "b t ... -> (b t) ..."))
     faces = base.as_frames(rearrange(batch.emotion, "b k ... -> (b k) ..."))
+    driving = frames
+    if train:
+      key, treat_key = jax.random.split(key)
+      driving, faces = treated(batch, frames, faces, treat_key)
 
     def encode(net, identity, landmarks, driving, faces):
-      train = learning and key is not None
-      portrait = net.portrait(identity, landmarks, train)
-      return portrait, net.pose(driving, train), net.emotion(faces, train)
+      learns = learning and train
+      portrait = net.portrait(identity, landmarks, learns)
+      return portrait, net.pose(driving, learns), net.emotion(faces, learns)
 
     (portrait, pose, emotion), changed = apply(
       nets.encoders,
@@ -178,7 +202,6 @@ def make(config: ConfigDict) -> Stage:
     )
     k = batch.emotion.shape[1]
     emotion = rearrange(emotion, "(b k) d -> b k d", k=k).mean(1)
-    train = key is not None
     out, kept = apply(
       nets.speak,
       "speak",
@@ -335,8 +358,6 @@ def make(config: ConfigDict) -> Stage:
 
   def inspect(params, vars, batch):
     """Per clip: its true frames above ours; the identity picture in front."""
-    # As when a video is generated: from plain frames.
-    batch = batch._replace(pose_frames=batch.frames)
     out, _, _, identity, _, _ = generate(params, vars, batch, None)
     ours = jnp.concatenate([identity[:, None], out.frames], 1)
     true = jnp.concatenate([base.as_bytes(identity)[:, None], batch.frames], 1)
@@ -400,11 +421,12 @@ def _batch(n: int, t: int, size: int, k: int, face: int, samples: int) -> Any:
     identity=u8(size, size, 3),
     identity_landmarks=f32(68, 2),
     frames=u8(t, size, size, 3),
-    pose_frames=u8(t, size, size, 3),
     landmarks=f32(t, 68, 2),
     pose=f32(t, 3),
     audio=base.struct((n, samples), jnp.int16),
     level=f32(spec.LEVEL),
     emotion=u8(k, face, face, 3),
     emotion_label=base.struct((n,), jnp.int32),
+    donor=u8(*[spec.donor_side(size)] * 2, 3),
+    donor_landmarks=f32(68, 2),
   )

@@ -46,6 +46,10 @@ def test_every_preset_builds_at_its_size(preset):
       zeros(b, 3),
       none,
       none,
+      zeros(b, image // 2, image // 2, 3),
+      zeros(b, 68, 2),
+      none > 0,
+      none > 0,
     )
     (portrait, codes), encoders = networks.encoders.init_with_output(key, pair)
     frames, decoder = networks.decoder.init_with_output(key, portrait, codes)

@@ -93,6 +93,10 @@ def pair(batch: int = 2, image: int = IMAGE) -> spec.Pair:
     target_pose=np.zeros((batch, 3)),
     emotion_label=none,
     identity_label=none,
+    donor=np.zeros((batch, image // 2, image // 2, 3), np.uint8),
+    donor_landmarks=np.zeros((batch, 68, 2), np.float32),
+    lends=none > 0,
+    treated=none > 0,
   )
 
 

@@ -64,6 +64,8 @@ def batch(stage: Any, seed: int = 0) -> Any:
   rng = np.random.default_rng(seed)
 
   def draw(x):
+    if x.dtype == bool:
+      return np.ones(x.shape, bool)
     if x.dtype == np.uint8:
       return rng.integers(0, 256, x.shape, np.uint8)
     if x.dtype == np.int16:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from speak_jax.stages import base, irfd, speak, syncnet
@@ -235,7 +236,33 @@ def test_encoders_train_when_asked():
   assert "sync" not in tuned.optims["gen"].trains
 
 
-def test_the_pose_encoder_sees_the_pose_frames_and_the_sheet_plain_ones():
+def test_pairs_are_treated_that_are_flagged():
+  terms = small.config().irfd.weights.to_dict()
+  off = {f"irfd__weights__{name}": 0.0 for name in terms if name != "pixel"}
+  stage = irfd.make(small.config(**off))
+  state = create(stage, 0, {})
+  batch = small.batch(stage)
+  run = jax.jit(
+    lambda batch, key: stage.phases[-1].loss(
+      state.params, state.vars, batch, jnp.int32(0), key
+    )
+  )
+
+  def loss(treated, lends, turned=False):
+    flags = [np.full(2, flag) for flag in (treated, lends)]
+    some = batch._replace(treated=flags[0], lends=flags[1])
+    if turned:
+      some = some._replace(donor=255 - batch.donor)
+    return float(run(some, jax.random.key(0)).metrics["pixel"])
+
+  plain = loss(False, True)
+  assert np.isfinite(plain) and plain == loss(False, True, turned=True)
+  assert plain == loss(False, False)
+  assert plain != loss(True, False) == loss(True, False, turned=True)
+  assert loss(True, False) != loss(True, True) != loss(True, True, turned=True)
+
+
+def test_the_pose_encoder_sees_treated_frames_and_the_sheet_plain_ones():
   """The encoder's pictures alone change, what is to be made does not."""
   terms = (
     "gradient",
@@ -251,7 +278,7 @@ def test_the_pose_encoder_sees_the_pose_frames_and_the_sheet_plain_ones():
   )
   state = create(stage, 0, {})
   batch = small.batch(stage)
-  others = batch._replace(pose_frames=255 - batch.pose_frames)
+  others = batch._replace(donor=255 - batch.donor)
   loss = jax.jit(
     lambda batch: stage.phases[-1].loss(
       state.params, state.vars, batch, jnp.int32(0), jax.random.key(0)
