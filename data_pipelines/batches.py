@@ -63,8 +63,8 @@ def sync_windows(
     frames: Of a window.
     windows: Of a clip.
     size: Side of whole frames in pixels.
-    lips: Side of the aligned mouths in pixels, which show no more than frames
-      at `size` do; 0: the frames' lower halves.
+    lips: Side of the aligned mouths in pixels, which are grey and show no more
+      than frames at `size` do; 0: the frames' lower halves in colour.
     reach: Frames from the first to the last start at most, where the windows
       have room in that; 0: all over the clip.
     share: As in `pairs`.
@@ -89,18 +89,17 @@ def sync_windows(
       first += int(rng.integers(places - span + 1))
       places = span
     starts = [first + place for place in _spread(places, windows, rng)]
-    audio = records.clip(i).audio
-    # Windows overlap: each picture is decoded once.
+    # Windows overlap: each picture is read once.
     times = sorted({t for s in starts for t in range(s, s + frames)})
     shown = (
-      records.lips(i, times, lips, size)
+      records.lips(i, times, lips, size)[..., None]
       if lips
       else records.frames(i, times, size)[:, size // 2 :]
     )
     at = np.searchsorted(times, np.add.outer(starts, range(frames)))
     return spec.SyncWindows(
       mouth=shown[at],
-      audio=np.stack([sound(audio, s, frames, fps) for s in starts]),
+      audio=sounds(records.clip(i).audio, starts, frames, fps),
     )
 
   return _dataset(records, usable, sample, share, seed)
@@ -394,13 +393,32 @@ def sound(
   Frame t owns the samples from round(t * 16000 / fps). The length depends on
   `count` and `fps` alone, so that windows stack.
   """
+  return sounds(audio, [start], count, fps)[0]
+
+
+def sounds(
+  audio: Int16[np.ndarray, "s"] | Rows | Moved,
+  starts: Sequence[int],
+  count: int,
+  fps: float,
+) -> Int16[np.ndarray, "n ..."]:
+  """`sound` of several windows, read at once."""
   step = spec.samples_per_frame(fps)
-  first, length = round(start * step), round(count * step)
-  window = np.zeros(length, np.int16)
-  low, high = max(first, 0), min(first + length, len(audio))
-  if low < high:
-    window[low - first : high - first] = audio[low:high]
-  return window
+  length, end = round(count * step), len(audio)
+  firsts = [round(start * step) for start in starts]
+  # Where they lie in the clip.
+  lows = [min(max(first, 0), end) for first in firsts]
+  highs = [min(max(first + length, 0), end) for first in firsts]
+  spans = list(zip(lows, highs, strict=True))
+  parts = (
+    audio.spans(spans)
+    if isinstance(audio, Rows)
+    else [audio[low:high] for low, high in spans]
+  )
+  out = np.zeros((len(firsts), length), np.int16)
+  for window, first, low, part in zip(out, firsts, lows, parts, strict=True):
+    window[low - first : low - first + len(part)] = part
+  return out
 
 
 def emotion_pictures(

@@ -43,6 +43,8 @@ def describe(data: str | os.PathLike) -> str:
   data = Path(data)
   index = records.read_index(data)
   meta = records.read_metadata(data)
+  info = json.loads((data / "dataset_info.json").read_text())
+  disk = {split["name"]: int(split["numBytes"]) for split in info["splits"]}
   licence = meta.pop("licence", None)
   lines = [str(data), *(f"  {key}: {value}" for key, value in meta.items())]
   if licence:
@@ -50,7 +52,7 @@ def describe(data: str | os.PathLike) -> str:
   for split in records.SPLITS:
     rows = [row for row in index if records.split_of(row) == split]
     if rows:
-      lines += _split(split, rows)
+      lines += _split(split, rows, disk[split])
   rejects = _read_lines(data / "rejects.jsonl")
   lines.append(f"rejects: {len(rejects)}")
   # Figures in a reason are of one file; what is alike counts together.
@@ -71,7 +73,9 @@ def describe(data: str | os.PathLike) -> str:
   return "\n".join(lines)
 
 
-def _split(split: str, rows: Sequence[records.ClipInfo]) -> list[str]:
+def _split(
+  split: str, rows: Sequence[records.ClipInfo], disk: int
+) -> list[str]:
   """A split's counts and its table of emotions."""
   hours = sum(row.frames / row.fps for row in rows) / 3600
   lengths = [row.frames for row in rows]
@@ -80,7 +84,9 @@ def _split(split: str, rows: Sequence[records.ClipInfo]) -> list[str]:
     f"{len({row.identity for row in rows})} identities, "
     f"{hours:.2f} hours, {sum(lengths)} frames "
     f"({min(lengths)} to {max(lengths)} a clip)",
+    f"  disk: {disk / 1e9:.2f} GB, {disk / 1e9 / hours:.2f} GB an hour",
     f"  px: {_counts(str(row.size) for row in rows)}",
+    f"  mouths: {_counts(map(_mouths, rows))}",
     f"  frames/s: {_counts(f'{row.fps:g}' for row in rows)}",
     f"  views: {_counts(row.view or 'unknown' for row in rows)}",
   ]
@@ -272,6 +278,12 @@ def _drawn(frame, landmarks, pose) -> UInt8[np.ndarray, "h w 3"]:
     cv2.LINE_AA,
   )
   return picture
+
+
+def _mouths(row: records.ClipInfo) -> str:
+  if not row.mouths:
+    return "none"
+  return f"{row.mouths} px {'grey' if row.grey else 'JPEG'}"
 
 
 def _emotion(row: records.ClipInfo) -> str:

@@ -7,24 +7,26 @@ where in the shard the table is: a picture then costs one read of its own bytes.
 The table is uint32, a row a part: first byte in the record, bytes, CRC-32. Row
 0 is the table itself, its sum over all other rows and the clip's name. Then
 come the arrays of `ARRAYS` in chunks of `CHUNK` bytes, then the pictures of
-`PICTURES`, one by one.
+`PICTURES`, one by one. Mouths are `GREY` pixels side by side, a row a frame;
+before format 1.4.0 they were a list of JPEGs as the other pictures are.
 
 Shards are ArrayRecord, which is Riegeli, uncompressed: records lie in them as
 they are, except that every 64 KiB of a file begin with a block header.
 `locate` checks each of them as it is written; reading checks the sums.
 """
 
+import functools
+import itertools
 import os
-import struct
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt32
+from jaxtyping import Int, UInt8, UInt32
 
 from speak_jax import spec
 
@@ -41,9 +43,10 @@ ARRAYS: dict[str, tuple[tuple[int, ...], type]] = {
   SOUND_LEVEL: ((spec.LEVEL,), np.float32),
 }
 PICTURES = ("frames", "mouths", "twin_pose", "twin_mouth")
+GREY = "grey_mouths"  # of the record: pixels of all of `spec.Record.mouths`
 CHUNK = 1 << 14  # bytes of an array that one sum covers
 GAP = 1 << 14  # bytes between two pictures that are read rather than left out
-_ROW = struct.Struct("<3I")  # of the table
+_ROW = 12  # bytes of the table
 # Riegeli: a file's blocks, their headers, and the header of a chunk.
 _BLOCK, _BLOCK_HEADER, _CHUNK_HEADER = 1 << 16, 24, 40
 _OPEN = 256  # files that are kept open
@@ -85,6 +88,7 @@ class Layout(NamedTuple):
   rows: int  # of the table
 
 
+@functools.lru_cache(1024)
 def layout(counts: Counts) -> Layout:
   """The table's rows, by field."""
   first, at = {}, 1
@@ -120,7 +124,12 @@ def fill(example: bytes, counts: Counts, clip: str) -> bytes:
     ((start, stop),) = places[name]
     found += [(a, min(a + CHUNK, stop)) for a in range(start, stop, CHUNK)]
   for name in PICTURES:
-    found += places.get(name, [])
+    if name == "mouths" and counts.mouths:
+      ((start, stop),) = places[GREY]
+      each = (stop - start) // counts.mouths
+      found += [(a, a + each) for a in range(start, stop, each)]
+    else:
+      found += places.get(name, [])
   table = blank(counts)
   table[0] = begin, end - begin, 0
   table[1:, 0] = [a for a, _ in found]
@@ -133,8 +142,8 @@ def fill(example: bytes, counts: Counts, clip: str) -> bytes:
 
 def _sum(table: bytes, clip: str) -> int:
   """Of all but its own place."""
-  crc = zlib.crc32(clip.encode(), zlib.crc32(table[: _ROW.size - 4]))
-  return zlib.crc32(memoryview(table)[_ROW.size :], crc)
+  crc = zlib.crc32(clip.encode(), zlib.crc32(table[: _ROW - 4]))
+  return zlib.crc32(memoryview(table)[_ROW:], crc)
 
 
 def _values(example: bytes) -> dict[str, list[tuple[int, int]]]:
@@ -304,12 +313,13 @@ class Table:
     """
     self._files, self._shard, self._counts = files, shard, counts
     self._layout = layout(counts)
-    self._table = files.read(shard, at, self._layout.rows * _ROW.size)
-    begin, _, crc = self._row(0)
-    if crc != _sum(self._table, clip):
+    table = files.read(shard, at, self._layout.rows * _ROW)
+    self._rows = np.frombuffer(table, "<u4").reshape(-1, 3)
+    begin, _, crc = self._rows[0].tolist()
+    if crc != _sum(table, clip):
       raise ValueError("its table is damaged, or another clip's")
     self._begin = at - begin
-    self.nbytes = len(self._table) + 256
+    self.nbytes = len(table) + 256
 
   def pictures(self, field: str, times: Sequence[int]) -> list[bytes]:
     """Pictures of a list, in few reads: neighbours lie side by side.
@@ -318,12 +328,50 @@ class Table:
       field: The list.
       times: Which, rising.
     """
-    count, first = self._counts.pictures(field), self._layout.first[field]
+    count = self._counts.pictures(field)
     if not times:
       return []
     if not 0 <= times[0] <= times[-1] < count:
       raise IndexError(f"{field} {times[0]} to {times[-1]} of {count}")
-    rows = [self._row(first + t) for t in times]
+    return self._parts(field, times)
+
+  def grey(
+    self, times: Int[np.ndarray, "k"], size: int
+  ) -> UInt8[np.ndarray, "k size"]:
+    """Mouths as they are stored from format 1.4.0 on.
+
+    Args:
+      times: Which, rising.
+      size: Bytes of one.
+    """
+    count, first = self._counts.mouths, self._layout.first["mouths"]
+    out = np.empty((len(times), size), np.uint8)
+    if not len(times):
+      return out
+    if not 0 <= times[0] <= times[-1] < count:
+      raise IndexError(f"mouths {times[0]} to {times[-1]} of {count}")
+    rows = self._rows[first + times].tolist()
+    # Where what lies between two of them is not worth reading.
+    breaks = np.flatnonzero(np.diff(times) * size > size + GAP) + 1
+    for a, b in itertools.pairwise([0, *breaks.tolist(), len(times)]):
+      begin, many = rows[a][0], int(times[b - 1] - times[a]) + 1
+      data = self._files.read(self._shard, self._begin + begin, many * size)
+      wanted, view = times[a:b] - times[a], memoryview(data)
+      for k, (_, length, crc) in zip(wanted.tolist(), rows[a:b], strict=True):
+        part = view[k * size : (k + 1) * size]
+        if length != size or zlib.crc32(part) != crc:
+          raise ValueError("its bytes are not what was written")
+      out[a:b] = np.frombuffer(data, np.uint8).reshape(many, size)[wanted]
+    return out
+
+  def chunks(self, field: str, numbers: Sequence[int]) -> list[bytes]:
+    """Chunks of an array; `numbers` rise."""
+    return self._parts(field, numbers)
+
+  def _parts(self, field: str, numbers: Sequence[int]) -> list[bytes]:
+    """In few reads: neighbours lie side by side."""
+    first = self._layout.first[field]
+    rows = self._rows[[first + n for n in numbers]].tolist()
     out: list[bytes] = []
     while len(out) < len(rows):
       begin, stop, many = rows[len(out)][0], 0, len(out)
@@ -338,20 +386,6 @@ class Table:
         out.append(part)
     return out
 
-  def chunk(self, field: str, k: int) -> bytes:
-    """Chunk k of an array."""
-    return self._part(self._layout.first[field] + k)
-
-  def _row(self, row: int) -> tuple[int, int, int]:
-    return _ROW.unpack_from(self._table, row * _ROW.size)
-
-  def _part(self, row: int) -> bytes:
-    begin, size, crc = self._row(row)
-    data = self._files.read(self._shard, self._begin + begin, size)
-    if zlib.crc32(data) != crc:
-      raise ValueError("its bytes are not what was written")
-    return data
-
 
 class Rows:
   """An array of a record, of which just the rows that are asked for are read.
@@ -359,10 +393,15 @@ class Rows:
   Has a length, and is indexed by a number, a slice or an array of numbers.
   """
 
-  def __init__(self, name: str, count: int, chunk: Any):
-    """Takes the array's name, its rows, and what reads chunk k of it."""
+  def __init__(
+    self,
+    name: str,
+    count: int,
+    chunks: Callable[[Sequence[int]], Sequence[bytes]],
+  ):
+    """Takes the array's name, its rows, and what reads chunks of it."""
     self._shape, self._dtype = ARRAYS[name]
-    self._width, self._count, self._chunk = width(name), count, chunk
+    self._width, self._count, self._chunks = width(name), count, chunks
 
   def __len__(self) -> int:
     """Number of rows."""
@@ -388,11 +427,23 @@ class Rows:
     low = int(times.min())
     return self._read(low, int(times.max()) + 1)[times - low]
 
+  def spans(self, spans: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+    """Rows from a first one to before a last one, of each span, at once."""
+    found = [(low * self._width, high * self._width) for low, high in spans]
+    wanted = sorted(
+      {k for a, b in found for k in range(a // CHUNK, -(-b // CHUNK))}
+    )
+    parts = self._chunks(wanted) if wanted else ()
+    data = memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
+    # All chunks but the array's last are whole.
+    begins = {k: n * CHUNK for n, k in enumerate(wanted)}
+    out = []
+    for first, stop in found:
+      k, at = divmod(first, CHUNK)
+      at += begins[k] if stop > first else 0
+      raw = data[at : at + stop - first] if stop > first else b""
+      out.append(np.frombuffer(raw, self._dtype).reshape(-1, *self._shape))
+    return out
+
   def _read(self, low: int, high: int) -> np.ndarray:
-    first, stop = low * self._width, high * self._width
-    chunks = range(first // CHUNK, -(-stop // CHUNK))
-    parts = [self._chunk(k) for k in chunks]
-    data = parts[0] if len(parts) == 1 else b"".join(parts)
-    at = first - chunks.start * CHUNK
-    raw = memoryview(data)[at : at + stop - first] if stop > first else b""
-    return np.frombuffer(raw, self._dtype).reshape(-1, *self._shape)
+    return self.spans([(low, high)])[0]

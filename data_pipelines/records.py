@@ -9,6 +9,7 @@ clip, so that samplers choose clips without reading any.
 import bisect
 import functools
 import json
+import math
 import os
 import re
 import threading
@@ -32,15 +33,16 @@ from data_pipelines.media import lips
 from speak_jax import spec
 
 NAME = "speak"
-VERSION = "1.3.0"  # of the format; one that is not in READABLE is refused
+VERSION = "1.4.0"  # of the format; one that is not in READABLE is refused
 # 1.0.0 has neither take nor start, 1.1.0 no session, 1.2.0 no mouths, and its
-# clips are read whole.
-READABLE = ("1.0.0", "1.1.0", "1.2.0", VERSION)
+# clips are read whole; 1.3.0 has mouths as JPEG, in colour.
+READABLE = ("1.0.0", "1.1.0", "1.2.0", "1.3.0", VERSION)
 SPLITS = ("train", "test")  # "test": identities that training never sees
 INDEX = "clips.jsonl"
 # Its split, number, and the number of shards.
 SHARD = re.compile(rf"{NAME}-(\w+)\.array_record-(\d+)-of-(\d+)")
 CACHE_BYTES = 1 << 30
+NO_MOUTHS = spec.Record._field_defaults["mouths"]
 # Pictures are small and the loader has threads of its own: OpenCV's would only
 # take the cores from the training step.
 cv2.setNumThreads(1)
@@ -71,6 +73,7 @@ class ClipInfo(NamedTuple):
   start: int = 0
   session: str = ""
   mouths: int = 0  # side of the stored mouths in pixels, 0: there are none
+  grey: bool = False  # mouths are pixels, not JPEG
   at: int = 0  # of the shard's bytes: `ranges.Table`; 0: there is none
 
 
@@ -90,14 +93,17 @@ _TEXTS = (
   *("clip", "identity", "view", "source", "pose_method", "phonemes"),
   *("take", "session"),
 )
-_JPEGS = ranges.PICTURES
+_JPEGS = tuple(name for name in ranges.PICTURES if name != "mouths")
 _INTEGERS = ("emotion", "level", "start")
 _ARRAYS = {
   **{name: (kind, (None, *row)) for name, (row, kind) in ranges.ARRAYS.items()},
   "crop": (np.float32, (2, 3)),
   "factors": (np.float32, (None, None)),
+  # Flat, so that it is one piece of bytes: as many pixels a frame.
+  ranges.GREY: (np.uint8, (None,)),
 }
-_DERIVED = {ranges.SOUND_LEVEL, ranges.FIELD}  # on disk, not in `spec.Record`
+# On disk, not in `spec.Record` or not so.
+_DERIVED = {ranges.SOUND_LEVEL, ranges.FIELD, ranges.GREY}
 
 
 @functools.cache
@@ -140,6 +146,7 @@ def encode(record: spec.Record) -> bytes:
   _check(record)
   values = record._asdict()
   values[ranges.SOUND_LEVEL] = spec.sound_level(record.audio)[None]
+  values[ranges.GREY] = values.pop("mouths").reshape(-1)
   for name, (dtype, _) in _ARRAYS.items():
     values[name] = np.asarray(values[name], dtype)
   counts = ranges.Counts(
@@ -169,7 +176,7 @@ def decode(data: bytes) -> spec.Record:
   for name in _JPEGS:
     if name in found:
       values[name] = list(found[name].bytes_list.value)
-  values["mouths"] = tuple(values.get("mouths", ()))
+  values["mouths"] = _mouths(found, len(values["frames"]))
   for name, (dtype, shape) in _ARRAYS.items():
     if name in _DERIVED:
       continue
@@ -181,6 +188,18 @@ def decode(data: bytes) -> spec.Record:
       shape = tuple(-1 if n is None else n for n in shape)
     values[name] = np.frombuffer(raw, dtype).reshape(shape)
   return spec.Record(**values)
+
+
+def _mouths(found: Any, frames: int) -> UInt8[np.ndarray, "m s s"]:
+  """Mouths of a parsed example, of any format."""
+  if ranges.GREY in found:
+    raw = np.frombuffer(found[ranges.GREY].bytes_list.value[0], np.uint8)
+    side = math.isqrt(len(raw) // max(frames, 1))
+    return raw.reshape(frames, side, side) if len(raw) else NO_MOUTHS
+  jpegs = found["mouths"].bytes_list.value if "mouths" in found else ()
+  if not jpegs:
+    return NO_MOUTHS
+  return np.stack([decode_frame(jpeg, grey=True) for jpeg in jpegs])
 
 
 @functools.cache
@@ -200,13 +219,15 @@ def _check(record: spec.Record) -> None:
     "twin_pose_landmarks": (len(record.twin_pose_landmarks), k),
     "twin_mouth": (len(record.twin_mouth), k),
     "twin_mouth_landmarks": (len(record.twin_mouth_landmarks), k),
-    "mouths": (len(record.mouths), n if record.mouths else 0),
+    "mouths": (len(record.mouths), n if len(record.mouths) else 0),
   }
   if not n:
     raise ValueError(f"{record.clip}: no frames")
   for name, (got, want) in lengths.items():
     if got != want:
       raise ValueError(f"{record.clip}: {name} has length {got}, not {want}")
+  if record.mouths.shape[1] != record.mouths.shape[2]:
+    raise ValueError(f"{record.clip}: mouths are not square")
   if len(record.factors) not in (0, n):
     raise ValueError(f"{record.clip}: factors are not one row a frame")
   if not -1 <= record.emotion < len(spec.EMOTIONS):
@@ -217,15 +238,19 @@ def _check(record: spec.Record) -> None:
 
 
 def decode_frame(
-  jpeg: bytes, size: int | None = None, stored: int | None = None
-) -> UInt8[np.ndarray, "h w 3"]:
-  """A stored crop as RGB, resized to `size` by area where it differs.
+  jpeg: bytes,
+  size: int | None = None,
+  stored: int | None = None,
+  grey: bool = False,
+) -> UInt8[np.ndarray, "h w *c"]:
+  """A stored crop, resized to `size` by area where it differs.
 
   Args:
     jpeg: The crop's bytes.
     size: Side that is wanted in pixels; None leaves it as it is stored.
     stored: Side of the crop, if it is known: what shrinks to half or less is
       then not decoded whole.
+    grey: One grey level a pixel (`spec.LUMA`), (h, w), and not RGB, (h, w, 3).
 
   Raises:
     ValueError: it is no JPEG, or only the beginning of one.
@@ -233,7 +258,7 @@ def decode_frame(
   frame = None
   # The decoder paints what is missing at the end grey.
   if jpeg.endswith(_END_OF_JPEG):
-    way = cv2.IMREAD_COLOR_RGB
+    way = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB
     if size and stored:
       way |= _reduced(stored, size)
     frame = cv2.imdecode(np.frombuffer(jpeg, np.uint8), way)
@@ -254,7 +279,7 @@ def _reduced(stored: int, size: int) -> int:
   return 0
 
 
-def resize(frame: UInt8[np.ndarray, "h w 3"], size: int) -> np.ndarray:
+def resize(frame: UInt8[np.ndarray, "h w *c"], size: int) -> np.ndarray:
   """A square picture at another side length; enlarging is bilinear."""
   if frame.shape[0] == size:
     return frame
@@ -304,11 +329,11 @@ class _Cache:
         self._items.move_to_end(key)
     return found
 
-  def keep(self, arrays: Mapping[Any, np.ndarray]) -> None:
-    """Takes in several arrays."""
+  def keep(self, values: Mapping[Any, Any], size: Callable) -> None:
+    """Takes in several values."""
     with self._lock:
-      for key, value in arrays.items():
-        self._put(key, value, value.nbytes)
+      for key, value in values.items():
+        self._put(key, value, size(value))
 
   def _put(self, key: Any, value: Any, cost: int) -> None:
     """With the lock held."""
@@ -435,16 +460,20 @@ class Records:
     row = self.index[i]
     counts = counts_of(row)
 
-    def chunk(name: str, k: int) -> bytes:
-      return self._cache.get(
-        (i, name, k),
-        lambda: self._read(i, name, lambda part: part.chunk(name, k)),
-        lambda data: len(data) + 64,
-      )
+    def chunks(name: str, numbers: Sequence[int]) -> list[bytes]:
+      keys = [(i, name, k) for k in numbers]
+      found = self._cache.known(keys)
+      if len(found) < len(keys):
+        lacking = [k for k in numbers if (i, name, k) not in found]
+        read = self._read(i, name, lambda part: part.chunks(name, lacking))
+        made = {(i, name, k): x for k, x in zip(lacking, read, strict=True)}
+        self._cache.keep(made, lambda data: len(data) + 64)
+        found |= made
+      return [found[key] for key in keys]
 
     return Clip(
       lambda name: ranges.Rows(
-        name, counts.rows(name), functools.partial(chunk, name)
+        name, counts.rows(name), functools.partial(chunks, name)
       )
     )
 
@@ -456,21 +485,33 @@ class Records:
 
   def lips(
     self, i: int, times: Iterable[int], size: int, image: int
-  ) -> UInt8[np.ndarray, "n s s 3"]:
-    """Aligned mouths of clip i (`media.lips`) as RGB at `size` pixels.
+  ) -> UInt8[np.ndarray, "n s s"]:
+    """Aligned mouths of clip i (`media.lips`), grey, at `size` pixels.
 
     As if cut out of frames of `image` pixels; out of these they are where a set
     has none. Stored ones may show more, since they were cut out of the whole
     crop: they lose it, for who learns from them is shown frames of `image`
-    pixels later.
+    pixels later. `times` rise.
     """
     times, row = list(times), self.index[i]
     if not row.mouths:
       return np.stack([self._cut(i, t, size, image) for t in times])
-    if image >= row.size:
-      return np.stack(self._pictures(i, "mouths", times, size))
+    whole = image >= row.size
+    if not row.grey:
+      side = size if whole else row.mouths
+      mouths = np.stack(self._pictures(i, "mouths", times, side))
+    elif self._table is None or not row.at:
+      mouths = self._stored(i).mouths[times]
+    else:
+      # Not kept: the system's own cache of the file is as near.
+      mouths = self._read(
+        i, "mouths", lambda part: part.grey(np.array(times), row.mouths**2)
+      ).reshape(-1, row.mouths, row.mouths)
+    if whole:
+      if mouths.shape[1] == size:
+        return mouths
+      return np.stack([resize(mouth, size) for mouth in mouths])
     _, sides = spec.lips_square(self.landmarks(i, np.array(times), image))
-    mouths = self._pictures(i, "mouths", times, row.mouths)
     return np.stack(
       [
         # So many pixels the square has there.
@@ -481,7 +522,7 @@ class Records:
 
   def _cut(
     self, i: int, t: int, size: int, image: int
-  ) -> UInt8[np.ndarray, "s s 3"]:
+  ) -> UInt8[np.ndarray, "s s"]:
     def make():
       frame = self.picture(i, "frames", t, image)
       mouth = lips.cut_lips(frame, self.landmarks(i, t, image), size)
@@ -495,7 +536,8 @@ class Records:
   ) -> UInt8[np.ndarray, "h w 3"]:
     """Picture t of a list of pictures of clip i (`ranges.PICTURES`).
 
-    RGB at `size` pixels; read-only, since the cache hands it out again.
+    RGB at `size` pixels; read-only, since the cache hands it out again. Mouths
+    are had from `lips`.
     """
 
     return self._pictures(i, field, [t], size)[0]
@@ -508,7 +550,7 @@ class Records:
 
   def _pictures(
     self, i: int, field: str, times: list[int], size: int
-  ) -> list[UInt8[np.ndarray, "h w 3"]]:
+  ) -> list[UInt8[np.ndarray, "h w *c"]]:
     """Several pictures; those that are not in the cache are read at once."""
     keys = [(i, field, t, size) for t in times]
     found = self._cache.known(keys)
@@ -519,17 +561,17 @@ class Records:
       (i, field, t, size): self._decoded(i, field, t, jpeg, size)
       for t, jpeg in zip(lacking, self.jpegs(i, field, lacking), strict=True)
     }
-    self._cache.keep(made)
+    self._cache.keep(made, lambda frame: frame.nbytes)
     found |= made
     return [found[key] for key in keys]
 
   def _decoded(
     self, i: int, field: str, t: int, jpeg: bytes, size: int
-  ) -> UInt8[np.ndarray, "h w 3"]:
+  ) -> UInt8[np.ndarray, "h w *c"]:
     row = self.index[i]
-    stored = row.mouths if field == "mouths" else row.size
+    grey = field == "mouths"
     try:
-      frame = decode_frame(jpeg, size, stored)
+      frame = decode_frame(jpeg, size, row.mouths if grey else row.size, grey)
     except ValueError as error:
       raise DamagedError(
         row.clip, f"{self.name}: clip {row.clip}: {field} {t} {error}"
@@ -608,7 +650,8 @@ def describe(record: spec.Record, shard: str, row: int) -> ClipInfo:
     take=record.take,
     start=record.start,
     session=record.session,
-    mouths=decode_frame(record.mouths[0]).shape[0] if record.mouths else 0,
+    mouths=record.mouths.shape[1] if len(record.mouths) else 0,
+    grey=len(record.mouths) > 0,
   )
 
 
@@ -616,9 +659,11 @@ def with_mouths(record: spec.Record) -> spec.Record:
   """The record with `mouths` cut out of its frames."""
   frames = map(decode_frame, record.frames)
   return record._replace(
-    mouths=tuple(
-      lips.jpeg(lips.cut_lips(x, points, lips.stored_side(x.shape[0])))
-      for x, points in zip(frames, record.landmarks, strict=True)
+    mouths=np.stack(
+      [
+        lips.cut_lips(x, points, lips.stored_side(x.shape[0]))
+        for x, points in zip(frames, record.landmarks, strict=True)
+      ]
     )
   )
 

@@ -42,6 +42,8 @@ LEVEL = 11  # numbers of `sound_level`
 # The square that SyncNet sees: upper lip to the chin of an open mouth. Its
 # side, and how far below the nose its middle lies, in eye distances.
 LIPS_SIDE, LIPS_DOWN = 1.7, 0.72
+# Grey of red, green and blue: BT.601, as in OpenCV and in a JPEG.
+LUMA = (0.299, 0.587, 0.114)
 EYE_TO_NOSE = 0.68  # height of a face's nose below its eyes, the same unit
 
 
@@ -83,15 +85,15 @@ class Record(NamedTuple):
   # Records of one identity and session show the person in the same clothes,
   # hair, room and light: one video, or one sitting. "" where it is not known.
   session: str = ""
-  # `media.lips` of every frame as JPEG, or nothing where a set has none.
-  mouths: tuple[bytes, ...] = ()
+  # `media.lips` of every frame, grey; no frames where a set has none.
+  mouths: UInt8[np.ndarray, "m s s"] = np.zeros((0, 0, 0), np.uint8)
 
 
 class SyncWindows(NamedTuple):
   """Stage 1: windows of one clip; window i of the picture matches sound i."""
 
-  # Of 5 frames the aligned mouths (h = w), or the lower halves.
-  mouth: UInt8[np.ndarray, "b n t h w 3"]
+  # Of 5 frames the aligned mouths (h = w, c = 1), or the lower halves (c = 3).
+  mouth: UInt8[np.ndarray, "b n t h w c"]
   audio: Int16[np.ndarray, "b n s"]  # the same 0.2 s, 3200 samples
 
 

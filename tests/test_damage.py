@@ -1,9 +1,10 @@
 import json
+import zlib
 
 import numpy as np
 import pytest
 
-from data_pipelines import batches, damage, records, shards
+from data_pipelines import batches, damage, ranges, records, shards
 from tests import toy_records
 from tests.test_batches import CLIP, PAIR, equal
 
@@ -169,12 +170,15 @@ def test_a_set_without_a_readable_shard_is_refused(tmp_path):
     records.open_records(tmp_path, "train")
 
 
+NO_MOUTHS = {"mouths": 0, "grey": False}
+
+
 @pytest.mark.parametrize(
   ("version", "lost"),
   [
-    ("1.0.0", {"take": "", "start": 0, "session": "", "mouths": ()}),
-    ("1.1.0", {"session": "", "mouths": ()}),
-    ("1.2.0", {"mouths": ()}),
+    ("1.0.0", {"take": "", "start": 0, "session": "", **NO_MOUTHS}),
+    ("1.1.0", {"session": "", **NO_MOUTHS}),
+    ("1.2.0", NO_MOUTHS),
   ],
 )
 def test_older_sets_lack_what_came_later(tmp_path, monkeypatch, version, lost):
@@ -183,7 +187,8 @@ def test_older_sets_lack_what_came_later(tmp_path, monkeypatch, version, lost):
 
   def encode_before(record):
     example = records.tf_example_pb2.Example.FromString(encode(record))
-    for name in (*lost, "places", "sound_level"):
+    gone = {*lost, "grey_mouths", "places", "sound_level"} - {*NO_MOUTHS}
+    for name in gone:
       del example.features.feature[name]
     return example.SerializeToString()
 
@@ -198,20 +203,82 @@ def test_older_sets_lack_what_came_later(tmp_path, monkeypatch, version, lost):
   index.write_text("".join(json.dumps(row) + "\n" for row in kept))
   data = records.open_records(tmp_path, "train")
   for name, empty in lost.items():
-    assert getattr(data[3], name) == empty
-    assert not getattr(data.index[3], name)
+    assert getattr(data.index[3], name) == empty
+    if name not in NO_MOUTHS:
+      assert getattr(data[3], name) == empty
+  assert not len(data[3].mouths)
   assert toy_records.read(data.picture(3, "frames", 2, 32))[:2] == (3, 2)
+
+
+def test_mouths_of_format_1_3_are_jpegs_and_give_the_same_samples(
+  tmp_path, monkeypatch
+):
+  grey = [records.with_mouths(clip) for clip in clips()[:2]]
+  encode = records.encode
+
+  def encode_before(record):
+    """A list of JPEGs in colour, each with its row of the table."""
+    example = records.tf_example_pb2.Example.FromString(encode(record))
+    features = example.features.feature
+    del features["grey_mouths"]
+    features["mouths"].bytes_list.value.extend(
+      toy_records.jpeg(np.repeat(mouth[..., None], 3, -1))
+      for mouth in record.mouths
+    )
+    data = example.SerializeToString(deterministic=True)
+    counts = ranges.Counts(16, record.fps, 16, 0)
+    places = ranges._values(data)
+    ((begin, end),) = places["places"]
+    table = np.frombuffer(data[begin:end], "<u4").reshape(-1, 3).copy()
+    parts = []
+    for name in ranges.ARRAYS:
+      ((a, b),) = places[name]
+      parts += [(k, min(k + (1 << 14), b)) for k in range(a, b, 1 << 14)]
+    for name in ("frames", "mouths", "twin_pose", "twin_mouth"):
+      parts += places.get(name, [])
+    for row, (a, b) in zip(table[1:], parts, strict=True):
+      row[:] = a, b - a, zlib.crc32(data[a:b])
+    assert len(table) == ranges.layout(counts).rows
+    table[0] = begin, end - begin, 0
+    table[0, 2] = ranges._sum(table.tobytes(), record.clip)
+    return data[:begin] + table.tobytes() + data[end:]
+
+  with monkeypatch.context() as context:
+    context.setattr(shards, "encode", encode_before)
+    context.setattr(shards, "VERSION", "1.3.0")
+    prepared(tmp_path / "before", grey)
+  index = tmp_path / "before" / records.INDEX
+  rows = [json.loads(line) for line in index.read_text().splitlines()]
+  assert all(row.pop("grey") for row in rows)
+  index.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  prepared(tmp_path / "now", grey)
+  before, now = (opened(tmp_path / name, 0) for name in ("before", "now"))
+  assert before.index[1].mouths == 16 and before.index[1].at
+  whole = before[1].mouths
+  assert whole.shape == (16, 16, 16)
+  assert np.abs(whole.astype(int) - grey[1].mouths).max() <= 2
+  for size, lips in ((32, 16), (32, 8), (16, 16)):
+    makes = [
+      batches.sync_windows(data, size=size, lips=lips, windows=4, seed=0)
+      for data in (before, now)
+    ]
+    for k in range(3):
+      one, other = (make[k] for make in makes)
+      assert one.mouth.shape == other.mouth.shape == (4, 5, lips, lips, 1)
+      assert np.abs(one.mouth.astype(int) - other.mouth).max() <= 2
+      np.testing.assert_array_equal(one.audio, other.audio)
 
 
 def test_every_flipped_bit_of_what_is_read_in_parts_is_found(tmp_path):
   """As above, but no record is read whole."""
-  (path,) = prepared(tmp_path, clips()[:3])
+  (path,) = prepared(tmp_path, list(map(records.with_mouths, clips()[:3])))
   raw = path.read_bytes()
   first = opened(tmp_path, 0)
 
   def parts(data, i):
     clip = data.clip(i)
     yield from data.jpegs(i, "frames", range(16))
+    yield data.lips(i, range(16), 16, 32)
     yield from (clip.audio[:], clip.landmarks[:], clip.pose[3:9])
 
   want = [list(parts(first, i)) for i in range(3)]

@@ -41,6 +41,10 @@ def test_says_what_is_there(data):
   assert "source: toy" in text
   assert "train: 3 clips, 3 identities, 0.00 hours, 15 frames" in text
   assert "test: 1 clips, 1 identities" in text
+  assert "  mouths: 16 px grey 3\n" in text  # half of the crops' side
+  bytes_ = sum(path.stat().st_size for path in data.glob("speak-train*"))
+  an_hour = bytes_ / 15 * 25 * 3600 / 1e9
+  assert f"  disk: 0.00 GB, {an_hour:.2f} GB an hour\n" in text
   rows = [line.split() for line in text.splitlines()]
   assert ["neutral", "2"] in rows and ["angry", "1"] in rows
   assert ["clips", "level", "3"] in rows
@@ -68,6 +72,7 @@ def test_counts_views_and_tells_why_clips_were_rejected(tmp_path):
   text = inspect.describe(tmp_path)
   assert "views: front 2, left_30 1" in text
   assert "takes of several views: 1" in text
+  assert "mouths: none 3" in text
   assert "licence: Not for sale. http://x" in text
   assert "3  face too small (N px), such as c0" in text
   table = [line.split() for line in text.splitlines()]

@@ -15,7 +15,9 @@ def noisy(i, frames, twins=0, mouths=True):
   record = toy_records.record(i, frames=frames, twins=twins)
   return record._replace(
     frames=[rng.bytes(int(n)) for n in rng.integers(1, 40_000, frames)],
-    mouths=tuple(record.frames) if mouths else (),
+    mouths=rng.integers(0, 256, (frames, 96, 96), np.uint8)
+    if mouths
+    else records.NO_MOUTHS,
     twin_pose=[rng.bytes(70_000) for _ in range(twins)],
     landmarks=rng.normal(size=(frames, 68, 2)).astype(np.float32),
   )
@@ -46,7 +48,7 @@ def test_parts_are_those_of_the_whole_record(data, clips):
   opened._load = None  # whole records are not asked for
   for i, clip in enumerate(clips):
     assert opened.index[i].at and opened.index[i].frames == len(clip.frames)
-    for field in ranges.PICTURES:
+    for field in set(ranges.PICTURES) - {"mouths"}:
       pictures = getattr(clip, field)
       times = list(range(len(pictures)))
       assert opened.jpegs(i, field, times) == list(pictures)
@@ -54,6 +56,12 @@ def test_parts_are_those_of_the_whole_record(data, clips):
       assert opened.jpegs(i, field, some) == [pictures[t] for t in some]
       with pytest.raises(IndexError):
         opened.jpegs(i, field, [len(pictures)])
+    for times in (range(len(clip.mouths)), range(1, len(clip.mouths), 3)):
+      if times:
+        got = opened.lips(i, times, 96, 256)
+        np.testing.assert_array_equal(got, clip.mouths[times])
+        with pytest.raises(IndexError):
+          opened.lips(i, [*times, len(clip.mouths)], 96, 256)
     np.testing.assert_array_equal(
       opened.sound_level(i), spec.sound_level(clip.audio)
     )
@@ -79,22 +87,41 @@ def test_rows_are_indexed_as_arrays_are(data, clips, key):
   for field in ("landmarks", "pose", "audio"):
     want = getattr(clips[0], field)[key]
     np.testing.assert_array_equal(getattr(rows, field)[key], want)
+  audio, spans = clips[0].audio, [(0, 3200), (9000, 9000), (8000, 15_360)]
+  for got, (low, high) in zip(rows.audio.spans(spans), spans, strict=True):
+    np.testing.assert_array_equal(got, audio[low:high])
   with pytest.raises(IndexError):
     rows.pose[24]
   with pytest.raises(AttributeError):
     _ = rows.factors
 
 
-def test_few_bytes_are_read_for_a_picture(data, monkeypatch):
-  opened = records.open_records(data, "train")
-  sizes = []
+@pytest.fixture
+def sizes(monkeypatch):
+  """Of all that is read of shards."""
+  found = []
   read = ranges.Files.read
 
   def counted(self, shard, begin, size):
-    sizes.append(size)
+    found.append(size)
     return read(self, shard, begin, size)
 
   monkeypatch.setattr(ranges.Files, "read", counted)
+  return found
+
+
+def test_mouths_of_neighbouring_windows_are_one_read(data, sizes):
+  opened = records.open_records(data, "train")
+  opened.lips(0, [0, 1, 2, 4, 5, 9, 10], 96, 256)
+  assert sizes[1:] == [6 * 96 * 96, 2 * 96 * 96]
+  # The sound of windows, each piece of it once.
+  sizes.clear()
+  opened.clip(0).audio.spans([(0, 3200), (640, 3840), (10_000, 13_200)])
+  assert sizes == [2 * 24 * 640]
+
+
+def test_few_bytes_are_read_for_a_picture(data, sizes):
+  opened = records.open_records(data, "train")
   (jpeg,) = opened.jpegs(0, "frames", [20])
   opened.landmarks(0, 20, 32)
   table, picture, points = sizes

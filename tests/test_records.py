@@ -29,6 +29,7 @@ def data(tmp_path_factory):
       session="talk",
     )
   ]
+  test = [records.with_mouths(record) for record in test]
   rows = []
   for k in range(2):
     path = folder / shards.shard_name("train", k, 2)
@@ -62,6 +63,9 @@ def test_round_trip(draw):
     twin_mouth=[b"\0"] * k,
     twin_pose_landmarks=toy_records.landmarks(k, 8),
     twin_mouth_landmarks=toy_records.landmarks(k, 8),
+    mouths=np.arange(n * 9, dtype=np.uint8).reshape(n, 3, 3)
+    if draw.draw(st.booleans())
+    else records.NO_MOUTHS,
   )
   data = records.encode(record)
   assert data == records.encode(record)
@@ -76,6 +80,8 @@ def test_round_trip(draw):
     ({"pose": np.zeros((2, 3), np.float32)}, "pose"),
     ({"emotion": 8}, "emotion"),
     ({"factors": np.zeros((3, 1), np.float32)}, "factors"),
+    ({"mouths": np.zeros((2, 4, 4), np.uint8)}, "mouths"),
+    ({"mouths": np.zeros((1, 4, 5), np.uint8)}, "mouths"),
   ],
 )
 def test_a_broken_record_is_refused(change, word):
@@ -118,6 +124,7 @@ print(json.dumps([
   [int(test[k]) for k in ("emotion", "level", "start")],
   [test[k].decode() for k in ("identity", "view", "take", "session")],
   builder.info.metadata["seed"],
+  [test["grey_mouths"].reshape(16, 16, 16)[t].mean().round() for t in (0, 9)],
 ]))
 """
   done = subprocess.run(
@@ -130,7 +137,7 @@ print(json.dumps([
   assert done.returncode == 0, done.stderr[-2000:]
   line = json.loads(done.stdout.splitlines()[-1])
   clips, frames, dtype, audio, landmarks, twins, *line = line
-  colour, shape, numbers, texts, seed = line
+  colour, shape, numbers, texts, seed, grey = line
   assert clips == ["clip0", "clip2", "clip4", "clip1", "clip3"]
   assert (frames, dtype, audio) == (16, "int16", [16 * 640])
   assert landmarks == [16, 68, 2]
@@ -139,6 +146,8 @@ print(json.dumps([
   assert shape == [32, 32, 3]
   assert numbers == [0, 3, 2]
   assert texts == ["person9", "front", "take7", "talk"]
+  # Of (90, 0, 30) and (90, 90, 30).
+  np.testing.assert_allclose(grey, [30.3, 83.2], atol=2)
 
 
 def test_open_reads_what_was_written(data):
@@ -243,11 +252,10 @@ def test_cache_keeps_to_its_bytes():
 
 def test_stored_mouths_count_in_the_cache():
   plain = records.with_mouths(toy_records.record(0, size=96))
-  bytes_of = records._record_bytes
-  assert bytes_of(plain) - bytes_of(plain._replace(mouths=())) == sum(
-    len(jpeg) + 64 for jpeg in plain.mouths
-  )
-  many = plain._replace(mouths=(bytes(1 << 16),) * len(plain.frames))
+  bytes_of, none = records._record_bytes, records.NO_MOUTHS
+  cost = bytes_of(plain) - bytes_of(plain._replace(mouths=none))
+  assert cost == len(plain.frames) * 48 * 48
+  many = plain._replace(mouths=np.zeros((len(plain.frames), 256, 256)))
   opened = records.in_memory([plain], 1 << 20)
   opened._load = [
     many

@@ -11,7 +11,6 @@ from jaxtyping import Float, UInt8
 from speak_jax import spec
 
 SIDE = 96  # px, of the squares that are stored, at most
-QUALITY = 95  # of their JPEGs
 
 
 def stored_side(size: int) -> int:
@@ -26,8 +25,8 @@ def cut_lips(
   frame: UInt8[np.ndarray, "h h 3"],
   landmarks: Float[np.ndarray, "68 2"],
   size: int,
-) -> UInt8[np.ndarray, "s s 3"]:
-  """Cuts the square at `size` px, bilinearly; edges are replicated.
+) -> UInt8[np.ndarray, "s s"]:
+  """Cuts the square at `size` px, grey, bilinearly; edges are replicated.
 
   Args:
     frame: A crop, square.
@@ -41,7 +40,7 @@ def cut_lips(
   linear = np.array([[a[0], a[1]], [-a[1], a[0]]])
   shift = (fine - 1) / 2 - linear @ middle
   cut = cv2.warpAffine(
-    frame,
+    cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY),  # `spec.LUMA`
     np.concatenate([linear, shift[:, None]], 1),
     (fine, fine),
     flags=cv2.INTER_LINEAR,
@@ -50,9 +49,3 @@ def cut_lips(
   if fine == size:
     return cut
   return cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def jpeg(cut: UInt8[np.ndarray, "s s 3"]) -> bytes:
-  """The square as it is stored."""
-  quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-  return cv2.imencode(".jpg", cut[..., ::-1], quality)[1].tobytes()

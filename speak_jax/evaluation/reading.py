@@ -155,11 +155,11 @@ class Sync(Protocol):
 class OwnSync(NamedTuple):
   """Our own SyncNet: windows of lips or of sound to vectors."""
 
-  see: Callable[[UInt8[np.ndarray, "n f h w 3"]], tuple]
+  see: Callable[[UInt8[np.ndarray, "n f h w c"]], tuple]
   hear: Callable[[Int16[np.ndarray, "n s"]], tuple]
   frames: int  # of a window, 0.2 s
   fps: float
-  mouth: int = 0  # px, side of the aligned mouths; 0: it sees lower halves
+  mouth: int = 0  # px, side of the grey mouths; 0: it sees lower halves
   unit: bool = True  # whether the vectors have length 1
 
   def lips(
@@ -185,7 +185,7 @@ class OwnSync(NamedTuple):
           cut_lips(frame, points, self.mouth)
           for frame, points in zip(frames, track.landmarks, strict=True)
         ]
-      )
+      )[..., None]
     else:
       shown = frames[:, frames.shape[1] // 2 :]
     count = len(frames) - self.frames + 1

@@ -43,7 +43,7 @@ class Tower(nn.Module):
 
 
 def motion(
-  mouth: Float[Array, "b t h w 3"],
+  mouth: Float[Array, "b t h w c"],
 ) -> Float[Array, "b h w 2*t-1"]:
   """What moves in a window, whoever's mouth it is and in whatever light.
 
@@ -67,9 +67,9 @@ def motion(
 class SyncNet(nn.Module):
   """Two towers on 0.2 s: five aligned mouths, and their log-mel.
 
-  Source: SPEAK Eq. 11-12, after Chung and Zisserman's SyncNet; ours: RGB or
-  `motion`, log-mel, group normalisation, and unit vectors where theirs are the
-  last layer's outputs as they are.
+  Source: SPEAK Eq. 11-12, after Chung and Zisserman's SyncNet; ours: grey
+  mouths, lower halves in RGB or `motion`, log-mel, group normalisation, and
+  unit vectors where theirs are the last layer's outputs as they are.
 
   Attributes:
     width: Channels of the first convolutions.
@@ -89,8 +89,12 @@ class SyncNet(nn.Module):
     self.lips = Tower(self.width, self.out, self.unit, self.dtype)
     self.sound = Tower(self.width, self.out, self.unit, self.dtype)
 
-  def see(self, mouth: Float[Array, "b t h w 3"]) -> Float[Array, "b d"]:
-    """Codes of 5 consecutive mouths (or lower halves), [-1, 1]."""
+  def see(self, mouth: Float[Array, "b t h w c"]) -> Float[Array, "b d"]:
+    """Codes of 5 consecutive mouths (or lower halves), [-1, 1].
+
+    Parameters are those of the channels that it was initialised with, unless
+    it sees `motion`.
+    """
     if self.moving:
       return self.lips(motion(mouth))
     return self.lips(rearrange(mouth, "b t h w c -> b h w (t c)"))
@@ -101,7 +105,7 @@ class SyncNet(nn.Module):
     return self.sound(rearrange(spectrum, "b n m -> b n m 1"))
 
   def __call__(
-    self, mouth: Float[Array, "b t h w 3"], audio: Float[Array, "b s"]
+    self, mouth: Float[Array, "b t h w c"], audio: Float[Array, "b s"]
   ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
     """Lips' and sound's codes."""
     return self.see(mouth), self.hear(audio)

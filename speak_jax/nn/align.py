@@ -62,8 +62,10 @@ def align_lips(
   frames: Float[Array, "b h h 3"],
   landmarks: Float[Array, "b 68 2"],
   size: int,
-) -> Float[Array, "b s s 3"]:
-  """Cuts `spec.lips_square` of each picture, bilinearly; edges are replicated.
+) -> Float[Array, "b s s 1"]:
+  """Cuts `spec.lips_square` of each picture, grey (`spec.LUMA`), bilinearly.
+
+  Edges are replicated.
 
   Args:
     frames: Whole square pictures.
@@ -78,5 +80,6 @@ def align_lips(
   a, b = side[:, :1, None], side[:, 1:, None]
   x = middle[:, :1, None] + u * a - v * b
   y = middle[:, 1:, None] + u * b + v * a
-  fine = sample(frames, x, y)
+  grey = (frames.astype(jnp.float32) * jnp.array(spec.LUMA)).sum(-1)
+  fine = sample(grey[..., None], x, y)
   return reduce(fine, "b (h f) (w g) c -> b h w c", "mean", f=fold, g=fold)

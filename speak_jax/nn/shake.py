@@ -79,7 +79,7 @@ def shake(
   frames = rearrange(maps, "b h w (n t c) -> b n t h w c", n=n, t=t, c=c)
   if how.colour:
     common, single = jax.random.split(keys[4])
-    each = 0.3 * draw(single, how.colour, 2, c)
+    each = 0.3 * (c > 1) * draw(single, how.colour, 2, c)  # grey has no hue
     gain, offset = jnp.moveaxis(draw(common, how.colour, 2, 1) + each, 1, 0)
     gain, offset = (x[:, None, None, None, None] for x in (1 + gain, offset))
     frames = (frames * gain + offset).clip(-1, 1)

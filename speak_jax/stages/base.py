@@ -150,8 +150,8 @@ def misplaced(
   return flow.landmark_error(shape.landmarks, target, size)
 
 
-def as_frames(pixels: UInt8[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
-  """Bytes to float RGB in [-1, 1], on the device."""
+def as_frames(pixels: UInt8[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
+  """Bytes, RGB or grey, to float in [-1, 1], on the device."""
   return pixels.astype(jnp.float32) / 127.5 - 1.0
 
 

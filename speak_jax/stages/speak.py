@@ -246,7 +246,7 @@ def make(config: ConfigDict) -> Stage:
     even = [1 / len(pred)] * len(pred)
     return perceptual.feature_l1(pred, target, even)
 
-  def mouths(frames, batch, at) -> Float[Array, "b w r s 3"]:
+  def mouths(frames, batch, at) -> Float[Array, "b w r s c"]:
     """What SyncNet sees of a window of frames.
 
     Aligned by the true landmarks: generated frames are to be as these are.

@@ -23,10 +23,11 @@ def frames_of(fps: float) -> int:
 
 
 def window_shape(config: ConfigDict) -> tuple[int, int, int, int]:
-  """Of a window's pictures: aligned mouths, or lower halves of frames."""
-  model = config.model
-  rows = model.lips or model.image // 2
-  return frames_of(config.data.fps), rows, model.lips or model.image, 3
+  """Of a window's pictures: grey aligned mouths, or frames' lower halves."""
+  model, window = config.model, frames_of(config.data.fps)
+  if model.lips:
+    return window, model.lips, model.lips, 1
+  return window, model.image // 2, model.image, 3
 
 
 def make(config: ConfigDict) -> Stage:

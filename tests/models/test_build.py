@@ -63,8 +63,10 @@ def test_every_preset_builds_at_its_size(preset):
       zeros(b, 11),
     )
     discriminator = networks.discriminator.init(key, frames, frames)
-    lower = (model.lips, model.lips) if model.lips else (image // 2, image)
-    mouth = zeros(b, spec.SYNC_FRAMES, *lower, 3)
+    seen = (image // 2, image, 3)
+    if model.lips:
+      seen = (model.lips, model.lips, 1)
+    mouth = zeros(b, spec.SYNC_FRAMES, *seen)
     sync = networks.sync.init(key, mouth, zeros(b, 3200))
     return frames, out, (encoders, decoder, speak, discriminator, sync)
 

@@ -79,6 +79,18 @@ def test_motion_is_the_same_in_any_light_and_its_steps_are_what_moves():
   assert jnp.isfinite(slope).all()
 
 
+def test_grey_mouths_are_seen_as_if_they_were_colours_all_alike():
+  """A net that was trained on colours goes on with grey ones, if it moves."""
+  net = SyncNet(4, 8, moving=True)
+  mouth, audio = tiny.normal(0, 2, 5, 16, 16, 1), tiny.normal(1, 2, 3200)
+  variables = net.init(jax.random.key(0), mouth.repeat(3, -1), audio)
+  np.testing.assert_allclose(
+    net.apply(variables, mouth, method="see"),
+    net.apply(variables, mouth.repeat(3, -1), method="see"),
+    atol=1e-5,
+  )
+
+
 def test_a_moving_net_hears_all_frames_and_no_colour():
   net = SyncNet(4, 8, moving=True)
   mouth, audio = tiny.normal(0, 1, 5, 16, 16, 3), tiny.normal(1, 1, 3200)

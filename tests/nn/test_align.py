@@ -51,8 +51,21 @@ def test_lips_equal_those_of_the_data(size, points):
   got = align_lips(
     jnp.asarray(picture[None], jnp.float32), jnp.asarray(points[None]), size
   )[0]
-  assert want.shape == got.shape == (size, size, 3)
-  assert np.abs(want - np.asarray(got)).mean() < 1.5
+  assert want.shape == (size, size) and got.shape == (size, size, 1)
+  assert np.abs(want - np.asarray(got)[..., 0]).mean() < 1
+
+
+def test_grey_is_the_same_grey_in_the_data_and_on_the_device():
+  """BT.601's weights: a red, a green and a blue lip keep their order."""
+  for colour in np.eye(3, dtype=np.uint8)[:, None, None] * 255:
+    picture = np.broadcast_to(colour, (64, 64, 3)).copy()
+    points = turned(0) / 4
+    want = lips.cut_lips(picture, points, 16)
+    assert want.min() == want.max() == round(colour[0, 0] @ spec.LUMA)
+    got = align_lips(
+      jnp.asarray(picture[None], jnp.float32), jnp.asarray(points[None]), 16
+    )
+    np.testing.assert_allclose(got[0, ..., 0], want, atol=0.5)
 
 
 def test_the_square_of_the_lips_follows_the_head_and_not_the_jaw():
@@ -88,4 +101,6 @@ def test_lips_give_their_gradient_to_the_picture_alone():
   to_frames, to_points = jax.grad(total, (0, 1))(frames, points)
   assert not np.asarray(to_points).any()
   # Every pixel of the cut is a mean of the picture's.
-  np.testing.assert_allclose(to_frames.sum(), 48 * 48 * 3, rtol=1e-4)
+  np.testing.assert_allclose(
+    to_frames.sum((0, 1, 2)), 48 * 48 * np.array(spec.LUMA), rtol=1e-4
+  )

@@ -95,6 +95,21 @@ def test_every_change_changes_a_little(name):
   assert changed.max() > 1e-3 and (changed < 0.25).all()
 
 
+def test_grey_has_gain_and_offset_and_no_more():
+  """All other changes are those of a picture in colour."""
+  frames = smooth(3)
+  grey = frames[..., :1]
+  moved = ALL._replace(colour=0.0)
+  np.testing.assert_allclose(
+    shake(grey, jax.random.key(1), moved),
+    shake(frames, jax.random.key(1), moved)[..., :1],
+    atol=1e-6,
+  )
+  flat = jnp.zeros((256, 1, 1, 4, 4, 1))
+  made = shake(flat, jax.random.key(2), NONE._replace(colour=0.2))
+  assert 0.19 < np.abs(made).max() <= 0.2
+
+
 def test_half_of_the_clips_are_mirrored():
   rng = np.random.default_rng(0)
   frames = rng.uniform(-1, 1, (64, 1, 2, 8, 8, 3)).astype(np.float32)

@@ -94,7 +94,7 @@ def calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
     shape(samples),
     shape(LEVEL),
   )
-  lips = shape(5, model.lips, model.lips, 3)
+  lips = shape(5, model.lips, model.lips, 1)
   parts = (
     (resnet, (picture,)),
     (networks.vgg, (picture,)),

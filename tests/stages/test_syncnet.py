@@ -6,6 +6,7 @@ import numpy as np
 
 from speak_jax.losses import sync
 from speak_jax.stages import syncnet
+from tests.stages import small
 
 
 def codes(seed, *shape):
@@ -33,6 +34,13 @@ def test_eq_11_shifts_sound_by_any_number_of_windows():
   keys = jax.random.split(jax.random.key(0), 64)
   got = jax.vmap(lambda key: syncnet.shifted(speech, mouth, 3.0, key))(keys)
   assert {round(float(x), 4) for x in got[:, 0]} == want
+
+
+def test_mouths_are_grey_and_lower_halves_in_colour():
+  shape = syncnet.make(small.config()).batch.mouth.shape
+  assert shape == (2, 3, 5, 8, 8, 1)
+  shape = syncnet.make(small.config(model__lips=0)).batch.mouth.shape
+  assert shape == (2, 3, 5, 8, 16, 3)
 
 
 def test_two_way_goes_by_distance():
