@@ -28,7 +28,7 @@ from absl import app, flags
 from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 
-from data_pipelines.media import decoder, face
+from data_pipelines.media import decoder, face, footage
 from data_pipelines.media.audio import clipped, is_silent
 from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.follow import (
@@ -43,11 +43,11 @@ from data_pipelines.media.follow import (
 from data_pipelines.media.video import write_video
 from speak_jax import bundle, command_line, synthesis
 from speak_jax.ahead import ahead
-from speak_jax.progress import Progress
+from speak_jax.progress import Progress, say
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 EMOTION_FACES = 8  # whose codes are averaged
-SEARCH_S = 10.0  # how far a video is searched for a face or an emotion
+SEARCH_S = 10.0  # how far a face is looked at for a good frame or an emotion
+SAY_SEARCH_S = 30.0  # of a video without a face, after which that is said
 LOOK_S = 30.0  # of a face in motion, from which its square is found
 KEEP_BYTES = 128 << 20  # of pictures that wait for the square
 AHEAD = 16  # crops that wait for the device at most
@@ -199,9 +199,12 @@ class Motion:
     """
     self._path, self._settings, self._rules = path, settings, rules
     self._n = n
+    self._footage = _find(path, tracker, rules.which).with_lead(
+      rules.on_missing_face == "fail"
+    )
     self._found: list[bool] = []
     self._out = 0  # frames whose face leaves the square
-    self._pairs = _paired(self._pictures(), tracker, rules.which)
+    self._pairs = _paired(self._pictures(), tracker, self._footage.which)
     self._head, self._steps, self._whole = self._look()
     track = face.gather(self._steps)
     check(
@@ -266,10 +269,7 @@ class Motion:
 
   def _pictures(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """One pass of the frames that are used."""
-    if Path(self._path).suffix.lower() in PICTURES:
-      return iter([decoder.read_image(self._path)])
-    frames = decoder.read_frames(self._path, self._settings.fps)
-    return itertools.islice(frames, self._n)
+    return itertools.islice(self._footage.frames(self._settings.fps), self._n)
 
   def _look(self) -> tuple[list[np.ndarray], list[face.Step], bool]:
     """Frames until the square is known, their steps, and whether that is all.
@@ -358,7 +358,7 @@ def _portrait(
   rules: Rules,
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
   """The identity's crop and its landmarks in crop pixels."""
-  frame, landmarks = _first_face(path, settings.fps, tracker, rules)
+  frame, landmarks = _first_face(path, settings.fps, tracker, rules.which)
   matrix = _crop(path, landmarks[None], frame, settings.image, settings.framing)
   crop = face.warp(frame, matrix, settings.image)
   return crop, face.transform(landmarks, matrix)
@@ -371,7 +371,17 @@ def _faces(
   rules: Rules,
 ) -> UInt8[np.ndarray, "k f f 3"]:
   """Faces of the emotion donor, evenly spread over its first seconds."""
-  frames = _frames(path, settings.fps, round(SEARCH_S * settings.fps))
+  found = _find(path, tracker, rules.which).with_lead(
+    rules.on_missing_face == "fail"
+  )
+  frames = decoder.Frames(
+    path,
+    settings.fps,
+    round(SEARCH_S * settings.fps),
+    found.span,
+    found.turns,
+  )
+  rules = rules._replace(which=found.which)
   track = _track(path, frames, settings.fps, tracker, rules)
   where = np.flatnonzero(track.found)
   spread = np.linspace(0, len(where) - 1, min(EMOTION_FACES, len(where)))
@@ -390,23 +400,31 @@ def _faces(
   return np.stack(pictures)
 
 
-def _frames(
-  path: str | os.PathLike, fps: float, limit: int
-) -> Iterable[UInt8[np.ndarray, "h w 3"]]:
-  """Frames of a video on the grid; a picture is a video of one frame."""
-  if Path(path).suffix.lower() in PICTURES:
-    return [decoder.read_image(path)]
-  return decoder.Frames(path, fps, limit)
+def _find(
+  path: str | os.PathLike, tracker: Tracker, which: str | face.Box
+) -> footage.Footage:
+  """Where the face is, however far into the file; a long search is said."""
+  said = 0.0
+
+  def progress(seconds: float) -> None:
+    nonlocal said
+    if seconds >= said + SAY_SEARCH_S:
+      said = seconds
+      say(f"{os.fspath(path)}: no face in {seconds:.0f} s, searching on")
+
+  return footage.find(path, tracker, which, progress=progress)
 
 
 def _first_face(
-  path: str | os.PathLike, fps: float, tracker: Tracker, rules: Rules
+  path: str | os.PathLike, fps: float, tracker: Tracker, which: str | face.Box
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
   """The first frame with a face, and the face's landmarks."""
+  found = _find(path, tracker, which)
   missing = None
-  for frame in _frames(path, fps, round(SEARCH_S * fps)):
+  frames = itertools.islice(found.frames(fps), round(SEARCH_S * fps))
+  for frame in frames:
     try:
-      track = follow(path, [frame], fps, tracker=tracker, which=rules.which)
+      track = follow(path, [frame], fps, tracker=tracker, which=found.which)
     except NoFaceError as error:
       missing = error
     else:
@@ -567,9 +585,13 @@ def main(argv: list[str]) -> int:
 
 
 def _show_warning(message, category, *where, **rest) -> None:
-  """A media warning as one line, without the place in the code."""
-  if issubclass(category, MediaWarning):
+  """A media warning as one line, once, without the place in the code."""
+  if issubclass(category, MediaWarning) and str(message) not in _SHOWN:
+    _SHOWN.add(str(message))
     print(f"warning: {message}", file=sys.stderr)
+
+
+_SHOWN: set[str] = set()  # lines; a file is read more than once
 
 
 def _fail(line: str) -> int:

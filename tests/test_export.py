@@ -215,6 +215,9 @@ class Marks:
   def stream(self, frames, which="largest"):
     raise NotImplementedError  # export takes whole tracks
 
+  def votes(self, frame, which="largest", thorough=True):
+    raise NotImplementedError  # and its pictures are upright
+
 
 def test_generate_crops_as_the_training_data_are_cropped():
   clips = in_memory([record(0)])

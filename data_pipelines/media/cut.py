@@ -10,14 +10,15 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from data_pipelines.media import decoder, face
+from data_pipelines.media import decoder, face, footage
 from data_pipelines.media.audio import clipped, fit, is_silent
-from data_pipelines.media.error import MediaError, reject, warn
-from data_pipelines.media.follow import MIN_SEEN, follow, gaps
+from data_pipelines.media.error import MediaError, once, reject, warn
+from data_pipelines.media.follow import MIN_SEEN, NoFaceError, follow, gaps
 from data_pipelines.media.nets import box_of, iou
 from data_pipelines.media.video import VideoInfo
 from speak_jax import spec
 
+SEARCH_S = 30.0  # how far a video is looked at for which way is up
 MAX_FRAMES = 1024
 MIN_FRAMES = 25  # a second at 25 fps: a shorter clip has no other moment
 GAP = 12  # frames without a face that are bridged, unless all are held
@@ -60,6 +61,7 @@ class Cut(NamedTuple):
   crop: Float[np.ndarray, "2 3"]  # source pixels -> crop pixels
 
 
+@once()
 def cut(
   path: str | os.PathLike,
   settings: Settings,
@@ -69,6 +71,9 @@ def cut(
   span: tuple[float, float] | None = None,
 ) -> list[Cut]:
   """Finds, follows and crops the face of a video.
+
+  A video on its head or side is turned upright, and that is said; what does
+  not tell which way is up is refused.
 
   Gaps of up to 12 frames without a face are interpolated and said. Longer
   ones end a clip ("skip"), are interpolated too ("hold"), or refuse the video
@@ -100,14 +105,21 @@ def cut(
   has_audio = audio_path is not None or info.has_audio
   if not has_audio and not settings.allow_silent:
     raise MediaError(path, "no audio track")
-  frames = decoder.Frames(path, fps, span=span)
+  rule = face.which(settings.face) if box is None else box
+  try:
+    found = footage.find(path, _tracker(), rule, seconds=SEARCH_S, span=span)
+  except NoFaceError:  # but there may be one later
+    found = footage.Footage(path, 0.0, 0, rule)
+  if found.turns % 2:
+    info = info._replace(width=info.height, height=info.width)
+  frames = decoder.Frames(path, fps, span=span, turns=found.turns)
   begin = span[0] if span else 0.0
   seen = follow(
     path,
     frames,
     fps,
     tracker=_tracker(),
-    which=face.which(settings.face) if box is None else box,
+    which=found.which,
     on_missing_face=settings.on_missing_face,
   )
   hold = settings.on_missing_face == "hold"

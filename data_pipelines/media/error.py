@@ -1,7 +1,9 @@
 """The one error of the media layer, and its two warnings."""
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 
 from speak_jax.names import printable
 
@@ -48,6 +50,24 @@ def warn(path: str | os.PathLike, note: str) -> None:
   """Issues a MediaWarning, `path: note`."""
   text = printable(f"{os.fspath(path)}: {note}")
   warnings.warn(text, MediaWarning, stacklevel=2)
+
+
+@contextlib.contextmanager
+def once() -> Iterator[None]:
+  """Says at its end, and once, what is said more often inside.
+
+  A file that is read several times says what is odd about it each time.
+  """
+  caught: list[warnings.WarningMessage] = []
+  try:
+    with warnings.catch_warnings(record=True) as caught:
+      warnings.simplefilter("always", MediaWarning)
+      yield
+  finally:
+    for note in {str(x.message): x for x in caught}.values():
+      warnings.warn_explicit(
+        note.message, note.category, note.filename, note.lineno
+      )
 
 
 def reject(

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from data_pipelines.media.headpose import head_pose
 from data_pipelines.media.nets import (
+  FINEST,
   MODEL_FILES,
   BlazeFace,
   Face,
@@ -41,11 +42,13 @@ __all__ = [  # with the names of `warp` and `nets` that users of faces need
   "align_mouth",
   "bridge",
   "gather",
+  "is_sure",
   "models_dir",
   "outside",
   "runs",
   "square",
   "transform",
+  "turned",
   "warp",
   "which",
 ]
@@ -157,7 +160,8 @@ IBUG = np.array([
 # fmt: on
 
 _CHECK = 25  # frames between two looks of the detector at a tracked face
-_SEARCH = 5  # a lost face is searched for in tiles on every 5th frame only
+# How finely a lost face is searched for, on every 25th, 5th ... frame only.
+_SEARCHES = ((FINEST, 25), (2, 5))
 _LOYAL = 25  # frames during which a lost face may not become another one
 _IN_BOX = 0.1  # overlap of a face with a given box, over their union
 
@@ -166,6 +170,14 @@ _IN_BOX = 0.1  # overlap of a face with a given box, over their union
 # clips motion between two frames reaches .45; the 324 cuts between two of
 # them, face on face, start at .62.
 _LOOK_PX, _NEW_SHOT = 24, 0.53
+
+# Which side of a face is up. At once where both networks are sure of an upright
+# face: no picture on its head or side gets near these, 300 tried.
+_SURE_SCORE, _SURE_MESH, _SURE_ROLL = 0.9, 0.99, 30.0
+_VOTE_PX = 256  # side of the crop that is turned
+_ASKED = 3  # faces of a picture at most
+_VOTED = 0.5  # by which a face is one
+_DOUBT = 0.7  # share of the votes for another side, from which it is doubtful
 
 Box = tuple[float, float, float, float]  # x, y, w, h in source pixels
 
@@ -260,7 +272,7 @@ class Tracker:
       if last is not None and missing == 0:
         seen = self._look_at(frame, mesh_roi(last.mesh))
         if seen is not None and index % _CHECK == 0:
-          faces = self._detector.detect(frame, thorough=False)
+          faces = self._detector.detect(frame, finest=0)
           most = max(most, len(faces))
           if faces and not any(_near(x.box, seen.mesh) for x in faces):
             seen = None  # it sits on something that is no face
@@ -270,13 +282,18 @@ class Tracker:
           shown is not None
           and _differ(_small(shown), _small(frame)) > _NEW_SHOT
         )
-        faces = self._detector.detect(frame, thorough=missing % _SEARCH == 0)
-        most = max(most, len(faces))
+        finest = next((n for n, every in _SEARCHES if missing % every == 0), 0)
         if last is not None and missing < _LOYAL and not anew:
-          faces = [face for face in faces if _near(face.box, last.mesh)]
+          faces = self._detector.detect(frame, min(finest, 2))
+          most = max(most, len(faces))
+          near = [face for face in faces if _near(face.box, last.mesh)]
+          seen = self._settle(frame, near)
         else:
-          faces = _ranked(faces, which)
-        seen = self._settle(frame, faces)
+          for faces in self._candidates(frame, which, finest):
+            most = max(most, len(faces))
+            seen = self._settle(frame, _ranked(faces, which))
+            if seen is not None:
+              break
       shown = frame
       if seen is None:
         missing += 1
@@ -289,6 +306,88 @@ class Tracker:
       points = seen.mesh[IBUG, :2].astype(np.float32)
       pose = head_pose(seen.mesh[None])[0].astype(np.float32)
       yield Step(points, pose, bool(np.isfinite(pose[0])), most, cut)
+
+  def votes(
+    self,
+    frame: UInt8[np.ndarray, "h w 3"],
+    which: str | Box = "largest",
+    thorough: bool = True,
+  ) -> Float[np.ndarray, "4"]:
+    """How much speaks for each number of quarter turns to set a face upright.
+
+    The face that the rule chooses is looked at on all four sides. On each,
+    its own roll says which side is up, as loudly as the networks are sure
+    that there is a face. On the wrong side they are less so, or see it
+    turned.
+
+    Args:
+      frame: RGB.
+      which: As `track`.
+      thorough: Search for small faces too, and on all sides; a face that
+        lies is found nearly as well as an upright one.
+
+    Returns:
+      Votes for 0 to 3 turns, anticlockwise as `np.rot90` has them, of some
+      0 to 3; all 0 where no face is found.
+    """
+    # A box is looked into at once, and faces on their side are seen anyway.
+    sides = 4 if thorough and not isinstance(which, tuple) else 1
+    for turns in range(sides):
+      side = np.ascontiguousarray(np.rot90(frame, turns))
+      finest = FINEST if thorough and turns == 0 else 2
+      for faces in self._candidates(side, which, finest):
+        for face in _ranked(faces, which)[:_ASKED]:
+          votes = self._votes(side, face)
+          if votes.max() >= _VOTED:
+            return np.roll(votes, turns)
+    return np.zeros(4)
+
+  def _votes(
+    self, frame: UInt8[np.ndarray, "h w 3"], face: Face
+  ) -> Float[np.ndarray, "4"]:
+    """`votes` of one face."""
+    votes = np.zeros(4)
+    if face.score >= _SURE_SCORE:
+      seen, sure = self._believe(frame, face)
+      if sure >= _SURE_MESH and abs(head_pose(seen[None])[0, 2]) < _SURE_ROLL:
+        votes[0] = 3.0
+        return votes
+    centre = (face.box[:2] + face.box[2:]) / 2
+    extent = float((face.box[2:] - face.box[:2]).max())
+    for wide in (2.5, 1.8, 3.5):
+      scale = _VOTE_PX / (wide * extent)
+      shift = (_VOTE_PX - 1) / 2 - scale * centre
+      matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+      crop = warp(frame, matrix, _VOTE_PX)
+      for turns in range(4):
+        side = np.ascontiguousarray(np.rot90(crop, turns))
+        faces = self._detector.detect(side, finest=0)
+        if not faces:
+          continue
+        middle = min(faces, key=_off_centre)
+        seen, sure = self._believe(side, middle)
+        roll = head_pose(seen[None])[0, 2]
+        if np.isfinite(roll):
+          votes[(turns + round(roll / 90)) % 4] += middle.score * sure
+      if votes.max() >= _VOTED and is_sure(votes):
+        break
+    return votes
+
+  def _believe(
+    self, frame: UInt8[np.ndarray, "h w 3"], face: Face
+  ) -> tuple[Float[np.ndarray, "468 3"], float]:
+    """FaceMesh's points of a detected face, and how sure it is of two looks."""
+    seen, first = self._mesh.score(frame, face_roi(face))
+    seen, second = self._mesh.score(frame, mesh_roi(seen))
+    return seen, min(first, second)
+
+  def _candidates(
+    self, frame: UInt8[np.ndarray, "h w 3"], which: str | Box, finest: int
+  ) -> Iterator[list[Face]]:
+    """Detected faces at finer and finer steps; in a box at its own scale."""
+    if isinstance(which, tuple):
+      yield self._detector.look_into(frame, _corners(which))
+    yield from self._detector.levels(frame, finest)
 
   def _look_at(self, frame: UInt8[np.ndarray, "h w 3"], roi: np.ndarray):
     """The face that FaceMesh sees in a square, or None."""
@@ -347,11 +446,40 @@ def _ranked(faces: list[Face], which: str | Box) -> list[Face]:
     return faces
   if which == "first":
     return sorted(faces, key=lambda face: face.box[0])
-  box = np.array(which, float)
-  box[2:] += box[:2]
+  assert isinstance(which, tuple)
+  box = _corners(which)
   share = {id(face): iou(face.box, box) for face in faces}
   inside = [face for face in faces if share[id(face)] > _IN_BOX]
   return sorted(inside, key=lambda face: -share[id(face)])
+
+
+def _corners(box: Box) -> Float[np.ndarray, "4"]:
+  """X, y, w, h as x0, y0, x1, y1."""
+  x, y, w, h = box
+  return np.array([x, y, x + w, y + h], float)
+
+
+def _off_centre(face: Face) -> float:
+  """How far the middle of a face is from that of the votes' crop, px."""
+  middle = (face.box[:2] + face.box[2:]) / 2
+  return float(np.abs(middle - (_VOTE_PX - 1) / 2).max())
+
+
+def is_sure(votes: Float[np.ndarray, "4"]) -> bool:
+  """Whether the votes for one side are far more than for the next."""
+  second, first = np.sort(votes)[-2:]
+  return bool(first > 0 and second <= _DOUBT * first)
+
+
+def turned(which: str | Box, turns: int, width: int, height: int) -> str | Box:
+  """The rule for a picture of some size after quarter turns of it."""
+  if not isinstance(which, tuple):
+    return which
+  for _ in range(turns % 4):
+    x, y, w, h = which
+    which = (y, width - x - w, h, w)
+    width, height = height, width
+  return which
 
 
 def _small(picture: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "l l 3"]:

@@ -37,6 +37,15 @@ class Tracker(Protocol):
     """The same frame by frame, each before the next one is read."""
     ...
 
+  def votes(
+    self,
+    frame: np.ndarray,
+    which: str | face.Box = "largest",
+    thorough: bool = True,
+  ) -> np.ndarray:
+    """What speaks for 0 to 3 quarter turns; all 0 where no face is."""
+    ...
+
 
 def follow(
   path: str | os.PathLike,

@@ -7,6 +7,7 @@ each. The steps round the networks are those that they were trained with.
 import contextlib
 import functools
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ MODEL_FILES = {
 }
 
 MIN_SCORE = 0.5
+# Steps from the whole picture to small squares of it, no smaller than these: a
+# face of a sixth of one is found, and a smaller one has too few pixels.
+FINEST, TILE_PX = 5, 256
 _DETECT_PX, _MESH_PX = 128, 192
 _ROI = 1.5  # side of FaceMesh's input over the face box
 
@@ -76,37 +80,65 @@ class BlazeFace:
     self._net = _Net(path)
 
   def detect(
-    self, frame: UInt8[np.ndarray, "h w 3"], thorough: bool = True
+    self, frame: UInt8[np.ndarray, "h w 3"], finest: int = 2
   ) -> list[Face]:
     """Finds faces, largest first.
 
     Args:
       frame: RGB.
-      thorough: If the whole picture shows none, look for small ones in
-        overlapping squares too.
+      finest: If the whole picture shows none, as many steps to smaller ones
+        are taken, as `levels` has them.
+    """
+    return next((faces for faces in self.levels(frame, finest) if faces), [])
+
+  def levels(
+    self, frame: UInt8[np.ndarray, "h w 3"], finest: int = FINEST
+  ) -> Iterator[list[Face]]:
+    """The faces, largest first, that are seen at finer and finer steps.
+
+    First in the whole picture, then in half-overlapping squares of its short
+    side, of half of it and so on, down to `TILE_PX`.
     """
     height, width = frame.shape[:2]
-    side = max(height, width)
-    faces = self._detect_square(
-      frame, (width - side) / 2, (height - side) / 2, side
-    )
-    if not faces and thorough:
-      # Half-overlapping tiles of the short side, then of half of it. Of a
-      # square picture the first is the whole again, so it is skipped.
-      short = min(height, width)
-      for tile in [short, short // 2][height == width :]:
-        for y in _starts(height, tile):
-          for x in _starts(width, tile):
-            faces += self._detect_square(frame, x, y, tile)
-        faces = _suppress(faces)
-        if faces:
-          break
-    return sorted(faces, key=lambda face: -_area(face.box))
+    side, short = max(height, width), min(height, width)
+    for step in range(finest + 1):
+      if step == 0:
+        x, y = (width - side) / 2, (height - side) / 2
+        yield _largest_first(self._detect_square(frame, x, y, side))
+        continue
+      tile = short >> (step - 1)
+      if step == 1 and height == width:
+        continue  # that is the whole again
+      if step > 2 and tile < TILE_PX:
+        return
+      faces = [
+        face
+        for y in _starts(height, tile)
+        for x in _starts(width, tile)
+        for face in self._detect_square(frame, x, y, tile)
+      ]
+      yield _largest_first(_suppress(faces))
+
+  def look_into(
+    self,
+    frame: UInt8[np.ndarray, "h w 3"],
+    box: Float[np.ndarray, "4"],
+  ) -> list[Face]:
+    """The faces in and round a box x0, y0, x1, y1, at the box's own scale."""
+    faces = []
+    for wide in (1.5, 2.5):
+      side = max(round(wide * float((box[2:] - box[:2]).max())), 1)
+      x, y = (box[:2] + box[2:] - side) / 2
+      faces += self._detect_square(frame, x, y, side)
+    return _largest_first(_suppress(faces))
 
   def _detect_square(self, frame, x: float, y: float, side: int):
     """Faces inside one square of the picture; grey outside the picture."""
     scale = _DETECT_PX / side
-    shift = -np.array([x, y]) * scale + (scale - 1) / 2
+    # Of a large picture only the part is made smaller.
+    left, top = max(math.floor(x), 0), max(math.floor(y), 0)
+    frame = frame[top : math.ceil(y) + side + 1, left : math.ceil(x) + side + 1]
+    shift = -np.array([x - left, y - top]) * scale + (scale - 1) / 2
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     crop = _cut(frame, matrix, _DETECT_PX)
     values, logits = self._net(crop / 127.5 - 1)
@@ -142,14 +174,23 @@ class FaceMesh:
     The points are None if it sees no face there.
     """
     crop = warp(frame, roi, _MESH_PX)
+    points, sure = self._points(crop, roi)
+    return (points if sure >= MIN_SCORE else None), crop
+
+  def score(
+    self, frame: UInt8[np.ndarray, "h w 3"], roi: Float[np.ndarray, "2 3"]
+  ) -> tuple[Float[np.ndarray, "468 3"], float]:
+    """The points whatever it sees, and how sure it is of a face, 0 to 1."""
+    return self._points(warp(frame, roi, _MESH_PX), roi)
+
+  def _points(self, crop, roi) -> tuple[np.ndarray, float]:
     points, logit = self._net(crop.astype(np.float32) / 255)
-    if 1 / (1 + np.exp(-logit.item())) < MIN_SCORE:
-      return None, crop
+    sure = 1 / (1 + np.exp(-logit.item()))
     points = points.reshape(468, 3)
     inverse = cv2.invertAffineTransform(roi)
     flat = (points[:, :2] - 0.5) @ inverse[:, :2].T + inverse[:, 2]
     depth = points[:, 2:] * np.hypot(*inverse[:, 0])
-    return np.concatenate([flat, depth], 1).astype(np.float32), crop
+    return np.concatenate([flat, depth], 1).astype(np.float32), float(sure)
 
 
 class _Net:
@@ -206,6 +247,10 @@ def _cut(frame, matrix, size: int) -> Float[np.ndarray, "s s 3"]:
     matrix[:, :2] = np.eye(2)
     matrix[:, 2] += (1 - scale) / 2
   return cv2.warpAffine(frame, matrix, (size, size)).astype(np.float32)
+
+
+def _largest_first(faces: list[Face]) -> list[Face]:
+  return sorted(faces, key=lambda face: -_area(face.box))
 
 
 def _suppress(faces: list[Face], overlap: float = 0.3) -> list[Face]:

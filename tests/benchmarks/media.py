@@ -93,7 +93,7 @@ def steps(path: Path) -> Iterator[Row]:
   yield Row("decode, limited", apart, "in a child, through a pipe")
   yield Row(
     "detect",
-    each(lambda x: tracker._detector.detect(x, thorough=False), frames),
+    each(lambda x: tracker._detector.detect(x, finest=0), frames),
     f"on every {face._CHECK}th frame only",
   )
   yield Row("landmarks", each(lambda x: tracker._mesh(x, roi), frames))

@@ -19,8 +19,20 @@ import pytest
 from av.video.frame import VideoFrame
 from PIL import Image, ImageCms
 
-from data_pipelines.media import colour, decoder, image, limits
+from data_pipelines.media import (
+  colour,
+  cut,
+  decoder,
+  face,
+  footage,
+  image,
+  limits,
+  video,
+)
 from data_pipelines.media.error import MediaError, MediaWarning
+from data_pipelines.media.follow import NoFaceError
+from data_pipelines.records import decode_frame
+from data_pipelines.synthetic import render
 
 BT709, BT601, BT2020 = 1, 5, 9  # H.273's matrices
 
@@ -531,3 +543,224 @@ def test_a_still_picture_may_last(tmp_path):
   )
   frames, said = seen(tmp_path / "a.gif", fps=1.0)
   assert len(frames) == 300 and said == []
+
+
+# --- which way is up, and where the face is --------------------------------
+
+
+@pytest.fixture(scope="module")
+def tracker(face_models) -> face.Tracker:
+  return face.Tracker(face_models)
+
+
+@pytest.fixture(scope="module")
+def drawn(face_models) -> list[np.ndarray]:
+  """A drawn person for 30 frames of 256 px."""
+  recipe = render.Recipe(
+    seed=0, split="test", identity=2, emotion=0, level=1, seconds=1.2,
+    size=256, framing="medium",
+  )  # fmt: skip
+  clip = render.render_clip(recipe)
+  return [decode_frame(jpeg) for jpeg in clip.frames]
+
+
+def is_upright(points: np.ndarray) -> bool:
+  """Eyes level, left eye at the left, the mouth as far below as it should."""
+  left, right, mouth = face.anchors(points)
+  across = right[0] - left[0]
+  below = mouth[1] - (left[1] + right[1]) / 2
+  level = abs(right[1] - left[1]) < 0.2 * across
+  return bool(across > 0 and level and 0.7 < below / across < 1.5)
+
+
+def found_upright(path, tracker, which="largest"):
+  """The footage of a file, its first face's landmarks, and what is said."""
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", MediaWarning)
+    found = footage.find(path, tracker, which)
+    picture = next(found.frames(25.0))
+  track = tracker.track([picture], found.which)
+  assert track.found[0] and is_upright(track.landmarks[0])
+  said = [str(x.message).removeprefix(f"{path}: ") for x in caught]
+  return found, track.landmarks[0], said
+
+
+TURNED = {0: [], 1: ["the face lies on its side; turned upright"],
+          2: ["the face is upside down; turned upright"],
+          3: ["the face lies on its side; turned upright"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["png", "mp4"])
+@pytest.mark.parametrize("turns", TURNED)
+@pytest.mark.parametrize("tilt", [-20, 0, 20])
+def test_the_faces_own_roll_decides(
+  tmp_path, tracker, drawn, turns, tilt, suffix
+):
+  matrix = cv2.getRotationMatrix2D((128, 128), tilt, 0.8)
+  wide = [
+    cv2.copyMakeBorder(cv2.warpAffine(x, matrix, (256, 256)), 0, 64, 80, 0, 0)
+    for x in (drawn if suffix == "mp4" else drawn[:1])
+  ]
+  turned = [np.ascontiguousarray(np.rot90(x, -turns)) for x in wide]
+  path = tmp_path / f"a.{suffix}"
+  if suffix == "mp4":
+    video.write_video(path, turned)
+  else:
+    Image.fromarray(turned[0]).save(path)
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", MediaWarning)
+    found = footage.find(path, tracker)
+    pictures = list(found.frames(25.0))
+  assert found.turns == turns and pictures[0].shape == wide[0].shape
+  assert [str(x.message).removeprefix(f"{path}: ") for x in caught] == TURNED[
+    turns
+  ]
+  track = tracker.track(pictures)
+  upright = tracker.track(wide)
+  assert track.found.all()
+  assert np.abs(track.landmarks - upright.landmarks).max() < 12
+  assert track.pose[:, 2].mean() == pytest.approx(-tilt, abs=8)
+
+
+@pytest.mark.parametrize(
+  ("name", "turns"),
+  [("side90.png", 3), ("rot180.png", 2), ("ai_side90.png", 3),
+   ("upside.mp4", 2), ("ok_identity.png", 0), ("ok_pose.mp4", 0)],
+)  # fmt: skip
+def test_faces_are_turned_upright(reported, tracker, name, turns):
+  found, points, said = found_upright(reported / name, tracker)
+  assert found.turns == turns and said == TURNED[turns]
+  like = {"side90.png": "ok_identity.png", "rot180.png": "ok_identity.png",
+          "upside.mp4": "ok_pose.mp4"}  # fmt: skip
+  if name in like:  # the very picture, turned
+    _, upright, _ = found_upright(reported / like[name], tracker)
+    assert np.abs(points - upright).max() < 4
+
+
+def test_upside_mp4_is_prepared_upright(reported, face_models):
+  with pytest.warns(MediaWarning, match="is upside down; turned up") as caught:
+    (piece,) = cut.cut(reported / "upside.mp4", cut.Settings(size=128))
+  assert len(caught) == 1  # said once, though it is read three times
+  assert len(piece.frames) == 75
+  assert all(is_upright(points) for points in piece.landmarks)
+  assert np.abs(piece.pose[:, 2]).max() < 15
+
+
+def test_a_video_on_its_side_is_prepared_upright(tmp_path, face_models, drawn):
+  wide = [cv2.copyMakeBorder(x, 0, 64, 96, 0, 0) for x in drawn]
+  video.write_video(tmp_path / "up.mp4", wide)
+  video.write_video(tmp_path / "side.mp4", [np.rot90(x) for x in wide])
+  settings = cut.Settings(size=64, allow_silent=True)
+  (up,) = cut.cut(tmp_path / "up.mp4", settings)
+  with pytest.warns(MediaWarning, match="lies on its side; turned upright"):
+    (side,) = cut.cut(tmp_path / "side.mp4", settings)
+  assert np.abs(up.landmarks - side.landmarks).max() < 2.5
+  np.testing.assert_allclose(up.crop, side.crop, atol=2)
+
+
+class Undecided:
+  """A tracker for which every side is as good as its opposite."""
+
+  def votes(self, frame, which="largest", thorough=True):
+    return np.array([0.8, 0, 0.75, 0])
+
+  def track(self, frames, which="largest"):
+    raise NotImplementedError
+
+  def stream(self, frames, which="largest"):
+    raise NotImplementedError
+
+
+def test_what_does_not_tell_which_way_is_up_is_refused(
+  tmp_path, drawn, monkeypatch
+):
+  path = tmp_path / "a.png"
+  Image.fromarray(drawn[0]).save(path)
+  with pytest.raises(MediaError, match=r"a\.png: which way up the face is"):
+    footage.find(path, Undecided())
+  monkeypatch.setattr(cut, "_tracker", Undecided)
+  with pytest.raises(MediaError, match="which way up the face is"):
+    cut.cut(path, cut.Settings(allow_silent=True))
+
+
+def test_group4k_jpg(reported, tracker):
+  path = reported / "group4k.jpg"
+  found, points, said = found_upright(path, tracker)
+  assert said == [] and found.turns == 0
+  assert 80 < np.ptp(points[:, 0]) < 110  # of some 180 px of head
+  boxed, points, _ = found_upright(path, tracker, (1490.0, 900.0, 200.0, 200.0))
+  assert boxed.which == (1490.0, 900.0, 200.0, 200.0)
+  assert points[:, 0].min() > 1490 and points[:, 0].max() < 1690
+  assert points[:, 1].min() > 900 and points[:, 1].max() < 1100
+
+
+@pytest.mark.parametrize("scale", [0.35, 0.5, 0.8])
+def test_small_faces_in_large_pictures_are_found(
+  tmp_path, tracker, drawn, scale
+):
+  large = np.full((2160, 3840, 3), 90, np.uint8)
+  small = cv2.resize(
+    drawn[0], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+  )
+  corners = ((300, 200), (1900, 1700), (3400, 900))
+  for x, y in corners:
+    large[y : y + len(small), x : x + len(small)] = small
+  Image.fromarray(large).save(tmp_path / "a.png")
+  place = (1900.0, 1700.0, float(len(small)), float(len(small)))
+  for which in ("first", place):
+    _, points, said = found_upright(tmp_path / "a.png", tracker, which)
+    x, y = corners[0 if which == "first" else 1]
+    assert said == [] and x < points[:, 0].min()
+    assert points[:, 0].max() < x + len(small) + 8
+    assert y < points[:, 1].min() and points[:, 1].max() < y + len(small) + 8
+
+
+def test_a_box_follows_a_picture_that_is_turned(tmp_path, tracker, drawn):
+  two = np.full((300, 700, 3), 90, np.uint8)
+  two[20:276, 20:276], two[20:276, 420:676] = drawn[0], drawn[0]
+  Image.fromarray(np.rot90(two)).save(tmp_path / "a.png")
+  box = (20.0, 24.0, 256.0, 256.0)
+  found, points, _ = found_upright(tmp_path / "a.png", tracker, box)
+  assert found.turns == 3
+  assert points[:, 0].min() > 420  # the right one
+  assert found.which == (420.0, 20.0, 256.0, 256.0)
+
+
+def test_two_people_drawn_png(reported, tracker):
+  path = reported / "two_people_drawn.png"
+  _, points, _ = found_upright(path, tracker)
+  assert points[:, 0].max() < 320
+  _, points, _ = found_upright(path, tracker, (440.0, 110.0, 110.0, 130.0))
+  assert points[:, 0].min() > 440
+
+
+def test_title12_mp4(reported, tracker):
+  path, asked = reported / "title12.mp4", []
+  found = footage.find(path, tracker, progress=asked.append)
+  assert found.start == pytest.approx(12, abs=0.05)
+  assert asked[-1] >= 12 and len(asked) == 61  # every look is told
+  with pytest.raises(NoFaceError, match="no face found in 10 s"):
+    footage.find(path, tracker, seconds=10.0)
+  with pytest.warns(MediaWarning, match="no face in the first 12.0 s: left"):
+    begins = found.with_lead()
+  assert tracker.track(list(begins.frames(25.0))[:5]).found.all()
+
+
+@pytest.mark.parametrize(
+  "name", ["wide_prophoto.jpg", "iphone_grid.heic", "heic_named.jpg",
+           "photo.jfif", "mp108.jpg", "dvd169.mpg", "hdr_hlg.mov", "clip.mts",
+           "clip.ogv", "clip.wmv", "clip.gif", "anim.gif", "mirrored.mp4"]
+)  # fmt: skip
+def test_their_faces_are_found_and_as_wide_as_they_are(reported, tracker, name):
+  like = {"dvd169.mpg": "ok_emotion.mp4", "hdr_hlg.mov": "ok_emotion.mp4",
+          "mirrored.mp4": "ok_pose.mp4"}  # fmt: skip
+  if name.startswith("clip"):
+    like[name] = "ok_emotion.mp4"
+  (_, points, _), (_, plain, _) = (
+    found_upright(reported / x, tracker)
+    for x in (name, like.get(name, "ok_identity.png"))
+  )
+  wide, high = np.ptp(points, axis=0)
+  assert wide / high == pytest.approx(
+    np.divide(*np.ptp(plain, axis=0)), rel=0.05
+  )
