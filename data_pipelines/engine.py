@@ -12,9 +12,11 @@ How many work, and when they are stopped, changes nothing of the bytes:
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -25,13 +27,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines import pool, records, shards, staging
+from data_pipelines import offsets, pool, records, shards, staging
 from data_pipelines.media import decoder, limits
 from data_pipelines.media.error import MediaError
 from data_pipelines.sources.task import Task
 from data_pipelines.staging import PrepareError
 from speak_jax.lock import locked
-from speak_jax.progress import Progress
+from speak_jax.progress import Progress, say
 
 # Shards of a set: 64, so that many workers share a small one, then of 32
 # clips, then 4096 that grow, so that a large set stays easy to handle.
@@ -46,6 +48,8 @@ RISK = 1e-6  # that the sample condemns a set that would have passed
 # some 20 times what it does. Only a decoder that hangs takes more.
 CLIP_S, CLIP_S_A_SECOND = 300.0, 20.0
 JOIN_S = 3600.0  # a shard has a few GB at most
+LOOKING = 16  # threads that ask for files' dates, which networks answer late
+SAID = 5  # clips that are named in a line
 
 
 class TooManyRejectsError(PrepareError):
@@ -118,9 +122,11 @@ def prepare(
   try:
     (output / PARTS).mkdir(parents=True, exist_ok=True)
     with _locked(output, share):
-      if not _is_complete(output, parts, meta, retry):
-        if retry:
-          _reopen(output / PARTS, mine)
+      _check_meta(output, meta)
+      changed = _changed(output / PARTS, mine)
+      _say_changed(changed, mine, shown)
+      if not _is_complete(output, parts, meta, retry or bool(changed)):
+        _reopen(output, mine, retry, changed)
         _work_all(mine, output, len(tasks), workers, max_reject, shown)
         if count > 1:
           return _summary_of(output, mine)
@@ -288,7 +294,7 @@ class _Work:
     self.missing[i] = set(range(len(part.tasks)))
     if (self._folder / part.key).exists():
       for j, task in enumerate(part.tasks):
-        outcome = staging.load(self._folder, part.key, j)
+        outcome = _still(self._folder, part.key, j, task)
         if outcome:
           self.missing[i].remove(j)
           self.verdict.add(task.clip, staging.tally(outcome).rejected)
@@ -402,9 +408,23 @@ def _make(
       seconds = decoder.probe(task.file).seconds
       more(CLIP_S_A_SECOND * min(seconds, limits.LIMITS.seconds))
   # Another machine may have made it since.
-  outcome = staging.load(folder, key, index) or staging.make(task)
+  outcome = _still(folder, key, index, task) or staging.make(task)
   staging.store(folder, key, index, outcome)
   return staging.tally(outcome)
+
+
+def _still(
+  folder: Path, key: str, index: int, task: Task
+) -> staging.Outcome | None:
+  """The outcome that was kept, if the clip's files are the same still."""
+  outcome = staging.load(folder, key, index)
+  if outcome is None:
+    return None
+  made = 0
+  if outcome.stamps is None:
+    made = staging.staged(folder, key, index).stat().st_mtime_ns
+  same = staging.renewed(task, outcome.stamps, made) is not None
+  return outcome if same else None
 
 
 def _join(folder: Path, key: str, clips: int, more: pool.More) -> None:
@@ -436,34 +456,76 @@ def _locked(output: Path, share: tuple[int, int]) -> Iterator[None]:
     yield
 
 
-def _is_complete(
-  output: Path, parts: Sequence[Part], meta: dict[str, Any], retry: bool
-) -> bool:
-  """Whether the data set is whole and of these parts; else it is opened.
-
-  With `retry`, one that has rejects is not whole.
-
-  Raises:
-    PrepareError: what is there was made with other settings.
-  """
-  state, path = _read_json(output / STATE), output / PARTS / META
-  old = state["meta"] if state else _read_json(path)
+def _check_meta(output: Path, meta: dict[str, Any]) -> None:
+  """Raises PrepareError: what is there was made with other settings."""
+  state = _read_json(output / STATE)
+  old = state["meta"] if state else _read_json(output / PARTS / META)
   if old is not None and old != meta:
     keys = sorted(k for k in old | meta if old.get(k) != meta.get(k))
     raise PrepareError(
       f"{output}: was prepared with another {', '.join(keys)}; "
       "choose another output or remove it"
     )
+
+
+def _is_complete(
+  output: Path, parts: Sequence[Part], meta: dict[str, Any], again: bool
+) -> bool:
+  """Whether the data set is whole and of these parts; else it is opened.
+
+  With `again`, one that has rejects, or whose files have changed, is not whole.
+  """
+  state = _read_json(output / STATE)
   if (
     state
     and state["parts"] == [part.key for part in parts]
     and (output / "dataset_info.json").exists()
-    and not (retry and state["rejects"])
+    and not again
   ):
     return True
-  staging.write(path, json.dumps(meta).encode())
+  staging.write(output / PARTS / META, json.dumps(meta).encode())
   _take_apart(output, state)
   return False
+
+
+def _changed(folder: Path, parts: Sequence[Part]) -> dict[str, set[int]]:
+  """Clips of finished parts whose files are others now, by the part's key.
+
+  What is known of files that are the same is brought up to date.
+  """
+  found: dict[str, set[int]] = {}
+  for part in parts:
+    path = staging.facts_path(folder, part.key)
+    if not path.exists() or not any(task.file for task in part.tasks):
+      continue
+    facts, made = staging.facts(folder, part.key), path.stat().st_mtime_ns
+    kept = facts.get("stamps") or [None] * len(part.tasks)
+    with concurrent.futures.ThreadPoolExecutor(LOOKING) as threads:
+      now = list(
+        threads.map(staging.renewed, part.tasks, kept, itertools.repeat(made))
+      )
+    if others := {j for j, stamps in enumerate(now) if stamps is None}:
+      found[part.key] = others
+    fresh = [a if b is None else b for a, b in zip(kept, now, strict=True)]
+    if fresh != kept and not others:
+      staging.store_facts(folder, part.key, {**facts, "stamps": fresh})
+  return found
+
+
+def _say_changed(
+  changed: dict[str, set[int]], parts: Sequence[Part], shown: bool
+) -> None:
+  names = [
+    part.tasks[j].clip
+    for part in parts
+    for j in sorted(changed.get(part.key, ()))
+  ]
+  if names and shown:
+    more = f" and {len(names) - SAID} more" if len(names) > SAID else ""
+    say(
+      f"prepare: {len(names)} clips are made anew, for their files have"
+      f" changed: {', '.join(names[:SAID])}{more}"
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -479,19 +541,39 @@ def _is_whole(folder: Path, part: Part) -> bool:
   return not staging.facts(folder, part.key)["rows"]
 
 
-def _reopen(folder: Path, parts: Iterable[Part]) -> None:
-  """Forgets that clips of these parts were rejected."""
+def _reopen(
+  output: Path,
+  parts: Iterable[Part],
+  retry: bool,
+  changed: dict[str, set[int]],
+) -> None:
+  """Forgets clips of these parts: the changed ones, and rejects to `retry`."""
+  folder, gone = output / PARTS, set()
   for part in parts:
+    again = set(changed.get(part.key, ()))
     if _is_whole(folder, part):
-      rejects = staging.facts(folder, part.key)["rejects"]
-      if any(map(staging.is_whole_clip, rejects)):
+      facts = staging.facts(folder, part.key)
+      ends = list(itertools.accumulate(facts["counts"], initial=0))
+      gone |= {
+        row["clip"]
+        for j in again
+        for row in facts["rows"][ends[j] : ends[j + 1]]
+      }
+      if retry and any(map(staging.is_whole_clip, facts["rejects"])):
+        again |= {j for j, count in enumerate(facts["counts"]) if not count}
+      if again:
         clips = [task.clip for task in part.tasks]
-        staging.reopen(folder, part.key, clips)
-    elif (folder / part.key).exists():
+        staging.reopen(folder, part.key, clips, again)
+    elif retry and (folder / part.key).exists():
       for j in range(len(part.tasks)):
         outcome = staging.load(folder, part.key, j)
         if outcome and not outcome.examples:
           staging.staged(folder, part.key, j).unlink()
+  # What was measured of a clip is not true of the one that has its name now.
+  measured = output / offsets.NAME
+  if gone and measured.exists():
+    lines = map(json.loads, measured.read_text().splitlines())
+    _write_lines(measured, [x for x in lines if x["clip"] not in gone])
 
 
 def _take_apart(output: Path, state: dict[str, Any] | None) -> None:

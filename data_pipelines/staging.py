@@ -5,7 +5,7 @@ part's key:
 
   KEY/00007.clip     clip 7 of an unfinished part: records, rejects, notes
   KEY.array_record   the finished shard, if it holds any record
-  KEY.json           index rows, rejects and notes; the part is done
+  KEY.json           index rows, rejects, notes and stamps; the part is done
 
 Every file is written under a temporary name of its own and renamed, and its
 bytes depend on the clips alone. So two processes, or two machines that share
@@ -19,7 +19,7 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +46,14 @@ class PrepareError(ValueError):
   """The data set could not be made; one line with the reason."""
 
 
+class Stamp(NamedTuple):
+  """A raw file as it was when its clip was made; plain values."""
+
+  size: int  # bytes; -1: it could not be looked at
+  mtime: int  # ns
+  sha256: str = ""  # of its content; "": nobody knows
+
+
 class Outcome(NamedTuple):
   """What became of one raw clip."""
 
@@ -53,6 +61,7 @@ class Outcome(NamedTuple):
   rows: list[dict[str, Any]]  # their `ClipInfo`, the shard not yet known
   rejects: list[dict[str, Any]]  # lines of rejects.jsonl
   notes: list[dict[str, str]]  # lines of notes.jsonl
+  stamps: list[list[Any]] | None = None  # `Stamp`s; None: of before they were
 
 
 class Tally(NamedTuple):
@@ -64,6 +73,26 @@ class Tally(NamedTuple):
 
 
 def make(task: Task) -> Outcome:
+  """Makes a clip's records, or the reason why there are none.
+
+  A file that another one has taken the place of meanwhile is such a reason.
+
+  Raises:
+    PrepareError: as `_make`.
+  """
+  before = stamps(task)
+  outcome = _make(task)
+  if stamps(task) != before:
+    outcome = rejected(task, "changed while it was read; run again")
+    return outcome._replace(stamps=[list(x) for x in before])
+  known = [
+    x._replace(sha256=_digest(path))
+    for x, path in zip(before, _files(task), strict=True)
+  ]
+  return outcome._replace(stamps=[list(x) for x in known])
+
+
+def _make(task: Task) -> Outcome:
   """Makes a clip's records, or the reason why there are none.
 
   An exception that no code foresaw rejects the clip too: one odd file must
@@ -145,6 +174,63 @@ def _notes(task: Task, notes: list[str]) -> list[dict[str, str]]:
   return [{"clip": task.clip, "note": line} for line in lines]
 
 
+def _files(task: Task) -> list[str]:
+  return [path for path in (task.file, task.sound) if path]
+
+
+def stamps(task: Task) -> list[Stamp]:
+  """Of a clip's raw files as they are now, without their content."""
+  found = []
+  for path in _files(task):
+    try:
+      status = os.stat(path)
+      found.append(Stamp(status.st_size, status.st_mtime_ns))
+    except (OSError, ValueError):
+      found.append(Stamp(-1, 0))
+  return found
+
+
+def _digest(path: str) -> str:
+  try:
+    with open(path, "rb") as file:
+      return hashlib.file_digest(file, "sha256").hexdigest()
+  except (OSError, ValueError):
+    return ""
+
+
+def renewed(
+  task: Task, kept: list[list[Any]] | None, made: int
+) -> list[list[Any]] | None:
+  """The stamps of a clip's files if they are still those it was made of.
+
+  Sizes and dates tell; where a date alone has changed, the content does.
+
+  Args:
+    task: The clip.
+    kept: Its stamps from then; None: it was made before there were any.
+    made: When that was, in ns; only asked for where `kept` is None.
+
+  Returns:
+    None: they are others. They are equal to `kept` where nothing has changed.
+  """
+  now = stamps(task)
+  if kept is None:
+    late = any(x.mtime > made for x in now)
+    return None if late else [list(x) for x in now]
+  old = [Stamp(*x) for x in kept]
+  if len(now) != len(old):
+    return None
+  found = []
+  for new, one, path in zip(now, old, _files(task), strict=True):
+    if new[:2] == one[:2]:
+      found.append(list(one))
+    elif one.sha256 and new.size == one.size and _digest(path) == one.sha256:
+      found.append([*new[:2], one.sha256])
+    else:
+      return None
+  return found
+
+
 def is_whole_clip(reject: dict[str, Any]) -> bool:
   """Whether a line of rejects.jsonl is of a clip, not of a stretch of one."""
   return reject.get("stop") is None
@@ -218,6 +304,7 @@ def join(folder: Path, key: str, clips: int) -> None:
   notes: list[dict[str, str]] = []
   rows: list[dict[str, Any]] = []
   counts: list[int] = []
+  found: list[list[list[Any]] | None] = []
 
   def examples() -> Iterator[bytes]:
     for index in range(clips):
@@ -227,6 +314,7 @@ def join(folder: Path, key: str, clips: int) -> None:
       rejects.extend(outcome.rejects)
       notes.extend(outcome.notes)
       counts.append(len(outcome.rows))
+      found.append(outcome.stamps)
       for row, example in zip(outcome.rows, outcome.examples, strict=True):
         rows.append({**row, "row": len(rows)})
         yield example
@@ -243,8 +331,9 @@ def join(folder: Path, key: str, clips: int) -> None:
       "rejects": rejects,
       "notes": notes,
       "counts": counts,  # records of each clip
+      "stamps": found,  # of each clip
     }
-    write(facts_path(folder, key), json.dumps(facts).encode())
+    store_facts(folder, key, facts)
   except (_Missing, FileNotFoundError) as error:
     if is_done(folder, key):  # by another machine, which then tidied up
       return
@@ -257,29 +346,37 @@ def join(folder: Path, key: str, clips: int) -> None:
   shutil.rmtree(folder / key, ignore_errors=True)
 
 
-def reopen(folder: Path, key: str, clips: Sequence[str]) -> None:
-  """Undoes `join`, but for the clips that gave nothing: they are to be made.
+def reopen(
+  folder: Path, key: str, clips: Sequence[str], again: Set[int]
+) -> None:
+  """Undoes `join`, but for some clips: they are to be made.
 
   Args:
     folder: Of the parts.
-    key: A part that is done and whose shard is there.
+    key: A part that is done and whose shard, if it has one, is there.
     clips: Names of its clips.
+    again: Numbers of those that are to be made.
   """
   known, row = facts(folder, key), 0
+  times = known.get("stamps") or [None] * len(clips)
   for index, (clip, count) in enumerate(
     zip(clips, known["counts"], strict=True)
   ):
-    if count:
-      shard = ArrayRecordReader(str(shard_path(folder, key)))
+    if index not in again:
+      examples = []
+      if count:
+        shard = ArrayRecordReader(str(shard_path(folder, key)))
+        examples = shard.read(list(range(row, row + count)))
+        shard.close()
       outcome = Outcome(
-        examples=shard.read(list(range(row, row + count))),
+        examples=examples,
         rows=known["rows"][row : row + count],
         rejects=[x for x in known["rejects"] if x["clip"] == clip],
         notes=[x for x in known["notes"] if x["clip"] == clip],
+        stamps=times[index],
       )
-      shard.close()
       store(folder, key, index, outcome)
-      row += count
+    row += count
   # In this order: until the first is gone, the part is done.
   facts_path(folder, key).unlink()
   shard_path(folder, key).unlink(missing_ok=True)
@@ -292,6 +389,11 @@ class _Missing(Exception):
 def facts(folder: Path, key: str) -> dict[str, Any]:
   """Rows, rejects and notes of a part that is done."""
   return json.loads(facts_path(folder, key).read_text())
+
+
+def store_facts(folder: Path, key: str, found: dict[str, Any]) -> None:
+  """Writes what `facts` reads."""
+  write(facts_path(folder, key), json.dumps(found).encode())
 
 
 def shard_path(folder: Path, key: str) -> Path:
