@@ -308,6 +308,9 @@ def _config(preset: str, sizes: dict) -> dict:
       mouth=image * 3 // 8,  # px, side of the aligned mouth patch
       # SyncNet sees grey frames and their differences; False: colours.
       sync_motion=True,
+      # Of the aligned mouths, in eye distances: side, and the middle below the
+      # nose. Another than this, which sets store, is cut out of the frames.
+      lips_square=(1.7, 0.72),
       flow=True,  # warp the identity maps by the codes; ours
       landmarks=True,  # the flow follows predicted landmarks; ours
       mask_mouth=False,  # blank the lips in the maps: for flows without

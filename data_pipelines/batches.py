@@ -48,6 +48,7 @@ def sync_windows(
   windows: int = 8,
   size: int,
   lips: int = 0,
+  square: tuple[float, float] = spec.LIPS_SQUARE,
   reach: int = 0,
   share: Mapping[str, float] | None = None,
   seed: int,
@@ -65,6 +66,8 @@ def sync_windows(
     size: Side of whole frames in pixels.
     lips: Side of the aligned mouths in pixels, which are grey and show no more
       than frames at `size` do; 0: the frames' lower halves in colour.
+    square: What of the face they show, as in `spec.lips_square`; cut out of the
+      frames if it is not the one that is stored.
     reach: Frames from the first to the last start at most, where the windows
       have room in that; 0: all over the clip.
     share: As in `pairs`.
@@ -92,7 +95,7 @@ def sync_windows(
     # Windows overlap: each picture is read once.
     times = sorted({t for s in starts for t in range(s, s + frames)})
     shown = (
-      records.lips(i, times, lips, size)[..., None]
+      records.lips(i, times, lips, size, square)[..., None]
       if lips
       else records.frames(i, times, size)[:, size // 2 :]
     )

@@ -484,18 +484,23 @@ class Records:
     return np.stack(self._pictures(i, "frames", list(times), size))
 
   def lips(
-    self, i: int, times: Iterable[int], size: int, image: int
+    self,
+    i: int,
+    times: Iterable[int],
+    size: int,
+    image: int,
+    square: tuple[float, float] = spec.LIPS_SQUARE,
   ) -> UInt8[np.ndarray, "n s s"]:
     """Aligned mouths of clip i (`media.lips`), grey, at `size` pixels.
 
     As if cut out of frames of `image` pixels; out of these they are where a set
-    has none. Stored ones may show more, since they were cut out of the whole
-    crop: they lose it, for who learns from them is shown frames of `image`
-    pixels later. `times` rise.
+    has none, or not of this `square` (`spec.lips_square`). Stored ones may show
+    more, since they were cut out of the whole crop. They lose it, for who
+    learns from them is shown frames of `image` pixels later. `times` rise.
     """
     times, row = list(times), self.index[i]
-    if not row.mouths:
-      return np.stack([self._cut(i, t, size, image) for t in times])
+    if not row.mouths or square != spec.LIPS_SQUARE:
+      return np.stack([self._cut(i, t, size, image, square) for t in times])
     whole = image >= row.size
     if not row.grey:
       side = size if whole else row.mouths
@@ -521,15 +526,17 @@ class Records:
     )
 
   def _cut(
-    self, i: int, t: int, size: int, image: int
+    self, i: int, t: int, size: int, image: int, square: tuple[float, float]
   ) -> UInt8[np.ndarray, "s s"]:
     def make():
       frame = self.picture(i, "frames", t, image)
-      mouth = lips.cut_lips(frame, self.landmarks(i, t, image), size)
+      points = self.landmarks(i, t, image)
+      mouth = lips.cut_lips(frame, points, size, square)
       mouth.flags.writeable = False
       return mouth
 
-    return self._cache.get((i, "cut", t, size, image), make, lambda x: x.nbytes)
+    key = (i, "cut", t, size, image, square)
+    return self._cache.get(key, make, lambda x: x.nbytes)
 
   def picture(
     self, i: int, field: str, t: int, size: int

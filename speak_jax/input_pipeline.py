@@ -149,6 +149,7 @@ def batches(
         reach=round(config.syncnet.reach * config.data.fps),
         size=model.image,
         lips=model.lips,
+        square=model.lips_square,
         share=share,
         seed=seed,
       )

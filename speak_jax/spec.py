@@ -39,9 +39,10 @@ INNER_LOWER = (67, 66, 65)  # below INNER_UPPER, point by point
 SYNC_FRAMES = 5  # 0.2 s, SyncNet's window
 LEVEL = 11  # numbers of `sound_level`
 
-# The square that SyncNet sees: upper lip to the chin of an open mouth. Its
-# side, and how far below the nose its middle lies, in eye distances.
-LIPS_SIDE, LIPS_DOWN = 1.7, 0.72
+# The square that SyncNet sees, as sets store it: upper lip to the chin of an
+# open mouth. Its side, and how far below the nose its middle lies, in eye
+# distances.
+LIPS_SQUARE = (1.7, 0.72)
 # Grey of red, green and blue: BT.601, as in OpenCV and in a JPEG.
 LUMA = (0.299, 0.587, 0.114)
 EYE_TO_NOSE = 0.68  # height of a face's nose below its eyes, the same unit
@@ -196,7 +197,10 @@ def mouth_opening(landmarks: Float[Any, "*n 68 2"]):
   return gap / interocular(landmarks).clip(1e-3)
 
 
-def lips_square(landmarks: Float[Any, "*n 68 2"]):
+def lips_square(
+  landmarks: Float[Any, "*n 68 2"],
+  square: tuple[float, float] = LIPS_SQUARE,
+):
   """The square round mouth and chin that SyncNet sees, upright in the face.
 
   It hangs on what the jaw does not move: the line of the eyes, by their
@@ -206,6 +210,10 @@ def lips_square(landmarks: Float[Any, "*n 68 2"]):
   distances' squares changes by less than either.
 
   Works on NumPy and JAX arrays alike.
+
+  Args:
+    landmarks: x, y.
+    square: Side, and depth of the middle below the nose, in eye distances.
 
   Returns:
     (middle, side): shape (*n, 2) each, in the landmarks' unit; `side` is the
@@ -221,7 +229,8 @@ def lips_square(landmarks: Float[Any, "*n 68 2"]):
   unit = eyes / apart.clip(1e-6) ** 0.5
   # A quarter turn clockwise: what is below in the face. y points down.
   below = unit[..., ::-1] * np.array([-1.0, 1.0], np.float32)
-  return nose + below * size * LIPS_DOWN, unit * size * LIPS_SIDE
+  wide, down = square
+  return nose + below * size * down, unit * size * wide
 
 
 def lips_fold(picture: int, size: int) -> int:

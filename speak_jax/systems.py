@@ -80,7 +80,11 @@ def _parts(path: Path) -> Parts:
   if sync := stages.get("syncnet"):
     fps = float(config.data.fps)
     own = _sync(base.networks(config), sync["sync"], fps)
-    own = own._replace(mouth=config.model.lips, unit=config.model.sync_unit)
+    own = own._replace(
+      mouth=config.model.lips,
+      square=config.model.lips_square,
+      unit=config.model.sync_unit,
+    )
     parts = parts._replace(sync=own)
   return parts
 

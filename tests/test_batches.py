@@ -179,13 +179,20 @@ def test_sync_windows_show_stored_mouths_as_they_show_those_cut_here():
     np.testing.assert_array_equal(samples[0].audio, samples[1].audio)
   frames = stored.frames(0, range(25), 96)
   points = stored.landmarks(0, slice(None), 96)
-  cut = [cut_lips(x, p, 64) for x, p in zip(frames, points, strict=True)]
-  # What the samples of `mouths[1]` show is what is cut out of the frames.
-  for window in mouths[1]:
-    assert any(
-      np.array_equal(window[..., 0], cut[s : s + 5])
-      for s in range(len(cut) - 4)
-    )
+  tight = (1.4, 0.45)  # which nobody stores
+  other = batches.sync_windows(stored, size=96, lips=64, square=tight, seed=0)[
+    0
+  ].mouth
+  for square, windows in ((spec.LIPS_SQUARE, mouths[1]), (tight, other)):
+    cut = [
+      cut_lips(x, p, 64, square) for x, p in zip(frames, points, strict=True)
+    ]
+    # What the samples show is what is cut out of the frames.
+    for window in windows:
+      assert any(
+        np.array_equal(window[..., 0], cut[s : s + 5])
+        for s in range(len(cut) - 4)
+      )
 
 
 @pytest.mark.parametrize("mouths", [True, False])

@@ -25,6 +25,7 @@ def cut_lips(
   frame: UInt8[np.ndarray, "h h 3"],
   landmarks: Float[np.ndarray, "68 2"],
   size: int,
+  square: tuple[float, float] = spec.LIPS_SQUARE,
 ) -> UInt8[np.ndarray, "s s"]:
   """Cuts the square at `size` px, grey, bilinearly; edges are replicated.
 
@@ -32,9 +33,10 @@ def cut_lips(
     frame: A crop, square.
     landmarks: x, y in its pixels.
     size: Side of the cut.
+    square: As in `spec.lips_square`.
   """
   fine = size * spec.lips_fold(frame.shape[0], size)
-  middle, side = spec.lips_square(landmarks)
+  middle, side = spec.lips_square(landmarks, square)
   # Picture to cut: what lies along `side` comes to lie along the cut's rows.
   a = fine * side / max(float(side @ side), 1e-6)
   linear = np.array([[a[0], a[1]], [-a[1], a[0]]])

@@ -160,6 +160,7 @@ class OwnSync(NamedTuple):
   frames: int  # of a window, 0.2 s
   fps: float
   mouth: int = 0  # px, side of the grey mouths; 0: it sees lower halves
+  square: tuple[float, float] = spec.LIPS_SQUARE  # what of the face they show
   unit: bool = True  # whether the vectors have length 1
 
   def lips(
@@ -182,7 +183,7 @@ class OwnSync(NamedTuple):
       )
       shown = np.stack(
         [
-          cut_lips(frame, points, self.mouth)
+          cut_lips(frame, points, self.mouth, self.square)
           for frame, points in zip(frames, track.landmarks, strict=True)
         ]
       )[..., None]

@@ -62,6 +62,7 @@ def align_lips(
   frames: Float[Array, "b h h 3"],
   landmarks: Float[Array, "b 68 2"],
   size: int,
+  square: tuple[float, float] = spec.LIPS_SQUARE,
 ) -> Float[Array, "b s s 1"]:
   """Cuts `spec.lips_square` of each picture, grey (`spec.LUMA`), bilinearly.
 
@@ -71,10 +72,11 @@ def align_lips(
     frames: Whole square pictures.
     landmarks: x, y in their pixels; no gradient reaches them.
     size: Side of the cut.
+    square: As in `spec.lips_square`.
   """
   fold = spec.lips_fold(frames.shape[1], size)
   landmarks = jax.lax.stop_gradient(landmarks.astype(jnp.float32))
-  middle, side = spec.lips_square(landmarks)
+  middle, side = spec.lips_square(landmarks, square)
   u = (jnp.arange(size * fold) + 0.5) / (size * fold) - 0.5  # in the square
   v = u[:, None]
   a, b = side[:, :1, None], side[:, 1:, None]

@@ -258,6 +258,7 @@ def make(config: ConfigDict) -> Stage:
       rearrange(frames, "b t ... -> (b t) ..."),
       rearrange(batch.landmarks[:, at], "b t ... -> (b t) ..."),
       model.lips,
+      model.lips_square,
     )
     return rearrange(cut, "(b t) ... -> b t ...", t=window)
 

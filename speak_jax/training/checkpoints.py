@@ -43,6 +43,7 @@ LATER: dict[str, Any] = {
   "model": {
     "appearance": 0,
     "lips": 0,
+    "lips_square": (1.7, 0.72),
     "sync_motion": False,
     "sync_unit": True,
     "audio": {"steps": "frame", "level": "window"},

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pytest
 
 from data_pipelines.synthetic.render import random_frames
 from speak_jax import spec
@@ -88,12 +89,13 @@ def test_sync_windows_of_sound_and_picture_start_together():
   np.testing.assert_array_equal(seen, lips.sound(audio, n))
 
 
-def test_sync_sees_the_mouth_where_the_face_is():
+@pytest.mark.parametrize("square", [spec.LIPS_SQUARE, (1.4, 0.45)])
+def test_sync_sees_the_mouth_where_the_face_is(square):
   n, face = 9, small.face() / small.IMAGE * 64
   points = np.stack([face + np.array([t, 0]) for t in range(n)])
   frames = np.zeros((n, 64, 64, 3), np.uint8)
   for t in range(n):
-    x, y = spec.lips_square(points[t])[0].astype(int)
+    x, y = spec.lips_square(points[t], square)[0].astype(int)
     frames[t, y - 3 : y + 4, x - 3 : x + 4] = 20 * t
   lips = reading.OwnSync(
     see=lambda mouth: (mouth[:, :, 12, 12, 0].astype(float),),
@@ -101,6 +103,7 @@ def test_sync_sees_the_mouth_where_the_face_is():
     frames=5,
     fps=25.0,
     mouth=24,
+    square=square,
   )
   want = 20.0 * np.add.outer(range(5), range(5))
   np.testing.assert_allclose(lips.lips(frames, points), want, atol=1)

@@ -42,14 +42,18 @@ def turned(degrees, scale=1.0, shift=(0.0, 0.0)):
 
 @pytest.mark.parametrize("size", [96, 48, 33])  # as it is, averaged, odd
 @pytest.mark.parametrize("points", [turned(0), turned(25, 0.7, (40, 60))])
-def test_lips_equal_those_of_the_data(size, points):
+@pytest.mark.parametrize("square", [spec.LIPS_SQUARE, (1.4, 0.45)])
+def test_lips_equal_those_of_the_data(size, points, square):
   """Also where the square leaves the picture."""
   rng = np.random.default_rng(0)
   picture = rng.uniform(0, 255, (32, 32, 3)).astype(np.uint8)
   picture = np.kron(picture, np.ones((8, 8, 1), np.uint8))
-  want = lips.cut_lips(picture, points, size).astype(np.float32)
+  want = lips.cut_lips(picture, points, size, square).astype(np.float32)
   got = align_lips(
-    jnp.asarray(picture[None], jnp.float32), jnp.asarray(points[None]), size
+    jnp.asarray(picture[None], jnp.float32),
+    jnp.asarray(points[None]),
+    size,
+    square,
   )[0]
   assert want.shape == (size, size) and got.shape == (size, size, 1)
   assert np.abs(want - np.asarray(got)[..., 0]).mean() < 1
@@ -70,6 +74,11 @@ def test_grey_is_the_same_grey_in_the_data_and_on_the_device():
 
 def test_the_square_of_the_lips_follows_the_head_and_not_the_jaw():
   middle, side = spec.lips_square(turned(0))
+  wide, down = spec.LIPS_SQUARE
+  nose = turned(0)[31:36].mean(0)
+  other, edge = spec.lips_square(turned(0), (wide / 2, down / 2))
+  np.testing.assert_allclose(edge, side / 2, rtol=1e-5)
+  np.testing.assert_allclose(other - nose, (middle - nose) / 2, rtol=1e-4)
   points = turned(0)
   points[spec.MOUTH] += [3, 20]
   points[spec.JAW] += [0, 30]

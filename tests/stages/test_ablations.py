@@ -133,3 +133,19 @@ def test_both_readings_of_equation_12():
   assert audio["gen/pixel"] == pytest.approx(same, rel=1e-4)
   with pytest.raises(ValueError, match=r"speak\.sync_target 'both'"):
     speak.make(small.config(speak__sync_target="both"))
+
+
+def test_sync_sees_the_square_that_the_config_names(monkeypatch):
+  """Of generated frames, the one that SyncNet learned from."""
+  seen, cut = [], speak.align.align_lips
+
+  def look(frames, landmarks, size, square):
+    seen.append(square)
+    return cut(frames, landmarks, size, square)
+
+  monkeypatch.setattr(speak.align, "align_lips", look)
+  stage = speak.make(small.config(**PAPER, model__lips_square=(1.4, 0.45)))
+  state = jax.eval_shape(lambda: create(stage, 0, {}))
+  batch = small.batch(stage)
+  jax.eval_shape(update(stage, 0), state, batch, jax.random.key(0))
+  assert seen and set(seen) == {(1.4, 0.45)}

@@ -385,6 +385,7 @@ def test_configs_of_before_name_the_networks_of_before(root):
   assert config.irfd.microbatch == 4
   assert config.model.pose_places == 8
   assert config.model.lips == 0
+  assert config.model.lips_square == (1.7, 0.72)
   assert config.speak.weights.perceptual_encoders == 0.0
   assert config.speak.lr_factors.to_dict() == {}
   assert config.speak.speech.to_dict() == {"lr_factor": 1.0, "b1": 0.5}
