@@ -207,10 +207,19 @@ def _read(
 def _death(status: int) -> str:
   """Why a child went without an answer, from its wait status."""
   if not os.WIFSIGNALED(status):
-    return f"the decoder failed ({os.waitstatus_to_exitcode(status)})"
+    code = os.waitstatus_to_exitcode(status)
+    if code == limits.TOO_MUCH:
+      return _too_much()
+    return f"the decoder failed ({code})"
   if os.WTERMSIG(status) == signal.SIGXCPU:
     return f"takes over {limits.LIMITS.cpu_s} s to decode"
   return f"the decoder crashed ({signal.Signals(os.WTERMSIG(status)).name})"
+
+
+def _too_much() -> str:
+  """Said of a file whose decoding wants more memory than it may have."""
+  most = limits.LIMITS.memory_bytes >> 30
+  return f"needs over {most} GiB of memory to decode"
 
 
 class _Helper:
@@ -322,10 +331,10 @@ def _answer(request: dict[str, Any], pipe: int) -> None:
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what crashing C prints
     os.chdir(request["cwd"])
-    limits.apply(limits.Limits(*request["limits"]))
     warnings.simplefilter("always", MediaWarning)
     warnings.showwarning = functools.partial(_warn, pipe)
     try:
+      limits.apply(limits.Limits(*request["limits"]))
       made = _CALLS[request["call"]](request["path"], **request["args"])
       for item in made if isinstance(made, Iterator) else [made]:
         if isinstance(item, np.ndarray):
@@ -336,9 +345,7 @@ def _answer(request: dict[str, Any], pipe: int) -> None:
     except MediaError as error:
       _send(pipe, {"kind": "error", "reason": error.reason})
     except MemoryError:
-      most = limits.LIMITS.memory_bytes >> 30
-      reason = f"needs over {most} GiB of memory to decode"
-      _send(pipe, {"kind": "error", "reason": reason})
+      _send(pipe, {"kind": "error", "reason": _too_much()})
     except BrokenPipeError:
       pass  # nobody waits for the rest
     except Exception as error:  # a library that a hostile file has confused

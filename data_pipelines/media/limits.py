@@ -5,8 +5,15 @@ twice: against what a file says of itself before anything is decoded, and
 against what comes out.
 """
 
+import os
 import resource
+import sys
+import threading
+import time
 from typing import NamedTuple
+
+TOO_MUCH = 71  # exit code of a process that held too much memory
+_LOOK_S = 0.02
 
 
 class Limits(NamedTuple):
@@ -37,13 +44,29 @@ def apply(limits: Limits = LIMITS) -> None:
   """Lowers this process's own limits for good: a decoder's first step.
 
   Afterwards it can write no file, leave no core, hold no more memory than the
-  limit (a larger claim raises MemoryError) and use no more CPU time.
+  limit (a larger claim raises MemoryError) and use no more CPU time. macOS
+  does not limit the address space: there a thread watches what is held, and
+  ends the process with TOO_MUCH.
   """
   _lower(resource.RLIMIT_CORE, 0)
   _lower(resource.RLIMIT_FSIZE, 0)
-  _lower(resource.RLIMIT_AS, limits.memory_bytes)
+  if sys.platform == "darwin":
+    thread = threading.Thread(
+      target=_watch, args=(limits.memory_bytes,), name="memory", daemon=True
+    )
+    thread.start()
+  else:
+    _lower(resource.RLIMIT_AS, limits.memory_bytes)
   # The hard limit a second later: the soft one's signal names the reason.
   _lower(resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + 1)
+
+
+def _watch(most: int) -> None:
+  """Ends this process as soon as it has held more than so many bytes."""
+  unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+  while resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit <= most:
+    time.sleep(_LOOK_S)
+  os._exit(TOO_MUCH)
 
 
 def _lower(which: int, soft: int, hard: int | None = None) -> None:

@@ -167,6 +167,58 @@ def test_memory_is_limited(tmp_path, monkeypatch):
   refused(decoder.read_image, path, "memory")
 
 
+# A helper that takes itself to be on a Mac, where the address space cannot be
+# limited (cpython issue 78783) and memory is told in bytes.
+MACOS = """
+import resource, sys
+from data_pipelines.media import decoder
+lower, used = resource.setrlimit, resource.getrusage
+def refuse(which, both):
+  if which == resource.RLIMIT_AS:
+    raise ValueError("current limit exceeds maximum limit")
+  lower(which, both)
+class Bytes:
+  def __init__(self, who):
+    self.ru_maxrss = used(who).ru_maxrss * 1024
+resource.setrlimit, resource.getrusage = refuse, Bytes
+sys.platform = "darwin"
+decoder.serve()
+"""
+
+
+@pytest.fixture
+def macos(monkeypatch):
+  """The helper is on a Mac; the next test has another one."""
+  monkeypatch.setattr(decoder, "_SERVE", MACOS)
+  decoder._helper.cache_clear()
+  yield
+  decoder._helper.cache_clear()
+
+
+def test_files_are_read_on_macos(macos, tmp_path):
+  assert decoder.read_image(picture(tmp_path / "a.png")).shape == (32, 48, 3)
+  assert len(frames(clip(tmp_path / "a.mp4", 30))) == 30
+
+
+def test_memory_is_watched_on_macos(macos, tmp_path, monkeypatch):
+  path = tmp_path / "wide.png"
+  Image.new("RGB", (7000, 7000)).save(path)
+  monkeypatch.setattr(limits, "LIMITS", limits.Limits(memory_bytes=1 << 28))
+  refused(decoder.read_image, path, "memory")
+  small = picture(tmp_path / "a.png")
+  assert decoder.read_image(small).shape == (32, 48, 3)
+
+
+def test_a_limit_that_cannot_be_set_is_said(tmp_path, monkeypatch):
+  """Where nobody expects it: a line with the reason, not a number."""
+  elsewhere = MACOS.replace('sys.platform = "darwin"', "")
+  monkeypatch.setattr(decoder, "_SERVE", elsewhere)
+  decoder._helper.cache_clear()
+  reason = "ValueError: current limit exceeds maximum limit"
+  refused(decoder.read_image, picture(tmp_path / "a.png"), reason)
+  decoder._helper.cache_clear()
+
+
 def test_cpu_time_is_limited(tmp_path, monkeypatch):
   path = clip(tmp_path / "a.mp4", 100)
   monkeypatch.setattr(limits, "LIMITS", limits.Limits(cpu_s=0))
