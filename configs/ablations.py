@@ -12,7 +12,7 @@ left out when that preset is ablated, and named in the table.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from configs.speak import RECIPES
+from speak_jax.configs.speak import RECIPES
 
 
 class Row(NamedTuple):

@@ -10,7 +10,7 @@ import copy
 
 from ml_collections import ConfigDict
 
-from configs import common
+from speak_jax.configs import common
 
 PRESETS = ("base256", "paper", "small64", "demo")
 

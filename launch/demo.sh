@@ -46,13 +46,16 @@ SECONDS=0
 
 # speak VIDEO SHEET [flags]: the four inputs, which no training has seen.
 speak() {
+  local video="$1" sheet="$2"
+  shift 2
   python -m speak_jax.generate --identity "$out/inputs/identity.png" \
     --audio "$out/inputs/speech.wav" --pose "$out/inputs/pose.mp4" \
-    --emotion "$out/inputs/emotion.mp4" -o "$1" --sheet "$2" --size 256 "${@:3}"
+    --emotion "$out/inputs/emotion.mp4" -o "$video" --sheet "$sheet" \
+    --size 256 ${1+"$@"}
 }
 
 step 1/5 "look first: the model that comes with the package"
-python -m launch.demo_inputs --seed "$seed" --out "$out/inputs"
+python -m data_pipelines.synthetic.demo_inputs --seed "$seed" --out "$out/inputs"
 speak "$out/first.mp4" "$out/first.png"
 echo "look at $out/first.mp4 and $out/first.png while the rest runs"
 

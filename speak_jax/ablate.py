@@ -35,8 +35,8 @@ from absl import app, flags
 from flax import traverse_util
 from ml_collections import ConfigDict, config_flags
 
-from configs.ablations import FULL, GROUPS, Row
 from speak_jax import command_line, start
+from speak_jax.configs.ablations import FULL, GROUPS, Row
 from speak_jax.evaluation import methods, published, tables
 from speak_jax.evaluation.figures import Figure, Figures
 from speak_jax.evaluation.paper_tables import ABLATIONS

@@ -12,6 +12,7 @@ from typing import Any
 from absl import flags, logging
 from ml_collections import ConfigDict
 
+from speak_jax import packaged
 from speak_jax.exit_codes import BAD_CONFIG
 from speak_jax.names import printable
 
@@ -37,7 +38,7 @@ def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
   def parse(argv: Sequence[str]) -> list[str]:
     print_all()
     try:
-      rest = flags.FLAGS(list(argv))
+      rest = flags.FLAGS(packaged.named(argv))
       if "config" in flags.FLAGS:
         # ml_collections says at the first use only that there is no such file.
         config: Any = flags.FLAGS["config"].value

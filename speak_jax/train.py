@@ -473,7 +473,10 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-  """The checkout's commit, with + if files differ; "" outside of git."""
+  """The checkout's commit, with + if files differ; "" outside of git.
+
+  An installed package may lie in someone else's checkout, which has no say.
+  """
   here = Path(__file__).parent
 
   def git(*words: str) -> str:
@@ -482,6 +485,7 @@ def _commit() -> str:
     ).stdout.strip()
 
   try:
+    git("ls-files", "--error-unmatch", Path(__file__).name)
     return git("rev-parse", "HEAD") + ("+" if git("status", "-s") else "")
   except (OSError, subprocess.CalledProcessError):
     return ""

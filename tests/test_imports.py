@@ -14,8 +14,8 @@ OURS = ("configs", "data_pipelines", "launch", "speak_jax")
 # The longest prefix of a module's name counts. A module may import itself,
 # what is beside it in its package, and what its row names.
 ALLOWED = {
-  "configs": ("configs.common",),
-  "configs.ablations": ("configs.speak",),
+  "configs": ("speak_jax.configs.common",),
+  "configs.ablations": ("speak_jax.configs.speak",),
   "data_pipelines": (
     "data_pipelines",
     "speak_jax.spec",
@@ -30,7 +30,12 @@ ALLOWED = {
   "speak_jax.lock": (),
   "speak_jax.names": (),
   "speak_jax.exit_codes": (),
-  "speak_jax.command_line": ("speak_jax.exit_codes", "speak_jax.names"),
+  "speak_jax.packaged": (),
+  "speak_jax.command_line": (
+    "speak_jax.exit_codes",
+    "speak_jax.names",
+    "speak_jax.packaged",
+  ),
   "speak_jax.pretrained": (
     "speak_jax.spec",
     "speak_jax.nn",
@@ -75,7 +80,6 @@ ALLOWED = {
   ),
   # Files directly in speak_jax: the commands and synthesis.py.
   "speak_jax": ("data_pipelines", "speak_jax"),
-  "speak_jax.ablate": ("speak_jax", "configs.ablations"),
 }
 LAYERS = (
   "nn",
@@ -96,6 +100,7 @@ FORBIDDEN = {
   "data_pipelines": ("jax", "flax", "optax", "orbax"),
   "speak_jax.spec": ("jax", "flax"),
   "speak_jax.progress": ("jax", "flax"),
+  "speak_jax.__main__": ("jax", "flax", "numpy", "absl"),
 }
 
 # What a part loads all the same: batches go to the trainer from workers that
@@ -211,7 +216,7 @@ def test_planted_import_is_found(module, source):
     ("data_pipelines.batches", "from speak_jax import spec"),
     ("data_pipelines.records", "import tensorflow_datasets as tfds"),
     ("speak_jax.train", "from data_pipelines import prepare"),
-    ("configs.speak", "from configs import common"),
+    ("configs.speak", "from speak_jax.configs import common"),
   ],
 )
 def test_wanted_import_is_allowed(module, source):

@@ -4,11 +4,13 @@
 
 The wheel is mediapipe 0.10.21 (Apache-2.0), the last one that carries them.
 It is downloaded by pip, not installed: it would drag old packages along. The
-files are unpacked to `data_pipelines/media/models/` or $SPEAK_JAX_MODELS and
+files are unpacked to $SPEAK_JAX_MODELS, or where `nets.models_dir` says, and
 their SHA-256 is checked. Does nothing when they are there and right.
 """
 
 import argparse
+import ensurepip
+import importlib.util
 import os
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from data_pipelines.media import nets
 WHEEL = "mediapipe==0.10.21"
 # Any wheel of the version holds the same files, so one that exists is asked
 # for by name, whatever Python and machine this runs on.
-_PIP = (
+_WHERE = (
   *("download", "--no-deps", "--only-binary=:all:", "--quiet"),
   *("--disable-pip-version-check", "--python-version", "3.11"),
   *("--implementation", "cp", "--abi", "cp311"),
@@ -68,8 +70,22 @@ def unpack(wheel: Path, target: Path, names: list[str]) -> None:
         os.replace(path, target / name)
 
 
+def _pip() -> list[str]:
+  """What runs pip: an environment of uv has none, but Python brings one.
+
+  Raises:
+    FetchError: there is no pip.
+  """
+  if importlib.util.find_spec("pip"):
+    return [sys.executable, "-m", "pip"]
+  brought = Path(ensurepip.__file__).parent / "_bundled"
+  for wheel in sorted(brought.glob("pip-*.whl")):
+    return [sys.executable, str(wheel / "pip")]
+  raise FetchError(f"{WHEEL}: needs pip; install it (uv pip install pip)")
+
+
 def _download(scratch: Path) -> Path:
-  command = [sys.executable, "-m", "pip", *_PIP, "--dest", str(scratch), WHEEL]
+  command = [*_pip(), *_WHERE, "--dest", str(scratch), WHEEL]
   done = subprocess.run(command, capture_output=True, text=True, check=False)
   wheels = list(scratch.glob("*.whl"))
   if done.returncode or not wheels:

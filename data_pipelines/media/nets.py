@@ -49,9 +49,19 @@ class MissingModelError(FileNotFoundError):
 
 
 def models_dir() -> Path:
-  """Folder of the two model files: $SPEAK_JAX_MODELS or beside this file."""
-  named = os.environ.get("SPEAK_JAX_MODELS", "")
-  return Path(named) if named else Path(__file__).parent / "models"
+  """Folder of the two model files.
+
+  $SPEAK_JAX_MODELS if that is set; beside this file in a checkout; in the
+  user's cache ($XDG_CACHE_HOME, ~/.cache) where the package is installed, for
+  not everyone may write where that lies.
+  """
+  if named := os.environ.get("SPEAK_JAX_MODELS", ""):
+    return Path(named)
+  here = Path(__file__).parent
+  if (here.parents[1] / "setup.py").is_file():
+    return here / "models"
+  cache = os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache"
+  return Path(cache) / "speak_jax" / "models"
 
 
 def is_right(path: Path) -> bool:

@@ -1,5 +1,9 @@
+import ensurepip
 import hashlib
+import importlib.util
+import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +53,32 @@ def test_other_content_is_refused(wheel, tmp_path, monkeypatch):
 def test_missing_models_say_what_to_do(tmp_path):
   with pytest.raises(nets.MissingModelError, match=r"media\.fetch"):
     nets.checked(tmp_path / "face_landmark.tflite")
+
+
+def test_environment_without_pip_uses_the_one_python_brings(
+  tmp_path, monkeypatch
+):
+  """As uv makes them."""
+  assert fetch._pip()[1:] == ["-m", "pip"]
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  done = subprocess.run([*fetch._pip(), "--version"], capture_output=True)
+  assert done.stdout.startswith(b"pip "), done.stderr
+  monkeypatch.setattr(ensurepip, "__file__", str(tmp_path / "none.py"))
+  with pytest.raises(fetch.FetchError, match="needs pip; install it"):
+    fetch._pip()
+
+
+def test_folder_of_the_models(tmp_path, monkeypatch):
+  """Named, in a checkout, and in the user's cache where it is installed."""
+  monkeypatch.delenv("SPEAK_JAX_MODELS", raising=False)
+  media = Path(nets.__file__).parent
+  assert nets.models_dir() == media / "models"
+  site = tmp_path / "site-packages" / "data_pipelines" / "media" / "nets.py"
+  monkeypatch.setattr(nets, "__file__", str(site))
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  assert nets.models_dir() == tmp_path / "speak_jax" / "models"
+  monkeypatch.delenv("XDG_CACHE_HOME")
+  monkeypatch.setenv("HOME", str(tmp_path))
+  assert nets.models_dir() == tmp_path / ".cache" / "speak_jax" / "models"
+  monkeypatch.setenv("SPEAK_JAX_MODELS", "/models")
+  assert nets.models_dir() == Path("/models")

@@ -1,6 +1,6 @@
-"""Draws the four inputs of the demo's sample: held-out people, one for each.
+"""Draws the four inputs of a first video: held-out people, one for each.
 
-  python -m launch.demo_inputs --out runs/demo/inputs [--seed 0]
+  python -m data_pipelines.synthetic.demo_inputs [--out inputs] [--seed 0]
 
 The person whose picture it is, the one who speaks, the one whose head moves
 and the one who is happy are four people that no training has seen, drawn at
@@ -9,6 +9,7 @@ have.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
@@ -60,14 +61,18 @@ def make(out: Path, seed: int) -> None:
 def main() -> None:
   """Reads the flags."""
   parser = argparse.ArgumentParser(
-    prog="python -m launch.demo_inputs",
-    description="Draws the four inputs of the demo's sample.",
+    prog="python -m data_pipelines.synthetic.demo_inputs",
+    description="Draws the four inputs of a first video.",
   )
-  parser.add_argument("--out", type=Path, required=True)
+  parser.add_argument("--out", type=Path, default=Path("inputs"))
   parser.add_argument("--seed", type=int, default=0)
   arguments = parser.parse_args()
-  make(arguments.out, arguments.seed)
-  print(f"demo inputs: {arguments.out}")
+  try:
+    make(arguments.out, arguments.seed)
+  except OSError as error:
+    sys.exit(f"demo_inputs: {error.filename}: {error.strerror}")
+  names = ", ".join(sorted(path.name for path in arguments.out.iterdir()))
+  print(f"demo inputs: {arguments.out}: {names}")
 
 
 if __name__ == "__main__":

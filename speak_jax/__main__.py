@@ -1,0 +1,82 @@
+"""The command `speak`: every command of the package by one name.
+
+  speak COMMAND [its flags]        as python -m speak_jax COMMAND
+  speak COMMAND --help
+
+`speak train ...` is `python -m speak_jax.train ...`, and so are all others.
+"""
+
+import difflib
+import runpy
+import sys
+
+import speak_jax
+from speak_jax.exit_codes import BAD_CONFIG
+
+# By the order of use: the module, and what it is for.
+COMMANDS = {
+  "doctor": ("speak_jax.doctor", "what this machine has, lacks, and needs"),
+  "models": ("data_pipelines.media.fetch", "gets the two face model files"),
+  "demo-inputs": (
+    "data_pipelines.synthetic.demo_inputs",
+    "draws the four inputs of a first video",
+  ),
+  "generate": (
+    "speak_jax.generate",
+    "a video from a picture, speech, head motion and emotion",
+  ),
+  "prepare": ("data_pipelines.prepare", "raw videos, or drawn faces, to data"),
+  "inspect": ("data_pipelines.inspect", "what a data set holds"),
+  "offsets": ("speak_jax.offsets", "clips whose sound does not fit"),
+  "train": ("speak_jax.train", "the three stages, resumable"),
+  "goodput": ("speak_jax.goodput", "where the time of a run went"),
+  "checkpoints": ("speak_jax.checkpoints", "verifies those of a run"),
+  "evaluate": ("speak_jax.evaluate", "figures on held-out people"),
+  "self-test": ("speak_jax.self_test", "does this machine measure well"),
+  "study": ("speak_jax.study", "a blind study of several methods' clips"),
+  "ablate": ("speak_jax.ablate", "what each part gives, in one table"),
+  "export": ("speak_jax.export", "a run to a bundle for generate"),
+  "pretrained": ("speak_jax.pretrained", "public weights: verify, convert"),
+  "judge": ("speak_jax.judge", "trains the judge of drawn frames"),
+  "film": ("data_pipelines.synthetic.film", "drawn people as mp4 files"),
+}
+
+
+def usage() -> str:
+  """The text of --help."""
+  width = max(map(len, COMMANDS))
+  lines = [f"  {name:{width}}  {x[1]}" for name, x in COMMANDS.items()]
+  return "\n".join(
+    [
+      "usage: speak COMMAND [flags]",
+      "",
+      "Talking heads from speech, with pose and emotion (SPEAK).",
+      "",
+      *lines,
+      "",
+      "speak COMMAND --help    flags of one command",
+      "speak --version",
+    ]
+  )
+
+
+def main() -> None:
+  """Runs a command in this process, as `python -m MODULE` does."""
+  command, *rest = sys.argv[1:] or ["--help"]
+  if command in ("-h", "--help", "help"):
+    print(usage())
+    return
+  if command == "--version":
+    print(f"speak {speak_jax.__version__}")
+    return
+  if command not in COMMANDS:
+    near = difflib.get_close_matches(command, COMMANDS, 1)
+    hint = f"; did you mean {near[0]}?" if near else "; see speak --help"
+    print(f"speak: there is no command {command}{hint}", file=sys.stderr)
+    sys.exit(BAD_CONFIG)
+  sys.argv[1:] = rest
+  runpy.run_module(COMMANDS[command][0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+  main()
