@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_xpk_gets_the_command_and_the_codes(tmp_path):
   ]
 
 
-@pytest.mark.parametrize("words", [["--name", "n"], ["--nam", "n"]])
+@pytest.mark.parametrize("words", [["--name", "n"], ["--nam", "n"], ["--name"]])
 def test_xpk_refuses_what_is_not_whole(words):
   done = run("bash", LAUNCH / "k8s" / "xpk.sh", *words, "--", "true")
   assert done.returncode == 2
@@ -210,50 +211,78 @@ def test_dockerfile_lint(tmp_path):
   assert run(tool("hadolint"), tmp_path / "Dockerfile").returncode == 1
 
 
-def test_every_image_is_pinned_not_root_and_hears_signals():
-  text = (LAUNCH / "Dockerfile").read_text()
-  names, bases = {"scratch"}, re.findall(r"^FROM (\S+) AS (\S+)$", text, re.M)
-  assert len(bases) == len(re.findall(r"^FROM", text, re.M))
+TEXT = (LAUNCH / "Dockerfile").read_text().replace("\\\n", "")
+STAGES = dict(
+  re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM|\Z)", TEXT, re.M | re.S)
+)
+
+
+def copied(stage: str) -> list[list[str]]:
+  """What a stage takes of the checkout: sources, and where to."""
+  return [
+    x.split() for x in re.findall(r"^COPY (?!--)(.*)$", STAGES[stage], re.M)
+  ]
+
+
+def take(stage: str, here: Path) -> None:
+  """Does what the COPY lines of a stage do, without .dockerignore."""
+  for *sources, target in copied(stage):
+    for source in [path for x in sources for path in sorted(ROOT.glob(x))]:
+      place = here / target / source.name
+      place.parent.mkdir(parents=True, exist_ok=True)
+      shutil.copyfile(source, place)
+
+
+def test_image_is_pinned_not_root_and_hears_signals():
+  names, bases = {"scratch"}, re.findall(r"^FROM (\S+) AS (\S+)$", TEXT, re.M)
+  assert len(bases) == len(re.findall(r"^FROM", TEXT, re.M))
   for base, name in bases:
     assert base in names or re.search(r"@sha256:[0-9a-f]{64}$", base), base
     names.add(name)
-  for target in ("cpu", "cuda", "tpu"):
-    stage = re.search(
-      rf"^FROM \S+ AS {target}\n(.*?)(?=^FROM|\Z)", text, re.M | re.S
-    )
-    assert stage
-    assert "\nUSER 1000\n" in stage[1]
-    assert '\nENTRYPOINT ["tini", "--", ' in stage[1]
-  assert text.count("--require-hashes") == text.count("pip install ")
+  *_, last = STAGES.values()
+  assert last.index("USER 1000\n") > last.rindex("RUN ")
+  assert '\nENTRYPOINT ["tini", "--", "speak"]' in last
+  fetched = TEXT.replace("install --no-deps --no-build-isolation -e .", "")
+  assert TEXT.count("pip install ") == 3
+  assert fetched.count("--require-hashes") == fetched.count("pip install ") == 2
 
 
-def wheels(path: Path) -> dict[str, str]:
-  """Package to version; every one has hashes."""
-  found = {}
-  text = path.read_text().replace("\\\n", " ")
-  for line in text.splitlines():
-    if line and not line.startswith("#"):
-      match = re.fullmatch(
-        r"([A-Za-z0-9._-]+)==(\S+)(?:\s+--hash=sha256:[0-9a-f]{64})+\s*", line
-      )
-      assert match, f"{path.name}: {line[:60]}"
-      name, version = match.groups()
-      found[re.sub(r"[-_.]+", "-", name).lower()] = version
-  return found
+def test_every_extra_of_the_image_has_its_list():
+  said = re.search(r"^# EXTRA is (.*?)(?:\n#\n|\. The)", TEXT, re.M | re.S)
+  assert said and "EXTRA=cpu\n" in STAGES["image"]
+  named = set(re.findall(r"\b(?:cpu|cuda12|cuda|tpu)\b", said[1]))
+  lists = {path.stem for path in LAUNCH.glob("requirements-*.txt")}
+  assert named == {"cpu", "cuda", "cuda12", "tpu"}
+  assert {f"requirements-{extra}" for extra in named - {"cpu"}} <= lists
 
 
-def test_images_hold_the_versions_that_are_tested():
-  locked = dict(
-    (re.sub(r"[-_.]+", "-", name).lower(), version)
-    for name, version in re.findall(
-      r"^([\w.-]+)==(\S+)$",
-      (LAUNCH / "requirements-py312.txt").read_text(),
-      re.M,
-    )
-  )
-  image = wheels(LAUNCH / "image" / "cpu.txt")
-  assert {"jax", "flax", "grain", "av"} <= set(image)
-  assert image.items() <= locked.items()
-  cuda = wheels(LAUNCH / "image" / "cuda.txt")
-  assert cuda["jax-cuda13-plugin"] == image["jax"]
-  assert "libtpu" in wheels(LAUNCH / "image" / "tpu.txt")
+def test_image_fetches_its_face_models_with_what_it_has(tmp_path):
+  """Without the rest of the code, so that they are fetched once."""
+  take("models", tmp_path)
+  (line,) = re.findall(r"^RUN python -m (\S+) (\S+)$", STAGES["models"], re.M)
+  module, folder = line
+  done = run(sys.executable, "-m", module, "--help", cwd=tmp_path)
+  assert done.returncode == 0 and "folder" in done.stdout, done.stderr
+  kept = re.search(r"COPY --from=models (\S+) (\S+)\n", STAGES["image"])
+  assert kept and kept[1] == folder
+  assert f"SPEAK_JAX_MODELS={kept[2]}\n" in STAGES["image"]
+
+
+def test_image_installs_what_it_runs():
+  """The whole code is there, and the command that is its entry."""
+  assert copied("image")[-1] == [".", "."]
+  assert "pip install --no-deps --no-build-isolation -e ." in STAGES["image"]
+  ignored = (LAUNCH / "Dockerfile.dockerignore").read_text().split()
+  packages = {x.split("/")[0] for x in tracked() if x.endswith("__init__.py")}
+  for name in (packages - {"tests"}) | {"configs", "launch", "setup.py"}:
+    assert f"!{name}" in ignored
+  assert "speak = speak_jax.__main__:main" in (ROOT / "setup.py").read_text()
+
+
+def tracked() -> list[str]:
+  """Our modules."""
+  return [
+    str(path.relative_to(ROOT))
+    for top in ("configs", "data_pipelines", "launch", "speak_jax")
+    for path in (ROOT / top).rglob("*.py")
+  ]
