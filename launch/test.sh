@@ -3,6 +3,7 @@
 #
 #   bash launch/test.sh [arguments for pytest]
 set -euo pipefail
+export SPEAK_EXTRAS=dev
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 cd "$SPEAK_ROOT"
 
@@ -20,4 +21,4 @@ check python -m pyright --pythonpath "$(command -v python)"
 echo "== pytest $*"
 # A process a core; a file's tests stay together, for they share what is costly.
 # tests/conftest.py keeps compiled programs in .cache/jax for the next run.
-exec python -m pytest -n auto --dist loadfile "$@"
+exec python -m pytest -n auto --dist loadfile ${1+"$@"}

@@ -44,7 +44,7 @@ def test_without_beam_it_is_one_line(tmp_path, root):
 
 def test_the_direct_runner_gives_the_same_bytes(tmp_path, root):
   if not importlib.util.find_spec("apache_beam"):
-    pytest.skip("no Apache Beam here: see launch/requirements-beam-py311.txt")
+    pytest.skip("no Apache Beam here: see launch/requirements-beam.txt")
   usual = run("prepare", root, tmp_path / "usual")
   assert usual.returncode == 0, usual.stderr
   for mode in ("in_memory", "multi_processing"):
