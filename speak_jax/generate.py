@@ -1,24 +1,36 @@
 """Makes a talking head: picture, speech, head motion and emotion to an mp4.
 
   python -m speak_jax.generate --identity face.png --audio speech.wav \
-    --pose nods.mp4 --emotion happy.mp4 -o out.mp4 [--model BUNDLE]
+    [--pose nods.mp4] [--emotion happy.mp4] -o out.mp4 [--model BUNDLE]
 
 The model is the reference that comes with the package, unless a bundle is
 named. Four inputs, each from another person if you like. Pictures may be videos
 and videos pictures; speech may be the sound of a video. The video lasts as long
-as the speech; pose clips that are shorter go back and forth.
+as the speech; pose clips that are shorter go back and forth. Without --pose the
+head keeps still, as in the picture; without --emotion the face is neutral.
+
+The voice may be of any loudness: the network hears it as loud as the voices
+that it learned from. The mp4 has the sound as it was, at its rate (96 kHz at
+most) and with its channels. Of several audio tracks the default one is taken,
+or the loudest if that is silent, unless --audio-track says which.
 
 Everything but the sound streams: however long the video of head motion is, some
 of its pictures are in memory, and the first frames are written while the rest
 is still to be read. The square round its face is that of its first half minute.
 """
 
+if __name__ == "__main__":  # what follows takes seconds to load
+  from speak_jax import stopping
+
+  stopping.at_once("generate")
+
+import io
 import itertools
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +40,10 @@ from absl import app, flags
 from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 
+from data_pipelines import outputs
 from data_pipelines.media import decoder, face, footage
-from data_pipelines.media.audio import clipped, is_silent
+from data_pipelines.media.audio import Sound, clipped, is_silent, shortened
+from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.follow import (
   MIN_SEEN,
@@ -40,8 +54,9 @@ from data_pipelines.media.follow import (
   follow,
   gaps,
 )
+from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.video import write_video
-from speak_jax import bundle, command_line, synthesis
+from speak_jax import bundle, command_line, spec, stopping, synthesis
 from speak_jax.ahead import ahead
 from speak_jax.progress import Progress, say
 
@@ -52,6 +67,7 @@ LOOK_S = 30.0  # of a face in motion, from which its square is found
 KEEP_BYTES = 128 << 20  # of pictures that wait for the square
 AHEAD = 16  # crops that wait for the device at most
 MIN_SIDE_PX = 32  # of the crop round a face, in the source
+FAINT_LUFS = -50.0  # of the voice before that is said
 MAX_CLIPPED = 0.01  # share of the samples at full scale before it is said
 MAX_OUTSIDE = 0.25  # share of a crop beyond the picture before it is said
 MAX_SIDE_PX = 2048  # of the output
@@ -60,10 +76,12 @@ SHEET_COLUMNS = 8
 
 
 class Rules(NamedTuple):
-  """Which face of a file is followed, and what if it is not there."""
+  """Which face of each file is followed, and what if it is not there."""
 
-  which: str | face.Box = "largest"  # as `media.face.which` reads it
+  which: str | face.Box = "largest"  # the identity's, as `media.face.which`
   on_missing_face: str = "hold"  # "fail", "hold" or "skip"
+  pose: str | face.Box = "largest"
+  emotion: str | face.Box = "largest"
 
 
 class Result(NamedTuple):
@@ -80,29 +98,34 @@ def generate(
   *,
   identity: str | os.PathLike,
   audio: str | os.PathLike,
-  pose: str | os.PathLike,
-  emotion: str | os.PathLike,
+  pose: str | os.PathLike | None = None,
+  emotion: str | os.PathLike | None = None,
   output: str | os.PathLike,
   tracker: Tracker,
   rules: Rules = Rules(),  # noqa: B008
+  track: int | None = None,
   size: int | None = None,
   sheet: str | os.PathLike | None = None,
   smooth: bool = True,
   say: Callable[[str], None] = print,
 ) -> Result:
-  """Reads the four inputs, makes the frames, writes the mp4.
+  """Reads the inputs, makes the frames, writes the mp4.
 
   Args:
     synthesizer: From a bundle.
     identity: Picture, or a video whose first good frame is taken.
-    audio: Any file with sound.
-    pose: Video of the head motion; a picture holds still.
-    emotion: Video or picture of the emotion.
+    audio: Any file with sound, of any loudness; the mp4 has it as it was.
+    pose: Video of the head motion; a picture holds still. None: the
+      identity's own pose, held still.
+    emotion: Video or picture of the emotion. None: neutral, by the model's
+      own idea of it; a model that has none takes the identity's own face.
     output: The mp4, replaced if it is there; its folder must exist.
     tracker: Finds faces, usually `media.face.Tracker()`.
-    rules: Of every file with pictures. Where the pose donor's face is not
-      seen the motion is interpolated ("hold"), goes on with what comes after
+    rules: Which face of each file. Where the pose donor's face is not seen
+      the motion is interpolated ("hold"), goes on with what comes after
       ("skip"), or the file is refused ("fail").
+    track: Which audio track, counted from 1; None: as
+      `media.audio.audio_track` chooses.
     size: Side of the output in px, even; None: the model's own.
     sheet: Also write a contact sheet PNG here.
     smooth: Whether to smooth the pose over three frames.
@@ -115,19 +138,37 @@ def generate(
   """
   settings = synthesizer.settings
   size = settings.image if size is None else size
-  _check_output(output, size)
+  if size % 2 or not 16 <= size <= MAX_SIDE_PX:
+    raise MediaError(output, f"size {size} is not even, 16 to {MAX_SIDE_PX}")
+  inputs = [x for x in (identity, audio, pose, emotion) if x is not None]
+  check_files(inputs, output, sheet)
   say(f"speech    {audio}")
-  sound = _speech(audio)
+  heard, sound = _speech(audio, track)
   try:
-    n = synthesizer.length(sound)
+    n = synthesizer.length(heard)
   except ValueError as error:
     raise MediaError(audio, str(error)) from None
   say(f"identity  {identity}")
-  portrait, landmarks = _portrait(identity, settings, tracker, rules)
-  say(f"pose      {pose}")
-  motion = Motion(pose, n, settings, tracker, rules)
-  say(f"emotion   {emotion}")
-  faces = _faces(emotion, settings, tracker, rules)
+  person = _portrait(identity, settings, tracker, rules)
+  if pose is None:
+    say("pose      the identity's own, held still")
+    motion = Still(person.crop)
+  else:
+    say(f"pose      {pose}")
+    motion = Motion(pose, n, settings, tracker, rules)
+  faces = np.zeros((0, settings.emotion, settings.emotion, 3), np.uint8)
+  if emotion is not None:
+    say(f"emotion   {emotion}")
+    faces = _faces(emotion, settings, tracker, rules)
+  elif synthesizer.neutral is None:
+    say("emotion   the identity's own: this model knows no neutral face")
+    faces = person.face[None]
+  else:
+    say("emotion   neutral")
+  if synthesizer.neutral is None or len(faces):
+    mood = synthesizer.emotion(faces).mean(0)
+  else:
+    mood = synthesizer.neutral
 
   say(f"{n} frames at {settings.fps:g} a second, {size} px")
   columns = np.linspace(0, n - 1, min(SHEET_COLUMNS, n)).astype(int)
@@ -140,10 +181,10 @@ def generate(
     else:
       codes = (code for code in codes if code is not None)
     pieces = synthesizer.stream(
-      synthesizer.portrait(portrait, landmarks),
+      synthesizer.portrait(person.crop, person.landmarks),
       synthesis.drive(codes, n, smooth=smooth),
-      synthesizer.emotion(faces).mean(0),
-      sound,
+      mood,
+      heard,
     )
 
     def frames() -> Iterator[np.ndarray]:
@@ -160,13 +201,32 @@ def generate(
     count = write_video(output, frames(), settings.fps, sound)
   if sheet is not None:
     rows = (
-      ("identity, emotion", [portrait, *faces]),
+      ("identity, emotion", [person.crop, *faces]),
       ("pose", motion.shown(columns, n)),
       ("made", [kept[i] for i in columns]),
     )
     _write_sheet(sheet, rows)
     say(f"sheet     {sheet}")
   return Result(output, count, count / settings.fps, size)
+
+
+class Still:
+  """A head that does not move."""
+
+  def __init__(self, crop: UInt8[np.ndarray, "h w 3"]):
+    """Takes the identity's crop."""
+    self._crop = crop
+
+  def crops(self) -> Generator[UInt8[np.ndarray, "h w 3"] | None, None, None]:
+    """The one picture."""
+    yield self._crop
+
+  def shown(
+    self, columns: np.ndarray, n: int
+  ) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """It again, for each of the frames made."""
+    del n
+    return [self._crop] * len(columns)
 
 
 class Motion:
@@ -199,7 +259,7 @@ class Motion:
     """
     self._path, self._settings, self._rules = path, settings, rules
     self._n = n
-    self._footage = _find(path, tracker, rules.which).with_lead(
+    self._footage = _find(path, tracker, rules.pose).with_lead(
       rules.on_missing_face == "fail"
     )
     self._found: list[bool] = []
@@ -211,7 +271,7 @@ class Motion:
       path,
       track,
       settings.fps,
-      which=rules.which,
+      which=rules.pose,
       on_missing_face=rules.on_missing_face,
     )
     self._found = track.found.tolist()
@@ -328,27 +388,52 @@ def _paired(
     yield last[0], step
 
 
-def _check_output(path: str | os.PathLike, size: int) -> None:
-  """Refuses early what could only fail after all the work."""
-  path = Path(path)
-  if path.suffix.lower() != ".mp4":
-    raise MediaError(path, "the output is an mp4; name it so")
-  if not path.parent.is_dir():
-    raise MediaError(path, f"no folder {path.parent}")
-  if path.is_dir():
-    raise MediaError(path, "is a folder")
-  if size % 2 or not 16 <= size <= MAX_SIDE_PX:
-    raise MediaError(path, f"size {size} is not even, 16 to {MAX_SIDE_PX}")
+def check_files(
+  inputs: Sequence[str | os.PathLike],
+  output: str | os.PathLike,
+  sheet: str | os.PathLike | None,
+) -> None:
+  """Refuses early what could only fail after all the work.
+
+  Raises:
+    MediaError: an input is not there, or an output could not be written or
+      would replace an input; one line.
+  """
+  for path in inputs:
+    if not os.path.isdir(path):  # a bundle says itself what it lacks
+      check_file(path)
+  outputs.check_file(output, inputs, (".mp4",))
+  if sheet is not None:
+    outputs.check_file(sheet, inputs, (".png",))
 
 
-def _speech(path: str | os.PathLike) -> Int16[np.ndarray, "s"]:
-  """The sound; silence and clipping are allowed and said."""
-  sound = decoder.read_audio(path)
+def _speech(
+  path: str | os.PathLike, track: int | None
+) -> tuple[Int16[np.ndarray, "s"], Sound]:
+  """What the network hears, and the file's own sound, as long.
+
+  Silence and clipping are allowed and said.
+  """
+  index = decoder.audio_track(path, track)
+  sound = decoder.read_audio(path, track=index)
+  loud = loudness(sound)
   if is_silent(sound):
     warn(path, "silent; the mouth will rest")
   elif clipped(sound) > MAX_CLIPPED:
     warn(path, f"{clipped(sound):.0%} of the sound is clipped")
-  return sound
+  elif loud < FAINT_LUFS:
+    warn(path, f"very quiet ({loud:.0f} LUFS); it is heard as if it were not")
+  seconds = len(sound) / spec.SAMPLE_RATE_HZ
+  own = shortened(decoder.read_sound(path, index), seconds)
+  return levelled(sound), own
+
+
+class Person(NamedTuple):
+  """The identity."""
+
+  crop: UInt8[np.ndarray, "h w 3"]
+  landmarks: Float[np.ndarray, "68 2"]  # px of the crop
+  face: UInt8[np.ndarray, "f f 3"]  # as the emotion encoder sees it
 
 
 def _portrait(
@@ -356,12 +441,15 @@ def _portrait(
   settings: synthesis.Settings,
   tracker: Tracker,
   rules: Rules,
-) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
-  """The identity's crop and its landmarks in crop pixels."""
-  frame, landmarks = _first_face(path, settings.fps, tracker, rules.which)
-  matrix = _crop(path, landmarks[None], frame, settings.image, settings.framing)
+) -> Person:
+  """The identity's crop, its landmarks and its face."""
+  frame, points = _first_face(path, settings.fps, tracker, rules.which)
+  matrix = _crop(path, points[None], frame, settings.image, settings.framing)
   crop = face.warp(frame, matrix, settings.image)
-  return crop, face.transform(landmarks, matrix)
+  seen = crop
+  if settings.emotion_input != "frame":
+    seen = face.align_face(frame, points, settings.emotion)
+  return Person(crop, face.transform(points, matrix), seen)
 
 
 def _faces(
@@ -371,7 +459,7 @@ def _faces(
   rules: Rules,
 ) -> UInt8[np.ndarray, "k f f 3"]:
   """Faces of the emotion donor, evenly spread over its first seconds."""
-  found = _find(path, tracker, rules.which).with_lead(
+  found = _find(path, tracker, rules.emotion).with_lead(
     rules.on_missing_face == "fail"
   )
   frames = decoder.Frames(
@@ -381,7 +469,7 @@ def _faces(
     found.span,
     found.turns,
   )
-  rules = rules._replace(which=found.which)
+  rules = rules._replace(emotion=found.which)
   track = _track(path, frames, settings.fps, tracker, rules)
   where = np.flatnonzero(track.found)
   spread = np.linspace(0, len(where) - 1, min(EMOTION_FACES, len(where)))
@@ -445,7 +533,7 @@ def _track(
     frames,
     fps,
     tracker=tracker,
-    which=rules.which,
+    which=rules.emotion,
     on_missing_face=rules.on_missing_face,
   )
   share = track.found.mean()
@@ -531,15 +619,11 @@ def _write_sheet(
       sheet[top + title : top + title + cell, left : left + cell] = _resize(
         picture, cell
       )
-  path = Path(path)
-  partial = path.with_name(f".{path.name}.{os.getpid()}.partial.png")
   try:
-    Image.fromarray(sheet).save(partial)
-    os.replace(partial, path)
+    with outputs.replacing(path) as partial:
+      Image.fromarray(sheet).save(partial)
   except OSError as error:
     raise MediaError(path, f"cannot be written ({error})") from None
-  finally:
-    partial.unlink(missing_ok=True)
 
 
 FLAGS = flags.FLAGS
@@ -551,31 +635,46 @@ def main(argv: list[str]) -> int:
     return _fail(f"{argv[1]}: what is this? Inputs are given as --name FILE")
   warnings.simplefilter("default", MediaWarning)  # each line once
   warnings.showwarning = _show_warning
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # Names may hold what its encoding has no letters for.
+    sys.stdout.reconfigure(errors="backslashreplace")
   start = time.perf_counter()
   missing = FLAGS.get_flag_value("on-missing-face", "hold")
   try:
-    rules = Rules(face.which(FLAGS.face), missing)
+    rules = Rules(
+      face.which(FLAGS.face),
+      missing,
+      face.which(FLAGS.get_flag_value("pose-face", "largest")),
+      face.which(FLAGS.get_flag_value("emotion-face", "largest")),
+    )
   except ValueError as error:
     return _fail(str(error))
+  given = (FLAGS.identity, FLAGS.audio, FLAGS.pose, FLAGS.emotion, FLAGS.model)
   try:
-    synthesizer = synthesis.Synthesizer.from_bundle(
-      FLAGS.model, windows=FLAGS.windows
-    )
-    result = generate(
-      synthesizer,
-      identity=FLAGS.identity,
-      audio=FLAGS.audio,
-      pose=FLAGS.pose,
-      emotion=FLAGS.emotion,
-      output=FLAGS.output,
-      tracker=face.Tracker(),
-      rules=rules,
-      size=FLAGS.size,
-      sheet=FLAGS.sheet,
-      smooth=FLAGS.smooth,
-    )
+    with stopping.raising():
+      inputs = [x for x in given if x is not None]
+      check_files(inputs, FLAGS.output, FLAGS.sheet)
+      synthesizer = synthesis.Synthesizer.from_bundle(
+        FLAGS.model, windows=FLAGS.windows
+      )
+      result = generate(
+        synthesizer,
+        identity=FLAGS.identity,
+        audio=FLAGS.audio,
+        pose=FLAGS.pose,
+        emotion=FLAGS.emotion,
+        output=FLAGS.output,
+        tracker=face.Tracker(),
+        rules=rules,
+        track=FLAGS.get_flag_value("audio-track", None),
+        size=FLAGS.size,
+        sheet=FLAGS.sheet,
+        smooth=FLAGS.smooth,
+      )
   except (MediaError, bundle.BundleError, face.MissingModelError) as error:
     return _fail(str(error))
+  except stopping.Stopped as stopped:
+    return _fail(str(stopped), stopped.code)
   took = time.perf_counter() - start
   print(
     f"wrote {result.path}: {result.frames} frames, {result.seconds:.2f} s,"
@@ -594,10 +693,10 @@ def _show_warning(message, category, *where, **rest) -> None:
 _SHOWN: set[str] = set()  # lines; a file is read more than once
 
 
-def _fail(line: str) -> int:
+def _fail(line: str, code: int = 1) -> int:
   """One line, and the exit code."""
   print(f"error: {' '.join(line.split())}", file=sys.stderr)
-  return 1
+  return code
 
 
 def _define_flags() -> None:
@@ -606,16 +705,26 @@ def _define_flags() -> None:
   reference = str(bundle.REFERENCE)
   text("model", reference, "Bundle, made by speak_jax.export.")
   text("identity", None, "Picture (or video).", required=True)
-  text("audio", None, "File with speech: wav, mp3, mp4.", required=True)
-  text("pose", None, "Video of the head motion.", required=True)
-  text("emotion", None, "Video of the emotion.", required=True)
+  text("audio", None, "File with speech: any sound or video.", required=True)
+  text(
+    "pose", None, "Video of the head motion (keeps still as in the picture)."
+  )
+  text("emotion", None, "Video or picture of the emotion (neutral).")
   text("output", None, "The mp4.", short_name="o", required=True)
   text("sheet", None, "Also a contact sheet PNG.")
-  text(
-    "face",
-    "largest",
-    "Which face of a picture is taken: largest, first (from the left), or "
-    "box:x,y,w,h, that place in its first frame, px.",
+  which = (
+    "largest, first (from the left), or box:x,y,w,h, that place in its first"
+    " frame, px."
+  )
+  text("face", "largest", f"Which face of the identity's file: {which}")
+  text("pose-face", "largest", f"Which face of the pose's file: {which}")
+  text("emotion-face", "largest", f"Which face of the emotion's file: {which}")
+  flags.DEFINE_integer(
+    "audio-track",
+    None,
+    "Which audio track of a file with several, from 1 (the default one, or the"
+    " loudest if that is silent).",
+    1,
   )
   flags.DEFINE_enum(
     "on-missing-face",

@@ -248,8 +248,11 @@ class Synthesizer:
     settings: Settings,
     *,
     windows: int = 8,
+    neutral: Float[np.ndarray, "e"] | None = None,
   ):
     """Takes what `from_run` and `from_bundle` find; `windows` go at a time.
+
+    `neutral` is the emotion code of a neutral face, where a bundle has it.
 
     Raises:
       ValueError: a stretch that is not a whole number of windows.
@@ -261,6 +264,7 @@ class Synthesizer:
       )
     self.settings = settings
     self.windows = windows
+    self.neutral = neutral
     self.variables = jax.device_put(dict(variables))
     self._portrait = jax.jit(functions.portrait)
     self._pose = jax.jit(functions.pose)
@@ -312,10 +316,12 @@ class Synthesizer:
       functions = deserialize(found.artifacts)
     except ValueError as error:
       raise bundles.BundleError(path, str(error)) from error
+    neutral = found.config.get("neutral")  # bundles have it since 0.2
     return cls(
       functions,
       traverse_util.unflatten_dict(found.weights, sep="/"),
       settings_from_json(found.config["settings"]),
+      neutral=None if neutral is None else np.array(neutral, np.float32),
       **kwargs,
     )
 

@@ -1,5 +1,6 @@
 """Four files to an mp4: its length, its sound, and one line when it fails."""
 
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -161,7 +162,7 @@ def test_gap_in_the_pose_by_policy(synthesizer, files):
     _run(synthesizer, files, rules=generate.Rules(on_missing_face="fail"))
 
 
-def test_the_rule_for_faces_reaches_the_tracker(synthesizer, files):
+def test_each_file_has_its_own_rule_for_faces(synthesizer, files):
   asked = []
 
   class Asked(Centred):
@@ -170,9 +171,15 @@ def test_the_rule_for_faces_reaches_the_tracker(synthesizer, files):
       return super().stream(frames)
 
   box = (1.0, 2.0, 30.0, 40.0)
-  with pytest.warns(MediaWarning, match="2 faces; the one in the box"):
-    _run(synthesizer, files, Asked(faces=2), rules=generate.Rules(which=box))
-  assert set(asked) == {box}
+  rules = generate.Rules(which=box, pose="first")
+  with pytest.warns(MediaWarning, match="2 faces") as said:
+    _run(synthesizer, files, Asked(faces=2), rules=rules)
+  assert [str(x.message).partition("2 faces; the ")[2] for x in said] == [
+    "one in the box is followed",
+    "leftmost one is followed",
+    "largest one is followed",
+  ]
+  assert asked == [box, "first", "largest"]
 
 
 def test_clipped_sound_is_said(synthesizer, files):
@@ -425,16 +432,21 @@ def test_sheet_has_a_row_per_kind(synthesizer, files):
 
 
 def test_command_fails_in_one_line(tmp_path):
+  for name in ("a.png", "a.wav", "a.mp4"):
+    (tmp_path / name).write_bytes(b"-")
+  model = tmp_path / "model"
+  model.mkdir()
   made = subprocess.run(
     [
-      *(sys.executable, "-m", "speak_jax.generate", "--model", tmp_path),
+      *(sys.executable, "-m", "speak_jax.generate", "--model", model),
       *("--identity=a.png", "--audio=a.wav", "--pose=a.mp4"),
-      *("--emotion=a.mp4", "-o", tmp_path / "out.mp4"),
+      *("--emotion=a.mp4", "-o", "out.mp4"),
     ],
-    cwd=ROOT,
+    cwd=tmp_path,
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
     capture_output=True,
     text=True,
   )
   assert made.returncode == 1
   assert made.stderr.count("\n") == 1
-  assert f"{tmp_path}: not a bundle" in made.stderr
+  assert f"{model}: not a bundle" in made.stderr

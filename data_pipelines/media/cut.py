@@ -14,6 +14,7 @@ from data_pipelines.media import decoder, face, footage
 from data_pipelines.media.audio import clipped, fit, is_silent
 from data_pipelines.media.error import MediaError, once, reject, warn
 from data_pipelines.media.follow import MIN_SEEN, NoFaceError, follow, gaps
+from data_pipelines.media.loudness import levelled
 from data_pipelines.media.nets import box_of, iou
 from data_pipelines.media.video import VideoInfo
 from speak_jax import spec
@@ -89,7 +90,7 @@ def cut(
     path: The video.
     settings: Grid, size and rules.
     audio_path: Where the sound is, if not in the video; it starts with the
-      first picture.
+      first picture. Its loudness is that of all voices (`loudness.levelled`).
     box: x, y, w, h in source px: the face of the first picture to follow,
       whatever `settings.face` says.
     span: Seconds of the video that are cut, as if there were no others;
@@ -129,10 +130,10 @@ def cut(
     warn(path, f"no face from {gaps(bridged.found, fps)}, interpolated")
 
   samples = round(len(track.found) * spec.samples_per_frame(fps))
-  audio = np.zeros(samples, np.int16)
+  audio = raw = np.zeros(samples, np.int16)
   if has_audio:
-    audio = decoder.read_audio(with_sound)
-    audio = audio[round(begin * spec.SAMPLE_RATE_HZ) :]
+    raw = decoder.read_audio(with_sound)[round(begin * spec.SAMPLE_RATE_HZ) :]
+    audio = levelled(raw)
   rejected = [
     Stretch(start, stop, "no face") for start, stop in face.runs(~track.found)
   ]
@@ -143,7 +144,7 @@ def cut(
       _too_short(start, stop, settings)
       or _unseen(seen, start, stop)
       or _beyond(crop, size, info)
-      or (_unheard(_sound(audio, start, stop, fps)) if has_audio else "")
+      or (_unheard(audio, raw, start, stop, fps) if has_audio else "")
     )
     if reason:
       rejected.append(Stretch(start, stop, reason))
@@ -249,10 +250,16 @@ def _beyond(crop: np.ndarray, size: int, info: VideoInfo) -> str:
   return ""
 
 
-def _unheard(sound: Int16[np.ndarray, "s"]) -> str:
-  if is_silent(sound):
+def _unheard(
+  audio: Int16[np.ndarray, "s"],
+  raw: Int16[np.ndarray, "s"],
+  start: int,
+  stop: int,
+  fps: float,
+) -> str:
+  if is_silent(_sound(audio, start, stop, fps)):
     return "silent"
-  share = clipped(sound)
+  share = clipped(_sound(raw, start, stop, fps))  # as it was recorded
   return f"clipped sound ({share:.0%})" if share > MAX_CLIPPED else ""
 
 

@@ -1,10 +1,10 @@
 """Reads media in processes of their own, so that a file can do little harm.
 
-`probe`, `read_frames`, `read_audio` and `read_image` are those of `video`,
-`audio` and `image`. What decodes is a child with limits on memory, CPU time
-and files (`limits.apply`), which is killed with its process group when it
-does not answer or is not needed any more. Whatever becomes of it is a
-MediaError of one line.
+`probe`, `read_frames`, `read_audio`, `read_sound`, `audio_track` and
+`read_image` are those of `video`, `audio` and `image`. What decodes is a child
+with limits on memory, CPU time and files (`limits.apply`), which is killed with
+its process group when it does not answer or is not needed any more. Whatever
+becomes of it is a MediaError of one line.
 
 A helper process, one for each process that reads, has the libraries loaded
 and forks a child for each call: that takes milliseconds, and forking is safe
@@ -41,7 +41,7 @@ _PIPE_BYTES = 1 << 20  # holds a 512 px picture, so both sides can work
 _KEEP_BYTES = 512 << 20  # 27 s of 512 px
 _SIZES = struct.Struct("<II")  # bytes of a message's JSON and of its array
 _MOST_JSON = 1 << 20
-_DTYPES = {"|u1": np.uint8, "<i2": np.int16}
+_DTYPES = {"|u1": np.uint8, "<i2": np.int16, "<f4": np.float32}
 _FPS = float(spec.FPS)
 _SERVE = "from data_pipelines.media import decoder; decoder.serve()"
 
@@ -50,6 +50,8 @@ _CALLS: dict[str, Callable[..., Any]] = {
   "probe": video.probe,
   "read_frames": video.read_frames,
   "read_audio": audio.read_audio,
+  "read_sound": audio.read_sound,
+  "audio_track": audio.audio_track,
   "read_image": image.read_image,
 }
 
@@ -70,10 +72,25 @@ def read_frames(
 
 
 def read_audio(
-  path: str | os.PathLike, frames: int | None = None, fps: float = _FPS
+  path: str | os.PathLike,
+  frames: int | None = None,
+  fps: float = _FPS,
+  track: int | None = None,
 ) -> Int16[np.ndarray, "s"]:
   """`audio.read_audio`."""
-  return _only(path, "read_audio", frames=frames, fps=fps)
+  return _only(path, "read_audio", frames=frames, fps=fps, track=track)
+
+
+def audio_track(path: str | os.PathLike, number: int | None = None) -> int:
+  """`audio.audio_track`."""
+  return _only(path, "audio_track", number=number)
+
+
+def read_sound(path: str | os.PathLike, track: int) -> audio.Sound:
+  """`audio.read_sound`; the child works ahead by a chunk or so."""
+  chunks = _call(path, "read_sound", track=track)
+  rate, layout = next(chunks)
+  return audio.Sound(rate, layout, chunks)
 
 
 def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:

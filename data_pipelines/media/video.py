@@ -12,7 +12,6 @@ from collections.abc import (
   Sequence,
 )
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 import av
@@ -24,14 +23,17 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 from jaxtyping import Int16, UInt8
 
+from data_pipelines import outputs
 from data_pipelines.media import colour, image
+from data_pipelines.media.audio import Sound, whole
 from data_pipelines.media.container import KINDS as CONTAINERS
 from data_pipelines.media.container import check_picture, opened
 from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.limits import LIMITS
 from speak_jax import spec
 
-_RATE = spec.SAMPLE_RATE_HZ
+AAC_BITS = 96_000  # a second, of a channel
+AAC_MOST = 6  # bits of a sample, which AAC can spend at most
 # That can be read, for people.
 KINDS = f"{CONTAINERS}; {image.KINDS}"
 
@@ -295,7 +297,7 @@ def write_video(
   path: str | os.PathLike,
   frames: Iterable[UInt8[np.ndarray, "h w 3"]],
   fps: float = float(spec.FPS),
-  audio: Int16[np.ndarray, "s"] | None = None,
+  audio: Int16[np.ndarray, "s"] | Sound | None = None,
 ) -> int:
   """Writes an mp4 (H.264 yuv420p, AAC, index at the front), all or nothing.
 
@@ -303,7 +305,8 @@ def write_video(
     path: Where to; the folder must exist.
     frames: RGB pictures of one even size, an array or an iterable.
     fps: Pictures per second.
-    audio: 16 kHz mono, or None for a silent file.
+    audio: 16 kHz mono, or sound of any rate and channels that goes on as long
+      as it likes; None: a silent file.
 
   Returns:
     The number of pictures written.
@@ -311,21 +314,19 @@ def write_video(
   Raises:
     MediaError: no frames, or odd sizes, which yuv420p cannot hold.
   """
-  path = Path(path)
-  partial = path.with_name(f".{path.name}.{os.getpid()}.partial.mp4")
+  sound = whole(audio) if isinstance(audio, np.ndarray) else audio
   try:
-    count = _write(path, partial, frames, fps, audio)
-    os.replace(partial, path)
+    with outputs.replacing(path) as partial:
+      return _write(path, partial, frames, fps, sound)
   except (av.error.FFmpegError, OSError) as error:
     raise MediaError(path, f"cannot be written ({error})") from None
-  finally:
-    partial.unlink(missing_ok=True)
-  return count
 
 
-def _write(path, partial, frames, fps, audio) -> int:
+def _write(path, partial, frames, fps, audio: Sound | None) -> int:
   options = {"movflags": "+faststart"}
-  with av.open(str(partial), "w", format="mp4", options=options) as out:
+  # As a URL of the whole path, for folders such as "12:30".
+  url = f"file:{os.path.abspath(partial)}"
+  with av.open(url, "w", format="mp4", options=options) as out:
     rate = Fraction(fps).limit_denominator(1001)
     video = out.add_stream("libx264", rate=rate)
     video.pix_fmt = "yuv420p"
@@ -333,24 +334,28 @@ def _write(path, partial, frames, fps, audio) -> int:
     video.options = {"crf": "18", "preset": "veryfast", "threads": "1"}
     sound = None
     if audio is not None:
-      sound = out.add_stream("aac", rate=_RATE, layout="mono")
-      sound.bit_rate = 96_000
+      sound = out.add_stream("aac", rate=audio.rate, layout=audio.layout)
+      each = min(AAC_BITS, AAC_MOST * audio.rate)
+      sound.bit_rate = round(each * sound.layout.nb_channels)
+    chunks = iter(audio.chunks if audio is not None else ())
     count = said = 0
 
     def say(until: float) -> None:
       """Sound up to a second: an hour of it is never encoded at once."""
       nonlocal said
-      while (
-        sound and audio is not None and said < min(until * _RATE, len(audio))
-      ):
-        part = np.ascontiguousarray(audio[said : said + _RATE])
+      while audio is not None and sound and said < until * audio.rate:
+        part = next(chunks, None)
+        if part is None:
+          return
         chunk = av.AudioFrame.from_ndarray(
-          part[None], format="s16", layout="mono"
+          np.ascontiguousarray(part.T).reshape(1, -1),
+          format="flt",
+          layout=audio.layout,
         )
-        chunk.sample_rate, chunk.pts = _RATE, said
-        chunk.time_base = Fraction(1, _RATE)
+        chunk.sample_rate, chunk.pts = audio.rate, said
+        chunk.time_base = Fraction(1, audio.rate)
         out.mux(sound.encode(chunk))
-        said += len(part)
+        said += part.shape[1]
 
     for frame in frames:
       if count == 0:

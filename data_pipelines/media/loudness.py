@@ -1,0 +1,99 @@
+"""How loud a voice is, and sound brought to the loudness of the training data.
+
+Networks hear how loud sound is: a voice recorded 20 dB too low would barely
+move the lips. So all sound that comes out of a file, at preparation and at
+generation, gets one gain, for the whole recording, by its loudness as EBU R128
+has it (ITU-R BS.1770-4): frequencies weighted as ears do, pauses left out.
+Peaks would not do: one knock on the table would make the voice quiet.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int16
+from scipy import signal
+
+from speak_jax import spec
+
+VOICE_LUFS = -19.0  # of the drawn voices: -19.06, 1.4 from one to the next
+# Gates of BS.1770: blocks below are no sound at all, or are pauses.
+SILENCE_LUFS, PAUSE_LU = -70.0, -10.0
+_STEP = spec.SAMPLE_RATE_HZ // 10  # 0.1 s; a block is four of them
+_CHUNK = 50 * _STEP  # filtered at a time: 5 s
+
+
+def loudness(audio: Int16[np.ndarray, "s"]) -> float:
+  """Integrated loudness of a 16 kHz sound in LUFS; -inf if it is silent.
+
+  A sound of less than 0.4 s is one block.
+  """
+  blocks = _blocks(audio)
+  blocks = blocks[_lufs(blocks) > SILENCE_LUFS]
+  if len(blocks):
+    blocks = blocks[_lufs(blocks) > _lufs(blocks.mean()) + PAUSE_LU]
+  return float(_lufs(blocks.mean())) if len(blocks) else -np.inf
+
+
+def levelled(audio: Int16[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
+  """The sound at `VOICE_LUFS`; what is silent stays as it is.
+
+  Peaks that then are above full scale are clipped.
+  """
+  now = loudness(audio)
+  if not np.isfinite(now):
+    return audio
+  gain = np.float32(10 ** ((VOICE_LUFS - now) / 20))
+  out = np.empty_like(audio)
+  for start in range(0, len(audio), _CHUNK):  # hours are not held as floats
+    part = audio[start : start + _CHUNK] * gain
+    out[start : start + _CHUNK] = np.rint(part).clip(-32768, 32767)
+  return out
+
+
+def _blocks(audio: Int16[np.ndarray, "s"]) -> Float[np.ndarray, "n"]:
+  """Weighted power of blocks of 0.4 s that begin every 0.1 s; full scale 1."""
+  filters = _weighting()
+  state = signal.sosfilt_zi(filters) * 0
+  sums = []
+  for start in range(0, len(audio), _CHUNK):
+    part = audio[start : start + _CHUNK] / 32768
+    part, state = signal.sosfilt(filters, part, zi=state)
+    whole = len(part) // _STEP * _STEP
+    if start == 0 and len(audio) < 4 * _STEP:
+      return np.array([np.mean(part**2)]) if len(part) else np.zeros(0)
+    sums.append((part[:whole].reshape(-1, _STEP) ** 2).sum(1))
+  if not sums:
+    return np.zeros(0)
+  steps = np.concatenate(sums)
+  return np.convolve(steps, np.ones(4), "valid") / (4 * _STEP)
+
+
+def _weighting() -> Float[np.ndarray, "2 6"]:
+  """The K weighting of BS.1770 at 16 kHz: a head's shelf, then a high pass.
+
+  The analogue filters behind the standard's numbers for 48 kHz, as libebur128
+  has them, by the bilinear transform.
+  """
+  out = []
+  for hz, q, gain_db in (
+    (1681.974450955533, 0.7071752369554196, 3.999843853973347),
+    (38.13547087602444, 0.5003270373238773, None),
+  ):
+    k = np.tan(np.pi * hz / spec.SAMPLE_RATE_HZ)
+    a0 = 1 + k / q + k * k
+    below = [1.0, 2 * (k * k - 1) / a0, (1 - k / q + k * k) / a0]
+    if gain_db is None:
+      above = [1.0, -2.0, 1.0]
+    else:
+      high = 10 ** (gain_db / 20)
+      middle = high**0.4996667741545416
+      above = [
+        (high + middle * k / q + k * k) / a0,
+        2 * (k * k - high) / a0,
+        (high - middle * k / q + k * k) / a0,
+      ]
+    out.append([*above, *below])
+  return np.array(out)
+
+
+def _lufs(power: Float[np.ndarray, "*n"] | float) -> Float[np.ndarray, "*n"]:
+  with np.errstate(divide="ignore"):
+    return np.asarray(-0.691 + 10 * np.log10(power))
