@@ -53,6 +53,8 @@ from data_pipelines.media.follow import (
   check,
   follow,
   gaps,
+  longest_shot,
+  squares,
 )
 from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.video import write_video
@@ -64,6 +66,7 @@ EMOTION_FACES = 8  # whose codes are averaged
 SEARCH_S = 10.0  # how far a face is looked at for a good frame or an emotion
 SAY_SEARCH_S = 30.0  # of a video without a face, after which that is said
 LOOK_S = 30.0  # of a face in motion, from which its square is found
+FOLLOWS = 0.3  # of the way that a face is beyond its square, each frame
 KEEP_BYTES = 128 << 20  # of pictures that wait for the square
 AHEAD = 16  # crops that wait for the device at most
 MIN_SIDE_PX = 32  # of the crop round a face, in the source
@@ -233,8 +236,10 @@ class Motion:
   """A driving video, as the encoder wants it: square crops, one by one.
 
   The square is still and holds the face of the first `LOOK_S` seconds that
-  show it; until it is known pictures wait, those beyond `KEEP_BYTES` being
-  decoded once more. What lies behind is read as it is asked for.
+  show it, or follows a face that wanders further; until it is known pictures
+  wait, those beyond `KEEP_BYTES` being decoded once more. What lies behind is
+  read as it is asked for; a face that leaves the square there is followed. Of
+  several shots one is taken, so that the head does not jump.
   """
 
   def __init__(
@@ -264,9 +269,11 @@ class Motion:
     )
     self._found: list[bool] = []
     self._out = 0  # frames whose face leaves the square
+    self._first = 0  # frame of the footage
+    self._later: list[np.ndarray] = []  # squares behind those looked at
     self._pairs = _paired(self._pictures(), tracker, self._footage.which)
     self._head, self._steps, self._whole = self._look()
-    track = face.gather(self._steps)
+    track = self._one_shot(face.gather(self._steps))
     check(
       path,
       track,
@@ -279,10 +286,33 @@ class Motion:
       self._finish()
     if self._whole and len(self._found) == 1:
       warn(path, "a single picture; the head will keep still")
-    seen = track.landmarks[track.found]
     first = next(iter(self._head or self._pictures()))
-    size, framing = settings.image, settings.framing
-    self._matrix = _crop(path, seen, first, size, framing)
+    self._matrices = _squares(
+      path, track, settings.fps, first, settings.image, settings.framing
+    )
+    self._matrix = self._matrices[-1]
+
+  def _one_shot(self, track: face.Track) -> face.Track:
+    """The longest shot of what was looked at; what lies before is dropped."""
+    start, stop = longest_shot(track)
+    if len(track.shots):
+      fps = self._settings.fps
+      begin = self._footage.start
+      warn(
+        self._path,
+        f"{len(track.shots) + 1} shots; the motion is that of the longest,"
+        f" {begin + start / fps:.2f} to {begin + stop / fps:.2f} s",
+      )
+      self._whole = self._whole or stop < len(track.found)
+      self._first = start
+      self._steps = self._steps[start:stop]
+      self._head = self._head[start:stop]
+    return face.Track(
+      track.landmarks[start:stop],
+      track.pose[start:stop],
+      track.found[start:stop],
+      track.faces,
+    )
 
   def crops(self) -> Generator[UInt8[np.ndarray, "h w 3"] | None, None, None]:
     """A crop for every frame, once; None where no face was found.
@@ -292,22 +322,39 @@ class Motion:
     """
     head = self._head or self._pictures()
     self._head = []
-    for frame, step in zip(head, self._steps, strict=False):
-      yield self._cut(frame) if step.found else None
+    for frame, step, matrix in zip(
+      head, self._steps, self._matrices, strict=False
+    ):
+      yield self._cut(frame, matrix) if step.found else None
     head, self._steps = [], []
-    for frame, step in self._pairs:
+    for frame, step in () if self._whole else self._pairs:
+      if step.shot:
+        where = self._footage.start + (self._first + len(self._found)) / (
+          self._settings.fps
+        )
+        warn(self._path, f"another shot from {where:.2f} s on: left out")
+        break
       self._found.append(step.found)
       if not step.found and self._rules.on_missing_face == "fail":
-        where = gaps(np.array(self._found), self._settings.fps)
-        raise NoFaceError(self._path, f"no face from {where}")
+        raise NoFaceError(self._path, f"no face from {self._gaps()}")
       if step.found:
-        points = face.transform(step.landmarks, self._matrix)
-        self._out += bool(
-          points.min() < 0 or points.max() > self._settings.image - 1
-        )
-      yield self._cut(frame) if step.found else None
+        self._go_along(step.landmarks)
+      self._later.append(self._matrix)
+      yield self._cut(frame, self._matrix) if step.found else None
     if not self._whole:
       self._finish()
+
+  def _go_along(self, landmarks: Float[np.ndarray, "68 2"]) -> None:
+    """Moves the square where a face would leave it."""
+    points = face.transform(landmarks, self._matrix)
+    last = self._settings.image - 1
+    if points.min() >= 0 and points.max() <= last:
+      return
+    self._out += 1
+    # In crop pixels; a part of the way each frame, so that nothing jumps.
+    beyond = np.minimum(points.min(0), 0) + np.maximum(points.max(0) - last, 0)
+    self._matrix = self._matrix.copy()
+    self._matrix[:, 2] -= FOLLOWS * beyond
 
   def shown(
     self, columns: np.ndarray, n: int
@@ -320,8 +367,9 @@ class Motion:
       driver = np.arange(found.sum())
     driver = np.flatnonzero(found)[driver]
     wanted = driver[synthesis.ping_pong(len(driver), n)][columns]
+    matrices = [*self._matrices, *self._later]
     kept = {
-      i: self._cut(frame)
+      i: self._cut(frame, matrices[i])
       for i, frame in enumerate(self._pictures())
       if i in wanted
     }
@@ -329,7 +377,8 @@ class Motion:
 
   def _pictures(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """One pass of the frames that are used."""
-    return itertools.islice(self._footage.frames(self._settings.fps), self._n)
+    frames = self._footage.frames(self._settings.fps)
+    return itertools.islice(frames, self._first, self._n)
 
   def _look(self) -> tuple[list[np.ndarray], list[face.Step], bool]:
     """Frames until the square is known, their steps, and whether that is all.
@@ -351,24 +400,31 @@ class Motion:
 
   def _finish(self) -> None:
     """All has been read: says what is odd, refuses a video without a face."""
-    path, fps = self._path, self._settings.fps
-    found = np.array(self._found)
+    path, found = self._path, np.array(self._found)
     if found.mean() < MIN_SEEN:
       reason = f"a face in only {found.mean():.0%} of the frames"
       raise MediaError(path, reason)
     if not found.all():
       held = self._rules.on_missing_face == "hold"
       what = "the motion is interpolated" if held else "left out"
-      warn(path, f"no face from {gaps(found, fps)}; {what}")
+      warn(path, f"no face from {self._gaps()}; {what}")
     if self._out:
       warn(
         path,
         f"the face leaves the square of its first {LOOK_S:g} s in {self._out}"
-        " frames",
+        " frames; it is followed",
       )
 
-  def _cut(self, frame: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
-    return face.warp(frame, self._matrix, self._settings.image)
+  def _gaps(self) -> str:
+    """Where no face is seen, in the file's own time."""
+    fps = self._settings.fps
+    before = self._first + round(self._footage.start * fps)
+    return gaps(np.array([True] * before + self._found), fps)
+
+  def _cut(
+    self, frame: UInt8[np.ndarray, "h w 3"], matrix: np.ndarray
+  ) -> np.ndarray:
+    return face.warp(frame, matrix, self._settings.image)
 
 
 def _paired(
@@ -471,20 +527,29 @@ def _faces(
   )
   rules = rules._replace(emotion=found.which)
   track = _track(path, frames, settings.fps, tracker, rules)
+  start, stop = longest_shot(track)
+  track = track._replace(
+    landmarks=track.landmarks[start:stop],
+    pose=track.pose[start:stop],
+    found=track.found[start:stop],
+    shots=(),
+  )
   where = np.flatnonzero(track.found)
   spread = np.linspace(0, len(where) - 1, min(EMOTION_FACES, len(where)))
-  chosen = where[spread.round().astype(int)]
+  chosen = where[spread.round().astype(int)] + start
   wanted = {0, *chosen.tolist()}
   kept = {i: frame for i, frame in enumerate(frames) if i in wanted}
   size, points = settings.emotion, track.landmarks
   if settings.emotion_input == "frame":
     framing = settings.framing
-    matrix = _crop(path, points[track.found], kept[0], size, framing)
-    pictures = [face.warp(kept[i], matrix, size) for i in chosen]
+    matrices = _squares(path, track, settings.fps, kept[0], size, framing)
+    pictures = [face.warp(kept[i], matrices[i - start], size) for i in chosen]
   else:
-    scale = np.hypot(*face.face_matrix(points[chosen[0]], size)[:, 0])
+    scale = np.hypot(*face.face_matrix(points[chosen[0] - start], size)[:, 0])
     _check_side(path, size / scale, size)
-    pictures = [face.align_face(kept[i], points[i], size) for i in chosen]
+    pictures = [
+      face.align_face(kept[i], points[i - start], size) for i in chosen
+    ]
   return np.stack(pictures)
 
 
@@ -546,6 +611,23 @@ def _track(
   return track
 
 
+def _squares(
+  path: str | os.PathLike,
+  track: face.Track,
+  fps: float,
+  frame: UInt8[np.ndarray, "h w 3"],
+  size: int,
+  framing: synthesis.Framing,
+) -> Float[np.ndarray, "n 2 3"]:
+  """The square of every frame of one shot; what is odd about most is said."""
+  seen = face.bridge(track)
+  made = squares(
+    seen.landmarks, fps, lambda points: square(points, size, framing)
+  )
+  _check_crop(path, made[len(made) // 2], frame, size)
+  return made
+
+
 def _crop(
   path: str | os.PathLike,
   landmarks: Float[np.ndarray, "n 68 2"],
@@ -555,12 +637,22 @@ def _crop(
 ) -> Float[np.ndarray, "2 3"]:
   """The static square of a track; small and cut faces are said."""
   matrix = square(landmarks, size, framing)
+  _check_crop(path, matrix, frame, size)
+  return matrix
+
+
+def _check_crop(
+  path: str | os.PathLike,
+  matrix: Float[np.ndarray, "2 3"],
+  frame: UInt8[np.ndarray, "h w 3"],
+  size: int,
+) -> None:
+  """Refuses what is too small, says what is odd about a square."""
   _check_side(path, size / matrix[0, 0], size)
   height, width = frame.shape[:2]
   beyond = face.outside(matrix, size, width, height)
   if beyond > MAX_OUTSIDE:
     warn(path, f"{beyond:.0%} of the face's square is outside the picture")
-  return matrix
 
 
 def _check_side(path: str | os.PathLike, side: float, size: int) -> None:
