@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import grain
 import numpy as np
-from jaxtyping import Int16, UInt8
+from jaxtyping import Int16
 
 from data_pipelines import augment
 from data_pipelines.damage import DamagedError
@@ -137,10 +137,8 @@ def pairs(
   records: Records,
   *,
   size: int,
-  face_size: int,
   mouth_size: int,
   mix: Mapping[str, float],
-  emotion_input: str = "face",
   same_session: bool,
   treatment: augment.Treatment,
   share: Mapping[str, float] | None = None,
@@ -174,14 +172,11 @@ def pairs(
   Args:
     records: Where the frames come from.
     size: Side of whole frames in pixels.
-    face_size: Side of the aligned face for the emotion encoder.
     mouth_size: Side of the aligned mouth patch.
     mix: Weight of each kind; 0 or absent leaves it out.
-    emotion_input: "face", or "frame" for the whole frame at `size`.
     same_session: The identity comes from the target's session, where that is
       known; from any clip of the person where it is not.
-    treatment: Of the pose, mouth and emotion pictures of all kinds but self,
-      or what of it is done here.
+    treatment: Who lends mouths, and emotions, to all kinds but self.
     share: Of each data set by its name; None: as many as it has clips.
     seed: Of every draw.
 
@@ -192,17 +187,13 @@ def pairs(
     ValueError: a kind is unknown or cannot be served by these records, or
       `share` names a set that cannot serve.
   """
-  if emotion_input not in ("face", "frame"):
-    raise ValueError(f"emotion_input {emotion_input!r} is not face or frame")
   if unknown := sorted(set(mix) - set(KINDS)):
     raise ValueError(f"pair kind {unknown[0]!r} is not one of {KINDS}")
   weights = np.array([mix.get(kind, 0.0) for kind in KINDS])
   if weights.min() < 0 or not weights.sum():
     raise ValueError(f"weights of pair kinds {dict(mix)} must be positive")
   donors = _donors(records, same_session)
-  maker = PairMaker(
-    records, donors, size, face_size, mouth_size, emotion_input, treatment
-  )
+  maker = PairMaker(records, donors, size, mouth_size, treatment)
   targets = {
     kind: [
       [i for i in range(part.start, part.stop) if maker.serves(kind, i)]
@@ -241,11 +232,9 @@ def clips(
   records: Records,
   *,
   size: int,
-  face_size: int,
   frames: int,
   context: int,
   emotion_frames: int,
-  emotion_input: str = "face",
   identity_from: str = "other_clip",
   same_session: bool,
   treatment: augment.Treatment,
@@ -267,16 +256,13 @@ def clips(
   Args:
     records: Where the frames come from.
     size: Side of whole frames in pixels.
-    face_size: Side of the aligned faces.
     frames: Length of the window.
     context: Frames of sound added on either side.
     emotion_frames: Number of emotion pictures.
-    emotion_input: "face", or "frame" for whole frames at `size`.
     identity_from: Of `IDENTITY_FROM`: "other_clip" where the person has one,
       "same_clip" as in the paper, or "either", as a coin falls.
     same_session: As in `pairs`: the other clip is of the session.
-    treatment: Of the pose frames and the emotion pictures, or what of it is
-      done here.
+    treatment: Who lends mouths, and emotions.
     share: As in `pairs`.
     seed: Of every draw.
 
@@ -340,6 +326,7 @@ def clips(
     lender = donors.emotion_lender(i, treatment.emotion_clip, rng)
     if lender != i:
       chosen = rng.integers(records.index[lender].frames, size=emotion_frames)
+    chosen = chosen.tolist()
     return spec.Clip(
       identity=records.picture(j, "frames", t, size),
       identity_landmarks=records.landmarks(j, t, size),
@@ -348,8 +335,10 @@ def clips(
       pose=clip.pose[start:stop],
       audio=sound(clip.audio, start - context, frames + 2 * context, fps),
       level=records.sound_level(i),
-      emotion=emotion_pictures(
-        records, lender, chosen, size, face_size, emotion_input, treatment, rng
+      emotion=records.frames(lender, chosen, size),
+      # Not at once: that reads all between the first and the last.
+      emotion_landmarks=np.stack(
+        [records.landmarks(lender, t, size) for t in chosen]
       ),
       emotion_label=np.array(records.index[i].emotion, np.int32),
       donor=donor,
@@ -422,39 +411,6 @@ def sounds(
   for window, first, low, part in zip(out, firsts, lows, parts, strict=True):
     window[low - first : low - first + len(part)] = part
   return out
-
-
-def emotion_pictures(
-  records: Records,
-  i: int,
-  times: Sequence[int] | np.ndarray,
-  size: int,
-  face_size: int,
-  emotion_input: str,
-  treatment: augment.Treatment,
-  rng: np.random.Generator,
-) -> UInt8[np.ndarray, "k f f 3"]:
-  """What the emotion encoder sees of clip i at the given frames.
-
-  Each picture is treated by itself.
-  """
-  side = size if emotion_input == "frame" else face_size
-  times = list(map(int, times))
-  pictures = records.pictures(i, "frames", times, size)
-  # Not the landmarks at once: that reads all between the first and the last.
-  return np.stack(
-    [
-      augment.emotion_picture(
-        picture,
-        records.landmarks(i, t, size),
-        side,
-        emotion_input,
-        treatment,
-        rng,
-      )
-      for t, picture in zip(times, pictures, strict=True)
-    ]
-  )
 
 
 def _at_least(records: Records, frames: int) -> list[int]:

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from data_pipelines import augment
-from data_pipelines.batches import emotion_pictures
 from data_pipelines.donors import Donors
+from data_pipelines.media import face
 from data_pipelines.records import Records
 
 
@@ -75,8 +74,28 @@ def evaluation_clips(
       identity=records.picture(j, "frames", t, size),
       identity_landmarks=records.landmarks(j, t, size),
       identity_emotion=records.index[j].emotion,
-      emotion=emotion_pictures(
-        records, i, times, size, face_size, emotion_input, augment.PLAIN, rng
+      emotion=np.stack(
+        [
+          _emotion(
+            records.picture(i, "frames", seen, size),
+            records.landmarks(i, seen, size),
+            face_size,
+            emotion_input,
+          )
+          for seen in times.tolist()
+        ]
       ),
       factors=record.factors,
     )
+
+
+def _emotion(
+  frame: UInt8[np.ndarray, "h w 3"],
+  landmarks: Float[np.ndarray, "68 2"],
+  face_size: int,
+  emotion_input: str,
+) -> UInt8[np.ndarray, "f f 3"]:
+  """What E_e sees of a frame."""
+  if emotion_input == "frame":
+    return frame
+  return face.align_face(frame, landmarks, face_size)

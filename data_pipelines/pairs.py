@@ -32,16 +32,13 @@ class PairMaker:
     records: Records,
     donors: Donors,
     size: int,
-    face_size: int,
     mouth_size: int,
-    emotion_input: str,
     treatment: augment.Treatment,
   ):
     """Args as `batches.pairs` has them."""
     self._records, self._donors = records, donors
     self._treatment = treatment
-    self._size, self._face, self._mouth = size, face_size, mouth_size
-    self._emotion_input = emotion_input
+    self._size, self._mouth = size, mouth_size
     self._nobody = _Picture(*augment.nobody(size))
 
   def serves(self, kind: str, i: int) -> bool:
@@ -77,7 +74,6 @@ class PairMaker:
       mouth=target,
       donor=None,
       treated=False,
-      rng=rng,
     )
 
   def _moved(self, i: int, rng: np.random.Generator, kind: str) -> spec.Pair:
@@ -115,7 +111,6 @@ class PairMaker:
       mouth=target,
       donor=donor,
       treated=True,
-      rng=rng,
     )
 
   def _views(self, i: int, rng: np.random.Generator) -> spec.Pair:
@@ -137,7 +132,6 @@ class PairMaker:
       mouth=self._at(j, same),
       donor=self._donor(i, t, rng),
       treated=True,
-      rng=rng,
     )
 
   def _donor(self, i: int, t: int, rng: np.random.Generator) -> _Picture | None:
@@ -186,7 +180,6 @@ class PairMaker:
       mouth=self._at(i, k, "twin_mouth"),
       donor=None,  # the twin's lips are another's already
       treated=True,
-      rng=rng,
     )
 
   def _at(
@@ -211,22 +204,15 @@ class PairMaker:
     mouth: _Picture,
     donor: _Picture | None,
     treated: bool,
-    rng: np.random.Generator,
   ) -> spec.Pair:
-    """Pictures are given as they are; here E_e's and lips are cut."""
-    side = self._size if self._emotion_input == "frame" else self._face
+    """Pictures are given as they are; here lips are cut."""
     lent = donor or self._nobody
     return spec.Pair(
       identity=identity.frame,
       identity_landmarks=identity.landmarks,
       pose=pose.frame,
-      emotion=augment.emotion_picture(
-        *emotion,
-        side,
-        self._emotion_input,
-        self._treatment if treated else augment.PLAIN,
-        rng,
-      ),
+      emotion=emotion.frame,
+      emotion_landmarks=emotion.landmarks,
       mouth=face.align_mouth(*mouth, self._mouth),
       target=target.frame,
       target_landmarks=target.landmarks,

@@ -549,12 +549,6 @@ class Records:
 
     return self._pictures(i, field, [t], size)[0]
 
-  def pictures(
-    self, i: int, field: str, times: Sequence[int], size: int
-  ) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """`picture` of several; those side by side are read at once."""
-    return self._pictures(i, field, list(times), size)
-
   def _pictures(
     self, i: int, field: str, times: list[int], size: int
   ) -> list[UInt8[np.ndarray, "h w *c"]]:

@@ -135,7 +135,6 @@ def batches(
     DataError: the clips cannot serve the stage.
   """
   model = config.model
-  sizes = {"size": model.image, "face_size": model.face}
   share = config.data.mix.to_dict()
   treatment = (
     augment.Treatment(**config.data.augment) if training else augment.PLAIN
@@ -156,11 +155,10 @@ def batches(
     elif name == "irfd":
       make = functools.partial(
         examples.pairs,
-        **sizes,
+        size=model.image,
         mouth_size=model.mouth,
         mix=_mix(config.irfd.pairs, clips),
         same_session=config.irfd.same_session,
-        emotion_input=model.emotion_input,
         treatment=treatment,
         share=share,
         seed=seed,
@@ -168,11 +166,10 @@ def batches(
     else:
       make = functools.partial(
         examples.clips,
-        **sizes,
+        size=model.image,
         frames=model.frames,
         context=model.context,
         emotion_frames=config.speak.emotion_frames,
-        emotion_input=model.emotion_input,
         treatment=treatment,
         identity_from=config.speak.identity_from,
         same_session=config.speak.same_session,

@@ -108,7 +108,9 @@ class Pair(NamedTuple):
   identity: UInt8[np.ndarray, "b h w 3"]
   identity_landmarks: Float[np.ndarray, "b 68 2"]
   pose: UInt8[np.ndarray, "b h w 3"]
-  emotion: UInt8[np.ndarray, "b f f 3"]  # aligned face, or the whole frame
+  # Whole frame; the stage cuts the aligned face out of it, if E_e sees that.
+  emotion: UInt8[np.ndarray, "b h w 3"]
+  emotion_landmarks: Float[np.ndarray, "b 68 2"]
   mouth: UInt8[np.ndarray, "b m m 3"]  # aligned mouth patch
   target: UInt8[np.ndarray, "b h w 3"]
   target_landmarks: Float[np.ndarray, "b 68 2"]
@@ -133,9 +135,10 @@ class Clip(NamedTuple):
   pose: Float[np.ndarray, "b t 3"]  # degrees, of `frames`
   audio: Int16[np.ndarray, "b s"]  # of t + 2 context frames
   level: Float[np.ndarray, "b 11"]  # `sound_level` of the whole clip
-  # Aligned faces, or whole frames: the clip's own, or another clip's of the
-  # person, emotion and level.
-  emotion: UInt8[np.ndarray, "b k f f 3"]
+  # Whole frames, as in `Pair`: the clip's own, or another clip's of the person,
+  # emotion and level.
+  emotion: UInt8[np.ndarray, "b k h w 3"]
+  emotion_landmarks: Float[np.ndarray, "b k 68 2"]
   emotion_label: Int[np.ndarray, "b"]
   # Whose mouth E_p sees in training, of the clip and outside the window, in
   # all of its frames; zeros where none is lent.

@@ -144,9 +144,7 @@ def twins(
     records,
     donors,
     settings.image,
-    settings.emotion,
     mouth,
-    settings.emotion_input,
     augment.PLAIN,
   )
   rows, poses, mouths = [], [], []
@@ -159,7 +157,9 @@ def twins(
           target=pair.target,
           identity=pair.identity,
           identity_landmarks=pair.identity_landmarks,
-          emotion=pair.emotion,
+          emotion=emotion_pictures(
+            Track(pair.emotion[None], pair.emotion_landmarks[None]), settings
+          )[0],
           mouth=face.align_mouth(pair.target, pair.target_landmarks, mouth),
           pose=pair.target_pose,
           opening=spec.mouth_opening(pair.target_landmarks),

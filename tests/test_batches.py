@@ -12,12 +12,9 @@ from tests.toy_records import FRAME, TWIN_MOUTH, TWIN_POSE, read, record
 TREATED = augment.Treatment(True, 0.08, True, 0.5)
 # Nothing by which a picture could no longer be told.
 LEGIBLE = augment.Treatment(True, 0.0, False, 0.0)
-PAIR = dict(
-  size=32, face_size=16, mouth_size=12, same_session=True, treatment=LEGIBLE
-)
+PAIR = dict(size=32, mouth_size=12, same_session=True, treatment=LEGIBLE)
 CLIP = dict(
   size=32,
-  face_size=16,
   frames=5,
   context=2,
   emotion_frames=3,
@@ -289,6 +286,8 @@ def test_cross_clip_pairs_have_the_donors_of_their_kind():
     assert donor // 2 == clip // 2 and donor != clip  # person, other emotion
     lender, time, _ = read(pair.emotion)
     assert lender == abs(clip) and time != t  # a mirror turns the sign
+    points = people()[lender].landmarks[time]
+    np.testing.assert_array_equal(pair.emotion_landmarks, points)
     assert pair.emotion_label == clip % 2
     assert pair.identity_label == clip // 2
     assert pair.treated
@@ -448,11 +447,6 @@ def test_the_mirror_is_its_own_inverse():
   assert np.array_equal(np.sort(augment.MIRROR), np.arange(68))
 
 
-def test_emotion_input_can_be_the_whole_frame():
-  pair = pair_draws("self", emotion_input="frame")[0]
-  assert np.array_equal(pair.emotion, pair.target)
-
-
 def test_the_mix_is_obeyed():
   mix = {"self": 3.0, "cross_clip": 1.0, "twins": 0.0}
   samples = draws(batches.pairs(people(), mix=mix, seed=0, **PAIR), 200)
@@ -474,8 +468,6 @@ def test_what_the_data_cannot_serve_is_said_at_the_start():
     build(mix={"twin": 1.0})
   with pytest.raises(ValueError, match="weights"):
     build(mix={"self": 0.0})
-  with pytest.raises(ValueError, match="emotion_input"):
-    build(mix={"self": 1.0}, emotion_input="mouth")
   build(mix={"self": 1.0, "twins": 0.0})
 
 
@@ -500,9 +492,11 @@ def test_clips_are_consecutive_with_their_sound():
     padded += int((sample.audio == 0).any())
     donor = read(sample.identity)[0]
     assert donor // 2 == clip // 2 and donor % 2 != clip % 2
-    for picture in sample.emotion:
+    both = zip(sample.emotion, sample.emotion_landmarks, strict=True)
+    for picture, points in both:
       lender, t, _ = read(picture)
       assert lender == clip and not start <= t < start + 5
+      np.testing.assert_array_equal(points, people()[clip].landmarks[t])
     assert sample.emotion_label == clip % 2
   assert 0 < padded < 40
 
@@ -745,7 +739,6 @@ def test_rendered_faces_serve_every_stage(tmp_path):
     rows += shards.write_shard(path, clips)
   shards.write_metadata(tmp_path, rows)
   train = records.open_records(tmp_path, "train")
-  sizes = dict(size=64, face_size=48)
   mix = batches.robust_mix(train)
   assert mix["twins"] > 0
   for dataset in (
@@ -757,7 +750,7 @@ def test_rendered_faces_serve_every_stage(tmp_path):
       same_session=True,
       treatment=TREATED,
       seed=0,
-      **sizes,
+      size=64,
     ),
     batches.clips(
       train,
@@ -767,7 +760,7 @@ def test_rendered_faces_serve_every_stage(tmp_path):
       same_session=True,
       treatment=TREATED,
       seed=0,
-      **sizes,
+      size=64,
     ),
   ):
     batch = next(batches.batched(dataset, 4, threads=0))
@@ -780,7 +773,8 @@ def test_rendered_faces_serve_every_stage(tmp_path):
       records.open_records(tmp_path, "test"),
       emotion_frames=4,
       same_session=True,
-      **sizes,
+      size=64,
+      face_size=48,
     )
   )
   assert whole.person not in {row.identity for row in train.index}

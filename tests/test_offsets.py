@@ -174,7 +174,6 @@ def test_samples_are_those_of_a_clip_that_was_never_moved(tmp_path, late):
   mouths = {"size": 32, "lips": 16, "windows": 4, "seed": 1}
   clips = {
     "size": 32,
-    "face_size": 16,
     "frames": 5,
     "context": 2,
     "emotion_frames": 2,

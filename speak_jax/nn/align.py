@@ -20,6 +20,7 @@ def align_face(
   frames: Float[Array, "b h w 3"],
   landmarks: Float[Array, "b 68 2"],
   size: int,
+  at: tuple[Array, Array] | None = None,
 ) -> Float[Array, "b s s 3"]:
   """Cuts each face upright, bilinearly; borders are replicated.
 
@@ -27,6 +28,8 @@ def align_face(
     frames: Whole pictures.
     landmarks: x, y in their pixels; no gradient reaches them.
     size: Side of the cut.
+    at: x and y of the cut's cells, shape (b, s, s), in cells of an upright one
+      if they are not that one's own.
   """
   landmarks = jax.lax.stop_gradient(landmarks)
   anchors = jnp.stack(
@@ -52,7 +55,8 @@ def align_face(
     for x in (real / norm, imaginary / norm, origin[:, 0], origin[:, 1])
   )
   side = jnp.arange(size, dtype=jnp.float32)
-  u, v = side - middle[0], (side - middle[1])[:, None]
+  across, below = (side, side[:, None]) if at is None else at
+  u, v = across - middle[0], below - middle[1]
   x = real * u + imaginary * v + left
   y = real * v - imaginary * u + top
   return sample(frames, x, y)

@@ -13,11 +13,14 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from speak_jax import spec
+from speak_jax.nn.align import align_face
 from speak_jax.nn.warp import sample
 
 MEAN = 110.0  # of 255; about that of real crops, whose channels have 40 to 150
 BLURRED = 0.3  # share of the examples
 BLUR = (0.4 / 64, 1.0 / 64)  # standard deviation, of the side
+# Of an aligned face, which holds the face at a known place; SHIFT of the side.
+TURN_DEG, ZOOM, SHIFT = 6.0, 0.06, 0.03
 # A disc below the lips, in inter-ocular distances: all another's within the
 # first radius, nothing beyond the second. Chin and jaw lie inside: with the
 # lips alone (.65, .85, not below them) the jaw still told of the opening.
@@ -76,6 +79,32 @@ def colours(
   """Mouths or faces, each in colours of its own."""
   drawn = draw_colours(key, len(pictures))
   return recolour(pictures[:, None], drawn)[:, 0]
+
+
+def faces(
+  frames: Float[Array, "b h w 3"],
+  landmarks: Float[Array, "b 68 2"] | None,
+  size: int,
+  key: PRNGKeyArray,
+  *,
+  most: float,
+) -> Float[Array, "b s s 3"]:
+  """What E_e sees of frames, each changed in its own way.
+
+  Args:
+    frames: Whole ones.
+    landmarks: Theirs: aligned faces are cut by them; None leaves frames whole.
+    size: Side of what is seen.
+    key: Of all draws.
+    most: Largest change of width over height.
+  """
+  move_key, colour_key = jax.random.split(key)
+  x, y = moved(draw_moves(move_key, len(frames), most), size)
+  if landmarks is None:
+    made = sample(frames, _reflected(x, size), _reflected(y, size))
+  else:  # cut and moved at once: what lies beyond the cut's border is there
+    made = align_face(frames, landmarks, size, (x, y))
+  return colours(made, colour_key)
 
 
 def where(flags: Bool[Array, "b"], changed: Array, plain: Array) -> Array:
@@ -142,6 +171,54 @@ def _kernel(deviation: Float[Array, "b"], side: int) -> Float[Array, "b n n"]:
   found += weight(to + place) * (place > 0)
   found += weight(2 * last - to - place) * (place < last)
   return found / found.sum(-1, keepdims=True)
+
+
+class Moves(NamedTuple):
+  """Small changes of how an aligned face is held, and of its proportions."""
+
+  turn: Float[Array, "b"]  # radians, clockwise in the picture
+  scale: Float[Array, "b"]
+  ratio: Float[Array, "b"]  # by which width grows and height shrinks
+  shift: Float[Array, "b 2"]  # of the side
+  mirrored: Bool[Array, "b"]
+
+
+def draw_moves(key: PRNGKeyArray, examples: int, most: float) -> Moves:
+  """A turn, zoom, shift and stretch each; half of them mirrored.
+
+  For emotion inputs: how the head is held and what its proportions are must
+  not pass.
+  """
+  keys = jax.random.split(key, 5)
+
+  def draw(i: int, *shape: int):
+    return jax.random.uniform(keys[i], (examples, *shape), minval=-1, maxval=1)
+
+  return Moves(
+    turn=jnp.deg2rad(TURN_DEG) * draw(0),
+    scale=(1 + ZOOM) ** draw(1),
+    ratio=draw_ratio(keys[2], examples, most),
+    shift=SHIFT * draw(3, 2),
+    mirrored=jax.random.bernoulli(keys[4], 0.5, (examples,)),
+  )
+
+
+def moved(
+  moves: Moves, size: int
+) -> tuple[Float[Array, "b s s"], Float[Array, "b s s"]]:
+  """Where pictures of `size` that have been moved are read: x and y."""
+  turn, scale, ratio, right, down = (
+    x[:, None, None]
+    for x in (moves.turn, moves.scale, moves.ratio, *moves.shift.T)
+  )
+  middle = (size - 1) / 2
+  u = jnp.arange(size) - middle - right * size
+  v = jnp.arange(size)[:, None] - middle - down * size
+  cos, sin = jnp.cos(turn) / scale, jnp.sin(turn) / scale
+  sign = jnp.where(moves.mirrored, -1.0, 1.0)[:, None, None]
+  x = sign * (cos * u + sin * v) / ratio
+  y = (cos * v - sin * u) * ratio
+  return x + middle, y + middle
 
 
 def draw_ratio(

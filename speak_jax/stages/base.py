@@ -20,6 +20,7 @@ from speak_jax.losses import disentangle, flow
 from speak_jax.models.build import Networks, build
 from speak_jax.models.geometry import Shape
 from speak_jax.nn import precision
+from speak_jax.nn.align import align_face
 
 FEW = 4  # examples; a deviation over fewer does not tell a dead code
 RESNETS = ("identity_net", "pose_net", "emotion_net")  # E_i, E_p, E_e
@@ -393,7 +394,6 @@ def struct(shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
 def pair_shapes(config: ConfigDict, n: int) -> Any:
   """Shapes of n IRFD pairs as the sampler makes them, pictures in bytes."""
   model = config.model
-  face = model.image if model.emotion_input == "frame" else model.face
   picture = lambda side: struct((n, side, side, 3), jnp.uint8)  # noqa: E731
   label: Any = struct((n,), jnp.int32)
   flag: Any = struct((n,), jnp.bool_)
@@ -401,7 +401,8 @@ def pair_shapes(config: ConfigDict, n: int) -> Any:
     identity=picture(model.image),
     identity_landmarks=struct((n, 68, 2)),
     pose=picture(model.image),
-    emotion=picture(face),
+    emotion=picture(model.image),
+    emotion_landmarks=struct((n, 68, 2)),
     mouth=picture(model.mouth),
     target=picture(model.image),
     target_landmarks=struct((n, 68, 2)),
@@ -413,6 +414,31 @@ def pair_shapes(config: ConfigDict, n: int) -> Any:
     lends=flag,
     treated=flag,
   )
+
+
+def face_side(config: Any) -> int:
+  """Side in pixels of what E_e sees: aligned faces, or whole frames.
+
+  Raises:
+    ValueError: an unknown word in config.model.emotion_input.
+  """
+  model = config.model
+  if model.emotion_input not in ("face", "frame"):
+    raise ValueError(
+      f"config.model.emotion_input {model.emotion_input!r} is not face or frame"
+    )
+  return model.image if model.emotion_input == "frame" else model.face
+
+
+def faces(
+  config: Any,
+  frames: Float[Array, "b h w 3"],
+  landmarks: Float[Array, "b 68 2"],
+) -> Float[Array, "b f f 3"]:
+  """What E_e sees of frames, when nothing is changed."""
+  if config.model.emotion_input == "frame":
+    return frames
+  return align_face(frames, landmarks, config.model.face)
 
 
 def with_frames(batch: Any) -> Any:
@@ -432,6 +458,8 @@ def initialise_encoders(
   """
   net = networks(config).encoders
   pair = jax.eval_shape(with_frames, pair_shapes(config, 2))
+  side = face_side(config)
+  pair = pair._replace(emotion=struct((2, side, side, 3)))
   group = given.get("encoders")
   if group is None:
     group = initialise(net, seed, "encoders", pair, train=False)

@@ -71,7 +71,7 @@ def make(config: ConfigDict) -> Stage:
       f" {' or '.join(disentangle.NORMS)}"
     )
   swaps = any(weights[name] for name in SWAPS)
-  how = config.data.augment
+  how, side = config.data.augment, base.face_side(config)
   nets, size = base.networks(config), config.model.image
   if not nets.decoder.appearance:
     weights["appearance"] = 0.0
@@ -100,7 +100,7 @@ def make(config: ConfigDict) -> Stage:
   def treated(batch, key) -> Any:
     """A batch's pictures as floats, treated as config.data.augment has it.
 
-    The sampler has found who lends a mouth, and cut E_e's faces turned.
+    The sampler has found who lends a mouth.
     """
     pair = base.with_frames(batch)
     pose_key, mouth_key, emotion_key = jax.random.split(key, 3)
@@ -113,15 +113,24 @@ def make(config: ConfigDict) -> Stage:
       colours=how.pose,
       most=how.stretch,
     )[:, 0]
-    mouth, emotion = pair.mouth, pair.emotion
+    mouth = pair.mouth
     if how.pose:
       mouth = treat.colours(mouth, mouth_key)
+    face = emotion = base.faces(config, pair.emotion, pair.emotion_landmarks)
     if how.emotion:
-      emotion = treat.colours(emotion, emotion_key)
+      face = treat.faces(
+        pair.emotion,
+        None
+        if config.model.emotion_input == "frame"
+        else pair.emotion_landmarks,
+        side,
+        emotion_key,
+        most=how.stretch,
+      )
     return pair._replace(
       pose=treat.where(pair.treated, pose, pair.pose),
       mouth=treat.where(pair.treated, mouth, pair.mouth),
-      emotion=treat.where(pair.treated, emotion, pair.emotion),
+      emotion=treat.where(pair.treated, face, emotion),
     )
 
   def encode(params, vars, pair) -> Any:
@@ -329,6 +338,9 @@ def make(config: ConfigDict) -> Stage:
   def inspect(params, vars, batch):
     """Rows: identity, target, ours; then ours with a neighbour's code."""
     pair = base.with_frames(batch)
+    pair = pair._replace(
+      emotion=base.faces(config, pair.emotion, pair.emotion_landmarks)
+    )
     encoders: Any = nets.encoders
     portrait, codes = encoders.apply(
       {"params": params["encoders"], **vars["encoders"]}, pair

@@ -70,11 +70,9 @@ def make(config: ConfigDict) -> Stage:
       f" config.model.frames = {model.frames}"
     )
   nets, size, t = base.networks(config), model.image, model.frames
-  face = size if model.emotion_input == "frame" else model.face
+  face = base.face_side(config)
   samples = round((t + 2 * model.context) * spec.samples_per_frame(fps))
-  batch = _batch(
-    settings.batch, t, size, settings.emotion_frames, face, samples
-  )
+  batch = _batch(settings.batch, t, size, settings.emotion_frames, samples)
   adversary = weights["gan"] > 0
   if weights["features"] and not adversary:
     raise ValueError("config.speak.weights.features needs weights.gan > 0")
@@ -150,10 +148,10 @@ def make(config: ConfigDict) -> Stage:
   def apply(net, name, params, vars, *args, **kwargs) -> Any:
     return net.apply({"params": params[name], **vars[name]}, *args, **kwargs)
 
-  def treated(batch, frames, faces, key) -> tuple[Array, Array]:
+  def treated(batch, frames, felt, points, key) -> tuple[Array, Array]:
     """What E_p and E_e see, as config.data.augment has it.
 
-    The sampler has found who lends a mouth, and cut E_e's faces turned.
+    The sampler has found who lends a mouth.
     """
     pose_key, emotion_key = jax.random.split(key)
     driving = treat.pose(
@@ -165,7 +163,12 @@ def make(config: ConfigDict) -> Stage:
       most=how.stretch,
     )
     if how.emotion:
-      faces = treat.colours(faces, emotion_key)
+      whole = model.emotion_input == "frame"
+      faces = treat.faces(
+        felt, None if whole else points, face, emotion_key, most=how.stretch
+      )
+    else:
+      faces = base.faces(config, felt, points)
     return rearrange(driving, "b t ... -> (b t) ..."), faces
 
   def generate(params, vars, batch, key) -> Made:
@@ -177,11 +180,13 @@ def make(config: ConfigDict) -> Stage:
     train = key is not None
     identity = base.as_frames(batch.identity)
     frames = base.as_frames(rearrange(batch.frames, "b t ... -> (b t) ..."))
-    faces = base.as_frames(rearrange(batch.emotion, "b k ... -> (b k) ..."))
-    driving = frames
+    felt = base.as_frames(rearrange(batch.emotion, "b k ... -> (b k) ..."))
+    points = rearrange(batch.emotion_landmarks, "b k ... -> (b k) ...")
     if train:
       key, treat_key = jax.random.split(key)
-      driving, faces = treated(batch, frames, faces, treat_key)
+      driving, faces = treated(batch, frames, felt, points, treat_key)
+    else:
+      driving, faces = frames, base.faces(config, felt, points)
 
     def encode(net, identity, landmarks, driving, faces):
       learns = learning and train
@@ -409,7 +414,7 @@ def make(config: ConfigDict) -> Stage:
   )
 
 
-def _batch(n: int, t: int, size: int, k: int, face: int, samples: int) -> Any:
+def _batch(n: int, t: int, size: int, k: int, samples: int) -> Any:
   """A batch's shapes."""
 
   def u8(*shape) -> Any:
@@ -426,7 +431,8 @@ def _batch(n: int, t: int, size: int, k: int, face: int, samples: int) -> Any:
     pose=f32(t, 3),
     audio=base.struct((n, samples), jnp.int16),
     level=f32(spec.LEVEL),
-    emotion=u8(k, face, face, 3),
+    emotion=u8(k, size, size, 3),
+    emotion_landmarks=f32(k, 68, 2),
     emotion_label=base.struct((n,), jnp.int32),
     donor=u8(*[spec.donor_side(size)] * 2, 3),
     donor_landmarks=f32(68, 2),

@@ -104,8 +104,6 @@ def prepare(out: Path, stored: int) -> None:
 def samplers(size: int) -> dict[str, Callable]:
   """What makes a stage's samples out of records."""
   config = speak.get_config("base256")
-  face = size * 3 // 4
-  sizes = {"size": size, "face_size": face}
   out: dict[str, Callable] = {
     "syncnet": functools.partial(
       batches.sync_windows,
@@ -121,8 +119,8 @@ def samplers(size: int) -> dict[str, Callable]:
   ):
     out[f"irfd{name}"] = lambda data, treatment=treatment: batches.pairs(
       data,
-      **sizes,
-      mouth_size=face // 2,
+      size=size,
+      mouth_size=size * config.model.mouth // config.model.image,
       mix=batches.robust_mix(data),
       treatment=treatment,
       same_session=config.irfd.same_session,
@@ -130,7 +128,7 @@ def samplers(size: int) -> dict[str, Callable]:
     )
     out[f"speak{name}"] = functools.partial(
       batches.clips,
-      **sizes,
+      size=size,
       frames=config.model.frames,
       context=config.model.context,
       emotion_frames=config.speak.emotion_frames,

@@ -40,6 +40,7 @@ def test_every_preset_builds_at_its_size(preset):
       zeros(b, 68, 2),
       zeros(b, image, image, 3),
       zeros(b, face, face, 3),
+      zeros(b, 68, 2),
       zeros(b, model.mouth, model.mouth, 3),
       zeros(b, image, image, 3),
       zeros(b, 68, 2),

@@ -87,6 +87,7 @@ def pair(batch: int = 2, image: int = IMAGE) -> spec.Pair:
     identity_landmarks=where,
     pose=picture(1, image),
     emotion=picture(2, 12),
+    emotion_landmarks=where,
     mouth=picture(3, 6),
     target=picture(4, image),
     target_landmarks=where,

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.media import warp
+from data_pipelines.media import face, warp
 from speak_jax import spec
 from speak_jax.nn import treat
 from tests import toy_records
@@ -172,6 +172,52 @@ def test_a_lent_mouth_lies_where_the_own_one_was():
   assert np.abs(levels(same)[0, 0] - own).max() < 0.1
 
 
+def cv_move(moves, k, side) -> np.ndarray:
+  """The forward matrix, pixel to pixel."""
+  turn, scale, ratio = (
+    float(x[k]) for x in (moves.turn, moves.scale, moves.ratio)
+  )
+  flip = -1 if moves.mirrored[k] else 1
+  cos, sin = np.cos(turn), np.sin(turn)
+  linear = scale * np.array([[cos, -sin], [sin, cos]])
+  linear = linear @ np.diag([flip * ratio, 1 / ratio])
+  middle = np.full(2, (side - 1) / 2)
+  return np.c_[linear, middle - linear @ middle + moves.shift[k] * side]
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_faces_are_cut_and_moved_as_opencv_does_it(aligned, monkeypatch):
+  """Turned, zoomed, shifted, stretched and half of them mirrored, at once."""
+  monkeypatch.setattr(treat, "colours", lambda pictures, key: pictures)
+  frames, side = soft(10, 6), 48 if aligned else SIDE
+  points = np.stack(
+    [turned(toy_records.landmarks(1, SIDE)[0], d) for d in range(-25, 35, 10)]
+  )
+  made = treat.faces(
+    floats(frames),
+    jnp.asarray(points) if aligned else None,
+    side,
+    jax.random.key(3),
+    most=0.08,
+  )
+  key = jax.random.split(jax.random.key(3))[0]
+  moves = treat.draw_moves(key, 6, 0.08)
+  assert 0 < int(moves.mirrored.sum()) < 6
+  for k in range(6):
+    matrix, border = cv_move(moves, k, side), cv2.BORDER_REFLECT_101
+    if aligned:
+      into = np.vstack([face.face_matrix(points[k], side), [0, 0, 1]])
+      matrix, border = matrix @ into, cv2.BORDER_REPLICATE
+    want = cv2.warpAffine(
+      frames[k],
+      matrix,
+      (side, side),
+      flags=cv2.INTER_LINEAR,
+      borderMode=border,
+    )
+    assert np.abs(levels(made)[k] - want).max() < 3
+
+
 # --- what is drawn ---------------------------------------------------------
 
 
@@ -190,6 +236,21 @@ def test_draws_are_spread_as_they_should_be():
   assert 0.4 <= some.min() < 0.42 and 0.98 < some.max() <= 1
   ratio = np.asarray(treat.draw_ratio(jax.random.key(1), many, 0.08)) ** 2
   assert 1 / 1.0801 < ratio.min() < 0.93 and 1.075 < ratio.max() < 1.0801
+
+
+def test_faces_are_moved_a_little_and_half_are_mirrored():
+  moves = treat.draw_moves(jax.random.key(2), 4000, 0.08)
+  turn, scale = np.rad2deg(moves.turn), np.asarray(moves.scale)
+  assert 5.9 < turn.max() <= 6 and -6 <= turn.min() < -5.9
+  assert 1.055 < scale.max() <= 1.0601 and 1 / 1.0601 < scale.min() < 0.95
+  shift = np.asarray(moves.shift)
+  assert 0.029 < shift.max() <= 0.03 and -0.03 <= shift.min() < -0.029
+  assert 0.47 < np.mean(moves.mirrored) < 0.53
+  faces = floats(soft(11, 1)).repeat(4, 0)
+  made = treat.faces(faces, None, SIDE, jax.random.key(0), most=0.08)
+  made = np.asarray(made)
+  for a in range(1, 4):  # each in its own way
+    assert np.abs(made[0] - made[a]).mean() > 0.02
 
 
 def treated(frames, points, lender, key=0):

@@ -236,6 +236,14 @@ def test_encoders_train_when_asked():
   assert "sync" not in tuned.optims["gen"].trains
 
 
+def test_what_the_emotion_encoder_sees_is_a_face_or_a_frame():
+  assert base.face_side(small.config()) == 12
+  assert base.face_side(small.config(model__emotion_input="frame")) == 16
+  for make in (irfd.make, speak.make):
+    with pytest.raises(ValueError, match="emotion_input 'mouth' is not"):
+      make(small.config(model__emotion_input="mouth"))
+
+
 def test_pairs_are_treated_that_are_flagged():
   terms = small.config().irfd.weights.to_dict()
   off = {f"irfd__weights__{name}": 0.0 for name in terms if name != "pixel"}
