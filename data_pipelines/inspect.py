@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 from jaxtyping import Float, UInt8
 
-from data_pipelines import offsets, records
+from data_pipelines import offsets, outputs, records
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError
 from speak_jax import command_line, spec
@@ -318,18 +318,20 @@ def main(argv: Sequence[str]) -> int:
     return 1
   try:
     if _PLAY.value is not None:
+      outputs.check_file(_OUT.value, argv[1:], (".mp4",))
       print(play(argv[1], _PLAY.value, _OUT.value))
       print(f"video: {_OUT.value}")
       return 0
+    if _SHEET.value:
+      outputs.check_file(_SHEET.value, argv[1:], (".png",))
     print(describe(argv[1]))
     if _SAMPLE.value:
       print(histograms(argv[1], _SAMPLE.value))
     if _SHEET.value:
       path = Path(_SHEET.value)
       picture = cv2.imencode(".png", sheet(argv[1])[..., ::-1])[1]
-      partial = path.with_name(path.name + ".tmp")
-      partial.write_bytes(picture.tobytes())
-      os.replace(partial, path)
+      with outputs.replacing(path) as partial:
+        partial.write_bytes(picture.tobytes())
       print(f"sheet: {path}")
   except (ValueError, OSError, MediaError) as error:
     print(f"inspect: {error}", file=sys.stderr)

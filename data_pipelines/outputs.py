@@ -3,12 +3,13 @@
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data_pipelines.media.error import MediaError
 
 _COUNT = itertools.count()
+_PARTIAL: set[Path] = set()  # that are being written
 
 
 def check_file(
@@ -88,11 +89,20 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
   is gone if anything goes wrong.
   """
   partial = _beside(os.path.dirname(os.fspath(path)), Path(path).suffix)
+  _PARTIAL.add(partial)
   try:
     yield partial
     os.replace(partial, path)
   finally:
     partial.unlink(missing_ok=True)
+    _PARTIAL.discard(partial)
+
+
+def discard() -> None:
+  """Removes what this process has half written, as its last deed."""
+  for partial in tuple(_PARTIAL):
+    with suppress(OSError):
+      partial.unlink()
 
 
 def _beside(folder: str, suffix: str) -> Path:
@@ -123,8 +133,8 @@ def _check_name(path: str | os.PathLike, name: str, folder: str) -> None:
   """Refuses a name that no file can have there."""
   try:
     os.lstat(os.path.join(folder, name))
-  except FileNotFoundError:
-    pass
+  except (FileNotFoundError, NotADirectoryError):
+    pass  # where it must lie is looked at elsewhere
   except (OSError, ValueError) as error:
     raise MediaError(path, f"cannot be written ({_reason(error)})") from None
 

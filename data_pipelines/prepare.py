@@ -21,6 +21,7 @@ from typing import Any
 
 from absl import app, flags
 
+from data_pipelines import outputs
 from data_pipelines.engine import (
   PrepareError,
   Reason,
@@ -159,6 +160,7 @@ def run(way: Callable[[list[Task], dict[str, Any]], Summary]) -> int:
       return 0
     if _OUTPUT.value is None:
       raise PrepareError("--output DIR is needed, or --dry-run")
+    outputs.check_folder(output, [_INPUT.value] if _INPUT.value else [])
     print(counts.licence(survey))
     if survey.gaps:
       print(counts.gaps(survey, SHOWN_GAPS))

@@ -35,6 +35,7 @@ from absl import app, flags
 from flax import traverse_util
 from ml_collections import ConfigDict, config_flags
 
+from data_pipelines import outputs
 from speak_jax import command_line, start
 from speak_jax.configs.ablations import FULL, GROUPS, Row
 from speak_jax.evaluation import methods, published, tables
@@ -506,6 +507,7 @@ def main(argv: Sequence[str]) -> int:
   base = Base(flag.value, flag.config_filename, flag.override_values)
   out = Path(given.out)
   try:
+    outputs.check_folder(out, [], sealed=given.data.split(","))
     names = chosen(given.table, given.only)
     jobs = plan(base, given.data, out, given.clips)
     call = Commands()

@@ -35,8 +35,10 @@ from pathlib import Path
 
 from absl import app, flags
 
+from data_pipelines import outputs
 from data_pipelines.media import face
 from speak_jax import command_line, self_test
+from speak_jax.bundle import is_bundle
 from speak_jax.evaluation import tables
 from speak_jax.evaluation.cache import Cache
 from speak_jax.evaluation.paper_tables import KINDS, Result
@@ -126,6 +128,21 @@ def _plan() -> Plan:
   )
 
 
+def _check_out(out: Path, plan: Plan) -> None:
+  """Refuses a folder whose files are read, or that cannot be written into.
+
+  Raises:
+    ValueError: one line.
+  """
+  files = (FLAGS.syncnet, FLAGS.inception, *FLAGS.lpips.split(","))
+  models = plan.models.values()
+  bundles = [path for path in models if is_bundle(path)]
+  data = [path for path in FLAGS.data.split(",") if path]
+  outputs.check_folder(
+    out, [*models, *filter(None, files)], sealed=[*bundles, *data]
+  )
+
+
 def main(_: list[str]) -> int:
   """Reads the flags, measures, prints the headlines; 1 and a line if not."""
   if FLAGS["self-test"].value:
@@ -135,6 +152,7 @@ def main(_: list[str]) -> int:
   try:
     plan = _plan()
     out = Path(FLAGS.out)
+    _check_out(out, plan)
     if FLAGS.table:
       made = tabulate(plan, FLAGS.table, FLAGS.data, out)
       print("\n".join(map(tables.markdown, made)), end="")

@@ -20,6 +20,7 @@ from absl import app, flags
 from flax import traverse_util
 from jaxtyping import Float
 
+from data_pipelines import outputs
 from data_pipelines.media import face
 from data_pipelines.records import Records, open_records, read_metadata
 from speak_jax import bundle, command_line, synthesis
@@ -109,6 +110,8 @@ def export(
     ValueError: no run, or no checkpoint to export; one line.
   """
   workdir, out = Path(workdir), Path(out)
+  outputs.check_folder(out, [workdir])
+  bundle.check_target(out)
   bundle.check_target(out)
   config = checkpoints.run_config(workdir)
   nets = base.networks(precision.with_dtype(config, dtype))

@@ -22,9 +22,8 @@ is still to be read. The square round its face is that of its first half minute.
 if __name__ == "__main__":  # what follows takes seconds to load
   from speak_jax import stopping
 
-  stopping.at_once("generate")
+  stopping.install("generate")
 
-import io
 import itertools
 import os
 import sys
@@ -58,7 +57,7 @@ from data_pipelines.media.follow import (
 )
 from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.video import write_video
-from speak_jax import bundle, command_line, spec, stopping, synthesis
+from speak_jax import bundle, command_line, spec, synthesis
 from speak_jax.ahead import ahead
 from speak_jax.progress import Progress, say
 
@@ -727,9 +726,6 @@ def main(argv: list[str]) -> int:
     return _fail(f"{argv[1]}: what is this? Inputs are given as --name FILE")
   warnings.simplefilter("default", MediaWarning)  # each line once
   warnings.showwarning = _show_warning
-  if isinstance(sys.stdout, io.TextIOWrapper):
-    # Names may hold what its encoding has no letters for.
-    sys.stdout.reconfigure(errors="backslashreplace")
   start = time.perf_counter()
   missing = FLAGS.get_flag_value("on-missing-face", "hold")
   try:
@@ -743,30 +739,27 @@ def main(argv: list[str]) -> int:
     return _fail(str(error))
   given = (FLAGS.identity, FLAGS.audio, FLAGS.pose, FLAGS.emotion, FLAGS.model)
   try:
-    with stopping.raising():
-      inputs = [x for x in given if x is not None]
-      check_files(inputs, FLAGS.output, FLAGS.sheet)
-      synthesizer = synthesis.Synthesizer.from_bundle(
-        FLAGS.model, windows=FLAGS.windows
-      )
-      result = generate(
-        synthesizer,
-        identity=FLAGS.identity,
-        audio=FLAGS.audio,
-        pose=FLAGS.pose,
-        emotion=FLAGS.emotion,
-        output=FLAGS.output,
-        tracker=face.Tracker(),
-        rules=rules,
-        track=FLAGS.get_flag_value("audio-track", None),
-        size=FLAGS.size,
-        sheet=FLAGS.sheet,
-        smooth=FLAGS.smooth,
-      )
+    inputs = [x for x in given if x is not None]
+    check_files(inputs, FLAGS.output, FLAGS.sheet)
+    synthesizer = synthesis.Synthesizer.from_bundle(
+      FLAGS.model, windows=FLAGS.windows
+    )
+    result = generate(
+      synthesizer,
+      identity=FLAGS.identity,
+      audio=FLAGS.audio,
+      pose=FLAGS.pose,
+      emotion=FLAGS.emotion,
+      output=FLAGS.output,
+      tracker=face.Tracker(),
+      rules=rules,
+      track=FLAGS.get_flag_value("audio-track", None),
+      size=FLAGS.size,
+      sheet=FLAGS.sheet,
+      smooth=FLAGS.smooth,
+    )
   except (MediaError, bundle.BundleError, face.MissingModelError) as error:
     return _fail(str(error))
-  except stopping.Stopped as stopped:
-    return _fail(str(stopped), stopped.code)
   took = time.perf_counter() - start
   print(
     f"wrote {result.path}: {result.frames} frames, {result.seconds:.2f} s,"
@@ -785,10 +778,10 @@ def _show_warning(message, category, *where, **rest) -> None:
 _SHOWN: set[str] = set()  # lines; a file is read more than once
 
 
-def _fail(line: str, code: int = 1) -> int:
+def _fail(line: str) -> int:
   """One line, and the exit code."""
   print(f"error: {' '.join(line.split())}", file=sys.stderr)
-  return code
+  return 1
 
 
 def _define_flags() -> None:

@@ -23,6 +23,7 @@ import optax
 from absl import app, flags
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
+from data_pipelines import outputs
 from data_pipelines.augment import MIRROR
 from data_pipelines.synthetic.render import random_frames
 from speak_jax import command_line, spec
@@ -399,10 +400,18 @@ def _blur(frames: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
 FLAGS = flags.FLAGS
 
 
-def main(_: list[str]) -> None:
-  """Reads the flags and trains."""
-  report = make(Path(FLAGS.out), FLAGS.minutes, FLAGS.seed)
+def main(_: list[str]) -> int:
+  """Reads the flags and trains; 0, or 1 and a line if it cannot."""
+  out = Path(FLAGS.out)
+  try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    outputs.check_file(out, [], (".safetensors",))
+  except (ValueError, OSError) as error:
+    print(f"judge: {error}", file=sys.stderr)
+    return 1
+  report = make(out, FLAGS.minutes, FLAGS.seed)
   print(json.dumps(report, indent=2))
+  return 0
 
 
 if __name__ == "__main__":

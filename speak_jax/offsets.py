@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from absl import app, flags
 
-from data_pipelines import damage, offsets, records, staging
+from data_pipelines import damage, offsets, outputs, records, staging
 from data_pipelines.media import audio
 from speak_jax import command_line, exit_codes, systems
 from speak_jax.evaluation import reading, released_sync
@@ -197,6 +197,7 @@ def main(argv: Sequence[str]) -> int:
   data = Path(argv[1])
   try:
     fps = float(records.read_index(data)[0].fps)
+    outputs.check_folder(data, [])  # that it can be written into
     judge = judge_of(
       Path(FLAGS.model) if FLAGS.model else None,
       Path(FLAGS.syncnet) if FLAGS.syncnet else None,

@@ -25,6 +25,7 @@ import numpy as np
 from absl import app, flags
 from jaxtyping import UInt8
 
+from data_pipelines import outputs
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.media.video import probe, read_frames, write_video
@@ -297,9 +298,8 @@ def _resized(
 
 def _write(path: Path, text: str) -> None:
   """Whole or not at all."""
-  partial = path.with_name(f".{path.name}.partial")
-  partial.write_text(text, encoding="utf-8")
-  partial.replace(path)
+  with outputs.replacing(path) as partial:
+    partial.write_text(text, encoding="utf-8")
 
 
 FLAGS = flags.FLAGS
@@ -322,9 +322,12 @@ def main(argv: list[str]) -> int:
 
 
 def _make() -> int:
+  results, out = find(FLAGS.results), Path(FLAGS.out or "study")
+  folders = [x.rpartition("=")[2] for x in FLAGS.results]
+  outputs.check_folder(out, [], sealed=folders)
   made = make(
-    find(FLAGS.results),
-    Path(FLAGS.out or "study"),
+    results,
+    out,
     FLAGS.seed,
     FLAGS.clips,
     FLAGS.embed_mb,
@@ -345,7 +348,9 @@ def _make() -> int:
 
 
 def _collect(names: Sequence[str]) -> int:
-  key, out = _key(Path(FLAGS.key)), Path(FLAGS.out or "table.md")
+  out = Path(FLAGS.out or "table.md")
+  outputs.check_file(out, [*names, FLAGS.key], (".md", ".txt"))
+  key = _key(Path(FLAGS.key))
   answers, refused = collect([Path(name) for name in names], key)
   for line in refused:
     print(f"left out: {' '.join(line.split())}", file=sys.stderr)

@@ -36,7 +36,7 @@ import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from data_pipelines import damage, held_out, records
+from data_pipelines import damage, held_out, outputs, records
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError
 from speak_jax import (
@@ -117,6 +117,8 @@ def train(
     NoProgressError: restarted in vain too often.
   """
   run = Path(workdir).absolute()
+  read = [x.strip() for x in config.data.path.split(",") if x]
+  outputs.check_folder(run, [], sealed=read)
   config = _resolved(config)
   mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
   sharding.share(mesh)

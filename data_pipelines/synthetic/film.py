@@ -7,6 +7,7 @@ down. `prepare --source folder` then has to find them, as on recordings, and
 the two ways can be compared. Files that are there are kept.
 """
 
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -15,6 +16,7 @@ from typing import Any
 
 from absl import app, flags
 
+from data_pipelines import outputs
 from data_pipelines.media.video import write_video
 from data_pipelines.records import decode_frame
 from data_pipelines.synthetic import render
@@ -35,9 +37,14 @@ def film(recipe: render.Recipe, out: Path) -> Path:
   return path
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> int:
   """Films the people that `prepare --source synthetic` would train on."""
   del argv
+  try:
+    outputs.check_folder(FLAGS.out, [])
+  except ValueError as error:
+    print(f"film: {error}", file=sys.stderr)
+    return 1
   clips: Any = FLAGS["clips-per-identity"].value
   recipes = render.recipes(
     seed=FLAGS.seed,
@@ -56,6 +63,7 @@ def main(argv: list[str]) -> None:
     for i, _ in enumerate(pool.map(make, recipes)):
       progress.update(i + 1)
   print(f"{FLAGS.out}: {len(recipes)} videos of {FLAGS.identities} people")
+  return 0
 
 
 if __name__ == "__main__":

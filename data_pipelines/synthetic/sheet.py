@@ -3,12 +3,14 @@
 python -m data_pipelines.synthetic.sheet --out docs/faces.png
 """
 
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 from absl import app, flags
 
+from data_pipelines import outputs
 from data_pipelines.synthetic import head, motion, render
 from speak_jax import command_line, spec
 
@@ -112,10 +114,16 @@ def main(argv):
   """Writes the sheet."""
   del argv
   path = Path(_OUT.value)
-  path.parent.mkdir(parents=True, exist_ok=True)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    outputs.check_file(path, [], (".png",))
+  except (ValueError, OSError) as error:
+    print(f"sheet: {error}", file=sys.stderr)
+    return 1
   image = sheet(_SIZE.value, _SEED.value)
   cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
   print(f"wrote {path}: {image.shape[1]} x {image.shape[0]} px")
+  return 0
 
 
 if __name__ == "__main__":
