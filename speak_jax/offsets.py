@@ -8,10 +8,9 @@ A SyncNet judges: that of a run or bundle, which must know such faces, or the
 public one. DATA/offsets.jsonl gets a line a clip. A clip that is more than
 `--most` frames off, and surely so, is out of sync: training and evaluation go
 without it from then on, and `data_pipelines.inspect` counts it. With `--move`
-it stays: the sound of every clip that is surely off, be it by one frame, is
-heard by so much earlier or later, and frames whose sound then lies outside the
-clip teach no speech. Records stay as they are: deleting the file takes
-everything back. The same command goes on where it was stopped.
+it stays: its sound is heard by so much earlier or later, and frames whose sound
+then lies outside the clip teach no speech. Records stay as they are: deleting
+the file takes everything back. The same command goes on where it was stopped.
 """
 
 import json
@@ -110,15 +109,15 @@ def measure(
   except ValueError as error:  # too short
     return none(str(error))
   sure = found.confidence >= judge.confidence
-  moved = bool(move and sure and found.offset)
+  far = sure and abs(found.offset) > most
   return offsets.Offset(
     row.clip,
     found.offset,
     round(1e3 * found.offset / judge.fps, 1),
     round(found.confidence, 4),
-    sure and abs(found.offset) > most and not moved,
+    far and not move,
     "" if sure else "unsure: another's speech, or one that it cannot read",
-    moved,
+    far and move,
   )
 
 
@@ -131,7 +130,7 @@ def run(
     data: A prepared data set.
     judge: Who measures.
     most: Frames that a clip may be off.
-    move: Clips that are surely off stay, their sound moved.
+    move: Clips that are farther off stay, their sound moved.
 
   Raises:
     ValueError: no data set, or a frame rate that is not the judge's.
@@ -218,5 +217,7 @@ if __name__ == "__main__":
   flags.DEFINE_string("syncnet", "", "weights of the public SyncNet v2")
   flags.DEFINE_integer("most", 2, "frames that a clip may be off", 0)
   flags.DEFINE_float("confidence", None, "below, an offset is not believed")
-  flags.DEFINE_bool("move", False, "move the sound, leave no clip out for it")
+  flags.DEFINE_bool(
+    "move", False, "move the sound of clips that are out of sync"
+  )
   app.run(main, flags_parser=command_line.parser("offsets"))
