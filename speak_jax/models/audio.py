@@ -50,6 +50,8 @@ def _read(
   x: Float[Array, "b n d"], at: Float[np.ndarray, "t"]
 ) -> Float[Array, "b t d"]:
   """`x` at places between its steps; beyond the ends it is held."""
+  if np.array_equal(at, np.arange(x.shape[1])):
+    return x
   at = at.clip(0, x.shape[1] - 1)
   low = np.minimum(at.astype(int), max(x.shape[1] - 2, 0))
   part = jnp.asarray(at - low, x.dtype)[:, None]
@@ -65,8 +67,10 @@ class MelFront(nn.Module):
 
   @nn.compact
   def __call__(self, audio: Float[Array, "b s"]) -> Float[Array, "b n w"]:
-    """One vector for each 40 ms, with a sinusoidal position."""
-    x = mel.normalized_log_mel(audio)
+    """One vector for each begun 40 ms, with a sinusoidal position."""
+    # Frames of 1/30 s are no whole number of hops: silence fills the last one.
+    rest = -audio.shape[1] % mel.HOP
+    x = mel.normalized_log_mel(jnp.pad(audio, ((0, 0), (0, rest))))
     for i in range(2):
       x = Conv1d(self.width, 3, 2, 1, dtype=self.dtype, name=f"conv{i}")(x)
       x = nn.gelu(x)
@@ -119,7 +123,7 @@ class AudioEncoder(nn.Module):
     """Speech codes, float32; t = s * fps / 16000 (s / 640 at 25 fps).
 
     Args:
-      audio: 16 kHz in [-1, 1]; "mel" needs a multiple of 160 samples.
+      audio: 16 kHz in [-1, 1].
       level: `spec.sound_level` of the clip that it is a part of; must be there
         where `self.level` is "clip", and is of no use elsewhere.
 
@@ -133,7 +137,8 @@ class AudioEncoder(nn.Module):
     steps = round(audio.shape[1] * self.fps / spec.SAMPLE_RATE_HZ)
     if self.front == "mel":
       x = MelFront(self.width, self.dtype, name="front")(audio)
-      x = resample(x, steps)
+      # Step k is about the 40 ms from 40 k on: a frame at 25 fps.
+      x = _read(x, (np.arange(steps) + 0.5) * spec.FPS / self.fps - 0.5)
       for i in range(self.layers):
         x = TransformerLayer(
           self.heads, 4 * self.width, self.dtype, name=f"layers_{i}"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speak_jax import spec
-from speak_jax.models.audio import AudioEncoder, resample
+from speak_jax.models.audio import AudioEncoder, MelFront, resample
 from speak_jax.models.wav2vec import Hidden, Wav2vec
 from tests.models import tiny
 
@@ -23,6 +23,30 @@ def test_mel_front_gives_one_vector_a_frame():
   np.testing.assert_allclose(
     encoder.apply(variables, audio)[1:], alone, atol=1e-4
   )
+
+
+@pytest.mark.parametrize("fps", [24.0, 25.0, 29.97, 30.0, 60.0])
+def test_mel_front_follows_the_frame_rate(fps):
+  """Of windows that are no whole number of its steps; at frames' middles."""
+  encoder = AudioEncoder("mel", 8, 0, 2, 6, *PLAIN, fps=fps)
+  frames = 22
+  samples = round(frames * spec.samples_per_frame(fps))
+  audio = tiny.normal(3, 1, samples) / 10
+  variables = encoder.init(jax.random.key(0), audio)
+  got, seen = encoder.apply(
+    variables,
+    audio,
+    capture_intermediates=lambda m, _: isinstance(m, MelFront),
+    mutable="intermediates",
+  )
+  steps = seen["intermediates"]["front"]["__call__"][0][0]
+  assert len(steps) == -(-samples // 640)
+  middle = (np.arange(frames) + 0.5) / fps
+  at = (np.arange(len(steps)) + 0.5) * 640 / spec.SAMPLE_RATE_HZ
+  read = np.stack([np.interp(middle, at, x) for x in steps.T], 1)
+  out = variables["params"]["out"]
+  want = read @ out["kernel"] + out["bias"]
+  np.testing.assert_allclose(got[0], want, atol=1e-5)
 
 
 @pytest.mark.parametrize(("fps", "frames"), [(25.0, 25), (30.0, 30)])
