@@ -3,7 +3,8 @@
 `configs` goes with them as `speak_jax.configs`, by the link that lies there;
 `launch` and `tests` are of the checkout. The floors below are the lowest
 versions that were tried; `launch/requirements.txt` has the exact versions of
-known good environments, and `launch/lock.py` makes it.
+known good environments, and `launch/lock.py` makes it. `data_pipelines` is a
+name that others may take too: install into an environment of its own.
 """
 
 import re
