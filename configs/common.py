@@ -50,5 +50,9 @@ def override(config: ConfigDict, values: dict) -> ConfigDict:
     if last not in node:
       known = ", ".join(sorted(node))
       raise ValueError(f"config has no key {dotted!r}; beside it: {known}")
-    node[last] = value
+    try:
+      node[last] = value
+    except TypeError:
+      kind = type(node[last]).__name__
+      raise ValueError(f"config.{dotted} = {value!r} is no {kind}") from None
   return config

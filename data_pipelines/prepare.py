@@ -21,7 +21,7 @@ from typing import Any
 
 from absl import app, flags
 
-from data_pipelines import outputs
+from data_pipelines import outputs, shards
 from data_pipelines.engine import (
   PrepareError,
   Reason,
@@ -34,8 +34,7 @@ from data_pipelines.engine import (
 from data_pipelines.media import cut, face
 from data_pipelines.sources import counts
 from data_pipelines.sources.task import Survey, Task
-from speak_jax import command_line, spec
-from speak_jax.names import printable
+from speak_jax import command_line, names, spec
 
 TOO_MANY_REJECTS = 65  # exit code: the input data is at fault
 SHOWN_GAPS = 10
@@ -67,7 +66,7 @@ _RETRY = flags.DEFINE_bool(
 )
 _SIZE = flags.DEFINE_integer("size", 256, "Side of the crops, px.", 16, 2048)
 _FPS = flags.DEFINE_float("fps", spec.FPS, "Frame grid.", 1, 120)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the split and of made-up clips.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the split and of made-up clips.", 0)
 _MAX_REJECT = flags.DEFINE_float(
   "max-reject", 0.5, "Largest share of clips that may be rejected.", 0, 1
 )
@@ -77,6 +76,13 @@ _HELD_OUT = flags.DEFINE_float(
   "folder, synthetic: identities of the test split, a share (below 1) or a "
   "number; synthetic ones come on top of --identities.",
   0,
+)
+_HELD_OUT_KIND = flags.DEFINE_enum(
+  "held-out-kind",
+  "people",
+  ["people", "clips", "moments"],
+  "folder: what --held-out is of: people; each person's videos; or the end of "
+  "each video, so that one person's run can be evaluated.",
 )
 _MAX_FRAMES = flags.DEFINE_integer(
   "max-frames", 1024, "Real videos: longest clip; longer ones are split.", 1
@@ -160,6 +166,7 @@ def run(way: Callable[[list[Task], dict[str, Any]], Summary]) -> int:
       return 0
     if _OUTPUT.value is None:
       raise PrepareError("--output DIR is needed, or --dry-run")
+    names.check_utf8(output)
     outputs.check_folder(output, [_INPUT.value] if _INPUT.value else [])
     print(counts.licence(survey))
     if survey.gaps:
@@ -233,7 +240,7 @@ def _drawn() -> tuple[Survey, dict[str, Any]]:
     "seconds": _SECONDS.value,
     "framing": _FRAMING.value,
     "emotions": tuple(_emotion(name) for name in _EMOTIONS.value),
-    "levels": tuple(int(level) for level in _LEVELS.value),
+    "levels": tuple(map(_level, _LEVELS.value)),
     "twins_every": _TWINS.value,
   }
   tasks = synthetic.tasks(render.recipes(**settings))
@@ -249,9 +256,18 @@ def _filmed() -> tuple[Survey, dict[str, Any]]:
   media = _media()
   if source == "folder":
     split = {"seed": _SEED.value, "held_out": _HELD_OUT.value}
-    survey = folder.survey(root, settings=media, **split)
+    if _HELD_OUT_KIND.value != "people":  # sets of before know no others
+      split[shards.HELD_OUT] = _HELD_OUT_KIND.value
+    kind = _HELD_OUT_KIND.value
+    survey = folder.survey(
+      root,
+      settings=media,
+      seed=_SEED.value,
+      held_out=_HELD_OUT.value,
+      kind=kind,
+    )
     return survey, {**split, **media._asdict()}
-  if _HELD_OUT.present:
+  if _HELD_OUT.present or _HELD_OUT_KIND.present:
     raise PrepareError(
       f"--held-out is for folders: the test people of {source} are fixed, "
       "see docs/data.md"
@@ -292,14 +308,20 @@ def _held_out_number() -> int:
 def _emotion(name: str) -> int:
   if name not in spec.EMOTIONS:
     raise PrepareError(
-      f"emotion {name!r} is not one of {', '.join(spec.EMOTIONS)}"
+      f"--emotions {name}: not one of {', '.join(spec.EMOTIONS)}"
     )
   return spec.EMOTIONS.index(name)
 
 
+def _level(text: str) -> int:
+  if text not in ("1", "2", "3"):
+    raise PrepareError(f"--levels {text}: not 1, 2 or 3")
+  return int(text)
+
+
 def _fail(line: str, code: int = 1) -> int:
   """One line, and the exit code."""
-  line = printable(" ".join(line.split()))
+  line = names.printable(" ".join(line.split()))
   print(f"prepare: {line}", file=sys.stderr)
   return code
 

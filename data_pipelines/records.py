@@ -855,7 +855,10 @@ def _open_one(
   rows = [row for row in index if split_of(row) == split]
   if not rows:
     known = ", ".join(sorted({split_of(row) for row in index}))
-    raise ValueError(f"{folder}: no split {split!r}; it has {known}")
+    how = "; prepare a folder with --held-out, or --held-out-kind=moments"
+    raise ValueError(
+      f"{folder}: no split {split!r}; it has {known}" + how * (split == "test")
+    )
   shards = _Shards(folder, rows)
   for shard in shards:
     try:

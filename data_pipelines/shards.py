@@ -30,6 +30,8 @@ from data_pipelines.records import (
 )
 from speak_jax import spec
 
+# In the metadata: what of a person is held out, where it is not all of them.
+HELD_OUT = "held_out_kind"
 # One record a chunk: a damaged byte costs one clip. As they are, so that parts
 # of a record can be read (`ranges`); JPEG does not get smaller anyway.
 WRITER_OPTIONS = "group_size:1,uncompressed"
@@ -111,13 +113,14 @@ def write_metadata(
     meta: JSON values worth keeping: source, seed, crop size.
 
   Raises:
-    ValueError: no rows, a shard is missing, or an identity is in two splits.
+    ValueError: no rows, a shard is missing, or an identity is in two splits,
+      and `meta` has no HELD_OUT that says so.
   """
   output = Path(output)
   rows = sorted(rows, key=lambda row: (row.shard, row.row))
   counts, identities = _count_shards(output, rows)
   for identity, where in identities.items():
-    if len(where) > 1:
+    if len(where) > 1 and HELD_OUT not in (meta or {}):
       raise ValueError(f"{output}: identity {identity} is in two splits")
   _write_text(
     output / INDEX, "".join(json.dumps(row._asdict()) + "\n" for row in rows)

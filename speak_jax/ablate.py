@@ -36,7 +36,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict, config_flags
 
 from data_pipelines import outputs
-from speak_jax import command_line, start
+from speak_jax import admissible, command_line, start
 from speak_jax.configs.ablations import FULL, GROUPS, Row
 from speak_jax.evaluation import methods, published, tables
 from speak_jax.evaluation.figures import Figure, Figures
@@ -153,8 +153,10 @@ def plan(base: Base, data: str, out: Path, clips: int) -> dict[str, Job]:
     clips: Held-out clips at most.
 
   Raises:
-    ValueError: a run in DIR was trained with another config; one line.
+    ValueError: a value of the config cannot be, or a run in DIR was trained
+      with another config; one line.
   """
+  admissible.check(base.config)
   # Absolute: a run's config outlives the folder that it was started in.
   out = out.absolute()
   data = ",".join(str(Path(part).absolute()) for part in data.split(","))

@@ -5,6 +5,7 @@ And what libraries log: warnings, or what --verbosity asks for.
 
 import io
 import logging as python_logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from speak_jax import packaged
 from speak_jax.exit_codes import BAD_CONFIG
 from speak_jax.names import printable
 
+EMPTY = "{} is empty; is a variable of the shell not set?"
 # What Orbax warns of in each save, and stacks of what a command says in a line.
 NORMAL = (
   "Skipping merge of OCDBT checkpoints",
@@ -27,8 +29,9 @@ def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
   """What `app.run` asks for as flags_parser.
 
   It ends the process with BAD_CONFIG after one line on stderr if a flag is
-  wrong, a key of the config unknown or its file unreadable, or if a folder or
-  file is a URL: locks, signs of life and whole renames need a file system.
+  wrong, a key of the config unknown or its file unreadable, if a word that was
+  given is empty or a number no finite one, or if a folder or file is a URL:
+  locks, signs of life and whole renames need a file system.
   From then on no name of a file is one that cannot be printed.
 
   Args:
@@ -45,7 +48,11 @@ def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
         config.lock()
       for name, value in _texts(flags.FLAGS):
         refuse_url(name, value)
+      for flag in _given(flags.FLAGS):
+        _refuse_empty(flag)
       for word in rest[1:]:
+        if not word.strip():
+          raise ValueError(EMPTY.format("a word"))
         if not word.startswith("-"):  # what Beam gets may be a URL
           refuse_url("", word)
       log_warnings()
@@ -54,7 +61,7 @@ def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
       cause = error.args[0]
       said = cause.args[0] if isinstance(cause, KeyError) else cause
       line = f"the config has no {said}"
-    except (flags.Error, OSError, ValueError) as error:
+    except (flags.Error, OSError, TypeError, ValueError) as error:
       # Above the last line is where it was looked for, or a stack.
       line = [*filter(None, map(str.strip, str(error).splitlines()))][-1]
     line = printable(" ".join(line.split()))
@@ -88,13 +95,39 @@ def refuse_url(name: str, value: str) -> None:
     )
 
 
-def _texts(values: flags.FlagValues) -> Iterator[tuple[str, str]]:
-  """(name, text) of our flags, and of a config's keys."""
+def _refuse_empty(flag: flags.Flag) -> None:
+  """Refuses a flag that was given without a word, or with no finite number.
+
+  Raises:
+    ValueError: naming it.
+  """
+  value = flag.value
+  if isinstance(value, float) and not math.isfinite(value):
+    raise ValueError(f"--{flag.name}={value} is not a finite number")
+  words = value if isinstance(value, list) else [value]
+  if not words or any(isinstance(x, str) and not x.strip() for x in words):
+    raise ValueError(EMPTY.format(f"--{flag.name}"))
+
+
+def _given(values: flags.FlagValues) -> Iterator[flags.Flag]:
+  """Those of our flags that were given, but for keys of a config."""
+  for found in _ours(values):
+    if found.present and not found.name.startswith("config"):
+      yield found
+
+
+def _ours(values: flags.FlagValues) -> Iterator[flags.Flag]:
+  """All flags that our modules have defined."""
   ours = ("speak_jax", "data_pipelines", "__main__", sys.argv[0])
   for module, found in values.flags_by_module_dict().items():
     if module.startswith(ours):
-      for flag in found:
-        yield from _leaves(f"--{flag.name}", flag.value)
+      yield from found
+
+
+def _texts(values: flags.FlagValues) -> Iterator[tuple[str, str]]:
+  """(name, text) of our flags, and of a config's keys."""
+  for flag in _ours(values):
+    yield from _leaves(f"--{flag.name}", flag.value)
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -65,14 +65,8 @@ def open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
 
 
 def _allowed(config: ConfigDict, clips: int) -> int:
-  """Damaged clips that a split of so many may have; a share is rounded up.
-
-  Raises:
-    ValueError: config.data.max_bad is negative.
-  """
+  """Damaged clips that a split of so many may have; a share is rounded up."""
   limit = config.data.max_bad
-  if not limit >= 0:
-    raise ValueError(f"config.data.max_bad = {limit} is not 0 or more")
   return math.ceil(limit * clips) if limit < 1 else int(limit)
 
 
@@ -198,14 +192,8 @@ def batches(
 
 
 def _workers(config: ConfigDict, devices: int) -> int:
-  """Processes that make batches, for this one and its devices.
-
-  Raises:
-    DataError: config.data.workers is less than -1.
-  """
+  """Processes that make batches, for this one and its devices."""
   count = config.data.workers
-  if count < AUTO:
-    raise DataError(f"config.data.workers = {count} is not -1 or more")
   if count != AUTO:
     return count
   # Two cores are for the training process: on fewer than four, threads of its

@@ -27,6 +27,19 @@ def label(name: str) -> str:
   return printable(name.replace("\\", "\\\\"))
 
 
+def check_utf8(path: str) -> None:
+  """Refuses a folder to write into that the libraries cannot name.
+
+  Raises:
+    ValueError: the path is no UTF-8; one line.
+  """
+  if path != path.encode(errors="replace").decode():
+    raise ValueError(
+      f"{printable(path)}: is no UTF-8, which shards and checkpoints need;"
+      " choose another folder"
+    )
+
+
 def file_stem(name: str, *, marked: bool = False) -> str:
   """A stem that file systems take, as like the name as can be.
 

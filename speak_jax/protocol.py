@@ -20,7 +20,8 @@ import numpy as np
 from data_pipelines.held_out import Whole, evaluation_clips
 from data_pipelines.media import face
 from data_pipelines.media.video import write_video
-from data_pipelines.records import Records, open_records
+from data_pipelines.records import Records, open_records, read_metadata
+from data_pipelines.shards import HELD_OUT
 from speak_jax import names, systems, takes
 from speak_jax.evaluation import (
   counterfactual,
@@ -112,6 +113,11 @@ class _Held(NamedTuple):
   synthetic: bool
   read: reading.Reader
   reader: str  # who that is, and how good
+
+  @property
+  def people(self) -> int:
+    """How many."""
+    return len({take.person for take in self.takes})
 
 
 class _Told(NamedTuple):
@@ -263,6 +269,10 @@ def _evaluate(
   """One data set's report."""
   begun = time.monotonic()
   _check(records, opened.models, data)
+  if plan.swap and len({row.identity for row in records.index}) < 2:
+    raise ValueError(
+      f"--swap: {data}: donors must be others than its one person"
+    )
   held = _held(plan, opened, data, records)
   found: Figures = {}
   sections: list[str] = []
@@ -285,6 +295,7 @@ def _evaluate(
       synthetic=held.synthetic,
       speaks=bool(entries),
       sync="public" if opened.public else "own" if opened.judge else "",
+      people=held.people,
     )
     captions = words.captions(sheets)
     texts = {
@@ -391,6 +402,8 @@ def _alone(plan: Plan, opened: _Opened, held: _Held) -> Iterator[_Told]:
   if parts.sync and (opened.public or not entries):
     yield _Told(_sync_alone(parts.sync, held.takes, plan.seed))
   if parts.irfd is None or parts.settings is None:
+    return
+  if held.people < 2:  # donors are others
     return
   subjects = takes.subjects(held.wholes, parts.settings, parts.mouth)
   moved, swapped = swapping.measure(
@@ -499,10 +512,10 @@ def _check(
   records: Records, models: Mapping[str, systems.System], data: str
 ) -> None:
   """Raises ValueError, one line, if the clips cannot be asked for."""
-  if len({row.identity for row in records.index}) < 2:
+  if len(records.index) < 2:
     raise ValueError(
-      f"{data}: one held-out person, and donors must be others: prepare with"
-      " a larger --held-out"
+      f"{data}: one held-out clip, and other speech must come from another:"
+      " prepare with a larger --held-out"
     )
   for name, model in models.items():
     fps = model.restored.fps
@@ -519,7 +532,6 @@ def _facts(
 ) -> dict[str, str]:
   """How it was measured, a line each."""
   frames = sum(len(take.frames) for take in held.takes)
-  people = len({take.person for take in held.takes})
   kind = "synthetic faces" if held.synthetic else "recorded video"
   device = jax.devices()[0]
   origins = {name: model.restored for name, model in opened.models.items()}
@@ -534,7 +546,7 @@ def _facts(
       {k: x.commit or "unknown" for k, x in origins.items()}
     ),
     "data": f"{held.data}: {kind}, {len(held.takes)} clips, {frames} frames,"
-    f" {people} people whom training never saw",
+    f" {words.unseen(held.people, _held_out(held.records))}",
     "seed": str(plan.seed),
     "hardware": f"{device.platform} {device.device_kind}, {os.cpu_count()}"
     f" CPU cores, {platform.machine()}",
@@ -563,6 +575,12 @@ def _facts(
       "the run's own" if alone else f"{opened.judge}'s own, for all"
     )
   return facts
+
+
+def _held_out(data: Records) -> set[str]:
+  """What of the people is held out, in data sets where it is not all."""
+  found = (read_metadata(x.folder) for x in data.parts if x.folder)
+  return {str(x[HELD_OUT]) for x in found if HELD_OUT in x}
 
 
 def _curves(plan: Plan) -> list[html.Curve]:

@@ -40,9 +40,11 @@ from data_pipelines import damage, held_out, outputs, records
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError
 from speak_jax import (
+  admissible,
   command_line,
   exit_codes,
   input_pipeline,
+  names,
   spec,
   start,
   synthesis,
@@ -63,22 +65,6 @@ from speak_jax.training.profile import parse
 from speak_jax.training.state import TrainState, averaged
 from speak_jax.training.weights import STAGES
 
-# Keys of config.train by their least value.
-AT_LEAST_1 = ("log_every", "save_every", "keep", "bad_steps")
-FROM_0 = (
-  "save_seconds",
-  "first_save",
-  "first_seconds",
-  "sheet_every",
-  "video_every",
-  "video_seconds",
-  "rollbacks",
-  "heartbeat",
-  "limit_compile",
-  "limit_data",
-  "limit_step",
-  "limit_save",
-)
 PACKAGES = (
   "jax",
   "jaxlib",
@@ -117,6 +103,7 @@ def train(
     NoProgressError: restarted in vain too often.
   """
   run = Path(workdir).absolute()
+  names.check_utf8(str(run))
   read = [x.strip() for x in config.data.path.split(",") if x]
   outputs.check_folder(run, [], sealed=read)
   config = _resolved(config)
@@ -342,7 +329,7 @@ def _resolved(config: ConfigDict) -> ConfigDict:
   """A copy with the stages as a tuple and the commit filled in.
 
   Raises:
-    ValueError: an unknown stage, or a number that cannot be.
+    ValueError: an unknown stage, or a value that cannot be.
   """
   config = ConfigDict(config.to_dict())
   # --config.stages=syncnet,irfd arrives as one word.
@@ -355,7 +342,7 @@ def _resolved(config: ConfigDict) -> ConfigDict:
         f"config.stages: {name!r} is not one of {', '.join(STAGES)}"
       )
   config.commit = config.commit or _commit()
-  _check_numbers(config)
+  admissible.check(config)
   return config.lock()
 
 
@@ -378,24 +365,6 @@ def _fitted(
   for line in changes:
     _say(line)
   return config, stages
-
-
-def _check_numbers(config: ConfigDict) -> None:
-  """Refuses numbers that would end a run much later, or never show.
-
-  Raises:
-    ValueError: naming the first key.
-  """
-  found = {f"train.{key}": config.train[key] for key in (*AT_LEAST_1, *FROM_0)}
-  found |= {"data.max_bad": config.data.max_bad}
-  for name in config.stages:
-    found[f"{name}.steps"] = config[name].steps
-    if name != "syncnet":
-      found[f"{name}.r1_every"] = config[name].r1_every
-  for key, value in found.items():
-    least = int(key.rpartition(".")[2] in (*AT_LEAST_1, "steps", "r1_every"))
-    if not value >= least:
-      raise ValueError(f"config.{key} = {value} is not {least} or more")
 
 
 def _check_model(config: ConfigDict, run: Path) -> None:

@@ -523,12 +523,29 @@ def test_another_frame_rate_is_one_line(stand_ins, tmp_path, monkeypatch):
   assert not (tmp_path / "r").exists()
 
 
-def test_one_held_out_person_is_one_line(
+def test_one_held_out_person_is_measured_without_swaps(
   stand_ins, held_out, tmp_path, monkeypatch
 ):
   alone = records.in_memory([held_out[0], held_out[1]])
+  assert len({row.identity for row in alone.index}) == 1
   monkeypatch.setattr(protocol, "open_records", lambda path, split: alone)
-  with pytest.raises(ValueError, match="DATA: one held-out person"):
+  metrics = _measured(tmp_path, tmp_path / "r")
+  assert metrics["meta/data"].endswith("1 person whom training never saw")
+  assert metrics["speak/psnr"] > 0 and "irfd/psnr" not in metrics
+  assert (
+    "All clips are of one person." in (tmp_path / "r/report.md").read_text()
+  )
+  with pytest.raises(ValueError, match="--swap: DATA: donors must be others"):
+    _measured(tmp_path, tmp_path / "s", swap=True)
+  assert not (tmp_path / "s").exists()
+
+
+def test_one_held_out_clip_is_one_line(
+  stand_ins, held_out, tmp_path, monkeypatch
+):
+  alone = records.in_memory([held_out[0]])
+  monkeypatch.setattr(protocol, "open_records", lambda path, split: alone)
+  with pytest.raises(ValueError, match="DATA: one held-out clip"):
     _measured(tmp_path, tmp_path / "r")
   assert not (tmp_path / "r").exists()
 

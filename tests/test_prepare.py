@@ -33,8 +33,13 @@ def command(tmp_path, capsys):
     ({"source": "folder", "input": "none"}, "none: no such folder"),
     ({"source": "folder"}, "--source folder needs --input FOLDER"),
     (
+      {"source": "synthetic", "levels": ["4"]},
+      "--levels 4: not 1, 2 or 3",
+    ),
+    ({"source": "synthetic", "levels": ["x"]}, "--levels x: not 1, 2 or 3"),
+    (
       {"source": "synthetic", "emotions": ["glad"]},
-      "emotion 'glad' is not one",
+      "--emotions glad: not one",
     ),
   ],
 )

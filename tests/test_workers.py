@@ -12,7 +12,7 @@ import time
 import pytest
 
 from data_pipelines import augment, batches, damage, engine, records, workers
-from speak_jax import input_pipeline
+from speak_jax import admissible, input_pipeline
 from tests import toy_records
 from tests.stages import small
 from tests.test_batches import CLIP, PAIR, equal
@@ -157,8 +157,8 @@ def test_so_many_workers_as_cores_are_left(monkeypatch, data):
   ):
     monkeypatch.setattr(engine, "cores", lambda cores=cores: cores)
     assert input_pipeline._workers(config, devices) == want
-  with pytest.raises(input_pipeline.DataError, match="not -1 or more"):
-    input_pipeline._workers(small.config(data__workers=-2), 1)
+  with pytest.raises(ValueError, match=r"data\.workers = -2 is not -1 or a"):
+    admissible.check(small.config(data__workers=-2))
 
 
 def damaged(folder):

@@ -5,6 +5,9 @@ file. A video in a sub-folder belongs to the person whom the topmost
 sub-folder names. Emotions are unknown, except where a file has a name of
 MEAD's (`M030_angry.mp4`): that gives actor, emotion, level and view.
 
+Of one person, or of people who must all be learned, clips or moments are held
+out instead.
+
 What is a video its suffix says, or its content. One that lies there twice, by
 links or as a copy, is taken once; two people who share one are in one split.
 What is not used is counted by kind.
@@ -19,12 +22,27 @@ import unicodedata
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import NamedTuple
 
-from data_pipelines.media import cut
+from data_pipelines.media import cut, decoder
+from data_pipelines.media.error import MediaError
 from data_pipelines.sources import kinds, mead, tree
-from data_pipelines.sources.task import Labels, Licence, Passed, Survey
+from data_pipelines.sources.task import (
+  Labels,
+  Licence,
+  Passed,
+  Survey,
+  Task,
+)
 from data_pipelines.sources.video import Video, task
 from speak_jax.names import printable
 
+KINDS = ("people", "clips", "moments")  # that can be held out
+# Between what is learned and what is held out of one video: neighbouring
+# frames are next to the same.
+GAP_S = 1.0
+NO_TEST = (
+  "nobody is held out, so nothing can be evaluated: of fewer than four people"
+  " take --held-out-kind=moments, which keeps the end of every video, or clips"
+)
 _ENDS = 1 << 16  # bytes of a file's beginning and end that are compared first
 LICENCE = Licence(
   "the owner's own",
@@ -40,18 +58,23 @@ def survey(
   settings: cut.Settings,
   seed: int = 0,
   held_out: float = 0.1,
+  kind: str = "people",
 ) -> Survey:
-  """One task a video, in the order of their names.
+  """One task a video, in the order of their names; two with "moments".
 
   Args:
     folder: Searched with its sub-folders; hidden files are skipped.
     settings: How videos become clips.
-    seed: Chooses the held-out identities.
-    held_out: Share of the identities (below 1) or their number.
+    seed: Chooses the held-out identities or clips.
+    held_out: Share (below 1) or number of what is held out.
+    kind: Of `KINDS`. "people": identities. "clips": videos of each person who
+      has two. "moments": the end of each video, a share of it.
 
   Raises:
-    ValueError: no such folder, or no video in it.
+    ValueError: no such folder, no video in it, or a number of moments.
   """
+  if kind == "moments" and held_out >= 1:
+    raise ValueError("of moments a share is held out: --held-out below 1")
   root = tree.root(folder)
   passed = _PassedOver(root)
   found = sorted(_videos(root, passed), key=lambda one: one.name.split(os.sep))
@@ -63,12 +86,9 @@ def survey(
   same = _Same()
   names = list(_once(root, found, same, passed))
   stems = collections.Counter(os.path.splitext(name)[0] for name in names)
-  known = [_known(name) for name in names]
-  test = held_out_identities(
-    [who for who, _, _ in known], held_out, seed, same.firsts()
-  )
-  tasks = []
-  for name, (identity, session, labels) in zip(names, known, strict=True):
+  videos = []
+  for name in names:
+    identity, session, labels = _known(name)
     stem = os.path.splitext(name)[0]
     twice = stems[stem] > 1  # a.mp4 beside a.mov
     video = Video(
@@ -81,8 +101,20 @@ def survey(
       labels=labels,
       settings=settings,
     )
-    tasks.append(task(video, "test" if identity in test else "train"))
-  return Survey(tasks, [], LICENCE, passed.all())
+    videos.append(video)
+  gaps: list[str] = []
+  if kind == "moments":
+    tasks = [x for one in videos for x in _moments(one, held_out, gaps)]
+  elif kind == "clips":
+    test = held_out_clips(videos, held_out, seed)
+    tasks = [task(x, "test" if x.clip in test else "train") for x in videos]
+  else:
+    people = [video.identity for video in videos]
+    test = held_out_identities(people, held_out, seed, same.firsts())
+    tasks = [task(x, "test" if x.identity in test else "train") for x in videos]
+  if held_out and all(one.split == "train" for one in tasks):
+    gaps.append(NO_TEST)
+  return Survey(tasks, gaps, LICENCE, passed.all())
 
 
 def _known(name: str) -> tuple[str, str, Labels]:
@@ -305,6 +337,44 @@ def held_out_identities(
     if len(chosen) + len(groups[first]) <= count:
       chosen.update(groups[first])
   return chosen
+
+
+def held_out_clips(videos: list[Video], held_out: float, seed: int) -> set[str]:
+  """Names of the clips of each person that are kept for the test split.
+
+  At least one of two or more, unless `held_out` is 0; never all.
+  """
+  chosen: set[str] = set()
+  people = collections.defaultdict(list)
+  for video in videos:
+    people[video.identity].append(video.clip)
+  for clips in people.values():
+    count = round(held_out if held_out >= 1 else held_out * len(clips))
+    count = min(max(count, int(held_out > 0)), len(clips) - 1)
+    chosen.update(sorted(clips, key=lambda name: _draw(name, seed))[:count])
+  return chosen
+
+
+def _moments(video: Video, share: float, gaps: list[str]) -> list[Task]:
+  """What is learned of a video, and its end, which is not."""
+  if not share:
+    return [task(video, "train")]
+  try:
+    seconds = decoder.probe(video.path).seconds
+  except MediaError:
+    return [task(video, "train")]  # it will say why it cannot be used
+  shortest = cut.MIN_FRAMES / video.settings.fps
+  begin = min(seconds * (1 - share), seconds - shortest)
+  if begin - GAP_S < shortest:
+    gaps.append(
+      f"{video.clip}: {seconds:.1f} s are too short to hold out an end of"
+    )
+    return [task(video, "train")]
+  end = video._replace(clip=f"{video.clip}@end", span=(begin, seconds))
+  return [
+    task(video._replace(span=(0.0, begin - GAP_S)), "train"),
+    task(end, "test"),
+  ]
 
 
 def _draw(name: str, seed: int) -> bytes:

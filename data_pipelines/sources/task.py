@@ -23,7 +23,9 @@ class Task(NamedTuple):
 
   clip: str  # unique in its data set; names the rejected clip
   identity: str
-  split: str  # "train" or "test"; all clips of an identity have the same
+  # "train" or "test"; all clips of an identity have the same, unless clips or
+  # moments of one are held out.
+  split: str
   make: Callable[[], list[spec.Record]]
   file: str = ""  # the raw video, if there is one: named when its worker dies
   labels: Labels = Labels()

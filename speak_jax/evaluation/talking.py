@@ -110,7 +110,8 @@ def measure(
   """All of the speaking figures.
 
   Args:
-    takes: Clips of one length each; two of different people at least.
+    takes: Clips of one length each; two at least, of different people if the
+      other speech is to be another person's.
     entries: The systems, of different names.
     read: Who reads landmarks and so on off frames.
     lips: SyncNet; None leaves its figures out.
@@ -354,14 +355,16 @@ def _sounds(take: Take, driver: Take) -> dict[Kind, np.ndarray]:
 def next_person(takes: Sequence[Take], index: int) -> Take:
   """The next clip of another person: whose speech is put in.
 
+  Where all clips are of one person it is the next of theirs.
+
   Raises:
-    ValueError: all clips are of one person.
+    ValueError: there is but one clip.
   """
   order = [*takes[index + 1 :], *takes[:index]]
+  if not order:
+    raise ValueError("shuffled speech needs two clips")
   others = [t for t in order if t.person != takes[index].person]
-  if not others:
-    raise ValueError("shuffled speech needs clips of two people")
-  return others[0]
+  return (others or order)[0]
 
 
 def fit(audio: Int16[np.ndarray, "s"], length: int) -> np.ndarray:

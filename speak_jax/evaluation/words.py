@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from speak_jax.models import judge
@@ -94,8 +94,22 @@ def lenders(same_session: bool, sessions: Sequence[str]) -> str:
   )
 
 
+def unseen(people: int, kinds: Collection[str]) -> str:
+  """What training has not seen.
+
+  Args:
+    people: How many there are.
+    kinds: What of them was held out, "clips" or "moments", where it is not all.
+  """
+  many = "1 person" if people == 1 else f"{people} people"
+  if not kinds:
+    return f"{many} whom training never saw"
+  what = " and ".join(sorted(kinds))
+  return f"{what} of {many} whom training knows from others of theirs"
+
+
 def warnings(
-  *, demo: bool, synthetic: bool, speaks: bool, sync: str
+  *, demo: bool, synthetic: bool, speaks: bool, sync: str, people: int
 ) -> list[str]:
   """Paragraphs that a report begins with.
 
@@ -104,8 +118,14 @@ def warnings(
     synthetic: Whether the faces are drawn.
     speaks: Whether anything does.
     sync: Whose SyncNet judges: "public", "own", or "" where there is none.
+    people: Whose clips there are.
   """
   found = []
+  if people == 1:
+    found.append(
+      "All clips are of one person. Other speech is that of another clip of"
+      " theirs, and swaps, whose donors must be others, are left out."
+    )
   if demo:
     found.append(
       "**This shows that the pipeline works, not what quality it can reach:**"

@@ -340,14 +340,17 @@ def test_a_run_and_its_bundle_are_evaluated(run, bundle, tmp_path):
   [
     ({"stages": ("speek",)}, "'speek' is not one of syncnet"),
     ({"irfd__losses": "none"}, "irfd.losses"),
-    ({"irfd__microbatch": 0}, "config.irfd: batch"),
+    ({"irfd__microbatch": 0}, r"config\.irfd\.microbatch = 0 is not a whole"),
     ({"model__frames": 4}, "model.frames"),
     ({"mesh__model": 7}, "config.mesh"),
-    ({"train__log_every": 0}, r"config\.train\.log_every = 0 is not 1 or more"),
+    (
+      {"train__log_every": 0},
+      r"config\.train\.log_every = 0 is not a whole number from 1 on",
+    ),
     ({"train__keep": 0}, r"config\.train\.keep"),
     (
       {"train__limit_data": -1.0},
-      r"train\.limit_data = -1\.0 is not 0 or more",
+      r"train\.limit_data = -1\.0 is not a number from 0",
     ),
     ({"irfd__steps": 0}, r"config\.irfd\.steps = 0"),
     ({"speak__r1_every": 0}, r"config\.speak\.r1_every"),

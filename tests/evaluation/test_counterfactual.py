@@ -136,9 +136,9 @@ def test_the_first_frame_does_not_count(takes):
   assert value["silent/mouth"] == value["silent/opening"] == 0
 
 
-def test_one_person_alone_is_an_error(takes):
-  with pytest.raises(ValueError, match="two people"):
-    _run([takes[0], takes[2]], lambda take, audio: take.frames)
+def test_one_clip_alone_is_an_error(takes):
+  with pytest.raises(ValueError, match="two clips"):
+    _run([takes[0]], lambda take, audio: take.frames)
   assert counterfactual.markdown({}) == ""
 
 

@@ -6,6 +6,7 @@ person's run; each as its whole kind.
 
 import functools
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -14,16 +15,27 @@ import time
 
 import numpy as np
 import pytest
+from absl import flags
+from ml_collections import ConfigDict
 
-from data_pipelines import engine, offsets, records
-from data_pipelines.media import cut
+from data_pipelines import engine, offsets, records, shards
+from data_pipelines.media import cut, decoder, video
 from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import counts, folder, kinds, tree
 from data_pipelines.sources.task import Task
 from data_pipelines.synthetic import render
+from speak_jax import (
+  ablate,
+  admissible,
+  command_line,
+  exit_codes,
+  names,
+  protocol,
+)
 from speak_jax import bundle as bundles
-from speak_jax import names
+from speak_jax.configs import speak
+from speak_jax.evaluation import words
 from tests import toy_records
 
 
@@ -112,6 +124,13 @@ def test_no_two_names_become_one():
   ]
   assert stems[0] == "a_b" and names.file_stem("a_b", marked=True) != "a_b"
   assert all(len(x.encode()) < 140 and x[:1] != "." for x in stems)
+
+
+def test_a_folder_that_libraries_cannot_name_is_refused(tmp_path):
+  for good in ("a", "Zo\u00eb \U0001f600", str(tmp_path)):
+    names.check_utf8(good)
+  with pytest.raises(ValueError, match=r"^a\\xe9: is no UTF-8"):
+    names.check_utf8("a\udce9")
 
 
 def test_what_is_said_of_a_file_is_one_line():
@@ -559,6 +578,264 @@ def test_what_was_measured_of_the_old_clip_is_forgotten(raw):
   put(raw / "c1.mp4", b"7")
   prepare_toys(raw)
   assert [x["clip"] for x in read_lines(measured)] == ["c0"]
+
+
+# --- one person's run ------------------------------------------------------
+
+
+@pytest.fixture
+def ten_seconds(monkeypatch):
+  """Every video lasts so long, and none is opened."""
+  info = video.VideoInfo(64, 64, 250, 10.0, 25.0, True)
+  monkeypatch.setattr(folder.decoder, "probe", lambda path: info)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+def test_the_end_of_each_video_is_held_out(tmp_path, ten_seconds, share):
+  for i in range(2):
+    put(tmp_path / "Ann" / f"{i}.mp4", b"%d" % i)
+  found = survey(tmp_path, held_out=share, kind="moments")
+  spans = {(t.clip, t.split): t.make.span for t in found.tasks}
+  begin = min(10 * (1 - share), 9.0)  # a clip has a second at least
+  assert spans == {
+    ("Ann/0", "train"): (0.0, begin - folder.GAP_S),
+    ("Ann/0@end", "test"): (begin, 10.0),
+    ("Ann/1", "train"): (0.0, begin - folder.GAP_S),
+    ("Ann/1@end", "test"): (begin, 10.0),
+  }
+  assert not found.gaps
+
+
+def test_what_is_too_short_for_two_is_learned_and_said(
+  tmp_path, ten_seconds, monkeypatch
+):
+  put(tmp_path / "a.mp4")
+  info = folder.decoder.probe("")._replace(seconds=2.9)
+  monkeypatch.setattr(folder.decoder, "probe", lambda path: info)
+  found = survey(tmp_path, kind="moments")
+  assert [(t.clip, t.split) for t in found.tasks] == [("a", "train")]
+  assert found.gaps == [
+    "a: 2.9 s are too short to hold out an end of",
+    folder.NO_TEST,
+  ]
+  with pytest.raises(ValueError, match="--held-out below 1"):
+    survey(tmp_path, held_out=2.0, kind="moments")
+
+
+def test_clips_of_each_person_are_held_out(tmp_path):
+  for i in range(10):
+    put(tmp_path / "Ann" / f"{i}.mp4", b"a%d" % i)
+  put(tmp_path / "Bob" / "only.mp4", b"b")
+  tasks = survey(tmp_path, held_out=0.3, kind="clips").tasks
+  split = {task.clip: task.split for task in tasks}
+  assert sum(x == "test" for x in split.values()) == 3
+  assert split["Bob/only"] == "train"
+
+
+def test_a_set_of_one_person_says_that_nobody_is_held_out(tmp_path):
+  put(tmp_path / "Ann" / "a.mp4", b"1")
+  put(tmp_path / "Ann" / "b.mp4", b"2")
+  assert survey(tmp_path).gaps == [folder.NO_TEST]
+  assert not survey(tmp_path, held_out=0.0).gaps
+  for kind in ("people", "clips"):
+    tasks = survey(tmp_path, kind=kind).tasks
+    assert ("test" in {t.split for t in tasks}) == (kind == "clips")
+
+
+def test_moments_of_one_person_become_two_splits(tmp_path, film):
+  """No frame of the end is learned, and evaluation finds the end."""
+  raw = tmp_path / "raw" / "Ann"
+  raw.mkdir(parents=True)
+  frames = np.concatenate([np.stack([*decoder.read_frames(film)])] * 3)
+  sound = np.concatenate([decoder.read_audio(film, len(frames) // 3)] * 3)
+  write_video(raw / "long.mp4", frames, 25.0, sound)
+  settings = cut.Settings(size=64)
+  found = folder.survey(
+    tmp_path / "raw", settings=settings, held_out=0.4, kind="moments"
+  )
+  meta = {"source": "folder", shards.HELD_OUT: "moments"}
+  with pytest.raises(ValueError, match="identity Ann is in two splits"):
+    engine.prepare(found.tasks, tmp_path / "no", workers=0, meta={})
+  engine.prepare(found.tasks, tmp_path / "data", workers=0, meta=meta)
+  train = records.open_records(tmp_path / "data", "train")
+  test = records.open_records(tmp_path / "data", "test")
+  assert {x.identity for x in (*train.index, *test.index)} == {"Ann"}
+  learned = sum(row.frames for row in train.index) / 25
+  held_out = sum(row.frames for row in test.index) / 25
+  assert learned == pytest.approx(6.6 * 0.6 - folder.GAP_S, abs=0.1)
+  assert held_out == pytest.approx(6.6 * 0.4, abs=0.1)
+  assert protocol._held_out(test) == {"moments"}
+  assert words.unseen(1, {"moments"}).startswith("moments of 1 person whom")
+
+
+def test_a_missing_split_names_the_flag_that_makes_one(raw):
+  prepare_toys(raw)
+  with pytest.raises(ValueError, match="no split 'test'; it has train") as e:
+    records.open_records(raw.parent / "data", "test")
+  assert "--held-out-kind=moments" in str(e.value)
+
+
+# --- settings that cannot be -----------------------------------------------
+
+CONFIGS = {preset: speak.get_config(preset) for preset in speak.PRESETS}
+KEYS = sorted({p for c in CONFIGS.values() for p, _ in admissible.leaves(c)})
+EXAMPLE = {p: v for c in CONFIGS.values() for p, v in admissible.leaves(c)}
+
+
+@pytest.mark.parametrize("preset", CONFIGS)
+def test_every_preset_may_be(preset):
+  admissible.check(CONFIGS[preset])
+
+
+@pytest.mark.parametrize("name", ablate.ROWS)
+def test_every_ablation_may_be(name):
+  config = ConfigDict(CONFIGS["base256"].to_dict())
+  config.update_from_flattened_dict(dict(ablate.ROWS[name].overrides))
+  admissible.check(config)
+
+
+def wrong_values(value):
+  """Values of the key's kind that no key may have."""
+  if isinstance(value, bool):
+    return ["yes", 7, None]
+  if isinstance(value, int):
+    return [-5, 1.5, "many", True, None]
+  if isinstance(value, float):
+    return [-5.0, math.nan, math.inf, -math.inf, "much", True, None]
+  if isinstance(value, str):
+    return [3, "two\nlines", "\t ", None]
+  return [-5, ("bogus",), (-5,), (math.nan, 1), None]
+
+
+@pytest.mark.parametrize("path", KEYS, ids=".".join)
+def test_every_key_refuses_what_it_cannot_be(path):
+  rule = admissible.rule_of(path)
+  assert rule is not None and rule.allows(EXAMPLE[path])
+  for value in wrong_values(EXAMPLE[path]):
+    config = CONFIGS["paper"].to_dict()
+    node = config
+    for name in path[:-1]:
+      node = node[name]
+    node[path[-1]] = value
+    with pytest.raises(ValueError) as error:
+      admissible.check(ConfigDict(config))
+    assert str(error.value).startswith(f"config.{'.'.join(path)} = ")
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+  ("key", "values"),
+  [
+    ("irfd.optim.b1", [1.0, 1.5]),
+    ("irfd.optim.lr", [0.0]),
+    ("irfd.optim.ema", [1.0]),
+    ("irfd.steps", [0]),
+    ("irfd.gan_ramp", [(5, 1), (1,), (1, 2, 3)]),
+    ("irfd.pairs", ["bogus", "self:0", "self:nan", "", "self:1,twins:x"]),
+    ("irfd.losses", ["rubost"]),
+    ("model.dtype", ["half"]),
+    ("model.norm", ["layer"]),
+    ("mesh.data", [0, -2]),
+    ("data.workers", [-2]),
+    ("data.fps", [0.0, 1e6]),
+    ("data.mix", [{"a": -1.0}, {"a": math.nan}]),
+    ("speak.lr_factors", [{"speak/audio": -1.0}]),
+    ("stages", [(), ("speek",)]),
+    ("seed", [-1, 2**32]),
+    ("irfd.hide_maps", [1.01]),
+    ("syncnet.temperature", [0.0]),
+  ],
+)
+def test_ranges_end_where_they_should(key, values):
+  for value in values:
+    config = ConfigDict(CONFIGS["base256"].to_dict(), type_safe=False)
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=rf"^config\.{key}"):
+      admissible.check(config)
+
+
+FLAGS = {
+  "--out=": "--out is empty; is a variable",
+  "--out=  ": "--out is empty; is a variable",
+  "--names=": "--names is empty",
+  "--names=a,,b": "--names is empty",
+  "--rate=nan": "--rate=nan is not a finite number",
+  "--rate=inf": "--rate=inf is not a finite number",
+  "--kind=other": "value should be one of <a|b>",
+  "--count=-1": "--count=-1: -1 is not a non-negative",
+  "": "a word is empty",
+}
+
+
+@pytest.fixture
+def flag_values(monkeypatch):
+  """Flags as a command of ours has them."""
+  values = flags.FlagValues()
+  monkeypatch.setattr(flags, "FLAGS", values)
+  at = {"flag_values": values, "module_name": "speak_jax.some"}
+  flags.DEFINE_integer("verbosity", 0, "", flag_values=values)
+  for flag in (
+    flags.Flag(flags.ArgumentParser(), None, "out", "", ""),
+    flags.Flag(flags.FloatParser(0), None, "rate", 1.0, ""),
+    flags.Flag(flags.IntegerParser(0), None, "count", 1, ""),
+    flags.EnumFlag("kind", "a", "", ["a", "b"]),
+    flags.Flag(
+      flags.ListParser(), flags.CsvListSerializer(","), "names", ["x"], ""
+    ),
+  ):
+    flags.DEFINE_flag(flag, **at)
+  return values
+
+
+@pytest.mark.parametrize("word", FLAGS)
+def test_a_flag_without_a_word_or_number_is_refused(flag_values, capsys, word):
+  with pytest.raises(SystemExit) as end:
+    command_line.parser("some")(["some", word])
+  (line,) = capsys.readouterr().err.splitlines()
+  assert end.value.code == exit_codes.BAD_CONFIG
+  assert line.startswith("some: ") and FLAGS[word] in line
+
+
+def test_defaults_may_be_empty(flag_values):
+  assert command_line.parser("some")(["some", "--rate=2", "word"]) == [
+    "some",
+    "word",
+  ]
+
+
+@pytest.mark.parametrize(
+  ("command", "said"),
+  [
+    (
+      ["speak_jax.train", "--config=configs/speak.py:demo", "--workdir="],
+      "train: --workdir is empty",
+    ),
+    (
+      [
+        "speak_jax.train",
+        "--config=configs/speak.py:demo,syncnet.steps=-5",
+        "--workdir=RUN",
+      ],
+      "train: config.syncnet.steps = -5 is not a whole number from 1 on",
+    ),
+    (
+      ["data_pipelines.prepare", "--source=synthetic", "--seconds=nan"],
+      "prepare: --seconds=nan is not a finite number",
+    ),
+    (
+      ["speak_jax.evaluate", "--model=RUN", "--data=", "--out=OUT"],
+      "evaluate: --data is empty",
+    ),
+  ],
+)
+def test_commands_say_so_before_any_work(tmp_path, command, said):
+  words = [x.replace("=RUN", f"={tmp_path / 'run'}") for x in command[1:]]
+  run = subprocess.run(
+    [sys.executable, "-m", command[0], *words], capture_output=True, text=True
+  )
+  assert run.returncode == exit_codes.BAD_CONFIG
+  assert run.stderr.startswith(said) and len(run.stderr.splitlines()) == 1
+  assert not list(tmp_path.iterdir())
 
 
 # --- a bundle as people have it --------------------------------------------
