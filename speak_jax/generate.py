@@ -40,7 +40,7 @@ from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 
 from data_pipelines import outputs
-from data_pipelines.media import decoder, face, footage
+from data_pipelines.media import decoder, face, footage, portrait
 from data_pipelines.media.audio import Sound, clipped, is_silent, shortened
 from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaError, MediaWarning, warn
@@ -580,6 +580,8 @@ def _first_face(
     except NoFaceError as error:
       missing = error
     else:
+      for doubt in portrait.doubts(frame, track.landmarks[0], track.pose[0]):
+        warn(path, doubt)
       return frame, track.landmarks[0]
   raise missing or MediaError(path, "no picture")
 
