@@ -15,21 +15,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from absl import app, flags
 from flax import traverse_util
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from data_pipelines import outputs
 from data_pipelines.media import face
 from data_pipelines.records import Records, open_records, read_metadata
-from speak_jax import bundle, command_line, synthesis
+from speak_jax import bundle, command_line, spec, synthesis
+from speak_jax.evaluation.methods import Track
 from speak_jax.generate import Tracker
-from speak_jax.methods.speak import where
+from speak_jax.methods.speak import emotion_pictures, where
 from speak_jax.nn import precision
 from speak_jax.stages import base
 from speak_jax.training import checkpoints
 from speak_jax.training.weights import EARLIER, of_stage
+
+NEUTRAL_CLIPS, NEUTRAL_FRAMES = 64, 4  # that say what neutral is
 
 CARD = """\
 # {name}
@@ -112,7 +116,6 @@ def export(
   workdir, out = Path(workdir), Path(out)
   outputs.check_folder(out, [workdir])
   bundle.check_target(out)
-  bundle.check_target(out)
   config = checkpoints.run_config(workdir)
   nets = base.networks(precision.with_dtype(config, dtype))
   variables = of_stage(workdir, config, "speak")
@@ -120,6 +123,7 @@ def export(
     framing=_measured(config, workdir, say)
   )
   functions = synthesis.functions_of(nets, settings)
+  neutral = _neutral(config, workdir, settings, functions, variables, say)
   weights = _flat(variables, half)
   facts = _facts(config, workdir, say)
   content = bundle.Bundle(
@@ -127,6 +131,7 @@ def export(
       "settings": synthesis.settings_to_json(settings),
       "config": _portable(config),
       **facts,
+      **neutral,
       "dtype": dtype,
     },
     weights=weights,
@@ -239,6 +244,64 @@ def _measured(
   except (ValueError, face.MissingModelError) as error:
     say(f"note: crops as of recordings are assumed ({error})")
     return synthesis.Framing()
+
+
+def neutral_of(
+  data: Records,
+  settings: synthesis.Settings,
+  emotion: Callable[[UInt8[np.ndarray, "k f f 3"]], Float[np.ndarray, "k e"]],
+) -> Float[np.ndarray, "e"]:
+  """The emotion code of a neutral face: the mean over people of a data set.
+
+  Args:
+    data: What the model learned from.
+    settings: What the emotion encoder sees.
+    emotion: It, with the model's weights.
+
+  Raises:
+    ValueError: no clip is labelled neutral.
+  """
+  calm = spec.EMOTIONS.index("neutral")
+  first: dict[str, int] = {}
+  for i, row in enumerate(data.index):
+    if row.emotion == calm:
+      first.setdefault(row.identity, i)
+  if not first:
+    raise ValueError("no clip is labelled neutral")
+  chosen = np.linspace(0, len(first) - 1, min(NEUTRAL_CLIPS, len(first)))
+  codes = []
+  for i in np.array(list(first.values()))[chosen.round().astype(int)].tolist():
+    last = data.index[i].frames - 1
+    times = np.linspace(0, last, NEUTRAL_FRAMES).round().astype(int)
+    track = Track(
+      data.frames(i, times.tolist(), settings.image),
+      data.landmarks(i, times, settings.image),
+    )
+    codes.append(emotion(emotion_pictures(track, settings)).mean(0))
+  return np.stack(codes).mean(0)
+
+
+def _neutral(
+  config: Any,
+  workdir: Path,
+  settings: synthesis.Settings,
+  functions: synthesis.Functions,
+  variables: Any,
+  say: Callable[[str], None],
+) -> dict[str, Any]:
+  """What a bundle's config says of a neutral face; nothing if unknown."""
+  data = config.data.path or workdir / "data"
+  encode = jax.jit(functions.emotion)
+  try:
+    code = neutral_of(
+      open_records(data, "train"),
+      settings,
+      lambda pictures: np.asarray(encode(variables, pictures)),
+    )
+  except ValueError as error:
+    say(f"note: without an emotion, the identity's own is kept ({error})")
+    return {}
+  return {"neutral": [round(float(x), 6) for x in code]}
 
 
 def _facts(
