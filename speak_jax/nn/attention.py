@@ -37,6 +37,9 @@ class Attention(nn.Module):
 
     query, key, value = map(project, ("q_proj", "k_proj", "v_proj"))
     mask = None if valid is None else valid[:, None, None]
+    if query.dtype == jnp.float16:
+      # Its products of float16 with sums of float32 do not exist on the CPU.
+      query, key, value = (x.astype(jnp.float32) for x in (query, key, value))
     y = jax.nn.dot_product_attention(query, key, value, mask=mask)
     y = rearrange(y, "b n h d -> b n (h d)")
     return nn.Dense(width, dtype=self.dtype, name="out_proj")(y)

@@ -198,3 +198,27 @@ def test_a_network_learns_in_float16(name):
     losses.append(float(metrics["loss"]))
   assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
   assert skipped < 10
+
+
+@pytest.mark.parametrize("name", ["irfd", "speak"])
+def test_a_network_finds_its_scale_in_float16(name):
+  """From a scale that overflows, it learns as soon as one fits."""
+  config = small.config(
+    model__dtype="float16",
+    train__loss_scale__initial=2.0**24,
+    **{f"{name}__steps": 20, f"{name}__optim__warmup": 0},
+  )
+  stage = STAGES[name](config)
+  one = jax.jit(update(stage, 0))
+  state, batch = create(stage, 0, {}), small.batch(stage)
+  losses, skipped, scale = [], [], 2.0**24
+  for _ in range(20):
+    state, metrics = one(state, batch, jax.random.key(0))
+    assert metrics["bad"] == 0 and np.isfinite(metrics["loss"])
+    assert metrics["loss_scale"] == scale
+    skipped.append(int(metrics["skipped"]))
+    scale /= 2 if skipped[-1] else 1
+    losses.append(float(metrics["loss"]))
+  assert skipped[0] and not any(skipped[-5:]), skipped
+  assert scale >= 2.0**8
+  assert np.mean(losses[-3:]) < 0.9 * losses[0], losses
