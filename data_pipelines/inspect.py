@@ -20,7 +20,7 @@ from absl import app, flags
 from jaxtyping import Float, UInt8
 
 from data_pipelines import offsets, outputs, records
-from data_pipelines.media import video
+from data_pipelines.media import lettering, video
 from data_pipelines.media.error import MediaError
 from speak_jax import command_line, spec
 
@@ -242,16 +242,7 @@ def _row(
   strip = np.concatenate([*plain, *drawn], 1)
   title = np.full((16, strip.shape[1], 3), 255, np.uint8)
   text = f"{split}  {row.identity}  {row.clip}  {_emotion(row)}"
-  cv2.putText(
-    title,
-    text.encode("ascii", "replace").decode(),
-    (3, 12),
-    cv2.FONT_HERSHEY_SIMPLEX,
-    0.4,
-    (0, 0, 0),
-    1,
-    cv2.LINE_AA,
-  )
+  lettering.write(title, text, (3, 12))
   return np.concatenate([title, strip])
 
 
@@ -304,7 +295,7 @@ def _read_lines(path: Path) -> list[dict]:
 
 
 _SHEET = flags.DEFINE_string("sheet", None, "Write a contact sheet PNG here.")
-_PLAY = flags.DEFINE_integer("play", None, "Write the clip of this number.")
+_PLAY = flags.DEFINE_integer("play", None, "Write the clip of this number.", 0)
 _OUT = flags.DEFINE_string("out", "clip.mp4", "Where --play writes it.")
 _SAMPLE = flags.DEFINE_integer(
   "sample", SAMPLED, "Clips of each split to read for histograms.", 0

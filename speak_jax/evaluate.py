@@ -173,7 +173,7 @@ if __name__ == "__main__":
   flags.DEFINE_string("data", "", "prepared data sets; empty: the run's own")
   flags.DEFINE_string("out", "", "folder of the report")
   flags.DEFINE_integer("clips", 24, "held-out clips at most", lower_bound=2)
-  flags.DEFINE_integer("seed", 0, "of the bootstrap and of the donors")
+  flags.DEFINE_integer("seed", 0, "of the bootstrap and of the donors", 0)
   flags.DEFINE_string("syncnet", "", "weights of the public SyncNet v2")
   flags.DEFINE_string(
     "lpips", "", "weights of LPIPS: AlexNet's file and alex.pth, with a comma"

@@ -416,6 +416,6 @@ def main(_: list[str]) -> int:
 
 if __name__ == "__main__":
   flags.DEFINE_string("out", str(models.WEIGHTS), "where the weights go")
-  flags.DEFINE_float("minutes", 8.0, "time for rendering and learning")
-  flags.DEFINE_integer("seed", 0, "of people, draws and initial weights")
+  flags.DEFINE_float("minutes", 8.0, "time for rendering and learning", 0.1)
+  flags.DEFINE_integer("seed", 0, "of people, draws and initial weights", 0)
   app.run(main, flags_parser=command_line.parser("judge"))

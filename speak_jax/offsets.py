@@ -216,7 +216,7 @@ if __name__ == "__main__":
   flags.DEFINE_string("model", "", "RUN or BUNDLE whose SyncNet judges")
   flags.DEFINE_string("syncnet", "", "weights of the public SyncNet v2")
   flags.DEFINE_integer("most", 2, "frames that a clip may be off", 0)
-  flags.DEFINE_float("confidence", None, "below, an offset is not believed")
+  flags.DEFINE_float("confidence", None, "below, an offset is not believed", 0)
   flags.DEFINE_bool(
     "move", False, "move the sound of clips that are out of sync"
   )

@@ -477,8 +477,10 @@ _DISTRIBUTED = flags.DEFINE_bool(
 _COORDINATOR = flags.DEFINE_string(
   "coordinator", None, "HOST:PORT of process 0, where nothing tells it."
 )
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many train together.")
-_PROCESS_ID = flags.DEFINE_integer("process-id", None, "Which one this is.")
+_PROCESSES = flags.DEFINE_integer(
+  "processes", None, "How many train together.", 1
+)
+_PROCESS_ID = flags.DEFINE_integer("process-id", None, "Which one this is.", 0)
 _PROFILE = flags.DEFINE_string(
   "profile", "", "First and last step to trace for XProf, as in 100:105."
 )

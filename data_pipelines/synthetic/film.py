@@ -76,6 +76,6 @@ if __name__ == "__main__":
   flags.DEFINE_enum(
     "framing", "medium", ["tight", "medium", "wide"], "How much face, motion."
   )
-  flags.DEFINE_integer("seed", 0, "Chooses the people, as prepare's.")
+  flags.DEFINE_integer("seed", 0, "Chooses the people, as prepare's.", 0)
   flags.DEFINE_integer("workers", 2, "Processes.", 1)
   app.run(main, flags_parser=command_line.parser("film"))

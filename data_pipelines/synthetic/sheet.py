@@ -15,8 +15,8 @@ from data_pipelines.synthetic import head, motion, render
 from speak_jax import command_line, spec
 
 _OUT = flags.DEFINE_string("out", "docs/faces.png", "Where the PNG goes.")
-_SIZE = flags.DEFINE_integer("size", 124, "Pixels of one face.")
-_SEED = flags.DEFINE_integer("seed", 1, "Chooses the people.")
+_SIZE = flags.DEFINE_integer("size", 124, "Pixels of one face.", 16)
+_SEED = flags.DEFINE_integer("seed", 1, "Chooses the people.", 0)
 
 COLUMNS = 8
 _MARGIN = 22  # pixels above a row, for its words

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from data_pipelines.media import lettering
 from speak_jax.evaluation import tables, talking
 from speak_jax.evaluation.figures import Figure, text
 from speak_jax.evaluation.methods import STATIC, TRUE, Entry, ignored
@@ -229,19 +229,14 @@ def sheet(
   lines = []
   for row, label in zip(cells, rows, strict=True):
     name = np.full((row.shape[1], _MARGIN_PX, 3), 255, np.uint8)
-    _write(name, label, (4, row.shape[1] // 2))
+    lettering.write(name, label, (4, row.shape[1] // 2))
     lines.append(np.concatenate([name, *row], 1))
   if columns:
     bar = np.full((_BAR_PX, lines[0].shape[1], 3), 255, np.uint8)
     for i, label in enumerate(columns[:count]):
-      _write(bar, label, (_MARGIN_PX + i * side * scale + 4, 13))
+      lettering.write(bar, label, (_MARGIN_PX + i * side * scale + 4, 13))
     lines.insert(0, bar)
   return np.concatenate(lines)
-
-
-def _write(picture: np.ndarray, text: str, at: tuple[int, int]) -> None:
-  font = cv2.FONT_HERSHEY_SIMPLEX
-  cv2.putText(picture, text, at, font, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
 
 
 def _facts(facts: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ The rows of the reports on names, folders, duplicates, bundles, settings and one
 person's run; each as its whole kind.
 """
 
+import ast
 import functools
 import json
 import math
@@ -12,14 +13,16 @@ import shutil
 import subprocess
 import sys
 import time
+import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 from absl import flags
 from ml_collections import ConfigDict
 
-from data_pipelines import engine, offsets, records, shards
-from data_pipelines.media import cut, decoder, video
+from data_pipelines import engine, inspect, offsets, records, shards
+from data_pipelines.media import cut, decoder, lettering, video
 from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import counts, folder, kinds, tree
@@ -35,7 +38,7 @@ from speak_jax import (
 )
 from speak_jax import bundle as bundles
 from speak_jax.configs import speak
-from speak_jax.evaluation import words
+from speak_jax.evaluation import report, words
 from tests import toy_records
 
 
@@ -675,6 +678,80 @@ def test_a_missing_split_names_the_flag_that_makes_one(raw):
   assert "--held-out-kind=moments" in str(e.value)
 
 
+# --- names on sheets -------------------------------------------------------
+
+
+def ink(text, width=400, **options):
+  picture = np.full((20, width, 3), 255, np.uint8)
+  lettering.write(picture, text, (3, 14), **options)
+  return picture
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    "\u00c4nna",
+    "\u0141\u00f3d\u017a",
+    "\u0395\u03bb\u03ad",
+    "\u0414\u043c\u0439",
+    "Nguy\u1ec5n",
+  ],
+)
+def test_a_name_is_drawn_as_it_is_written(name):
+  assert lettering.drawable(name) == name
+  drawn = ink(name)
+  columns = (drawn < 128).any((0, 2))
+  assert columns.sum() >= 3 * len(name)
+  # No letter is a question mark, or the box of a font that lacks it.
+  for letter in name:
+    for other in ("?", "\uffff"):
+      assert (ink(letter) != ink(other)).any()
+  assert (ink(name) == ink(unicodedata.normalize("NFD", name))).all()
+
+
+@pytest.mark.parametrize(
+  ("name", "said"),
+  [
+    ("\u4e2d\u6587", "\\u4e2d\\u6587"),
+    ("caf\udce9", "caf\\xe9"),
+    ("a\nb", "a\\x0ab"),
+    ("\U0001f9d1", "\\U0001f9d1"),
+  ],
+)
+def test_a_letter_that_cannot_be_drawn_is_its_number(name, said):
+  assert lettering.drawable(name) == said
+  assert (ink(name) == ink(said)).all()
+
+
+def test_letters_that_run_leftward_are_drawn_or_their_numbers(monkeypatch):
+  name = "\u0645\u0631\u064a\u0645"
+  assert lettering.features.check("raqm") == (lettering.drawable(name) == name)
+  monkeypatch.setattr(lettering.features, "check", lambda feature: False)
+  assert lettering.drawable(name) == "\\u0645\\u0631\\u064a\\u0645"
+
+
+def test_a_long_name_ends_in_dots_and_within_its_picture():
+  drawn = ink("W" * 200, width=90)
+  assert (drawn[:, :60] < 128).any() and (drawn[:, 88:] > 128).all()
+  assert lettering._fitted("W" * 200, lettering._font(11), 87).endswith("W...")
+
+
+def test_sheets_have_the_names(tmp_path):
+  cells = np.zeros((2, 3, 32, 32, 3), np.uint8)
+  names_of = [
+    report.sheet(cells, [x, "b"]) for x in ("\u00c4nna", "?nna", "Anna")
+  ]
+  assert all((names_of[0] != other).any() for other in names_of[1:])
+  one = toy_records.record(1, frames=8, size=64)
+  for name in ("\u00c4nna", "?nna"):
+    task = Task(
+      "c", name, "train", functools.partial(list, [one._replace(identity=name)])
+    )
+    engine.prepare([task], tmp_path / name[1:] / name[0], workers=0, meta={})
+  sheets = [inspect.sheet(path) for path in (tmp_path / "nna").iterdir()]
+  assert (sheets[0] != sheets[1]).any()
+
+
 # --- settings that cannot be -----------------------------------------------
 
 CONFIGS = {preset: speak.get_config(preset) for preset in speak.PRESETS}
@@ -801,6 +878,24 @@ def test_defaults_may_be_empty(flag_values):
     "some",
     "word",
   ]
+
+
+def test_every_number_of_a_command_has_a_least_value():
+  """In the call that defines it: a name below, or the fourth word."""
+  root = Path(__file__).parents[2]
+  missing = []
+  for path in [
+    *root.glob("speak_jax/**/*.py"),
+    *root.glob("data_pip*/**/*.py"),
+  ]:
+    for node in ast.walk(ast.parse(path.read_text())):
+      if not isinstance(node, ast.Call):
+        continue
+      if ast.unparse(node.func).endswith(("DEFINE_integer", "DEFINE_float")):
+        bounds = [x for x in node.keywords if x.arg == "lower_bound"]
+        if not (bounds or len(node.args) > 3):
+          missing.append(f"{path.name}: {ast.unparse(node.args[0])}")
+  assert missing == ["generate.py: 'size'"]  # which says what it may be itself
 
 
 @pytest.mark.parametrize(
