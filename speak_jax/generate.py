@@ -14,6 +14,12 @@ that it learned from. The mp4 has the sound as it was, at its rate (96 kHz at
 most) and with its channels. Of several audio tracks the default one is taken,
 or the loudest if that is silent, unless --audio-track says which.
 
+Limits, of each input: 4 hours, 64 GiB, 8192 px and 16.8 megapixels of a video
+(256 of a picture, the larger ones read scaled), 384 kHz, faces of at least
+32 px. An emotion is read off the ten seconds from where the face is first seen.
+The output is an mp4 with H.264 and AAC, 16 to 2048 px. No input is ever
+replaced, and Ctrl-C leaves nothing behind.
+
 Everything but the sound streams: however long the video of head motion is, some
 of its pictures are in memory, and the first frames are written while the rest
 is still to be read. The square round its face is that of its first half minute.
@@ -820,7 +826,11 @@ def _define_flags() -> None:
     "Where the pose video shows no face: refuse it, interpolate the motion, "
     "or go on with what comes after.",
   )
-  flags.DEFINE_integer("size", None, "Output side, px (the model's own).")
+  flags.DEFINE_integer(
+    "size",
+    None,
+    f"Output side, px, even, 16 to {MAX_SIDE_PX} (the model's own).",
+  )
   flags.DEFINE_integer("windows", 8, "Windows made at a time.", 1)
   flags.DEFINE_bool("smooth", True, "Smooth the pose over three frames.")
 

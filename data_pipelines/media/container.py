@@ -20,13 +20,13 @@ OPTIONS = {
   "protocol_whitelist": "file",
   "format_whitelist": (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,mxf,dv,"
-    "ogg,wav,w64,mp3,flac,aac,aiff,caf,au,amr,ac3,eac3"
+    "ogg,wav,w64,mp3,flac,aac,loas,aiff,caf,au,amr,ac3,eac3,wv,ape,tta"
   ),
 }
 # The same for people.
 KINDS = (
   "mp4, mov, mkv, webm, avi, flv, ts, mpg, wmv, mxf, dv, ogg, wav, mp3, flac, "
-  "aac, aiff, caf, au, amr, ac3"
+  "aac, aiff, caf, au, amr, ac3, wv, ape, tta"
 )
 
 

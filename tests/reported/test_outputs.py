@@ -17,7 +17,9 @@ import soundfile
 
 from data_pipelines import outputs
 from data_pipelines.media import video
+from data_pipelines.media.audio import RATES_HZ
 from data_pipelines.media.error import MediaError
+from data_pipelines.media.limits import LIMITS
 from data_pipelines.synthetic import render
 from speak_jax import generate, synthesis
 from tests import glass
@@ -350,3 +352,19 @@ def test_a_signal_ends_generate_in_a_line(
   (last,) = [x for x in said.splitlines() if "stopped" in x]
   assert last.endswith(f"stopped by {name}") and said.endswith(f"{last}\n")
   assert sorted(x.name for x in tmp_path.iterdir()) == ["a.flac", "face.jpg"]
+
+
+def test_help_says_what_is_limited():
+  said = " ".join((generate.__doc__ or "").split())
+  for limit in (
+    f"{LIMITS.seconds / 3600:g} hours",
+    f"{LIMITS.file_bytes >> 30} GiB",
+    f"{LIMITS.side_px} px and {LIMITS.pixels / 1e6:.1f} megapixels",
+    f"({LIMITS.image_pixels / 1e6:.0f} of a picture",
+    f"{LIMITS.audio_rate_hz / 1000:g} kHz, faces",
+    f"at least {generate.MIN_SIDE_PX} px",
+    f"16 to {generate.MAX_SIDE_PX} px",
+    f"at its rate ({RATES_HZ[-1] / 1000:g} kHz at most)",
+  ):
+    assert limit in said, limit
+  assert generate.SEARCH_S == 10 and "the ten seconds" in said

@@ -80,6 +80,8 @@ FILES = {
   "odd_rate.wav": File((Sound("pcm_s32le", 37800),), own="44100 mono"),
   "raw.aac": File((Sound("aac", 44100),), {"form": "adts"}),
   "note.opus": File((Sound("libopus", 48000),), {"form": "ogg"}),
+  "packed.wv": File((Sound("wavpack", 44100, *STEREO),)),
+  "true.tta": File((Sound("tta", 44100, *STEREO),)),
   "book.m4b": File((Sound("aac", 44100),), {"form": "ipod"}),
   "lossless.m4a": File((Sound("alac", 48000, *STEREO),), {"form": "ipod"}),
   "a_film.wav": File((Sound("aac", 48000),), {"form": "mp4", "picture": True}),
