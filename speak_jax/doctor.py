@@ -181,7 +181,8 @@ def media() -> Iterator[Finding]:
     heard = len(decoder.read_audio(path))
   if read == frames and heard:
     lib = ".".join(map(str, av.library_versions["libavcodec"]))
-    yield Finding(OK, f"mp4 written and read, PyAV {av.__version__}, {lib}")
+    says = f"mp4 written and read, PyAV {av.__version__}, libavcodec {lib}"
+    yield Finding(OK, says)
   else:
     yield Finding(
       MISSING,

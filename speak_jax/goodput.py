@@ -51,10 +51,12 @@ def signs(beats: list[heartbeat.Beat], now: float) -> list[str]:
   lines = []
   for beat in beats:
     took = "" if beat.step_ms is None else f", {beat.step_ms:.0f} ms a step"
+    own = (
+      f", of which {beat.own_ms:.0f} for itself: slow" if beat in late else ""
+    )
     lines.append(
       f"process {beat.rank} on {beat.host}: {beat.stage} step {beat.step},"
-      f" {beat.activity}, {clock(now - beat.time)} ago{took}"
-      + (f", of which {beat.own_ms:.0f} for itself: slow" * (beat in late))
+      f" {beat.activity}, {clock(now - beat.time)} ago{took}{own}"
     )
   return lines
 

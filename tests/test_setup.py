@@ -102,12 +102,6 @@ def wanted(extras: tuple[str, ...]) -> set[str]:
   return {canonical(re.match(r"[\w.-]+", line)[0]) for line in asked}
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_script_parses(script):
-  run = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
-  assert (run.returncode, run.stderr) == (0, "")
-
-
 def later_words(name: str, text: str) -> list[str]:
   """What of a script bash 3.2 would not take."""
   lines = [x for x in text.splitlines() if not x.lstrip().startswith("#")]

@@ -330,6 +330,11 @@ def test_the_slow_host_is_named():
   assert (
     line == "process 0 on host0: irfd step 7, step, 1:05 ago, 100 ms a step"
   )
+  # Of its first steps a process does not know how long they take.
+  (line,) = goodput_command.signs([beat(0, None, None)], now=65.0)
+  assert line == "process 0 on host0: irfd step 7, step, 1:05 ago"
+  *_, line = goodput_command.signs([beat(0, 1.0), beat(1, 50.0)], now=65.0)
+  assert line.endswith(", 100 ms a step, of which 50 for itself: slow")
 
 
 def test_the_first_process_names_the_slow_one(tmp_path, capsys):
