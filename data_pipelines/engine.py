@@ -681,6 +681,7 @@ def _reasons(rejects: Iterable[dict[str, Any]]) -> list[Reason]:
   counts: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
   for line in rejects:
     kind = re.sub(r"\d+(\.\d+)?", "N", line["reason"])
+    kind = "; ".join(dict.fromkeys(kind.split("; ")))  # of many stretches
     counts[kind][0 if staging.is_whole_clip(line) else 1] += 1
   found = [
     Reason(clips, parts, kind) for kind, (clips, parts) in counts.items()

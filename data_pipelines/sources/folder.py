@@ -234,23 +234,29 @@ def _once(
   """The name of each video, the first of those that it has.
 
   By the file's number first: a link costs no reading. Then by content, of
-  files of one size. A name that is no link goes before those that are.
+  files of one size.
   """
   by_number = collections.defaultdict(list)
   for one in found:
     status = one.status
     number = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     by_number[number if status.st_ino else one.name].append(one)
-  groups = [sorted(some, key=lambda x: x.link) for some in by_number.values()]
+  groups = [_original_first(some) for some in by_number.values()]
   taken = {group[0].name for group in groups}
   for group in groups:
     _leave_out(root, group, "links to", same, passed)
   for copies in _copies(root, [group[0] for group in groups]):
+    copies = _original_first(copies)
     _leave_out(root, copies, "copies of", same, passed)
     taken -= {one.name for one in copies[1:]}
   for one in found:
     if one.name in taken:
       yield one.name
+
+
+def _original_first(group: list[_File]) -> list[_File]:
+  """No link before a file, nor `a (1).mp4` before `a.mp4`; else by order."""
+  return sorted(group, key=lambda one: (one.link, len(one.name)))
 
 
 def _leave_out(

@@ -350,6 +350,13 @@ def test_a_link_goes_behind_the_file_that_it_means(tmp_path):
   assert [task.clip for task in survey(tmp_path).tasks] == ["z"]
 
 
+def test_a_copy_goes_behind_what_it_was_made_of(tmp_path):
+  put(tmp_path / "a.mp4", b"1")
+  put(tmp_path / "a (1).mp4", b"1")
+  put(tmp_path / "a - Copy.mp4", b"1")
+  assert [task.clip for task in survey(tmp_path).tasks] == ["a"]
+
+
 def test_files_of_one_size_and_ends_are_not_taken_for_copies(tmp_path):
   middle = bytes(300_000)
   put(tmp_path / "a.mp4", middle + b"1" + middle)
