@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.media import decoder, face, loudness, video
+from data_pipelines.media import cut, decoder, face, loudness, video
 from data_pipelines.media.audio import mix
 from data_pipelines.media.error import MediaError, MediaWarning
+from data_pipelines.records import decode_frame
 from data_pipelines.synthetic import render
 from speak_jax import bundle, generate, spec, synthesis
 from tests.reported.voices import RATE, SECONDS, Sound, db, voice, write
@@ -248,6 +249,49 @@ def test_the_voices_of_training_have_that_loudness():
   ]
   levels = [loudness.loudness(clip) for clip in clips]
   assert np.mean(levels) == pytest.approx(loudness.VOICE_LUFS, abs=0.5)
+
+
+@pytest.fixture(scope="module")
+def talking() -> spec.Record:
+  """A drawn person who speaks for 1.6 s."""
+  return render.render_clip(
+    render.Recipe(
+      *(0, "test", 0), emotion=0, level=1, seconds=SECONDS, size=256,
+      framing="medium",
+    )
+  )  # fmt: skip
+
+
+@pytest.mark.parametrize("level", [-40, -20, 0])
+def test_prepare_levels_the_voice_too(talking, face_models, tmp_path, level):
+  path = tmp_path / "a.mp4"
+  sound = np.rint(talking.audio * db(level)).astype(np.int16)
+  frames = [decode_frame(jpeg) for jpeg in talking.frames]
+  video.write_video(path, frames, 25.0, sound)
+  (clip,) = cut.cut(path, cut.Settings(size=64))
+  assert loudness.loudness(clip.audio) == pytest.approx(
+    loudness.VOICE_LUFS, abs=0.3
+  )
+
+
+def test_prepare_still_rejects_what_was_clipped_and_silence(
+  talking, face_models, tmp_path
+):
+  """Though neither can be heard of the levelled sound."""
+  frames = [decode_frame(jpeg) for jpeg in talking.frames]
+  loud = np.clip(talking.audio * 30.0, -32768, 32767).astype(np.int16)
+  for name, sound, reason in (
+    ("loud.mkv", loud, "clipped sound"),
+    ("silent.mkv", 0 * loud, "silent"),
+  ):
+    soundfile.write(tmp_path / "a.wav", sound, RATE)
+    video.write_video(tmp_path / name, frames, 25.0)
+    with pytest.raises(MediaError, match=reason):
+      cut.cut(
+        tmp_path / name,
+        cut.Settings(size=64),
+        audio_path=tmp_path / "a.wav",
+      )
 
 
 # --- the mix ---------------------------------------------------------------
