@@ -14,7 +14,7 @@ from data_pipelines.media import decoder, face, footage
 from data_pipelines.media.audio import clipped, fit, is_silent
 from data_pipelines.media.error import MediaError, once, reject, warn
 from data_pipelines.media.follow import MIN_SEEN, NoFaceError, follow, gaps
-from data_pipelines.media.loudness import levelled
+from data_pipelines.media.loudness import VOICE_LUFS, levelled
 from data_pipelines.media.nets import box_of, iou
 from data_pipelines.media.video import VideoInfo
 from speak_jax import spec
@@ -49,6 +49,7 @@ class Settings(NamedTuple):
   allow_silent: bool = False
   on_missing_face: str = "skip"  # "fail", "hold" or "skip"
   face: str = "largest"  # as `face.which` reads it
+  voice_lufs: float = VOICE_LUFS  # loudness that all sound is brought to
 
 
 class Cut(NamedTuple):
@@ -90,7 +91,7 @@ def cut(
     path: The video.
     settings: Grid, size and rules.
     audio_path: Where the sound is, if not in the video; it starts with the
-      first picture. Its loudness is that of all voices (`loudness.levelled`).
+      first picture. Its loudness becomes that of all voices.
     box: x, y, w, h in source px: the face of the first picture to follow,
       whatever `settings.face` says.
     span: Seconds of the video that are cut, as if there were no others;
@@ -132,8 +133,10 @@ def cut(
   samples = round(len(track.found) * spec.samples_per_frame(fps))
   audio = raw = np.zeros(samples, np.int16)
   if has_audio:
-    raw = decoder.read_audio(with_sound)[round(begin * spec.SAMPLE_RATE_HZ) :]
-    audio = levelled(raw)
+    raw = decoder.read_audio(with_sound)
+    audio = levelled(raw, settings.voice_lufs)  # one gain for all spans
+    first = round(begin * spec.SAMPLE_RATE_HZ)
+    raw, audio = raw[first:], audio[first:]
   rejected = [
     Stretch(start, stop, "no face") for start, stop in face.runs(~track.found)
   ]

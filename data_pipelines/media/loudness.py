@@ -32,15 +32,17 @@ def loudness(audio: Int16[np.ndarray, "s"]) -> float:
   return float(_lufs(blocks.mean())) if len(blocks) else -np.inf
 
 
-def levelled(audio: Int16[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
-  """The sound at `VOICE_LUFS`; what is silent stays as it is.
+def levelled(
+  audio: Int16[np.ndarray, "s"], lufs: float = VOICE_LUFS
+) -> Int16[np.ndarray, "s"]:
+  """The sound at this loudness; what is silent stays as it is.
 
   Peaks that then are above full scale are clipped.
   """
   now = loudness(audio)
   if not np.isfinite(now):
     return audio
-  gain = np.float32(10 ** ((VOICE_LUFS - now) / 20))
+  gain = np.float32(10 ** ((lufs - now) / 20))
   out = np.empty_like(audio)
   for start in range(0, len(audio), _CHUNK):  # hours are not held as floats
     part = audio[start : start + _CHUNK] * gain
