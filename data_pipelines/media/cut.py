@@ -108,13 +108,22 @@ def cut(
   if not has_audio and not settings.allow_silent:
     raise MediaError(path, "no audio track")
   rule = face.which(settings.face) if box is None else box
+  frames = decoder.Frames(path, fps, span=span)
   try:
-    found = footage.find(path, _tracker(), rule, seconds=SEARCH_S, span=span)
+    found = footage.find(
+      path,
+      _tracker(),
+      rule,
+      first=frames.first(),
+      seconds=SEARCH_S,
+      span=span,
+    )
   except NoFaceError:  # but there may be one later
     found = footage.Footage(path, 0.0, 0, rule)
+  if found.turns:
+    frames = decoder.Frames(path, fps, span=span, turns=found.turns)
   if found.turns % 2:
     info = info._replace(width=info.height, height=info.width)
-  frames = decoder.Frames(path, fps, span=span, turns=found.turns)
   begin = span[0] if span else 0.0
   seen = follow(
     path,
@@ -155,10 +164,10 @@ def cut(
       good.append(_Crop(start, stop, crop))
 
   clips = []
-  for piece, jpegs, sharpness in _pictures(frames, track, good, size):
+  for piece, jpegs, reason in _pictures(frames, track, good, size):
     start, stop, crop = piece
-    if sharpness < MIN_SHARPNESS:
-      rejected.append(Stretch(start, stop, f"blurred ({sharpness:.3f})"))
+    if reason:
+      rejected.append(Stretch(start, stop, reason))
       continue
     outside = face.outside(crop, size, info.width, info.height)
     if outside > SAID_OUTSIDE:
@@ -268,24 +277,45 @@ def _unheard(
 
 def _pictures(
   frames: decoder.Frames, track: face.Track, pieces: list[_Crop], size: int
-) -> Iterator[tuple[_Crop, list[bytes], float]]:
-  """Each stretch with its crops as JPEG and the face's median sharpness."""
+) -> Iterator[tuple[_Crop, list[bytes], str]]:
+  """Each stretch with its crops as JPEG, and what is wrong with them."""
   waiting = iter(pieces)
   piece = next(waiting, None)
   jpegs: list[bytes] = []
   sharp: list[float] = []
+  lies = False
   # A pass of its own: only now is it known what the square must hold.
   for index, frame in enumerate(frames if piece else ()):
     if piece is None:
       break
     if index < piece.start:
       continue
+    if index == piece.start:
+      # Which way is up was asked of the first shot alone.
+      later = bool(track.shots) and index >= track.shots[0]
+      lies = later and _lies(frame, track.landmarks[index])
     jpegs.append(_jpeg(face.warp(frame, piece.matrix, size)))
     if (index - piece.start) % SHARP_EVERY == 0:
       sharp.append(_sharpness(frame, track.landmarks[index]))
     if index + 1 == piece.stop:
-      yield piece, jpegs, float(np.median(sharp))
+      yield piece, jpegs, _LIES if lies else _blurred(float(np.median(sharp)))
       piece, jpegs, sharp = next(waiting, None), [], []
+
+
+def _blurred(sharpness: float) -> str:
+  return f"blurred ({sharpness:.3f})" if sharpness < MIN_SHARPNESS else ""
+
+
+_LIES = "the face of this shot is not upright"
+
+
+def _lies(
+  frame: UInt8[np.ndarray, "h w 3"], landmarks: Float[np.ndarray, "68 2"]
+) -> bool:
+  """Whether the face with these landmarks lies on its side or head."""
+  x0, y0, x1, y1 = box_of(landmarks).tolist()
+  votes = _tracker().votes(frame, (x0, y0, x1 - x0, y1 - y0), False)
+  return bool(votes.argmax()) and face.is_sure(votes)
 
 
 def _sharpness(

@@ -117,6 +117,20 @@ class Frames:
     self._path, self._fps, self._limit = path, fps, limit
     self._span, self._turns = span, turns
     self._kept: list[np.ndarray] | None = None
+    self._begun: Iterator[np.ndarray] | None = None
+
+  def first(self) -> UInt8[np.ndarray, "h w 3"]:
+    """The first picture; a pass that follows goes on from there."""
+    frames = self._read()
+    picture = next(frames)
+    self._begun = itertools.chain([picture], frames)
+    return picture
+
+  def _read(self) -> Iterator[np.ndarray]:
+    if self._begun is not None:
+      frames, self._begun = self._begun, None
+      return frames
+    return read_frames(self._path, self._fps, self._span, self._turns)
 
   def __iter__(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """One pass."""
@@ -124,8 +138,7 @@ class Frames:
       yield from self._kept
       return
     kept, room = [], _KEEP_BYTES
-    frames = read_frames(self._path, self._fps, self._span, self._turns)
-    for frame in itertools.islice(frames, self._limit):
+    for frame in itertools.islice(self._read(), self._limit):
       room -= frame.nbytes
       if room >= 0:
         kept.append(frame)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from data_pipelines.media import decoder, face
 from data_pipelines.media.error import MediaError, warn
@@ -59,6 +59,7 @@ def find(
   tracker: Tracker,
   which: str | face.Box = "largest",
   *,
+  first: UInt8[np.ndarray, "h w 3"] | None = None,
   seconds: float = LIMITS.seconds,
   span: tuple[float, float] | None = None,
   progress: Callable[[float], None] = lambda seconds: None,
@@ -72,6 +73,8 @@ def find(
     tracker: Finds faces.
     which: Of several faces, as `face.which` reads it; a box is in pixels of
       the first picture as the file shows it.
+    first: The first picture, if it has been read: where it surely shows the
+      face upright, as most do, no more is read.
     seconds: How far to look.
     span: Seconds of the video that count, as if there were no others.
     progress: Told the seconds that have been looked at.
@@ -80,6 +83,8 @@ def find(
     NoFaceError: none is seen in all that was looked at.
     MediaError: unreadable, or which way is up cannot be told.
   """
+  if first is not None and _is_upright(tracker.votes(first, which, False)):
+    return Footage(path, 0.0, 0, which)
   begin, end = span or (0.0, LIMITS.seconds)
   end = min(end, begin + seconds)
   votes, start, asked = np.zeros(4), None, 0
@@ -95,7 +100,7 @@ def find(
         start = (looked - 1) / LOOKS_FPS
       votes += here
       asked += start is not None
-      enough = votes.max() >= ENOUGH and face.is_sure(votes)
+      enough = _is_enough(votes)
       if enough or asked == MOST_VOTES:
         break
   if start is None:
@@ -112,6 +117,14 @@ def find(
     warn(path, f"the face {_LIES[turns]}; turned upright")
   turned = face.turned(which, turns, width, height)
   return Footage(path, start, turns, turned)
+
+
+def _is_enough(votes: Float[np.ndarray, "4"]) -> bool:
+  return bool(votes.max() >= ENOUGH) and face.is_sure(votes)
+
+
+def _is_upright(votes: Float[np.ndarray, "4"]) -> bool:
+  return bool(votes.argmax() == 0) and _is_enough(votes)
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def refused(read, path, reason: str) -> None:
   with pytest.raises(MediaError) as caught:
     read(path)
   assert re.search(reason, caught.value.reason), caught.value
-  assert str(caught.value).startswith(f"{path}: ")
+  assert str(caught.value).startswith(printable(f"{path}: "))
   assert "\n" not in str(caught.value)
 
 
@@ -172,6 +172,7 @@ def test_memory_is_limited(tmp_path, monkeypatch):
 MACOS = """
 import resource, sys
 from data_pipelines.media import decoder
+from speak_jax.names import printable
 lower, used = resource.setrlimit, resource.getrusage
 def refuse(which, both):
   if which == resource.RLIMIT_AS:

@@ -31,7 +31,7 @@ from data_pipelines.media import (
   portrait,
   video,
 )
-from data_pipelines.media.error import MediaError, MediaWarning
+from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.media.follow import NoFaceError
 from data_pipelines.records import decode_frame
 from data_pipelines.synthetic import render
@@ -660,6 +660,16 @@ def test_a_video_on_its_side_is_prepared_upright(tmp_path, face_models, drawn):
     (side,) = cut.cut(tmp_path / "side.mp4", settings)
   assert np.abs(up.landmarks - side.landmarks).max() < 2.5
   np.testing.assert_allclose(up.crop, side.crop, atol=2)
+
+
+def test_a_shot_on_its_head_is_rejected(tmp_path, face_models, drawn):
+  still = [drawn[0]] * 30 + [np.ascontiguousarray(drawn[0][::-1, ::-1])] * 30
+  video.write_video(tmp_path / "a.mp4", still)
+  settings = cut.Settings(size=64, allow_silent=True)
+  with pytest.warns(Rejected, match="not upright|no face|under 25"):
+    (piece,) = cut.cut(tmp_path / "a.mp4", settings)
+  assert piece.start == 0 and len(piece.frames) == 30
+  assert all(is_upright(points) for points in piece.landmarks)
 
 
 class Undecided:
