@@ -17,6 +17,7 @@ from PIL import Image
 
 from data_pipelines.media import audio, decoder, image, limits, video
 from data_pipelines.media.error import MediaError, MediaWarning
+from speak_jax.names import printable
 
 
 def picture(path: Path) -> Path:
@@ -172,7 +173,6 @@ def test_memory_is_limited(tmp_path, monkeypatch):
 MACOS = """
 import resource, sys
 from data_pipelines.media import decoder
-from speak_jax.names import printable
 lower, used = resource.setrlimit, resource.getrusage
 def refuse(which, both):
   if which == resource.RLIMIT_AS:
