@@ -38,6 +38,7 @@ LAYOUTS = {"mono": 1, "stereo": 2, "3.0": 3, "5.0": 5, "5.1": 6, "7.1": 8}
 # A channel this much below the loudest, or below full scale, is silent.
 SILENT_CHANNEL = 1e-4  # of the power: 40 dB
 BESIDE_CENTRE = 0.5  # weight of the others where the centre speaks
+LOUDEST = 100.0  # a sample in floating point: 40 dB above full scale
 OPPOSITE = -0.5  # correlation from which on a turned channel is said
 
 
@@ -360,8 +361,13 @@ def _said(stream: AudioStream) -> float:
 
 
 def _rows(frame: av.AudioFrame) -> Float32[np.ndarray, "c n"]:
-  """Samples by channel; interleaved, for PyAV knows eight planes at most."""
-  return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
+  """Samples by channel; interleaved, for PyAV knows eight planes at most.
+
+  Floating point can hold anything: what is no sound is silent, or cut.
+  """
+  rows = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
+  rows = np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
+  return rows.clip(-LOUDEST, LOUDEST)
 
 
 class _Channels(NamedTuple):

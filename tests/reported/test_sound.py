@@ -191,6 +191,20 @@ def test_the_wanted_track_is_heard(tmp_path):
     decoder.audio_track(path, 3)
 
 
+def test_samples_that_are_no_numbers_are_borne(tmp_path):
+  sound = voice() / np.float32(32768)
+  sound[[500, 5000]] = np.nan, np.inf
+  path = tmp_path / "a.wav"
+  soundfile.write(path, sound, RATE, "FLOAT")
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    got = heard(path)
+    made = decoder.read_sound(path, 0)
+    whole = np.concatenate(list(made.chunks), 1)
+  assert np.isfinite(whole).all() and np.abs(whole).max() <= 1
+  assert likeness(got, 7000)[0] > 0.5
+
+
 def test_what_is_no_sound_says_what_is_read(tmp_path):
   path = tmp_path / "letter.wav"
   path.write_text("to whom it may concern\n" * 99)
