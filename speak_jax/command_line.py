@@ -3,6 +3,7 @@
 And what libraries log: warnings, or what --verbosity asks for.
 """
 
+import codecs
 import io
 import logging as python_logging
 import math
@@ -72,10 +73,19 @@ def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
 
 
 def print_all() -> None:
-  """What a terminal or pipe cannot take is printed as \\xe9, \\u4e2d."""
+  r"""What a terminal or pipe cannot take is printed as \xe9, \u4e2d."""
+  codecs.register_error("shown", _shown)
   for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):  # not where tests listen
-      stream.reconfigure(errors="backslashreplace")
+      stream.reconfigure(errors="shown")
+
+
+def _shown(error: UnicodeError) -> tuple[str | bytes, int]:
+  """Python's backslashes, but for bytes of names, which show as they are."""
+  if not isinstance(error, UnicodeEncodeError):
+    raise error
+  text = printable(error.object[error.start : error.end])
+  return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 def refuse_url(name: str, value: str) -> None:

@@ -65,6 +65,7 @@ from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.video import write_video
 from speak_jax import bundle, command_line, spec, synthesis
 from speak_jax.ahead import ahead
+from speak_jax.names import printable
 from speak_jax.progress import Progress, say
 
 EMOTION_FACES = 8  # whose codes are averaged
@@ -150,23 +151,23 @@ def generate(
     raise MediaError(output, f"size {size} is not even, 16 to {MAX_SIDE_PX}")
   inputs = [x for x in (identity, audio, pose, emotion) if x is not None]
   check_files(inputs, output, sheet)
-  say(f"speech    {audio}")
+  say(printable(f"speech    {audio}"))
   heard, sound = _speech(audio, track)
   try:
     n = synthesizer.length(heard)
   except ValueError as error:
     raise MediaError(audio, str(error)) from None
-  say(f"identity  {identity}")
+  say(printable(f"identity  {identity}"))
   person = _portrait(identity, settings, tracker, rules)
   if pose is None:
     say("pose      the identity's own, held still")
     motion = Still(person.crop)
   else:
-    say(f"pose      {pose}")
+    say(printable(f"pose      {pose}"))
     motion = Motion(pose, n, settings, tracker, rules)
   faces = np.zeros((0, settings.emotion, settings.emotion, 3), np.uint8)
   if emotion is not None:
-    say(f"emotion   {emotion}")
+    say(printable(f"emotion   {emotion}"))
     faces = _faces(emotion, settings, tracker, rules)
   elif synthesizer.neutral is None:
     say("emotion   the identity's own: this model knows no neutral face")
@@ -214,7 +215,7 @@ def generate(
       ("made", [kept[i] for i in columns]),
     )
     _write_sheet(sheet, rows)
-    say(f"sheet     {sheet}")
+    say(printable(f"sheet     {sheet}"))
   return Result(output, count, count / settings.fps, size)
 
 
@@ -769,8 +770,9 @@ def main(argv: list[str]) -> int:
   except (MediaError, bundle.BundleError, face.MissingModelError) as error:
     return _fail(str(error))
   took = time.perf_counter() - start
+  path = printable(str(result.path))
   print(
-    f"wrote {result.path}: {result.frames} frames, {result.seconds:.2f} s,"
+    f"wrote {path}: {result.frames} frames, {result.seconds:.2f} s,"
     f" {result.size} px, in {took:.1f} s"
   )
   return 0
@@ -788,7 +790,7 @@ _SHOWN: set[str] = set()  # lines; a file is read more than once
 
 def _fail(line: str) -> int:
   """One line, and the exit code."""
-  print(f"error: {' '.join(line.split())}", file=sys.stderr)
+  print(f"error: {printable(' '.join(line.split()))}", file=sys.stderr)
   return 1
 
 

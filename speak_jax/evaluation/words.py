@@ -105,7 +105,7 @@ def unseen(people: int, kinds: Collection[str]) -> str:
   if not kinds:
     return f"{many} whom training never saw"
   what = " and ".join(sorted(kinds))
-  return f"{what} of {many} whom training knows from others of theirs"
+  return f"{what} of {many}, of whom the training split has others"
 
 
 def warnings(

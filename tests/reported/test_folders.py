@@ -22,7 +22,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from data_pipelines import engine, inspect, offsets, records, shards
-from data_pipelines.media import cut, decoder, lettering, video
+from data_pipelines.media import cut, decoder, face, lettering, video
 from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import counts, folder, kinds, tree
@@ -33,13 +33,15 @@ from speak_jax import (
   admissible,
   command_line,
   exit_codes,
+  generate,
   names,
   protocol,
+  synthesis,
 )
 from speak_jax import bundle as bundles
 from speak_jax.configs import speak
 from speak_jax.evaluation import report, words
-from tests import toy_records
+from tests import glass, toy_records
 
 
 @pytest.fixture(scope="session")
@@ -675,7 +677,7 @@ def test_moments_of_one_person_become_two_splits(tmp_path, film):
   assert learned == pytest.approx(6.6 * 0.6 - folder.GAP_S, abs=0.1)
   assert held_out == pytest.approx(6.6 * 0.4, abs=0.1)
   assert protocol._held_out(test) == {"moments"}
-  assert words.unseen(1, {"moments"}).startswith("moments of 1 person whom")
+  assert words.unseen(1, {"moments"}).startswith("moments of 1 person, of")
 
 
 def test_a_missing_split_names_the_flag_that_makes_one(raw):
@@ -1083,3 +1085,52 @@ def test_litter_is_no_reason_not_to_replace_a_bundle(bundle):
   as_hf_download_has_it(bundle)
   bundles.write(bundle, content._replace(config={"seed": 4}), "# New\n")
   assert bundles.read(bundle).config["seed"] == 4
+
+
+def test_generate_says_any_name_in_a_line(tmp_path, film):
+  """Latin-1, a line break and an escape, as input and output."""
+  odd = os.fsdecode(b"a\xe9\n\x1b[31m.mp4")
+  shutil.copyfile(film, tmp_path / odd)
+  synthesizer = synthesis.Synthesizer(
+    glass.functions(), glass.VARIABLES, glass.SETTINGS
+  )
+  said = []
+  inputs = dict.fromkeys(("identity", "audio", "pose", "emotion"), odd)
+  generate.generate(
+    synthesizer,
+    **{kind: tmp_path / name for kind, name in inputs.items()},
+    output=tmp_path / f"out{odd}",
+    tracker=face.Tracker(),
+    size=64,
+    say=said.append,
+  )
+  assert (tmp_path / f"out{odd}").stat().st_size > 1000
+  assert f"identity  {tmp_path}/a\\xe9\\x0a\\x1b[31m.mp4" in said
+  assert all(x.isprintable() for x in said)
+
+
+PRINT = """
+import sys
+from speak_jax import command_line
+command_line.print_all()
+print("Zo\\u00eb caf\\udce9")
+print("Zo\\u00eb caf\\udce9", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+  ("encoding", "shown"),
+  [
+    ("ascii", b"Zo\\xeb caf\\xe9\n"),
+    ("utf-8", "Zo\u00eb caf\\xe9\n".encode()),
+    ("latin-1", b"Zo\xeb caf\\xe9\n"),
+  ],
+)
+def test_any_name_can_be_printed_anywhere(encoding, shown):
+  run = subprocess.run(
+    [sys.executable, "-c", PRINT],
+    env=os.environ | {"PYTHONIOENCODING": encoding},
+    capture_output=True,
+  )
+  assert run.returncode == 0, run.stderr
+  assert run.stdout == run.stderr == shown
