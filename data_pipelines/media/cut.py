@@ -34,6 +34,7 @@ MIN_FACE_PX = 64
 # clips have .10 to .68; blurred by 8 px of 256 they have under .04.
 MIN_SHARPNESS, SHARP_PX, SHARP_EVERY = 0.02, 64, 5
 MAX_CLIPPED = 0.05  # of the samples; of speech 30 dB too loud a third
+TOLD = 3  # stretches of one reason that are named one by one
 MAX_OUTSIDE = 0.5  # of the crop's area beyond the picture
 SAID_OUTSIDE = 0.25  # is said
 
@@ -185,9 +186,8 @@ def cut(
   rejected.sort()
   if not clips:
     reasons = [
-      f"{x.reason} from {x.start / fps + begin:.2f} to "
-      f"{x.stop / fps + begin:.2f} s"
-      for x in rejected
+      _told(reason, [x for x in rejected if x.reason == reason], fps, begin)
+      for reason in dict.fromkeys(x.reason for x in rejected)
     ]
     raise MediaError(path, "; ".join(reasons))
   for start, stop, reason in rejected:
@@ -207,6 +207,20 @@ class Stretch(NamedTuple):
   start: int
   stop: int
   reason: str
+
+
+def _told(
+  reason: str, stretches: list[Stretch], fps: float, begin: float
+) -> str:
+  """A reason with its times; of many stretches from the first to the last."""
+  times = [
+    f"{x.start / fps + begin:.2f} to {x.stop / fps + begin:.2f} s"
+    for x in stretches
+  ]
+  if len(times) <= TOLD:
+    return "; ".join(f"{reason} from {time}" for time in times)
+  first, last = times[0].split(" to ")[0], times[-1].split(" to ")[1]
+  return f"{reason} in {len(times)} stretches from {first} to {last}"
 
 
 class _Crop(NamedTuple):

@@ -6,6 +6,7 @@ same kinds are made here, so that nothing depends on them.
 
 import io
 import itertools
+import re
 import struct
 import warnings
 from fractions import Fraction
@@ -670,6 +671,16 @@ def test_a_shot_on_its_head_is_rejected(tmp_path, face_models, drawn):
     (piece,) = cut.cut(tmp_path / "a.mp4", settings)
   assert piece.start == 0 and len(piece.frames) == 30
   assert all(is_upright(points) for points in piece.landmarks)
+
+
+def test_many_stretches_are_told_in_one_line(reported, face_models):
+  settings = cut.Settings(size=64, allow_silent=True)
+  with pytest.raises(MediaError) as caught:
+    cut.cut(reported / "handheld.mp4", settings)
+  assert re.search(
+    r"mp4: under 25 frames in \d+ stretches from 0\.00 to 3\.00 s$",
+    str(caught.value),
+  )
 
 
 class Undecided:
