@@ -159,6 +159,7 @@ def run(way: Callable[[list[Task], dict[str, Any]], Summary]) -> int:
     The exit code.
   """
   output = _OUTPUT.value or "."
+  over = ""
   try:
     survey, meta = chosen()
     if _DRY_RUN.value:
@@ -171,17 +172,18 @@ def run(way: Callable[[list[Task], dict[str, Any]], Summary]) -> int:
     print(counts.licence(survey))
     if survey.gaps:
       print(counts.gaps(survey, SHOWN_GAPS))
+    over = counts.passed(survey, SHOWN_GAPS)
     summary = way(survey.tasks, meta)
   except TooManyRejectsError as error:
     _print_table(read_reasons(output))
+    print(over, end="\n" * bool(over))
     return _fail(str(error), TOO_MANY_REJECTS)
   except (ValueError, OSError) as error:
     return _fail(str(error))
   except KeyboardInterrupt:
     return _fail("interrupted; run again to go on", 130)
   _print_table(summary.reasons)
-  if over := counts.passed(survey, SHOWN_GAPS):
-    print(over)
+  print(over, end="\n" * bool(over))
   print(
     f"{output}: {summary.clips} clips, {summary.frames} frames, "
     f"{summary.seconds / 60:.1f} minutes, {summary.rejects} rejected"

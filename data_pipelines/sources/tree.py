@@ -34,6 +34,10 @@ def root(path: str | os.PathLike) -> str:
   Raises:
     ValueError: there is none.
   """
+  if os.path.isfile(path):
+    raise ValueError(
+      f"{os.fspath(path)}: is a file; give the folder that it lies in"
+    )
   if not os.path.isdir(path):
     raise ValueError(f"{os.fspath(path)}: no such folder")
   return os.path.abspath(path)

@@ -181,7 +181,7 @@ def test_such_names_end_no_run(tmp_path, film, locale):
   assert line["file"] == names.printable(os.fsdecode(bad))
   if "PYTHONUTF8" in locale:
     return
-  command = ["data_pipelines.inspect", out, "--sheet", out / "sheet.png"]
+  command = ["data_pipelines.inspect", out, "--sheet", tmp_path / "s.png"]
   run = subprocess.run(
     [sys.executable, "-m", *command],
     env=os.environ | locale,
@@ -268,6 +268,11 @@ def test_what_is_passed_over_is_said_by_kind(tmp_path):
   text = counts.page(found)
   assert "        2  pictures (.jpg, .png)" in text
   assert "           A/gone.mp4: No such file or directory" in text
+
+
+def test_a_file_is_no_folder(tmp_path):
+  with pytest.raises(ValueError, match="is a file; give the folder"):
+    survey(put(tmp_path / "a.mp4"))
 
 
 def test_a_folder_without_videos_says_what_there_is(tmp_path):
