@@ -63,6 +63,7 @@ def faces(track: face.Track, frames, side: int) -> np.ndarray:
   return np.stack([face.align_face(frame, p, side) for frame, p in pairs])
 
 
+@pytest.mark.filterwarnings("ignore::data_pipelines.media.error.MediaWarning")
 def test_a_smile_becomes_neutral_and_the_head_is_still(
   reference, tracker, happy, speech, tmp_path
 ):
@@ -200,6 +201,26 @@ def test_the_identitys_box_is_asked_of_no_other_file(
   made = np.median(frame[25:35, 25:39], (0, 1))
   distances = [np.abs(made - colour).sum() for colour in colours]
   assert int(np.argmin(distances)) == side, (made, colours)
+
+
+@pytest.mark.filterwarnings("ignore::data_pipelines.media.error.MediaWarning")
+def test_the_reported_pair(reference, tracker, shared, tmp_path):
+  """two_people_drawn.png: a box that neither pose nor emotion has a face in."""
+  folder = shared / "data" / "reported"
+  if not folder.is_dir():
+    pytest.skip("no folder reported/ in the test material")
+  made = generate.generate(
+    reference,
+    identity=folder / "two_people_drawn.png",
+    audio=folder / "voice_normal.wav",
+    pose=folder / "ok_pose.mp4",
+    emotion=folder / "ok_emotion.mp4",
+    output=tmp_path / "out.mp4",
+    tracker=tracker,
+    rules=generate.Rules((440.0, 110.0, 110.0, 130.0)),
+    say=lambda line: None,
+  )
+  assert made.frames == 40
 
 
 class Middle:

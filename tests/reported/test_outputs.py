@@ -224,6 +224,40 @@ def test_generate_refuses_before_the_work(inputs, output, sheet, line):
   assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+  ("output", "sheet"),
+  [("ok_pose.mp4", None), ("out.mp4", "ok_identity.png")],
+)
+def test_the_reported_files_stay(shared, tmp_path, output, sheet):
+  folder = shared / "data" / "reported"
+  if not folder.is_dir():
+    pytest.skip("no folder reported/ in the test material")
+  roles = {
+    "identity": "ok_identity.png",
+    "audio": "voice_normal.wav",
+    "pose": "ok_pose.mp4",
+    "emotion": "ok_emotion.mp4",
+  }
+  for name in roles.values():
+    (tmp_path / name).write_bytes((folder / name).read_bytes())
+  made = synthesis.Synthesizer(
+    glass.functions(), glass.VARIABLES, glass.SETTINGS
+  )
+  with pytest.raises(MediaError, match="would replace the input"):
+    generate.generate(
+      made,
+      **{role: tmp_path / name for role, name in roles.items()},
+      output=tmp_path / output,
+      sheet=tmp_path / sheet if sheet else None,
+      tracker=Never(),
+      size=16,
+      say=lambda line: None,
+    )
+  assert {x.name: x.read_bytes() for x in tmp_path.iterdir()} == {
+    name: (folder / name).read_bytes() for name in roles.values()
+  }
+
+
 @pytest.mark.parametrize("role", ["identity", "audio", "pose", "emotion"])
 def test_an_input_that_is_not_there_is_said_before_the_work(inputs, role):
   made = synthesis.Synthesizer(
