@@ -253,7 +253,7 @@ def commands() -> list[str]:
   return [
     module.removesuffix(".__main__")
     for module, path in sources().items()
-    if '__name__ == "__main__"' in path.read_text()
+    if '\nif __name__ == "__main__"' in path.read_text()
   ]
 
 

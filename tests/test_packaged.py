@@ -99,7 +99,7 @@ def test_every_command_has_its_place_in_speak():
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for top in ("speak_jax", "data_pipelines")
     for path in (ROOT / top).rglob("*.py")
-    if '__name__ == "__main__"' in path.read_text()
+    if '\nif __name__ == "__main__"' in path.read_text()
   }
   present = {name.removesuffix(".__main__") for name in present}
   left_out = {
