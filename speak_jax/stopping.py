@@ -1,10 +1,6 @@
 """Ctrl-C and SIGTERM end a command at once, in a line, and leave nothing.
 
-  if __name__ == "__main__":  # what follows takes seconds to load
-    from speak_jax import stopping
-
-    stopping.install("generate")
-
+A command installs this before its imports, which take seconds (`generate`).
 The process ends in the handler: an exception could come between any two lines,
 those that tidy up included. What was half written is removed before; processes
 that decode end by themselves when nobody reads from them any more.
