@@ -489,27 +489,31 @@ def _is_complete(
 
 
 def _changed(folder: Path, parts: Sequence[Part]) -> dict[str, set[int]]:
-  """Clips of finished parts whose files are others now, by the part's key.
+  """Clips of finished parts whose files are others now, by the part's key."""
+  with concurrent.futures.ThreadPoolExecutor(LOOKING) as threads:
+    look = functools.partial(_changed_of, folder)
+    found = zip(parts, threads.map(look, parts), strict=True)
+    return {part.key: others for part, others in found if others}
+
+
+def _changed_of(folder: Path, part: Part) -> set[int]:
+  """Clips of a part, if it is finished, whose files are others now.
 
   What is known of files that are the same is brought up to date.
   """
-  found: dict[str, set[int]] = {}
-  for part in parts:
-    path = staging.facts_path(folder, part.key)
-    if not path.exists() or not any(task.file for task in part.tasks):
-      continue
-    facts, made = staging.facts(folder, part.key), path.stat().st_mtime_ns
-    kept = facts.get("stamps") or [None] * len(part.tasks)
-    with concurrent.futures.ThreadPoolExecutor(LOOKING) as threads:
-      now = list(
-        threads.map(staging.renewed, part.tasks, kept, itertools.repeat(made))
-      )
-    if others := {j for j, stamps in enumerate(now) if stamps is None}:
-      found[part.key] = others
-    fresh = [a if b is None else b for a, b in zip(kept, now, strict=True)]
-    if fresh != kept and not others:
-      staging.store_facts(folder, part.key, {**facts, "stamps": fresh})
-  return found
+  path = staging.facts_path(folder, part.key)
+  if not path.exists() or not any(task.file for task in part.tasks):
+    return set()
+  facts, made = staging.facts(folder, part.key), path.stat().st_mtime_ns
+  kept = facts.get("stamps") or [None] * len(part.tasks)
+  now = [
+    staging.renewed(task, stamps, made)
+    for task, stamps in zip(part.tasks, kept, strict=True)
+  ]
+  others = {j for j, stamps in enumerate(now) if stamps is None}
+  if now != kept and not others:
+    staging.store_facts(folder, part.key, {**facts, "stamps": now})
+  return others
 
 
 def _say_changed(
