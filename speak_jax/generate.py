@@ -521,16 +521,13 @@ def _faces(
   rules: Rules,
 ) -> UInt8[np.ndarray, "k f f 3"]:
   """Faces of the emotion donor, evenly spread over its first seconds."""
-  found = _find(path, tracker, rules.emotion).with_lead(
+  limit = round(SEARCH_S * settings.fps)
+  frames = decoder.Frames(path, settings.fps, limit)
+  found = _find(path, tracker, rules.emotion, frames.first()).with_lead(
     rules.on_missing_face == "fail"
   )
-  frames = decoder.Frames(
-    path,
-    settings.fps,
-    round(SEARCH_S * settings.fps),
-    found.span,
-    found.turns,
-  )
+  if found.span or found.turns:
+    frames = decoder.Frames(path, settings.fps, limit, found.span, found.turns)
   rules = rules._replace(emotion=found.which)
   track = _track(path, frames, settings.fps, tracker, rules)
   start, stop = longest_shot(track)
@@ -560,9 +557,15 @@ def _faces(
 
 
 def _find(
-  path: str | os.PathLike, tracker: Tracker, which: str | face.Box
+  path: str | os.PathLike,
+  tracker: Tracker,
+  which: str | face.Box,
+  first: UInt8[np.ndarray, "h w 3"] | None = None,
 ) -> footage.Footage:
-  """Where the face is, however far into the file; a long search is said."""
+  """Where the face is, however far into the file; a long search is said.
+
+  `first` is the first picture, if it has been read already.
+  """
   said = 0.0
 
   def progress(seconds: float) -> None:
@@ -571,16 +574,19 @@ def _find(
       said = seconds
       say(f"{os.fspath(path)}: no face in {seconds:.0f} s, searching on")
 
-  return footage.find(path, tracker, which, progress=progress)
+  return footage.find(path, tracker, which, first=first, progress=progress)
 
 
 def _first_face(
   path: str | os.PathLike, fps: float, tracker: Tracker, which: str | face.Box
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
   """The first frame with a face, and the face's landmarks."""
-  found = _find(path, tracker, which)
+  limit = round(SEARCH_S * fps)
+  frames = decoder.Frames(path, fps, limit)
+  found = _find(path, tracker, which, frames.first())
+  if found.span or found.turns:
+    frames = decoder.Frames(path, fps, limit, found.span, found.turns)
   missing = None
-  frames = itertools.islice(found.frames(fps), round(SEARCH_S * fps))
   for frame in frames:
     try:
       track = follow(path, [frame], fps, tracker=tracker, which=found.which)
