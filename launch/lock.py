@@ -83,9 +83,9 @@ def main() -> None:
     prog="python -m launch.lock", description="Makes the requirement files."
   )
   parser.add_argument("--upgrade", action="store_true", help="newest versions")
+  more = ["--upgrade"] if parser.parse_args().upgrade else []
   if shutil.which("uv") is None:
     sys.exit("lock: uv is not on PATH; pip install uv")
-  more = ["--upgrade"] if parser.parse_args().upgrade else []
   base = entries(resolve(ROOT / BASE, ("editable",), more))
   write(ROOT / BASE, f"Python {PYTHON} and later, every system.", base)
   for extra in ADDED:

@@ -143,6 +143,10 @@ def irfd_terms():
     irfd__margin=4.0,
     irfd__batch=4,  # of two examples every correlation is 1 or -1
     irfd__microbatch=4,
+    # Alike examples stay so: each would get other colours.
+    data__augment__pose=False,
+    data__augment__stretch=0.0,
+    data__augment__emotion=False,
     **{f"irfd__weights__{name}": 1.0 for name in IRFD},
   )
   stage = irfd.make(config)
