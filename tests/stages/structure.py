@@ -21,7 +21,7 @@ from speak_jax.models.build import build
 from speak_jax.models.generator import Generator
 from speak_jax.models.wav2vec import Wav2vec
 from speak_jax.nn.resnet import ResNet
-from speak_jax.spec import LEVEL, Pair
+from speak_jax.spec import LEVEL, Pair, donor_side
 from speak_jax.training import flops
 from tests.stages import test_gradients
 
@@ -77,12 +77,17 @@ def calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
     identity_landmarks=marks,
     pose=picture,
     emotion=shape(model.face, model.face, 3),
+    emotion_landmarks=marks,
     mouth=shape(model.mouth, model.mouth, 3),
     target=picture,
     target_landmarks=marks,
     target_pose=shape(3),
     emotion_label=shape(),
     identity_label=shape(),
+    donor=shape(donor_side(model.image), donor_side(model.image), 3),
+    donor_landmarks=marks,
+    lends=shape(),
+    treated=shape(),
   )
   encode = networks.encoders.init_with_output
   portrait, codes = jax.eval_shape(encode, jax.random.key(0), pair)[0]
