@@ -9,11 +9,11 @@ their SHA-256 is checked. Does nothing when they are there and right.
 """
 
 import argparse
-import ensurepip
 import importlib.util
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from pathlib import Path
@@ -78,9 +78,12 @@ def _pip() -> list[str]:
   """
   if importlib.util.find_spec("pip"):
     return [sys.executable, "-m", "pip"]
-  brought = Path(ensurepip.__file__).parent / "_bundled"
-  for wheel in sorted(brought.glob("pip-*.whl")):
-    return [sys.executable, str(wheel / "pip")]
+  # In the standard library, or where Debian and Fedora keep it.
+  library = Path(sysconfig.get_path("stdlib"), "ensurepip", "_bundled")
+  apart = sysconfig.get_config_var("WHEEL_PKG_DIR")
+  for folder in [library, Path(apart)] if apart else [library]:
+    for wheel in sorted(folder.glob("pip-*.whl")):
+      return [sys.executable, str(wheel / "pip")]
   raise FetchError(f"{WHEEL}: needs pip; install it (uv pip install pip)")
 
 

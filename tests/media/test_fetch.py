@@ -1,7 +1,7 @@
-import ensurepip
 import hashlib
 import importlib.util
 import subprocess
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -63,7 +63,13 @@ def test_environment_without_pip_uses_the_one_python_brings(
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   done = subprocess.run([*fetch._pip(), "--version"], capture_output=True)
   assert done.stdout.startswith(b"pip "), done.stderr
-  monkeypatch.setattr(ensurepip, "__file__", str(tmp_path / "none.py"))
+  wheel = Path(fetch._pip()[1]).parent
+  monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+  monkeypatch.setattr(
+    sysconfig, "get_config_var", {"WHEEL_PKG_DIR": wheel.parent}.get
+  )
+  assert Path(fetch._pip()[1]).parent == wheel
+  monkeypatch.setattr(sysconfig, "get_config_var", {}.get)
   with pytest.raises(fetch.FetchError, match="needs pip; install it"):
     fetch._pip()
 
