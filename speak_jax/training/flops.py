@@ -42,10 +42,9 @@ def inside(eqn: Any) -> list[core.Jaxpr]:
   found = []
   for value in eqn.params.values():
     for item in value if isinstance(value, tuple | list) else (value,):
-      if isinstance(item, core.ClosedJaxpr):
-        found.append(item.jaxpr)
-      elif isinstance(item, core.Jaxpr):
-        found.append(item)
+      program = getattr(item, "jaxpr", item)  # without its constants
+      if isinstance(program, core.Jaxpr):
+        found.append(program)
   return found
 
 
