@@ -35,6 +35,7 @@ RATES_HZ = (
   *(64000, 88200, 96000),
 )
 LAYOUTS = {"mono": 1, "stereo": 2, "3.0": 3, "5.0": 5, "5.1": 6, "7.1": 8}
+MOST_CHANNELS = max(LAYOUTS.values())
 # A channel this much below the loudest, or below full scale, is silent.
 SILENT_CHANNEL = 1e-4  # of the power: 40 dB
 BESIDE_CENTRE = 0.5  # weight of the others where the centre speaks
@@ -97,26 +98,28 @@ def read_sound(
 
   Yields:
     First [rate, layout]: the file's own, or the next that `RATES_HZ` and
-    `LAYOUTS` know. Then (channels, n) each, full scale 1, without a hole and
-    from the time of the first picture on.
+    `LAYOUTS` know; of more channels than those have it is their mix. Then
+    (channels, n) each, full scale 1, without a hole and from the time of the
+    first picture on.
 
   Raises:
     MediaError: as `read_audio`.
   """
   with opened(path) as container:
     stream = _stream(path, container, track)
-    rate = next((x for x in RATES_HZ if x >= stream.rate), RATES_HZ[-1])
-    if stream.rate > RATES_HZ[-1]:  # by a whole factor, if there is one
-      rate = 44100 if stream.rate % 44100 == 0 else 48000
-    layout, channels = stream.layout.name, stream.layout.nb_channels
-    if layout not in (*LAYOUTS, "4.0"):  # a file may know their number alone
-      layout = next((x for x, n in LAYOUTS.items() if n == channels), "stereo")
+    rate, layout, wanted = _form(stream)
+    channels = stream.layout.nb_channels
   yield [rate, layout]
-  scale = np.float32(1)
-  if _exceeds(path, track)[1]:
+  weights, scale = None, np.float32(1)
+  if channels > MOST_CHANNELS:
+    warn(path, f"{channels} channels are more than an mp4 holds; mixed to one")
+    weights = _weights(path, track)
+  elif _exceeds(path, track)[1]:
     scale /= np.float32(max(_channels(path, track).peaks.max(), 1.0))
   zero, done, early = None, 0, 0
-  for start, chunk in _Reader(path, track, rate, layout):
+  for start, chunk in _Reader(path, track, rate, wanted):
+    if weights is not None:
+      chunk = (weights @ chunk)[None]
     if zero is None and start is not None:
       zero = _zero(path, start)
     if start is not None and zero is not None:
@@ -132,6 +135,27 @@ def read_sound(
     if part.shape[1]:
       done += part.shape[1]
       yield np.ascontiguousarray(part * scale)
+
+
+def _form(stream: AudioStream) -> tuple[int, str, str | None]:
+  """The rate and layout that an mp4 gets, and the layout to be decoded.
+
+  None: the channels as they are, for ffmpeg drops those that it has no place
+  for: the third of three, say, which it takes for a woofer's.
+  """
+  rate = next((x for x in RATES_HZ if x >= stream.rate), RATES_HZ[-1])
+  if stream.rate > RATES_HZ[-1]:  # by a whole factor, if there is one
+    rate = 44100 if stream.rate % 44100 == 0 else 48000
+  layout, channels = stream.layout.name, stream.layout.nb_channels
+  if channels > MOST_CHANNELS:
+    return rate, "mono", None
+  if layout in (*LAYOUTS, "4.0"):
+    return rate, layout, layout
+  known = next((x for x, n in LAYOUTS.items() if n == channels), None)
+  if known is None:
+    return rate, "stereo", "stereo"
+  # A file may know their number alone.
+  return rate, known, None if layout == f"{channels} channels" else known
 
 
 def whole(audio: Int16[np.ndarray, "s"]) -> Sound:

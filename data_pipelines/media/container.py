@@ -44,9 +44,11 @@ def opened(
     url = f"file:{os.path.abspath(path)}"
     try:
       opening = av.open(url, options=OPTIONS)
-    except (av.error.InvalidDataError, av.error.ArgumentError) as error:
-      # ffmpeg says the second of kinds that are not on the list.
+    except av.error.InvalidDataError as error:
       reason = f"cannot be read ({_reason(error)}); kinds that are: {kinds}"
+      raise MediaError(path, reason) from None
+    except av.error.ArgumentError:  # ffmpeg's word for what is not on the list
+      reason = f"of a kind that is not read here; kinds that are: {kinds}"
       raise MediaError(path, reason) from None
     with opening as container:
       _check(path, container, limits)

@@ -37,8 +37,10 @@ def levelled(
 ) -> Int16[np.ndarray, "s"]:
   """The sound at this loudness; what is silent stays as it is.
 
-  Peaks that then are above full scale are clipped.
+  A constant is taken away, which is no sound: amplified with a quiet voice it
+  would be all that is left. Peaks that then are above full scale are clipped.
   """
+  audio = _centred(audio)
   now = loudness(audio)
   if not np.isfinite(now):
     return audio
@@ -47,6 +49,22 @@ def levelled(
   for start in range(0, len(audio), _CHUNK):  # hours are not held as floats
     part = audio[start : start + _CHUNK] * gain
     out[start : start + _CHUNK] = np.rint(part).clip(-32768, 32767)
+  return out
+
+
+def _centred(audio: Int16[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
+  """Without the constant that a faulty input adds, if it is most of all."""
+  total = square = 0.0
+  for start in range(0, len(audio), _CHUNK):
+    part = audio[start : start + _CHUNK].astype(np.float64)
+    total, square = total + part.sum(), square + part @ part
+  offset = round(total / max(len(audio), 1))
+  if 2 * offset**2 * len(audio) <= square:
+    return audio
+  out = np.empty_like(audio)
+  for start in range(0, len(audio), _CHUNK):
+    part = audio[start : start + _CHUNK].astype(np.int32) - offset
+    out[start : start + _CHUNK] = part.clip(-32768, 32767)
   return out
 
 

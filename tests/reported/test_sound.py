@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.media import cut, decoder, face, loudness, video
+from data_pipelines.media import audio, cut, decoder, face, loudness, video
 from data_pipelines.media.audio import mix
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.records import decode_frame
@@ -177,6 +177,26 @@ def test_the_video_has_the_files_own_sound(tmp_path, name):
   assert np.abs(sound).max() < 1.2
 
 
+@pytest.mark.parametrize("channels", range(1, 33))
+@pytest.mark.parametrize("at", ["first", "last"])
+def test_no_channel_is_lost_of_any_number(tmp_path, channels, at):
+  rows = np.zeros((len(voice()), channels), np.int16)
+  rows[:, 0 if at == "first" else -1] = voice()
+  path = tmp_path / "recorder.wav"
+  soundfile.write(path, rows, RATE)
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", MediaWarning)
+    made = decoder.read_sound(path, 0)
+    own = np.concatenate(list(made.chunks), 1)
+  assert len(own) == audio.LAYOUTS[made.layout]
+  level = voice().std() / 32768
+  # ffmpeg plays two from the back 3 dB lower in each ear.
+  assert np.sqrt((own.std(1) ** 2).sum()) > 0.65 * level
+  assert likeness(own.sum(0) * 32768, 7000)[0] > 0.99
+  said = [str(x.message) for x in caught]
+  assert len(said) == (channels > audio.MOST_CHANNELS), said
+
+
 def test_the_wanted_track_is_heard(tmp_path):
   tracks = [Sound("aac", channels=lambda x, i=i: [x * i / 9]) for i in (9, 1)]
   path = write(tmp_path / "two.mkv", *tracks)
@@ -215,6 +235,15 @@ def test_what_is_no_sound_says_what_is_read(tmp_path):
 # --- loudness --------------------------------------------------------------
 
 
+def test_a_picture_is_told_which_sounds_are_read(tmp_path):
+  path = tmp_path / "song.wav"
+  cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
+  (tmp_path / "a.png").rename(path)
+  line = r"song\.wav: of a kind that is not read here; kinds that are: .*wav"
+  with pytest.raises(MediaError, match=line):
+    decoder.audio_track(path)
+
+
 def test_loudness_is_that_of_ffmpeg():
   sound = np.tile(voice(), 4)
   sound[: 2 * RATE] //= 50  # gated
@@ -237,6 +266,16 @@ def test_loudness_is_that_of_ffmpeg():
     except (av.error.EOFError, av.error.BlockingIOError):
       break
   assert loudness.loudness(sound) == pytest.approx(float(said), abs=0.05)
+
+
+@pytest.mark.parametrize("level", [-10, -26, -40])
+@pytest.mark.parametrize("offset", [0.45, -0.2])
+def test_a_constant_is_no_sound(level, offset):
+  """Of a faulty microphone's input; amplified it would drown the voice."""
+  quiet = (db(level) * voice() + 32768 * offset).round()
+  got = loudness.levelled(quiet.clip(-32768, 32767).astype(np.int16))
+  assert loudness.loudness(got) == pytest.approx(loudness.VOICE_LUFS, abs=0.3)
+  assert likeness(got - got.mean(), 7000)[0] > 0.95
 
 
 def test_silence_stays_silence():
