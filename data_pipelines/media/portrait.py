@@ -14,6 +14,9 @@ _SIDE = 96  # px of the aligned face that is looked at
 # The mouth's vertical contrast over that of the eyes: a bare mouth has .45 to
 # 1.8 of it.
 _FLAT = 0.35
+# Distance of colours (L*, a*, b*) between upper and lower face, from which on
+# what is flat is cloth: bare faces have 7, and lips of dark skin can be flat.
+_NO_SKIN = 15.0
 _DIM = 1.0  # levels of the eyes' contrast; dark clips have more
 # Cloth with folds has less than most mouths, and is told by its colour.
 _FOLDS = 0.7
@@ -65,8 +68,6 @@ def is_covered(
   eyes = _contrast(aligned, points[36:48])
   if eyes < _DIM:
     return False  # too little is seen to say so
-  if mouth < _FLAT * eyes:
-    return True
   if mouth > _FOLDS * eyes:
     return False
   lab = cv2.cvtColor(aligned.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
@@ -76,9 +77,11 @@ def is_covered(
   )
   corners = (points[48] + points[5]) / 2, (points[54] + points[11]) / 2
   lower = _colour(lab, (points[57] + points[8]) / 2, *corners)
+  if mouth < _FLAT * eyes:
+    return float(np.linalg.norm(upper - lower)) > _NO_SKIN
   lips = _colour(lab, points[51], points[57], points[62])
-  other = float(np.hypot(*(upper - lower)))
-  return other > _OTHER and float(np.hypot(*(lips - lower))) < _SAME
+  other = float(np.hypot(*(upper - lower)[1:]))
+  return other > _OTHER and float(np.hypot(*(lips - lower)[1:])) < _SAME
 
 
 def _contrast(
@@ -96,11 +99,11 @@ def _contrast(
 
 def _colour(
   lab: Float[np.ndarray, "s s 3"], *places: Float[np.ndarray, "2"]
-) -> Float[np.ndarray, "2"]:
-  """The a* and b* that are usual at some places."""
+) -> Float[np.ndarray, "3"]:
+  """The L*, a* and b* that are usual at some places."""
   found = []
   for place in places:
     x, y = np.clip(place.round().astype(int), 3, len(lab) - 4)
-    part = lab[y - 3 : y + 4, x - 3 : x + 4, 1:].reshape(-1, 2)
+    part = lab[y - 3 : y + 4, x - 3 : x + 4].reshape(-1, 3)
     found.append(np.median(part, 0))
   return np.median(found, 0)

@@ -935,6 +935,22 @@ def test_good_portraits_are_not_doubted(drawn, tracker):
     assert doubted(grey, tracker) == []
 
 
+@pytest.mark.parametrize(("person", "emotion"), [(3, "happy"), (7, "neutral")])
+def test_lips_of_dark_skin_are_no_mask(tracker, person, emotion):
+  recipe = render.Recipe(
+    seed=0,
+    split="test",
+    identity=person,
+    emotion=spec.EMOTIONS.index(emotion),
+    level=3,
+    seconds=1.0,
+    size=256,
+    framing="medium",
+  )
+  for frame in render.render_clip(recipe).frames[::6]:
+    assert doubted(decode_frame(frame), tracker) == []
+
+
 def test_nobody_of_the_shared_portraits_is_doubted(shared, tracker):
   paths = sorted((shared / "data" / "faces" / "portraits").glob("*.jpg"))
   if not paths:
