@@ -10,6 +10,7 @@ it is a level of 255 off, and costs a third of ffmpeg's `haldclut`.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -17,13 +18,15 @@ import numpy as np
 from jaxtyping import Float, UInt8, UInt32
 
 # Code points of ITU-T H.273, as files have them.
-BT709, UNKNOWN, GAMMA22, PQ, HLG = 1, 2, 4, 16, 18
+BT709, UNKNOWN, GAMMA22, GAMMA28, LINEAR, PQ, HLG = 1, 2, 4, 5, 8, 16, 18
 BT2020, P3_DCI, P3 = 9, 11, 12
 ADOBE = 22  # in the range that H.273 leaves to everybody
 
 _BITS = 7
 NODES = 1 << _BITS
 PAPER_NITS, PAPER_HLG = 203.0, 0.75  # of white paper, ITU-R BT.2408
+SRGB_GAMMA = 1 / 2.2  # as PNG has it: pixels are light to this power
+ALIKE = 0.05  # of gammas, by libpng; coordinates of primaries: a fifth
 KNEE = 0.85  # linear light of the brightest that stays as it was
 
 # x, y of red, green, blue and white.
@@ -56,12 +59,42 @@ class Space(NamedTuple):
     )
 
   @property
+  def gamma(self) -> float | None:
+    """The power of light that pixels are, if far from sRGB's."""
+    return {LINEAR: 1.0, GAMMA28: 1 / 2.8}.get(self.transfer)
+
+  @property
   def name(self) -> str:
     """For people."""
     return {PQ: "HDR (PQ)", HLG: "HDR (HLG)"}.get(self.transfer, "a wide gamut")
 
 
 ADOBE_RGB = Space(GAMMA22, ADOBE)
+
+
+def nearest(chromaticity: Sequence[float] | None) -> Space | None:
+  """The space that has these primaries: x, y of white, red, green, blue."""
+  if chromaticity is None or len(chromaticity) != 8:
+    return None
+  white, *rgb = zip(chromaticity[::2], chromaticity[1::2], strict=True)
+  there = np.array([*rgb, white])
+  for primaries, xy in _XY.items():
+    if np.abs(there - np.array(xy)).max() < ALIKE / 5:
+      return Space(UNKNOWN, primaries)
+  return None
+
+
+def from_power(
+  pixels: UInt8[np.ndarray, "h w 3"], gamma: float
+) -> UInt8[np.ndarray, "h w 3"]:
+  """SRGB of pixels that are light to a power, such as linear ones.
+
+  A gamma near sRGB's means sRGB, and one out of reason nothing.
+  """
+  if abs(gamma / SRGB_GAMMA - 1) < ALIKE or not 0.1 <= gamma <= 10:
+    return pixels
+  light = np.linspace(0, 1, 256) ** (1 / gamma)
+  return (255 * encode(light)).round().astype(np.uint8)[pixels]
 
 
 def to_srgb(

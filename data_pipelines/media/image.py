@@ -27,7 +27,7 @@ from PIL import (
   WebPImagePlugin,
 )
 
-from data_pipelines.media import colour
+from data_pipelines.media import colour, declared
 from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.limits import LIMITS
@@ -147,7 +147,8 @@ def _shown(
     image.draft(None, (size[0] // shrink, size[1] // shrink))
     left = max(round(shrink * image.width / size[0]), 1)
   image.load()
-  facts = image.info | {"adobe": _is_adobe_rgb(image)}
+  space = _space(path, image)
+  facts = image.info | {"adobe": _is_adobe_rgb(image), "space": space}
   image = ImageOps.exif_transpose(image)
   if left > 1 and image.mode in _SHRINKS:
     image, left = image.reduce(left), 1
@@ -180,23 +181,48 @@ def _rgb(
     alpha = np.asarray(image.getchannel("A"))
     image = image.convert(image.mode[:-1])
   pixels = np.asarray(_profiled(path, image, facts))
-  nclx = facts.get("nclx_profile") or {}
   if not facts.get("icc_profile"):
-    if facts["adobe"]:
-      pixels = colour.to_srgb(pixels, colour.ADOBE_RGB)
-    elif nclx:
-      space = colour.Space(
-        nclx["transfer_characteristics"], nclx["color_primaries"]
-      )
-      if space.is_hdr:
-        warn(path, f"{space.name}, tone-mapped to standard range")
-      if not space.is_srgb:
-        pixels = colour.to_srgb(pixels, space)
+    pixels = _plain(path, pixels, facts)
   if alpha is None or alpha.min() == 255:
     return pixels
   share = alpha[..., None].astype(np.float32) / 255
   over = pixels * share + GROUND * (1 - share)
   return over.round().astype(np.uint8)
+
+
+def _space(path: str | os.PathLike, image: Image.Image) -> colour.Space | None:
+  """What the file says of its colours as H.273 has them."""
+  nclx = image.info.get("nclx_profile")
+  if nclx:
+    return colour.Space(
+      nclx["transfer_characteristics"], nclx["color_primaries"]
+    )
+  if image.format == "PNG":
+    space = declared.png_space(path)
+    if space is not None:
+      image.info.pop("icc_profile", None)  # which is for older readers
+    return space
+  return declared.avif_space(path) if image.format == "AVIF" else None
+
+
+def _plain(
+  path: str | os.PathLike, pixels: UInt8[np.ndarray, "h w 3"], facts: dict
+) -> UInt8[np.ndarray, "h w 3"]:
+  """Pixels without a colour profile in sRGB, by what else the file says."""
+  space, gamma = facts["space"], facts.get("gamma")
+  if facts["adobe"]:
+    space = colour.ADOBE_RGB
+  elif space is None and gamma and "srgb" not in facts:
+    pixels = colour.from_power(pixels, gamma)
+    space = colour.nearest(facts.get("chromaticity"))
+  elif space is not None and space.gamma:
+    pixels = colour.from_power(pixels, space.gamma)
+    space = space._replace(transfer=colour.UNKNOWN)
+  if space is None or space.is_srgb:
+    return pixels
+  if space.is_hdr:
+    warn(path, f"{space.name}, tone-mapped to standard range")
+  return colour.to_srgb(pixels, space)
 
 
 def _profiled(

@@ -19,7 +19,7 @@ import av.error
 import cv2
 import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Colorspace, Interpolation
 from av.video.stream import VideoStream
 from jaxtyping import Int16, UInt8
 
@@ -32,6 +32,7 @@ from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.limits import LIMITS
 from speak_jax import spec
 
+_BT709, _BT601, _LIMITED = 1, 6, 1  # H.273's matrices; ffmpeg's range
 AAC_BITS = 96_000  # a second, of a channel
 AAC_MOST = 6  # bits of a sample, which AAC can spend at most
 # That can be read, for people.
@@ -301,6 +302,9 @@ def write_video(
 ) -> int:
   """Writes an mp4 (H.264 yuv420p, AAC, index at the front), all or nothing.
 
+  Its colours are BT.601's from RGB, or BT.709's where players expect them of
+  what does not say: from 720 lines or 1280 columns on. The file says so.
+
   Args:
     path: Where to; the folder must exist.
     frames: RGB pictures of one even size, an array or an iterable.
@@ -339,6 +343,7 @@ def _write(path, partial, frames, fps, audio: Sound | None) -> int:
       sound.bit_rate = round(each * sound.layout.nb_channels)
     chunks = iter(audio.chunks if audio is not None else ())
     count = said = 0
+    matrix = _BT601
 
     def say(until: float) -> None:
       """Sound up to a second: an hour of it is never encoded at once."""
@@ -362,9 +367,20 @@ def _write(path, partial, frames, fps, audio: Sound | None) -> int:
         video.height, video.width = frame.shape[:2]
         if video.height % 2 or video.width % 2:
           raise MediaError(path, "yuv420p needs an even width and height")
+        matrix = (
+          _BT709 if video.width >= 1280 or video.height >= 720 else _BT601
+        )
+        coder = video.codec_context
+        coder.colorspace, coder.color_range = matrix, _LIMITED
+        coder.color_primaries = coder.color_trc = _BT709
       picture = av.VideoFrame.from_ndarray(
         np.ascontiguousarray(frame), format="rgb24"
       )
+      if matrix == _BT709:
+        picture = picture.reformat(
+          format="yuv420p", dst_colorspace=Colorspace.ITU709
+        )
+      picture.colorspace = matrix
       picture.pts, picture.time_base = count, 1 / rate
       out.mux(video.encode(picture))
       count += 1

@@ -9,6 +9,7 @@ import itertools
 import re
 import struct
 import warnings
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from PIL import Image, ImageCms
 from data_pipelines.media import (
   colour,
   cut,
+  declared,
   decoder,
   face,
   follow,
@@ -395,6 +397,110 @@ def test_a_broken_or_foreign_profile_is_said(tmp_path):
   for name, reason in (("broken", "broken"), ("grey", "for GRAY")):
     (got,), said = seen(tmp_path / f"{name}.png")
     assert (got == rgb).all() and len(said) == 1 and reason in said[0]
+
+
+def with_chunk(path, rgb: np.ndarray, *chunks: tuple[bytes, bytes]) -> Path:
+  """A PNG with these chunks in front of its pixels."""
+  buffer = io.BytesIO()
+  pixels = (255 * rgb).round().astype(np.uint8)
+  Image.fromarray(pixels).save(buffer, "PNG")
+  made = buffer.getvalue()
+  added = b"".join(
+    struct.pack(">I", len(body)) + kind + body
+    + struct.pack(">I", zlib.crc32(kind + body))
+    for kind, body in chunks
+  )  # fmt: skip
+  path.write_bytes(made[:33] + added + made[33:])
+  return path
+
+
+@pytest.mark.parametrize(
+  ("curve", "code"), [(hlg, colour.HLG), (pq, colour.PQ)]
+)
+@pytest.mark.parametrize("kind", ["png", "avif"])
+def test_hdr_pictures_look_like_the_sdr_original(tmp_path, curve, code, kind):
+  shown = colours()
+  coded = curve(to_2020(shown))
+  path = tmp_path / f"a.{kind}"
+  if kind == "png":
+    with_chunk(path, coded, (b"cICP", bytes([9, code, 0, 1])))
+  else:
+    planes = (255 * coded).round().astype(np.uint8)
+    Image.fromarray(planes).save(path, quality=100, subsampling="4:4:4")
+    # Pillow says sRGB's (1, 13), in the same place.
+    made = path.read_bytes()
+    plain = b"colrnclx" + struct.pack(">HH", 1, 13)
+    assert made.count(plain) == 1
+    path.write_bytes(
+      made.replace(plain, b"colrnclx" + struct.pack(">HH", 9, code))
+    )
+  (got,), said = seen(path)
+  assert len(said) == 1 and "tone-mapped" in said[0]
+  assert apart(got, shown) < 5
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1 / 1.8, 1 / 2.2])
+def test_a_pngs_own_gamma_is_obeyed(tmp_path, gamma):
+  shown = colours()
+  says = (b"gAMA", struct.pack(">I", round(1e5 * gamma)))
+  light = colour.decode(shown / 255)
+  pixels = shown / 255 if gamma == 1 / 2.2 else light**gamma
+  got = looks(with_chunk(tmp_path / "a.png", pixels, says))
+  assert apart(got, shown) < 2
+  # sRGB is what counts of a file that says that too.
+  both = (b"sRGB", b"\0"), says
+  assert apart(looks(with_chunk(tmp_path / "b.png", pixels, *both)), got) == (
+    pytest.approx(apart((255 * pixels).round(), got), abs=0.01)
+  )
+
+
+def test_a_png_of_linear_light(tmp_path):
+  shown = colours()
+  says = (b"cICP", bytes([1, colour.LINEAR, 0, 1]))
+  light = colour.decode(shown / 255)
+  got = looks(with_chunk(tmp_path / "a.png", light, says))
+  assert apart(got, shown) < 2
+
+
+def test_a_pngs_own_primaries_are_obeyed(tmp_path):
+  shown = colours()
+  wide = colour.encode(to_2020(shown))
+  xy = (0.3127, 0.329, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)
+  body = struct.pack(">8I", *(round(1e5 * x) for x in xy))
+  gamma = (b"gAMA", struct.pack(">I", 45455))
+  got = looks(with_chunk(tmp_path / "a.png", wide, gamma, (b"cHRM", body)))
+  assert apart(got, shown) < 3
+
+
+@pytest.mark.parametrize("at", [0, 9, 40, 80, 200])
+def test_a_broken_index_of_a_picture_is_borne(tmp_path, at):
+  """What says of the colours is broken, and nothing worse comes of it."""
+  path = tmp_path / "a.avif"
+  Image.fromarray(colours()).save(path)
+  made = bytearray(path.read_bytes())
+  made[at : at + 8] = b"\xff" * 8
+  path.write_bytes(made)
+  declared.avif_space(path)
+  declared.png_space(path)
+
+
+@pytest.mark.parametrize("side", [64, 720])
+def test_a_video_says_its_colours(tmp_path, side):
+  """BT.709's from 720 lines on, BT.601's below; both as they were."""
+  shown = colours(720, 720)[:side, :side]
+  path = tmp_path / "a.mp4"
+  video.write_video(path, [shown] * 2)
+  matrix = BT709 if side == 720 else 6  # of BT.601 with 525 lines
+  with av.open(str(path)) as container:
+    stream = container.streams.video[0]
+    said = stream.codec_context
+    assert (said.colorspace, said.color_range) == (matrix, 1)
+    assert (said.color_primaries, said.color_trc) == (1, 1)
+    planes = next(container.decode(stream)).to_ndarray()
+  want = yuv(shown / 255, BT709 if side == 720 else BT601)
+  assert apart(planes[:side], want[:side]) < 3
+  assert b"colrnclx" in path.read_bytes()
+  assert apart(seen(path)[0][0], shown) < 5
 
 
 def test_adobe_rgb_that_only_exif_tells(tmp_path):
