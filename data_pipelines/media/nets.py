@@ -147,7 +147,10 @@ class BlazeFace:
     scale = _DETECT_PX / side
     # Of a large picture only the part is made smaller.
     left, top = max(math.floor(x), 0), max(math.floor(y), 0)
-    frame = frame[top : math.ceil(y) + side + 1, left : math.ceil(x) + side + 1]
+    right, low = (max(math.ceil(at) + side + 1, 0) for at in (x, y))
+    frame = frame[top:low, left:right]
+    if not frame.size:  # a box that lies beyond the picture
+      return []
     shift = -np.array([x - left, y - top]) * scale + (scale - 1) / 2
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     crop = _cut(frame, matrix, _DETECT_PX)
@@ -159,10 +162,10 @@ class BlazeFace:
     half = values[:, 1] / 2
     points = values[:, 2:4] + _anchor_grid()[keep][:, None]
     origin = np.array([x, y]) - 0.5  # from pixel edges to pixel centres
-    low, high = ((middle + s * half) * side + origin for s in (-1, 1))
+    least, most = ((middle + s * half) * side + origin for s in (-1, 1))
     faces = [
       Face(
-        np.concatenate([low[i], high[i]]), points[i] * side + origin, float(s)
+        np.concatenate([least[i], most[i]]), points[i] * side + origin, float(s)
       )
       for i, s in enumerate(scores[keep])
     ]

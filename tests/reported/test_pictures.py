@@ -857,6 +857,19 @@ def test_a_box_follows_a_picture_that_is_turned(tmp_path, tracker, drawn):
   assert found.which == (420.0, 20.0, 256.0, 256.0)
 
 
+@pytest.mark.parametrize(
+  "box",
+  [(9000, 0, 50, 50), (0, 9000, 50, 50), (-900, -900, 50, 50),
+   (-1e30, 1e30, 1e30, 1e30), (1e9, 1e9, 1e-9, 1e-9)],
+)  # fmt: skip
+def test_a_box_beyond_the_picture_holds_no_face(tmp_path, tracker, drawn, box):
+  path = tmp_path / "a.png"
+  cv2.imwrite(str(path), drawn[0][..., ::-1])
+  with pytest.raises(NoFaceError, match="no face found in the box"):
+    footage.find(path, tracker, box)
+  assert not tracker.track([drawn[0]], box).found[0]
+
+
 def test_two_people_drawn_png(reported, tracker):
   path = reported / "two_people_drawn.png"
   _, points, _ = found_upright(path, tracker)
