@@ -180,6 +180,8 @@ def verify(path: str | os.PathLike) -> None:
 
 def _verified(folder: Path) -> tuple[dict[str, Any], list[str]]:
   """The bundle's config, and names of all its files that are used."""
+  if folder.is_file():
+    raise BundleError(folder, "a file; a bundle is a folder: unpack it")
   if not folder.is_dir():
     raise BundleError(folder, "no such bundle folder")
   if not (folder / _SUMS).is_file():

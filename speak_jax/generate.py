@@ -454,19 +454,26 @@ def check_files(
   inputs: Sequence[str | os.PathLike],
   output: str | os.PathLike,
   sheet: str | os.PathLike | None,
+  model: str | os.PathLike | None = None,
 ) -> None:
   """Refuses early what could only fail after all the work.
 
+  Args:
+    inputs: Files that are read.
+    output: The mp4.
+    sheet: The PNG.
+    model: A bundle, which says itself what it lacks.
+
   Raises:
-    MediaError: an input is not there, or an output could not be written or
+    MediaError: an input is no file, or an output could not be written or
       would replace an input; one line.
   """
   for path in inputs:
-    if not os.path.isdir(path):  # a bundle says itself what it lacks
-      check_file(path)
-  outputs.check_file(output, inputs, (".mp4",))
+    check_file(path)
+  read = [*inputs, *([] if model is None else [model])]
+  outputs.check_file(output, read, (".mp4",))
   if sheet is not None:
-    outputs.check_file(sheet, inputs, (".png",))
+    outputs.check_file(sheet, read, (".png",))
 
 
 def _speech(
@@ -752,10 +759,10 @@ def main(argv: list[str]) -> int:
     )
   except ValueError as error:
     return _fail(str(error))
-  given = (FLAGS.identity, FLAGS.audio, FLAGS.pose, FLAGS.emotion, FLAGS.model)
+  given = (FLAGS.identity, FLAGS.audio, FLAGS.pose, FLAGS.emotion)
   try:
     inputs = [x for x in given if x is not None]
-    check_files(inputs, FLAGS.output, FLAGS.sheet)
+    check_files(inputs, FLAGS.output, FLAGS.sheet, FLAGS.model)
     synthesizer = synthesis.Synthesizer.from_bundle(
       FLAGS.model, windows=FLAGS.windows
     )

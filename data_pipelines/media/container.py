@@ -48,7 +48,7 @@ def opened(
       reason = f"cannot be read ({_reason(error)}); kinds that are: {kinds}"
       raise MediaError(path, reason) from None
     except av.error.ArgumentError:  # ffmpeg's word for what is not on the list
-      reason = f"of a kind that is not read here; kinds that are: {kinds}"
+      reason = f"cannot be read (of another kind); kinds that are: {kinds}"
       raise MediaError(path, reason) from None
     with opening as container:
       _check(path, container, limits)
@@ -70,6 +70,8 @@ def check_file(path: str | os.PathLike, limits: Limits = LIMITS) -> None:
   Raises:
     MediaError: one line.
   """
+  if not os.fspath(path):
+    raise MediaError(path, "a file without a name")
   try:
     status = os.stat(path)
   except (FileNotFoundError, NotADirectoryError):

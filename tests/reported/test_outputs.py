@@ -4,6 +4,7 @@ And a command that is stopped leaves nothing.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from data_pipelines.media.audio import RATES_HZ
 from data_pipelines.media.error import MediaError
 from data_pipelines.media.limits import LIMITS
 from data_pipelines.synthetic import render
-from speak_jax import generate, synthesis
+from speak_jax import bundle, generate, synthesis
 from tests import glass
 from tests.reported.voices import RATE, voice
 
@@ -402,3 +403,21 @@ def test_help_says_what_is_limited():
   ):
     assert limit in said, limit
   assert generate.SEARCH_S == 10 and "the ten seconds" in said
+
+
+@pytest.mark.parametrize("role", ["identity", "audio", "pose", "emotion"])
+@pytest.mark.parametrize(
+  ("given", "line"), [("", "a file without a name"), (".", "is a folder")]
+)
+def test_an_input_that_is_no_file_is_said(inputs, role, given, line):
+  folder = inputs["pose"].parent
+  with pytest.raises(MediaError, match=f"^{re.escape(given)}: {line}$"):
+    generate.check_files(
+      [*(inputs | {role: given}).values()], folder / "out.mp4", None
+    )
+
+
+def test_a_packed_bundle_is_to_be_unpacked(tmp_path):
+  (tmp_path / "bundle.zip").write_bytes(b"PK")
+  with pytest.raises(bundle.BundleError, match=r"\.zip: a file; .*unpack it"):
+    bundle.read(tmp_path / "bundle.zip")

@@ -239,7 +239,7 @@ def test_a_picture_is_told_which_sounds_are_read(tmp_path):
   path = tmp_path / "song.wav"
   cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
   (tmp_path / "a.png").rename(path)
-  line = r"song\.wav: of a kind that is not read here; kinds that are: .*wav"
+  line = r"song\.wav: cannot be read .of another kind.; kinds that are: .*wav"
   with pytest.raises(MediaError, match=line):
     decoder.audio_track(path)
 
