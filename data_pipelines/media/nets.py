@@ -32,6 +32,11 @@ MIN_SCORE = 0.5
 # Steps from the whole picture to small squares of it, no smaller than these: a
 # face of a sixth of one is found, and a smaller one has too few pixels.
 FINEST, TILE_PX = 5, 256
+# What is lower than this shows no face, nor does a square of it.
+LEAST_PX = 16
+# Squares of one step at most: of pictures of 64 megapixels that are up to
+# eight times as long as high all steps have fewer.
+MOST_TILES = 2048
 _DETECT_PX, _MESH_PX = 128, 192
 _ROI = 1.5  # side of FaceMesh's input over the face box
 
@@ -107,7 +112,8 @@ class BlazeFace:
     """The faces, largest first, that are seen at finer and finer steps.
 
     First in the whole picture, then in half-overlapping squares of its short
-    side, of half of it and so on, down to `TILE_PX`.
+    side, of half of it and so on, down to `TILE_PX`; of a strip that is many
+    times as long as high, down to where there are too many of them.
     """
     height, width = frame.shape[:2]
     side, short = max(height, width), min(height, width)
@@ -119,12 +125,15 @@ class BlazeFace:
       tile = short >> (step - 1)
       if step == 1 and height == width:
         continue  # that is the whole again
-      if step > 2 and tile < TILE_PX:
+      if tile < (TILE_PX if step > 2 else LEAST_PX):
+        return
+      down, across = _starts(height, tile), _starts(width, tile)
+      if len(down) * len(across) > MOST_TILES:
         return
       faces = [
         face
-        for y in _starts(height, tile)
-        for x in _starts(width, tile)
+        for y in down
+        for x in across
         for face in self._detect_square(frame, x, y, tile)
       ]
       yield _largest_first(_suppress(faces))
@@ -296,10 +305,10 @@ def _area(box: np.ndarray) -> float:
   return float((box[2:] - box[:2]).clip(0).prod())
 
 
-def _starts(length: int, tile: int) -> list[float]:
+def _starts(length: int, tile: int) -> Float[np.ndarray, "n"]:
   """Corners of half-overlapping tiles that cover a length."""
   count = max(int(np.ceil((length - tile) / (tile / 2))), 0) + 1
-  return np.linspace(0, length - tile, count).tolist()
+  return np.linspace(0, length - tile, count)
 
 
 def face_roi(face: Face) -> Float[np.ndarray, "2 3"]:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.media import face
+from data_pipelines.media import face, nets
 from data_pipelines.media.image import read_image
 from data_pipelines.media.video import read_frames
 from speak_jax import spec
@@ -74,3 +74,30 @@ def test_no_face_is_no_face(tracker, shared):
   track = tracker.track([picture, picture])
   assert not track.found.any() and track.faces == 0
   assert tracker.track([]).landmarks.shape == (0, 68, 2)
+
+
+@pytest.mark.parametrize(
+  "shape", [(1, 1), (1, 2), (2, 1), (1, 50), (50, 1), (2, 100), (15, 15)]
+)
+def test_the_smallest_pictures_show_no_face(tracker, shape):
+  picture = np.full((*shape, 3), 90, np.uint8)
+  assert (tracker.votes(picture) == 0).all()
+  assert not tracker.track([picture, picture]).found.any()
+
+
+@pytest.mark.parametrize(
+  "shape", [(16, 1_000_000), (1_000_000, 17), (40, 100_000), (1, 10_000_000)]
+)
+def test_a_strip_is_not_searched_for_ever(monkeypatch, shape):
+  looked = []
+
+  def look(self, frame, x, y, side):
+    looked.append(side)
+    return []
+
+  monkeypatch.setattr(nets.BlazeFace, "_detect_square", look)
+  picture = np.broadcast_to(np.uint8(90), (*shape, 3))
+  detector = nets.BlazeFace.__new__(nets.BlazeFace)
+  assert not any(detector.levels(picture))
+  assert len(looked) <= nets.FINEST * nets.MOST_TILES
+  assert min(looked) >= nets.LEAST_PX
