@@ -43,7 +43,8 @@ def opened(
     # As a URL of the whole path, for names such as "-i" or "concat:a".
     url = f"file:{os.path.abspath(path)}"
     try:
-      opening = av.open(url, options=OPTIONS)
+      # Titles and names of artists are in any encoding; nobody reads them.
+      opening = av.open(url, options=OPTIONS, metadata_errors="replace")
     except av.error.InvalidDataError as error:
       reason = f"cannot be read ({_reason(error)}); kinds that are: {kinds}"
       raise MediaError(path, reason) from None

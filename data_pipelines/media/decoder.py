@@ -252,12 +252,22 @@ def _too_much() -> str:
   return f"needs over {most} GiB of memory to decode"
 
 
+class _Mine(threading.local):
+  """What a helper knows of each thread that asks."""
+
+  def __init__(self):
+    """Of a new one."""
+    self.asking = False  # has the lock, or is about to
+    self.forgotten: list[int] = []  # children to be ended afterwards
+
+
 class _Helper:
   """The process that forks a child for each call."""
 
   def __init__(self):
     """Starts it; the libraries are loaded once, in some 0.3 s."""
     self._lock = threading.Lock()
+    self._mine = _Mine()
     self._socket, theirs = socket.socketpair()
     places = [os.path.abspath(place) for place in sys.path]
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -294,10 +304,27 @@ class _Helper:
       os.close(theirs)
 
   def finish(self, pid: int) -> int:
-    """Kills the child's group, if it is there; returns its wait status."""
+    """Kills the child's group, if it is there; returns its wait status.
+
+    The garbage collector ends a forgotten call at any time, in the middle of
+    asking too: that one's turn comes afterwards, and its status is nobody's.
+    """
+    if self._mine.asking:
+      self._mine.forgotten.append(pid)
+      return 0
     return self._ask({"finish": pid}, [])
 
   def _ask(self, request: dict[str, Any], files: list[int]) -> int:
+    self._mine.asking = True
+    try:
+      answer = self._asked(request, files)
+    finally:
+      self._mine.asking = False
+    while self._mine.forgotten:
+      self.finish(self._mine.forgotten.pop())
+    return answer
+
+  def _asked(self, request: dict[str, Any], files: list[int]) -> int:
     line = json.dumps(request).encode() + b"\n"
     with self._lock:
       try:

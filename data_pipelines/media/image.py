@@ -115,17 +115,21 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image | None]:
       return
     with image:
       if math.prod(image.size) > LIMITS.image_pixels:
-        most = LIMITS.image_pixels // 1_000_000
-        raise MediaError(path, f"over {most} megapixels")
+        raise MediaError(path, _too_large())
       yield image
   except MediaError:
     raise
+  except Image.DecompressionBombError:  # twice as many
+    raise MediaError(path, _too_large()) from None
   # Pillow raises SyntaxError, ValueError and more on broken headers.
   except (
     *(OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError),
-    Image.DecompressionBombError,
   ) as e:
     raise MediaError(path, f"cannot be read ({e})") from None
+
+
+def _too_large() -> str:
+  return f"over {LIMITS.image_pixels // 1_000_000} megapixels"
 
 
 def _moves(image: Image.Image) -> bool:

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import struct
+import threading
 import time
 import wave
 import zlib
@@ -110,6 +111,31 @@ def test_an_abandoned_child_is_gone(tmp_path, monkeypatch):
   reading.close()
   with pytest.raises(ProcessLookupError):
     os.kill(pids[0], 0)
+
+
+def test_a_call_may_be_forgotten_while_another_one_asks(tmp_path, monkeypatch):
+  path = clip(tmp_path / "a.mp4", 200)
+  pids = started(monkeypatch)
+  forgotten = decoder.read_frames(path)
+  next(forgotten)
+  send = socket.send_fds
+
+  def collect(*args):
+    forgotten.close()  # as the garbage collector does, at any time
+    return send(*args)
+
+  monkeypatch.setattr(decoder.socket, "send_fds", collect)
+  found = []
+  thread = threading.Thread(
+    target=lambda: found.append(decoder.probe(path)), daemon=True
+  )
+  thread.start()
+  thread.join(60)
+  assert not thread.is_alive() and found[0].frames == 200
+  assert len(pids) == 2
+  for pid in pids:
+    with pytest.raises(ProcessLookupError):
+      os.kill(pid, 0)
 
 
 def started(monkeypatch) -> list[int]:
@@ -288,12 +314,13 @@ def test_names_are_names(tmp_path, monkeypatch):
 
 def test_claims_of_size_are_not_believed(tmp_path):
   path = tmp_path / "bomb.png"
-  path.write_bytes(png(30_000, 30_000, bytes(90_001 * 30)))
-  refused(decoder.read_image, path, "bomb")
-  path.write_bytes(png(100_000, 100_000, b""))
-  refused(decoder.read_image, path, "bomb")
-  path.write_bytes(png(20_000, 20_000, b""))
-  refused(decoder.read_image, path, "over 256 megapixels")
+  for side, rows in (
+    (30_000, bytes(90_001 * 30)),
+    (100_000, b""),
+    (20_000, b""),
+  ):
+    path.write_bytes(png(side, side, rows))
+    refused(decoder.read_image, path, "^over 256 megapixels$")
   # Of the container's two claims the codec's own is believed.
   data = clip(tmp_path / "a.mp4").read_bytes()
   at = data.index(b"avc1", data.index(b"stsd")) + 4 + 24
@@ -348,3 +375,25 @@ def test_a_picture_in_ten_years_is_refused(tmp_path):
   path.write_bytes(data)
   with pytest.warns(MediaWarning, match="breaks off"):
     refused(frames, path, "a picture that lasts")
+
+
+@pytest.mark.parametrize("form", ["wav", "avi", "flac", "matroska", "mp4"])
+def test_titles_may_be_in_any_encoding(tmp_path, form):
+  path = tmp_path / "old"
+  with av.open(str(path), "w", format=form) as out:
+    out.metadata["title"] = "Gr--e aus K-ln"
+    codec = "flac" if form == "flac" else "aac"
+    stream = out.add_stream(
+      "pcm_s16le" if form in ("wav", "avi") else codec, rate=16000
+    )
+    frame = av.AudioFrame.from_ndarray(
+      np.full((1, 1024), 5000, np.int16), "s16", "mono"
+    )
+    frame.sample_rate = 16000
+    for one in (frame, None):
+      out.mux(stream.encode(one))
+  data = path.read_bytes()
+  assert data.count(b"Gr--e aus K-ln") == 1
+  path.write_bytes(data.replace(b"Gr--e aus K-ln", b"Gr\xf6\xdfe aus K\xf6ln"))
+  assert decoder.audio_track(path) == 0
+  assert len(decoder.read_audio(path)) >= 1024
