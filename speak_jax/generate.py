@@ -593,17 +593,19 @@ def _first_face(
   found = _find(path, tracker, which, frames.first())
   if found.span or found.turns:
     frames = decoder.Frames(path, fps, limit, found.span, found.turns)
-  missing = None
+  missing = ""  # no exception, which would keep the decoder's process
   for frame in frames:
     try:
       track = follow(path, [frame], fps, tracker=tracker, which=found.which)
     except NoFaceError as error:
-      missing = error
+      missing = error.reason
     else:
       for doubt in portrait.doubts(frame, track.landmarks[0], track.pose[0]):
         warn(path, doubt)
       return frame, track.landmarks[0]
-  raise missing or MediaError(path, "no picture")
+  if missing:
+    raise NoFaceError(path, missing)
+  raise MediaError(path, "no picture")
 
 
 def _track(

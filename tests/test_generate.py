@@ -1,5 +1,6 @@
 """Four files to an mp4: its length, its sound, and one line when it fails."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.media import face, video
+from data_pipelines.media import decoder, face, video
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
 from speak_jax import generate, synthesis
@@ -450,3 +451,50 @@ def test_command_fails_in_one_line(tmp_path):
   assert made.returncode == 1
   assert made.stderr.count("\n") == 1
   assert f"{model}: not a bundle" in made.stderr
+
+
+@pytest.mark.parametrize("first", [1, 99])
+def test_no_picture_without_a_face_keeps_a_decoder(
+  tmp_path, monkeypatch, first
+):
+  class Late(Centred):
+    """Sees none in the first pictures that it follows."""
+
+    asked = 0
+
+    def stream(self, frames, which="largest"):
+      self.asked += 1
+      for step in super().stream(frames, which):
+        yield step._replace(found=step.found and self.asked > first)
+
+  frames = np.full((5, 96, 96, 3), 120, np.uint8)
+  video.write_video(tmp_path / "a.mp4", frames, 25.0)
+  begun, ended = [], []
+  start, finish = decoder._Helper.start, decoder._Helper.finish
+  monkeypatch.setattr(
+    decoder._Helper,
+    "start",
+    lambda self, x: begun.append(start(self, x)) or begun[-1],
+  )
+  monkeypatch.setattr(
+    decoder._Helper,
+    "finish",
+    lambda self, pid: ended.append(pid) or finish(self, pid),
+  )
+
+  def ask():
+    other = decoder.read_frames(tmp_path / "a.mp4")  # as the speech is
+    next(other)
+    generate._first_face(tmp_path / "a.mp4", 25.0, Late(), "largest")
+    raise MediaError("b.mp4", "no face found")
+
+  gc.collect()
+  gc.disable()
+  try:
+    try:
+      ask()
+    except MediaError as error:
+      assert error.reason == "no face found"
+    assert sorted(ended) == sorted(pid for pid, _ in begun)
+  finally:
+    gc.enable()
