@@ -9,6 +9,7 @@
   python -m tests.faults.campaign damage --out DIR
   python -m tests.faults.campaign diverge --out DIR
   python -m tests.faults.campaign soak --minutes 30 --out DIR
+  python -m tests.faults.campaign media --files 500 --out DIR
 
 One JSON line a finding, also in DIR/findings.jsonl; the exit code is 0 if
 everything held. tests/faults/test_*.py run small ones of these.
@@ -21,14 +22,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_pipelines import ranges, records
 from speak_jax import exit_codes
 from tests.faults import lab as labs
-from tests.faults import machine
+from tests.faults import machine, media
 
 HEARTBEAT = 5  # s, config.cluster.heartbeat_timeout where processes fall silent
 
@@ -426,7 +427,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument(
-    "what", choices=("kills", "faults", "cut", "disk", *SHORT, "soak")
+    "what", choices=("kills", "faults", "cut", "disk", *SHORT, "soak", "media")
   )
   parser.add_argument("--out", type=Path, required=True)
   parser.add_argument("--processes", type=int, default=1)
@@ -436,10 +437,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     "--heartbeat", type=int, default=HEARTBEAT, help="s of silence"
   )
   parser.add_argument("--minutes", type=float, default=30.0)
+  parser.add_argument("--files", type=int, default=500, help="of media")
+  parser.add_argument("--roles", type=int, default=4, help="of each file")
   parser.add_argument("--seed", type=int, default=0)
   given = parser.parse_args(argv)
   lab = labs.Lab(given.out.absolute())
-  todo: list[Callable[[], dict[str, Any]]]
+  todo: Iterable[Callable[[], dict[str, Any]]]
   if given.what == "kills":
     each = 3 if given.processes > 1 else 0
     todo = [lambda: kills(lab, given.processes, given.kills, each, given.seed)]
@@ -454,6 +457,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     todo = [lambda: disk(lab, given.processes)]
   elif given.what in SHORT:
     todo = [lambda: SHORT[given.what](lab)]
+  elif given.what == "media":
+    found = media.media(
+      lab.folder / "media", given.files, given.seed, given.roles
+    )
+    todo = (lambda one=one: one for one in found)
   else:
     todo = [lambda: soak(lab, given.minutes, given.seed)]
   held = True
