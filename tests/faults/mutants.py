@@ -308,7 +308,7 @@ def mutants(
   for i in range(count):
     rng = np.random.default_rng((seed, i))
     kind = KINDS[i % len(KINDS)]
-    how = TURNS[(i + i // len(KINDS)) % len(TURNS)]
+    how = TURNS[(i % len(KINDS) + i // len(KINDS)) % len(TURNS)]
     other = whole[KINDS[_below(rng, len(KINDS))]]
     data = HOW[how](Bytes(whole[kind]), other, rng)
     path = folder / f"{i:04d}_{how}.{kind}"
