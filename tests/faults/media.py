@@ -214,11 +214,11 @@ class Watch:
     """Forgets the peak."""
     self.peak = 0
 
-  def close(self) -> list[str]:
+  def close(self, patience_s: float = 10.0) -> list[str]:
     """Ends; those seen that are still there a while later."""
     self._stop.set()
     self._thread.join()
-    for _ in range(100):
+    for _ in range(round(10 * patience_s)):
       left = [x for x in self.seen if born(x[0]) == x[1]]
       if not left:
         break

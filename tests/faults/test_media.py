@@ -70,7 +70,7 @@ def test_a_process_that_stays_is_seen():
   process.wait()
   try:
     assert watch.peak > 1 << 20
-    (left,) = watch.close()
+    (left,) = watch.close(0.5)
     assert child in left
   finally:
     for pid, _ in watch.seen:
