@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 from data_pipelines import offsets, pool, records, shards, staging
 from data_pipelines.media import decoder, limits
-from data_pipelines.media.error import MediaError
+from data_pipelines.media.error import MediaError, unsaid
 from data_pipelines.sources.task import Task
 from data_pipelines.staging import PrepareError
 from speak_jax.lock import locked
@@ -404,7 +404,7 @@ def _make(
 ) -> staging.Tally:
   """Makes a clip and keeps what became of it; in a worker."""
   if task.file:
-    with contextlib.suppress(MediaError):  # `make` will say so
+    with contextlib.suppress(MediaError), unsaid():  # `make` will say so
       seconds = decoder.probe(task.file).seconds
       more(CLIP_S_A_SECOND * min(seconds, limits.LIMITS.seconds))
   # Another machine may have made it since.

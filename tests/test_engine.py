@@ -655,3 +655,18 @@ def test_a_disk_too_small_is_known_from_the_sample(tmp_path, monkeypatch):
   ):
     prepare(listed(40, log=log), tmp_path / "data")
   assert len(log.read_text().split()) == 10  # a quarter
+
+
+def test_a_look_ahead_says_nothing(tmp_path, monkeypatch):
+  """How long a video is; what is odd about it is said as it is made."""
+
+  def probe(path):
+    warnings.warn(MediaWarning(f"{path}: breaks off"), stacklevel=2)
+    raise MediaError(path, "is broken")
+
+  monkeypatch.setattr(engine.decoder, "probe", probe)
+  video = task(0, functools.partial(make, 0))._replace(file="film.avi")
+  with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    engine._make(tmp_path, "key", 0, video, lambda seconds: None)
+  assert not said

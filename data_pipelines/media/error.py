@@ -53,6 +53,14 @@ def warn(path: str | os.PathLike, note: str) -> None:
 
 
 @contextlib.contextmanager
+def unsaid() -> Iterator[None]:
+  """Keeps media warnings back, of a look that comes before the reading."""
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore", MediaWarning)
+    yield
+
+
+@contextlib.contextmanager
 def once() -> Iterator[None]:
   """Says at its end, and once, what is said more often inside.
 

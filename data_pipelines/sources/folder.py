@@ -23,7 +23,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import NamedTuple
 
 from data_pipelines.media import cut, decoder
-from data_pipelines.media.error import MediaError
+from data_pipelines.media.error import MediaError, unsaid
 from data_pipelines.sources import kinds, mead, tree
 from data_pipelines.sources.task import (
   Labels,
@@ -366,7 +366,8 @@ def _moments(video: Video, share: float, gaps: list[str]) -> list[Task]:
   if not share:
     return [task(video, "train")]
   try:
-    seconds = decoder.probe(video.path).seconds
+    with unsaid():
+      seconds = decoder.probe(video.path).seconds
   except MediaError:
     return [task(video, "train")]  # it will say why it cannot be used
   shortest = cut.MIN_FRAMES / video.settings.fps
