@@ -554,6 +554,8 @@ def _reopen(
   """Forgets clips of these parts: the changed ones, and rejects to `retry`."""
   folder, gone = output / PARTS, set()
   for part in parts:
+    if not retry and part.key not in changed:
+      continue
     again = set(changed.get(part.key, ()))
     if _is_whole(folder, part):
       facts = staging.facts(folder, part.key)

@@ -17,6 +17,22 @@ KINDS = (
 )
 
 
+def weights_of(text: str) -> list[tuple[str, float]]:
+  """(kind, weight) as a text has them: "self", or "cross_clip:1,twins:2".
+
+  Raises:
+    ValueError: a weight is no number.
+  """
+  mix = []
+  for part in text.split(","):
+    kind, _, weight = part.partition(":")
+    try:
+      mix.append((kind.strip(), float(weight or 1)))
+    except ValueError:
+      raise ValueError(f"{weight!r} is no number") from None
+  return mix
+
+
 class _Picture(NamedTuple):
   """A whole frame and its landmarks, both at the model's size."""
 

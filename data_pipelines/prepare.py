@@ -257,17 +257,11 @@ def _filmed() -> tuple[Survey, dict[str, Any]]:
     raise PrepareError(f"--source {source} needs --input FOLDER")
   media = _media()
   if source == "folder":
-    split = {"seed": _SEED.value, "held_out": _HELD_OUT.value}
-    if _HELD_OUT_KIND.value != "people":  # sets of before know no others
-      split[shards.HELD_OUT] = _HELD_OUT_KIND.value
+    split: dict[str, Any] = {"seed": _SEED.value, "held_out": _HELD_OUT.value}
     kind = _HELD_OUT_KIND.value
-    survey = folder.survey(
-      root,
-      settings=media,
-      seed=_SEED.value,
-      held_out=_HELD_OUT.value,
-      kind=kind,
-    )
+    survey = folder.survey(root, settings=media, kind=kind, **split)
+    if kind != "people":  # sets of before know no others
+      split[shards.HELD_OUT] = kind
     return survey, {**split, **media._asdict()}
   if _HELD_OUT.present or _HELD_OUT_KIND.present:
     raise PrepareError(

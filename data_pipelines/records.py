@@ -15,7 +15,7 @@ import re
 import threading
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -321,19 +321,24 @@ class _Cache:
       self._put(key, value, size(value))
     return value
 
-  def known(self, keys: Iterable[Any]) -> dict[Any, Any]:
-    """What is there of several keys."""
+  def several(
+    self,
+    keys: Sequence[Any],
+    make: Callable[[list[Any]], Iterable],
+    size: Callable,
+  ) -> list[Any]:
+    """The values under keys; those that are absent are made at once, sorted."""
     with self._lock:
       found = {key: self._items[key][0] for key in keys if key in self._items}
       for key in found:
         self._items.move_to_end(key)
-    return found
-
-  def keep(self, values: Mapping[Any, Any], size: Callable) -> None:
-    """Takes in several values."""
-    with self._lock:
-      for key, value in values.items():
-        self._put(key, value, size(value))
+    if lacking := sorted({key for key in keys if key not in found}):
+      made = dict(zip(lacking, make(lacking), strict=True))
+      with self._lock:
+        for key, value in made.items():
+          self._put(key, value, size(value))
+      found |= made
+    return [found[key] for key in keys]
 
   def _put(self, key: Any, value: Any, cost: int) -> None:
     """With the lock held."""
@@ -461,15 +466,12 @@ class Records:
     counts = counts_of(row)
 
     def chunks(name: str, numbers: Sequence[int]) -> list[bytes]:
+      def make(keys: list[Any]) -> list[bytes]:
+        lacking = [k for _, _, k in keys]
+        return self._read(i, name, lambda part: part.chunks(name, lacking))
+
       keys = [(i, name, k) for k in numbers]
-      found = self._cache.known(keys)
-      if len(found) < len(keys):
-        lacking = [k for k in numbers if (i, name, k) not in found]
-        read = self._read(i, name, lambda part: part.chunks(name, lacking))
-        made = {(i, name, k): x for k, x in zip(lacking, read, strict=True)}
-        self._cache.keep(made, lambda data: len(data) + 64)
-        found |= made
-      return [found[key] for key in keys]
+      return self._cache.several(keys, make, lambda data: len(data) + 64)
 
     return Clip(
       lambda name: ranges.Rows(
@@ -553,18 +555,14 @@ class Records:
     self, i: int, field: str, times: list[int], size: int
   ) -> list[UInt8[np.ndarray, "h w *c"]]:
     """Several pictures; those that are not in the cache are read at once."""
+
+    def make(keys: list[Any]) -> Iterator[np.ndarray]:
+      lacking = [t for _, _, t, _ in keys]
+      for t, jpeg in zip(lacking, self.jpegs(i, field, lacking), strict=True):
+        yield self._decoded(i, field, t, jpeg, size)
+
     keys = [(i, field, t, size) for t in times]
-    found = self._cache.known(keys)
-    lacking = sorted({t for t in times if (i, field, t, size) not in found})
-    if not lacking:
-      return [found[key] for key in keys]
-    made = {
-      (i, field, t, size): self._decoded(i, field, t, jpeg, size)
-      for t, jpeg in zip(lacking, self.jpegs(i, field, lacking), strict=True)
-    }
-    self._cache.keep(made, lambda frame: frame.nbytes)
-    found |= made
-    return [found[key] for key in keys]
+    return self._cache.several(keys, make, lambda frame: frame.nbytes)
 
   def _decoded(
     self, i: int, field: str, t: int, jpeg: bytes, size: int

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from data_pipelines.batches import IDENTITY_FROM
-from data_pipelines.pairs import KINDS
+from data_pipelines.pairs import KINDS, weights_of
 from speak_jax.losses.disentangle import NORMS
 from speak_jax.nn.precision import DTYPES
 from speak_jax.training.weights import STAGES
@@ -87,14 +87,11 @@ def _rises(x: Any) -> bool:
 def _mixes(x: Any) -> bool:
   if not isinstance(x, str):
     return False
-  parts = [part.partition(":") for part in x.split(",")]
   try:
-    weights = [float(weight or 1) for _, _, weight in parts]
+    mix = weights_of(x)
   except ValueError:
     return False
-  return all(kind.strip() in KINDS for kind, _, _ in parts) and all(
-    0 < weight < math.inf for weight in weights
-  )
+  return all(kind in KINDS and 0 < w < math.inf for kind, w in mix)
 
 
 RAMP_ENDS = each(whole(0), 2)

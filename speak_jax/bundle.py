@@ -31,10 +31,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from speak_jax import packaged
 from speak_jax.names import printable
 
 FORMAT = 2
-REFERENCE = Path(__file__).parent / "assets" / "reference"
+REFERENCE = packaged.REFERENCE
 # By format. In 1 `frames` encoded the sound of its window itself.
 _FUNCTIONS = {
   1: ("portrait", "pose", "emotion", "frames"),

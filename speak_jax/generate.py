@@ -313,12 +313,7 @@ class Motion:
       self._first = start
       self._steps = self._steps[start:stop]
       self._head = self._head[start:stop]
-    return face.Track(
-      track.landmarks[start:stop],
-      track.pose[start:stop],
-      track.found[start:stop],
-      track.faces,
-    )
+    return track.shot(start, stop)
 
   def crops(self) -> Generator[UInt8[np.ndarray, "h w 3"] | None, None, None]:
     """A crop for every frame, once; None where no face was found.
@@ -533,17 +528,11 @@ def _faces(
   found = _find(path, tracker, rules.emotion, frames.first()).with_lead(
     rules.on_missing_face == "fail"
   )
-  if found.span or found.turns:
-    frames = decoder.Frames(path, settings.fps, limit, found.span, found.turns)
+  frames = frames.again(found.span, found.turns)
   rules = rules._replace(emotion=found.which)
   track = _track(path, frames, settings.fps, tracker, rules)
   start, stop = longest_shot(track)
-  track = track._replace(
-    landmarks=track.landmarks[start:stop],
-    pose=track.pose[start:stop],
-    found=track.found[start:stop],
-    shots=(),
-  )
+  track = track.shot(start, stop)
   where = np.flatnonzero(track.found)
   spread = np.linspace(0, len(where) - 1, min(EMOTION_FACES, len(where)))
   chosen = where[spread.round().astype(int)] + start
@@ -591,8 +580,7 @@ def _first_face(
   limit = round(SEARCH_S * fps)
   frames = decoder.Frames(path, fps, limit)
   found = _find(path, tracker, which, frames.first())
-  if found.span or found.turns:
-    frames = decoder.Frames(path, fps, limit, found.span, found.turns)
+  frames = frames.again(found.span, found.turns)
   missing = ""  # no exception, which would keep the decoder's process
   for frame in frames:
     try:

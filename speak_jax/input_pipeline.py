@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from data_pipelines import augment, damage, engine, records, workers
+from data_pipelines import augment, damage, engine, pairs, records, workers
 from data_pipelines import batches as examples
 from speak_jax.progress import say
 from speak_jax.stages import syncnet
@@ -206,16 +206,10 @@ def _mix(text: str, clips: records.Records) -> dict[str, float]:
   """Weights of the pair kinds: "auto", "self", or "cross_clip:1,twins:2"."""
   if text == "auto":
     return examples.robust_mix(clips)
-  mix = {}
-  for part in text.split(","):
-    kind, _, weight = part.partition(":")
-    try:
-      mix[kind.strip()] = float(weight or 1)
-    except ValueError:
-      raise ValueError(
-        f"config.irfd.pairs {text!r}: {weight!r} is no number"
-      ) from None
-  return mix
+  try:
+    return dict(pairs.weights_of(text))
+  except ValueError as error:
+    raise ValueError(f"config.irfd.pairs {text!r}: {error}") from None
 
 
 def fingerprint(clips: records.Records, share: dict[str, float]) -> str:

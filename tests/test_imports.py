@@ -72,6 +72,7 @@ ALLOWED = {
     "speak_jax.metrics",
   ),
   "speak_jax.bundle": (
+    "speak_jax.packaged",
     "speak_jax.names",
     "speak_jax.spec",
     "speak_jax.nn",

@@ -14,6 +14,7 @@ from data_pipelines.media import decoder, face, footage
 from data_pipelines.media.audio import clipped, fit, is_silent
 from data_pipelines.media.error import MediaError, once, reject, warn
 from data_pipelines.media.follow import MIN_SEEN, NoFaceError, follow, gaps
+from data_pipelines.media.follow import span as times_of
 from data_pipelines.media.loudness import VOICE_LUFS, levelled
 from data_pipelines.media.nets import box_of, iou
 from data_pipelines.media.video import VideoInfo
@@ -121,8 +122,7 @@ def cut(
     )
   except NoFaceError:  # but there may be one later
     found = footage.Footage(path, 0.0, 0, rule)
-  if found.turns:
-    frames = decoder.Frames(path, fps, span=span, turns=found.turns)
+  frames = frames.again(turns=found.turns)
   if found.turns % 2:
     info = info._replace(width=info.height, height=info.width)
   begin = span[0] if span else 0.0
@@ -213,14 +213,11 @@ def _told(
   reason: str, stretches: list[Stretch], fps: float, begin: float
 ) -> str:
   """A reason with its times; of many stretches from the first to the last."""
-  times = [
-    f"{x.start / fps + begin:.2f} to {x.stop / fps + begin:.2f} s"
-    for x in stretches
-  ]
-  if len(times) <= TOLD:
+  if len(stretches) <= TOLD:
+    times = [times_of(x.start, x.stop, fps, begin) for x in stretches]
     return "; ".join(f"{reason} from {time}" for time in times)
-  first, last = times[0].split(" to ")[0], times[-1].split(" to ")[1]
-  return f"{reason} in {len(times)} stretches from {first} to {last}"
+  time = times_of(stretches[0].start, stretches[-1].stop, fps, begin)
+  return f"{reason} in {len(stretches)} stretches from {time}"
 
 
 class _Crop(NamedTuple):

@@ -27,7 +27,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def read_frames(
   fps: float = _FPS,
   span: Sequence[float] | None = None,
   turns: int = 0,
-) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+) -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:
   """`video.read_frames`; the child works ahead by a picture or so."""
   return _call(path, "read_frames", fps=fps, span=span, turns=turns)
 
@@ -119,6 +119,15 @@ class Frames:
     self._kept: list[np.ndarray] | None = None
     self._begun: Iterator[np.ndarray] | None = None
 
+  def again(
+    self, span: Sequence[float] | None = None, turns: int = 0
+  ) -> "Frames":
+    """The same file, read in another way; itself, if it is no other."""
+    if not span and not turns:
+      return self
+    span = span or self._span
+    return Frames(self._path, self._fps, self._limit, span, turns)
+
   def first(self) -> UInt8[np.ndarray, "h w 3"]:
     """The first picture; a pass that follows goes on from there."""
     frames = self._read()
@@ -156,7 +165,9 @@ def _only(path: str | os.PathLike, name: str, **args: Any) -> Any:
   return value
 
 
-def _call(path: str | os.PathLike, name: str, **args: Any) -> Iterator[Any]:
+def _call(
+  path: str | os.PathLike, name: str, **args: Any
+) -> Generator[Any, None, None]:
   """Runs a call in a child; yields its values and repeats its warnings."""
   helper = _helper(os.getpid())
   pid, pipe = helper.start(

@@ -201,6 +201,15 @@ class Track(NamedTuple):
   faces: int  # most faces seen at once
   shots: tuple[int, ...] = ()  # frames that start another shot
 
+  def shot(self, start: int, stop: int) -> "Track":
+    """The frames of one shot alone."""
+    return self._replace(
+      landmarks=self.landmarks[start:stop],
+      pose=self.pose[start:stop],
+      found=self.found[start:stop],
+      shots=(),
+    )
+
 
 def which(text: str) -> str | Box:
   """Reads the rule by which one face of several is followed.

@@ -161,9 +161,9 @@ def gaps(found: Bool[np.ndarray, "n"], fps: float) -> str:
   return ", ".join(span(start, stop, fps) for start, stop in face.runs(~found))
 
 
-def span(start: int, stop: int, fps: float) -> str:
-  """Frames as seconds: "1.20 to 2.00 s"."""
-  return f"{start / fps:.2f} to {stop / fps:.2f} s"
+def span(start: int, stop: int, fps: float, begin: float = 0.0) -> str:
+  """Frames as seconds after `begin`: "1.20 to 2.00 s"."""
+  return f"{start / fps + begin:.2f} to {stop / fps + begin:.2f} s"
 
 
 _NAMES = {"largest": "largest", "first": "leftmost"}

@@ -6,7 +6,7 @@ it: what is on its head or side is then read turned.
 
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ def find(
   votes, start, asked = np.zeros(4), None, 0
   height = width = 0
   read = decoder.read_frames(path, LOOKS_FPS, (begin, end))
-  with closing(read) as frames:
+  with contextlib.closing(read) as frames:
     looked = 0
     for looked, frame in enumerate(frames, 1):
       progress(looked / LOOKS_FPS)
@@ -125,13 +125,3 @@ def _is_enough(votes: Float[np.ndarray, "4"]) -> bool:
 
 def _is_upright(votes: Float[np.ndarray, "4"]) -> bool:
   return bool(votes.argmax() == 0) and _is_enough(votes)
-
-
-@contextlib.contextmanager
-def closing(frames: Iterator) -> Iterator[Iterator]:
-  """Ends the reading of a file, and so the process that decodes it."""
-  try:
-    yield frames
-  finally:
-    if isinstance(frames, Generator):
-      frames.close()

@@ -9,7 +9,6 @@ Peaks would not do: one knock on the table would make the voice quiet.
 
 import numpy as np
 from jaxtyping import Float, Int16
-from scipy import signal
 
 from speak_jax import spec
 
@@ -70,6 +69,8 @@ def _centred(audio: Int16[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
 
 def _blocks(audio: Int16[np.ndarray, "s"]) -> Float[np.ndarray, "n"]:
   """Weighted power of blocks of 0.4 s that begin every 0.1 s; full scale 1."""
+  from scipy import signal  # half a second, which a decoder hardly ever needs
+
   filters = _weighting()
   state = signal.sosfilt_zi(filters) * 0
   sums = []

@@ -24,7 +24,9 @@ SIZE_PX = 256
 SECONDS = 4.0
 
 
-def clip(seed: int, person: int, emotion: str, level: int) -> spec.Record:
+def clip(
+  seed: int, person: int, emotion: str, level: int, seconds: float = SECONDS
+) -> spec.Record:
   """A clip of one held-out person."""
   return render_clip(
     Recipe(
@@ -33,7 +35,7 @@ def clip(seed: int, person: int, emotion: str, level: int) -> spec.Record:
       identity=person,
       emotion=spec.EMOTIONS.index(emotion),
       level=level,
-      seconds=SECONDS,
+      seconds=seconds,
       size=SIZE_PX,
       framing="medium",
     )

@@ -1,5 +1,6 @@
 """Changes of a mouth's picture that say nothing of what it speaks."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -62,10 +63,7 @@ def shake(
   """
   b, n, t, h, w, c = frames.shape
   keys = jax.random.split(key, 5)
-
-  def draw(key, most, *shape):
-    return jax.random.uniform(key, (b, *shape), minval=-most, maxval=most)
-
+  draw = functools.partial(_even, b)
   maps = rearrange(frames, "b n t h w c -> b h w (n t c)")
   if any(how[:7]):
     maps = sample(maps, *places(draw_moves(keys[0], b, how), h, w))
@@ -89,9 +87,7 @@ def shake(
 def draw_moves(key: PRNGKeyArray, count: int, how: Shake) -> Moves:
   """Draws the moves of `count` examples, each evenly, bumps normally."""
   keys = jax.random.split(key, len(Moves._fields))
-
-  def draw(key, most, *shape):
-    return jax.random.uniform(key, (count, *shape), minval=-most, maxval=most)
+  draw = functools.partial(_even, count)
 
   def ratio(key, most):  # as often r as 1 / r
     return jnp.exp2(draw(key, jnp.log2(1 + most)))
@@ -107,6 +103,14 @@ def draw_moves(key: PRNGKeyArray, count: int, how: Shake) -> Moves:
       jax.random.bernoulli(keys[6], 0.5 * how.mirror, (count,)), -1.0, 1.0
     ),
   )
+
+
+def _even(
+  count: int, key: PRNGKeyArray, most: float | Array, *shape: int
+) -> Float[Array, "b *shape"]:
+  """Numbers of `count` examples, evenly between -`most` and `most`."""
+  shape = (count, *shape)
+  return jax.random.uniform(key, shape, minval=-most, maxval=most)
 
 
 def places(

@@ -19,7 +19,7 @@ from speak_jax import spec
 from speak_jax.losses import disentangle, flow
 from speak_jax.models.build import Networks, build
 from speak_jax.models.geometry import Shape
-from speak_jax.nn import precision
+from speak_jax.nn import precision, treat
 from speak_jax.nn.align import align_face
 
 FEW = 4  # examples; a deviation over fewer does not tell a dead code
@@ -439,6 +439,26 @@ def faces(
   if config.model.emotion_input == "frame":
     return frames
   return align_face(frames, landmarks, config.model.face)
+
+
+def treated_faces(
+  config: Any,
+  frames: Float[Array, "b h w 3"],
+  landmarks: Float[Array, "b 68 2"],
+  key: PRNGKeyArray,
+) -> Float[Array, "b f f 3"]:
+  """What E_e sees of frames in training, as config.data.augment has it."""
+  how = config.data.augment
+  if not how.emotion:
+    return faces(config, frames, landmarks)
+  whole = config.model.emotion_input == "frame"
+  return treat.faces(
+    frames,
+    None if whole else landmarks,
+    face_side(config),
+    key,
+    most=how.stretch,
+  )
 
 
 def with_frames(batch: Any) -> Any:

@@ -16,7 +16,6 @@ from speak_jax import spec
 from speak_jax.losses import adversarial, disentangle, flow, pixel
 from speak_jax.models.irfd import Codes, Portrait, hide_maps
 from speak_jax.nn import treat
-from speak_jax.nn.align import align_face
 from speak_jax.nn.face import shape_free
 from speak_jax.nn.norm import unit
 from speak_jax.stages import base, critic
@@ -71,7 +70,8 @@ def make(config: ConfigDict) -> Stage:
       f" {' or '.join(disentangle.NORMS)}"
     )
   swaps = any(weights[name] for name in SWAPS)
-  how, side = config.data.augment, base.face_side(config)
+  how = config.data.augment
+  base.face_side(config)  # refuses an unknown word
   nets, size = base.networks(config), config.model.image
   if not nets.decoder.appearance:
     weights["appearance"] = 0.0
@@ -116,17 +116,9 @@ def make(config: ConfigDict) -> Stage:
     mouth = pair.mouth
     if how.pose:
       mouth = treat.colours(mouth, mouth_key)
-    face = emotion = base.faces(config, pair.emotion, pair.emotion_landmarks)
-    if how.emotion:
-      face = treat.faces(
-        pair.emotion,
-        None
-        if config.model.emotion_input == "frame"
-        else pair.emotion_landmarks,
-        side,
-        emotion_key,
-        most=how.stretch,
-      )
+    shown = pair.emotion, pair.emotion_landmarks
+    emotion = base.faces(config, *shown)
+    face = base.treated_faces(config, *shown, emotion_key)
     return pair._replace(
       pose=treat.where(pair.treated, pose, pair.pose),
       mouth=treat.where(pair.treated, mouth, pair.mouth),
@@ -153,9 +145,7 @@ def make(config: ConfigDict) -> Stage:
 
   def encode_again(params, vars, frames, landmarks):
     """Identity, pose and emotion codes of generated frames."""
-    cut = frames
-    if config.model.emotion_input == "face":
-      cut = align_face(frames, landmarks, config.model.face)
+    cut = base.faces(config, frames, landmarks)
 
     def run(net, frames, cut, landmarks):
       portrait = net.portrait(frames, landmarks, train=True)

@@ -70,7 +70,7 @@ def make(config: ConfigDict) -> Stage:
       f" config.model.frames = {model.frames}"
     )
   nets, size, t = base.networks(config), model.image, model.frames
-  face = base.face_side(config)
+  base.face_side(config)  # refuses an unknown word
   samples = round((t + 2 * model.context) * spec.samples_per_frame(fps))
   batch = _batch(settings.batch, t, size, settings.emotion_frames, samples)
   adversary = weights["gan"] > 0
@@ -162,13 +162,7 @@ def make(config: ConfigDict) -> Stage:
       colours=how.pose,
       most=how.stretch,
     )
-    if how.emotion:
-      whole = model.emotion_input == "frame"
-      faces = treat.faces(
-        felt, None if whole else points, face, emotion_key, most=how.stretch
-      )
-    else:
-      faces = base.faces(config, felt, points)
+    faces = base.treated_faces(config, felt, points, emotion_key)
     return rearrange(driving, "b t ... -> (b t) ..."), faces
 
   def generate(params, vars, batch, key) -> Made:

@@ -353,7 +353,7 @@ def soak(lab: labs.Lab, minutes: float, seed: int = 0) -> dict[str, Any]:
   try:
     while time.monotonic() < end and not launcher.gone_at:
       for pid in children(launcher.pid):
-        sizes.setdefault(pid, []).append(resident(pid))
+        sizes.setdefault(pid, []).append(media.resident(pid))
       time.sleep(2)
     seen = set(sizes)
     launcher.signal(signal.SIGTERM)
@@ -399,16 +399,6 @@ def children(pid: int) -> list[int]:
   except OSError:
     return []
   return [int(word) for word in text.split()]
-
-
-def resident(pid: int) -> int:
-  """Memory of a process in bytes; 0: it is gone."""
-  try:
-    status = Path(f"/proc/{pid}/status").read_text()
-  except OSError:
-    return 0
-  found = re.search(r"VmRSS:\s+(\d+) kB", status)
-  return 1024 * int(found[1]) if found else 0
 
 
 def growth(sizes: Sequence[int]) -> float:

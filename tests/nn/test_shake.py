@@ -10,19 +10,7 @@ from speak_jax.nn import shake as module
 from speak_jax.nn.shake import Moves, Shake, curve, lit, places, shake
 from speak_jax.nn.warp import sample
 
-NONE = Shake(
-  shift=0.0,
-  scale=0.0,
-  stretch=0.0,
-  shear=0.0,
-  turn=0.0,
-  elastic=0.0,
-  mirror=False,
-  blur=0.0,
-  gamma=0.0,
-  light=0.0,
-  colour=0.0,
-)
+NONE = Shake(**dict.fromkeys(Shake._fields, 0.0))
 ALL = Shake(
   shift=0.05,
   scale=0.1,

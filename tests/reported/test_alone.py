@@ -1,5 +1,6 @@
 """A picture and speech are enough; and each file has its rule for faces."""
 
+import functools
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import soundfile
 
 from data_pipelines.media import decoder, face, video
 from data_pipelines.records import decode_frame, in_memory
-from data_pipelines.synthetic import render
+from data_pipelines.synthetic import demo_inputs
 from speak_jax import bundle, export, generate, spec, synthesis
 from tests import glass
 from tests.reported.voices import RATE, voice
@@ -17,18 +18,7 @@ from tests.reported.voices import RATE, voice
 
 def drawn(person: int, emotion: str, level: int = 3) -> spec.Record:
   """A clip of a drawn person that no training has seen."""
-  return render.render_clip(
-    render.Recipe(
-      seed=0,
-      split="test",
-      identity=person,
-      emotion=spec.EMOTIONS.index(emotion),
-      level=level,
-      seconds=1.0,
-      size=256,
-      framing="medium",
-    )
-  )
+  return demo_inputs.clip(0, person, emotion, level, seconds=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +100,8 @@ def test_a_model_without_neutral_keeps_the_pictures_own(
     return emotion(pictures)
 
   made.emotion = watched
-  generate.generate(
+  make = functools.partial(
+    generate.generate,
     made,
     identity=happy,
     audio=speech,
@@ -119,20 +110,13 @@ def test_a_model_without_neutral_keeps_the_pictures_own(
     size=16,
     say=said.append,
   )
+  make()
   side = glass.SETTINGS.emotion
   assert asked == [(1, side, side, 3)]
   assert any("the identity's own" in line for line in said)
   made.neutral = np.zeros(3, np.float32)
   asked.clear()
-  generate.generate(
-    made,
-    identity=happy,
-    audio=speech,
-    output=tmp_path / "out.mp4",
-    tracker=Middle(),
-    size=16,
-    say=said.append,
-  )
+  make()
   assert not asked and said[-2] == "emotion   neutral"
 
 
@@ -204,17 +188,14 @@ def test_the_identitys_box_is_asked_of_no_other_file(
 
 
 @pytest.mark.filterwarnings("ignore::data_pipelines.media.error.MediaWarning")
-def test_the_reported_pair(reference, tracker, shared, tmp_path):
+def test_the_reported_pair(reference, tracker, reported, tmp_path):
   """two_people_drawn.png: a box that neither pose nor emotion has a face in."""
-  folder = shared / "data" / "reported"
-  if not folder.is_dir():
-    pytest.skip("no folder reported/ in the test material")
   made = generate.generate(
     reference,
-    identity=folder / "two_people_drawn.png",
-    audio=folder / "voice_normal.wav",
-    pose=folder / "ok_pose.mp4",
-    emotion=folder / "ok_emotion.mp4",
+    identity=reported / "two_people_drawn.png",
+    audio=reported / "voice_normal.wav",
+    pose=reported / "ok_pose.mp4",
+    emotion=reported / "ok_emotion.mp4",
     output=tmp_path / "out.mp4",
     tracker=tracker,
     rules=generate.Rules((440.0, 110.0, 110.0, 130.0)),

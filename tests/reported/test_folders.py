@@ -27,7 +27,7 @@ from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import counts, folder, kinds, tree
 from data_pipelines.sources.task import Task
-from data_pipelines.synthetic import render
+from data_pipelines.synthetic import film as films
 from speak_jax import (
   ablate,
   admissible,
@@ -42,25 +42,13 @@ from speak_jax import bundle as bundles
 from speak_jax.configs import speak
 from speak_jax.evaluation import report, words
 from tests import glass, toy_records
+from tests.sources.conftest import RECIPE
 
 
 @pytest.fixture(scope="session")
 def film(tmp_path_factory, face_models):
   """A drawn person of two seconds, as an mp4."""
-  recipe = render.Recipe(
-    seed=3,
-    split="train",
-    identity=4,
-    emotion=1,
-    level=2,
-    seconds=2.2,
-    size=160,
-  )
-  clip = render.render_clip(recipe)
-  path = tmp_path_factory.mktemp("film") / "film.mp4"
-  pictures = np.stack([records.decode_frame(x) for x in clip.frames])
-  write_video(path, pictures, clip.fps, clip.audio)
-  return path
+  return films.film(RECIPE, tmp_path_factory.mktemp("film"))
 
 
 def put(path, content=b"x"):
@@ -282,10 +270,7 @@ def test_a_folder_without_videos_says_what_there_is(tmp_path):
     survey(tmp_path)
 
 
-def test_the_reported_containers_are_taken(shared, tmp_path):
-  reported = shared / "data" / "reported"
-  if not reported.is_dir():
-    pytest.skip("no folder of reported files")
+def test_the_reported_containers_are_taken(reported, tmp_path):
   for name in ("clip.mts", "clip.ogv", "clip.wmv", "clip.gif"):
     shutil.copy(reported / name, tmp_path / name.replace(".", "_"))
   found = survey(tmp_path)
@@ -657,6 +642,20 @@ def test_a_set_of_one_person_says_that_nobody_is_held_out(tmp_path):
   for kind in ("people", "clips"):
     tasks = survey(tmp_path, kind=kind).tasks
     assert ("test" in {t.split for t in tasks}) == (kind == "clips")
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_length_of_a_video_is_looked_up_in_silence(tmp_path, monkeypatch):
+  """What is odd about the file is said as it is made."""
+
+  def probe(path):
+    warn(path, "breaks off")
+    return video.VideoInfo(64, 64, 500, 20.0, 25.0, True)
+
+  monkeypatch.setattr(decoder, "probe", probe)
+  put(tmp_path / "Ann" / "a.mp4")
+  found = survey(tmp_path, held_out=0.4, kind="moments")
+  assert [task.split for task in found.tasks] == ["train", "test"]
 
 
 def test_moments_of_one_person_become_two_splits(tmp_path, film):

@@ -21,7 +21,7 @@ from data_pipelines.media import video
 from data_pipelines.media.audio import RATES_HZ
 from data_pipelines.media.error import MediaError
 from data_pipelines.media.limits import LIMITS
-from data_pipelines.synthetic import render
+from data_pipelines.synthetic import demo_inputs
 from speak_jax import bundle, generate, synthesis
 from tests import glass
 from tests.reported.voices import RATE, voice
@@ -229,10 +229,7 @@ def test_generate_refuses_before_the_work(inputs, output, sheet, line):
   ("output", "sheet"),
   [("ok_pose.mp4", None), ("out.mp4", "ok_identity.png")],
 )
-def test_the_reported_files_stay(shared, tmp_path, output, sheet):
-  folder = shared / "data" / "reported"
-  if not folder.is_dir():
-    pytest.skip("no folder reported/ in the test material")
+def test_the_reported_files_stay(reported, tmp_path, output, sheet):
   roles = {
     "identity": "ok_identity.png",
     "audio": "voice_normal.wav",
@@ -240,7 +237,7 @@ def test_the_reported_files_stay(shared, tmp_path, output, sheet):
     "emotion": "ok_emotion.mp4",
   }
   for name in roles.values():
-    (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / name).write_bytes((reported / name).read_bytes())
   made = synthesis.Synthesizer(
     glass.functions(), glass.VARIABLES, glass.SETTINGS
   )
@@ -255,7 +252,7 @@ def test_the_reported_files_stay(shared, tmp_path, output, sheet):
       say=lambda line: None,
     )
   assert {x.name: x.read_bytes() for x in tmp_path.iterdir()} == {
-    name: (folder / name).read_bytes() for name in roles.values()
+    name: (reported / name).read_bytes() for name in roles.values()
   }
 
 
@@ -362,11 +359,8 @@ def test_every_command_refuses_in_a_line(tmp_path, root, words, code, line):
 def test_a_signal_ends_generate_in_a_line(
   tmp_path, root, face_models, name, when
 ):
-  recipe = render.Recipe(
-    *(0, "test", 0), emotion=0, level=1, seconds=0.2, size=256,
-    framing="medium",
-  )  # fmt: skip
-  (tmp_path / "face.jpg").write_bytes(render.render_clip(recipe).frames[0])
+  person = demo_inputs.clip(0, 0, "neutral", 1, seconds=0.2)
+  (tmp_path / "face.jpg").write_bytes(person.frames[0])
   soundfile.write(tmp_path / "a.flac", np.tile(voice(), 200), RATE)
   number = getattr(signal, name)
   running = command(

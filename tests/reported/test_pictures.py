@@ -37,19 +37,11 @@ from data_pipelines.media import (
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.media.follow import NoFaceError
 from data_pipelines.records import decode_frame
-from data_pipelines.synthetic import render
+from data_pipelines.synthetic import demo_inputs
 from speak_jax import generate, spec
 from tests import glass
 
 BT709, BT601, BT2020 = 1, 5, 9  # H.273's matrices
-
-
-@pytest.fixture(scope="session")
-def reported(shared) -> Path:
-  folder = shared / "data" / "reported"
-  if not folder.is_dir():
-    pytest.skip("no folder data/reported in shared/")
-  return folder
 
 
 def seen(path, **args) -> tuple[list[np.ndarray], list[str]]:
@@ -667,11 +659,7 @@ def tracker(face_models) -> face.Tracker:
 @pytest.fixture(scope="module")
 def drawn(face_models) -> list[np.ndarray]:
   """A drawn person for 30 frames of 256 px."""
-  recipe = render.Recipe(
-    seed=0, split="test", identity=2, emotion=0, level=1, seconds=1.2,
-    size=256, framing="medium",
-  )  # fmt: skip
-  clip = render.render_clip(recipe)
+  clip = demo_inputs.clip(0, 2, "neutral", 1, seconds=1.2)
   return [decode_frame(jpeg) for jpeg in clip.frames]
 
 
@@ -1056,17 +1044,7 @@ def test_good_portraits_are_not_doubted(drawn, tracker):
 
 @pytest.mark.parametrize(("person", "emotion"), [(3, "happy"), (7, "neutral")])
 def test_lips_of_dark_skin_are_no_mask(tracker, person, emotion):
-  recipe = render.Recipe(
-    seed=0,
-    split="test",
-    identity=person,
-    emotion=spec.EMOTIONS.index(emotion),
-    level=3,
-    seconds=1.0,
-    size=256,
-    framing="medium",
-  )
-  for frame in render.render_clip(recipe).frames[::6]:
+  for frame in demo_inputs.clip(0, person, emotion, 3, 1.0).frames[::6]:
     assert doubted(decode_frame(frame), tracker) == []
 
 

@@ -21,7 +21,7 @@ from data_pipelines.media import audio, cut, decoder, face, loudness, video
 from data_pipelines.media.audio import mix
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.records import decode_frame
-from data_pipelines.synthetic import render
+from data_pipelines.synthetic import demo_inputs, render
 from speak_jax import bundle, generate, spec, synthesis
 from tests.reported.voices import RATE, SECONDS, Sound, db, voice, write
 
@@ -307,12 +307,7 @@ def test_the_voices_of_training_have_that_loudness():
 @pytest.fixture(scope="module")
 def talking() -> spec.Record:
   """A drawn person who speaks for 1.6 s."""
-  return render.render_clip(
-    render.Recipe(
-      *(0, "test", 0), emotion=0, level=1, seconds=SECONDS, size=256,
-      framing="medium",
-    )
-  )  # fmt: skip
+  return demo_inputs.clip(0, 0, "neutral", 1, SECONDS)
 
 
 @pytest.mark.parametrize("level", [-40, -20, 0])
@@ -402,13 +397,8 @@ class Lips(NamedTuple):
 
 @pytest.fixture(scope="module")
 def lips(tmp_path_factory, face_models) -> Lips:
-  recipe = render.Recipe(
-    *(0, "test", 0), emotion=0, level=1, seconds=0.2, size=256,
-    framing="medium",
-  )  # fmt: skip
-  picture = cv2.imdecode(
-    np.frombuffer(render.render_clip(recipe).frames[0], np.uint8), 1
-  )
+  person = demo_inputs.clip(0, 0, "neutral", 1, seconds=0.2)
+  picture = cv2.imdecode(np.frombuffer(person.frames[0], np.uint8), 1)
   path = tmp_path_factory.mktemp("lips") / "identity.png"
   cv2.imwrite(str(path), picture)
   made = synthesis.Synthesizer.from_bundle(bundle.REFERENCE)
@@ -452,21 +442,15 @@ def test_lips_are_the_same_at_all_levels(lips, normal, tmp_path, level):
     "say.caf",
   ],
 )
-def test_lips_of_the_reported_files(lips, shared, tmp_path, name):
-  folder = shared / "data" / "reported"
-  if not folder.is_dir():
-    pytest.skip("no folder reported/ in the test material")
-  want = lips.opening(folder / "voice_normal.wav", tmp_path / "a.mp4")
-  r, amplitude = alike(lips.opening(folder / name, tmp_path / "b.mp4"), want)
+def test_lips_of_the_reported_files(lips, reported, tmp_path, name):
+  want = lips.opening(reported / "voice_normal.wav", tmp_path / "a.mp4")
+  r, amplitude = alike(lips.opening(reported / name, tmp_path / "b.mp4"), want)
   print(f"{name}: r {r:.3f}, amplitude {amplitude:.3f}")
   assert r > 0.95 and 0.9 < amplitude < 1.1
 
 
 @pytest.mark.filterwarnings("ignore::data_pipelines.media.error.MediaWarning")
 @pytest.mark.parametrize("name", ["two_tracks.mkv", "voice.wma", "clip.wmv"])
-def test_the_other_reported_files_are_heard(shared, name):
-  path = shared / "data" / "reported" / name
-  if not path.is_file():
-    pytest.skip("no folder reported/ in the test material")
-  got = heard(path)
+def test_the_other_reported_files_are_heard(reported, name):
+  got = heard(reported / name)
   assert loudness.loudness(got) == pytest.approx(loudness.VOICE_LUFS, abs=0.3)
