@@ -1,10 +1,12 @@
 """Ablations of configs/speak.py: what each row changes, and what it asks.
 
-  python -m speak_jax.ablate --config configs/speak.py:demo --data D --out DIR
+  python -m speak_jax.tools.ablate --config configs/speak.py:demo \
+    --data D --out DIR
 
 Data alone. The rows of "3" (Table III of v3) and of "losses" (v1) are the
-paper's and bear the names of `evaluation/published.py`, where the published
-signs come from: no_identity is without E_i there and without L_identity here.
+paper's and bear the names of `evaluation/report/published.py`, where the
+published signs come from: no_identity is without E_i there and without
+L_identity here.
 "ours" asks what the paper does not. A row that changes nothing of a preset is
 left out when that preset is ablated, and named in the table.
 """

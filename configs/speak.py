@@ -444,7 +444,8 @@ def _config(preset: str, sizes: dict) -> dict:
       # "mean" over their numbers, or "sum", as printed. Eq. 1 sums always.
       norms="mean",
       unit_identity=True,  # Eq. 1 on unit vectors; False: as printed
-      pairs="auto",  # or "kind:weight,..." of data_pipelines/pairs.py's KINDS
+      # Or "kind:weight,..." of KINDS in data_pipelines/sampling/pairs.py.
+      pairs="auto",
       # Extra pixel weight: lips are few pixels, and matter most.
       region=dict(mouth=4.0, face=1.5),
       smoothing=0.1,  # of the emotion labels

@@ -19,10 +19,12 @@ import numpy as np
 from absl import app, flags
 from jaxtyping import Float, UInt8
 
-from data_pipelines import offsets, outputs, records
+from data_pipelines import outputs
+from data_pipelines.dataset import offsets, records
 from data_pipelines.media import lettering, video
 from data_pipelines.media.error import MediaError
-from speak_jax import command_line, spec
+from speak_jax import spec
+from speak_jax.common import command_line
 
 COLUMNS, ROWS = 8, 12
 CELL_PX = 128

@@ -21,8 +21,10 @@ from typing import Any
 
 from absl import app, flags
 
-from data_pipelines import outputs, shards
-from data_pipelines.engine import (
+from data_pipelines import outputs
+from data_pipelines.dataset import writer
+from data_pipelines.faces import cut, face
+from data_pipelines.ingest.engine import (
   PrepareError,
   Reason,
   Summary,
@@ -31,10 +33,10 @@ from data_pipelines.engine import (
   prepare,
   read_reasons,
 )
-from data_pipelines.media import cut, face
 from data_pipelines.sources import counts
 from data_pipelines.sources.task import Survey, Task
-from speak_jax import command_line, names, spec
+from speak_jax import spec
+from speak_jax.common import command_line, names
 
 TOO_MANY_REJECTS = 65  # exit code: the input data is at fault
 SHOWN_GAPS = 10
@@ -261,7 +263,7 @@ def _filmed() -> tuple[Survey, dict[str, Any]]:
     kind = _HELD_OUT_KIND.value
     survey = folder.survey(root, settings=media, kind=kind, **split)
     if kind != "people":  # sets of before know no others
-      split[shards.HELD_OUT] = kind
+      split[writer.HELD_OUT] = kind
     return survey, {**split, **media._asdict()}
   if _HELD_OUT.present or _HELD_OUT_KIND.present:
     raise PrepareError(

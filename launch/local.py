@@ -7,8 +7,9 @@ Each process gets the flags that say who it is, a device of its own where there
 are GPUs, and its number before each line that it prints. Once one has ended
 badly the others have three seconds to end too. All are started again after 42
 and 43 and where a signal or a crash ended them, later each time that no
-checkpoint was added; other codes (speak_jax/exit_codes.py) are final. SIGTERM
-and Ctrl-C are passed on: a checkpoint is saved, and nothing is started again.
+checkpoint was added; other codes (speak_jax/common/exit_codes.py) are final.
+SIGTERM and Ctrl-C are passed on: a checkpoint is saved, and nothing is started
+again.
 
 Chaos, to see that nothing is lost: --chaos-kill-every 30 --seed 1.
 """
@@ -27,7 +28,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from speak_jax import exit_codes
+from speak_jax.common import exit_codes
 
 GRACE = 1.5  # s that the others have when one has ended badly
 MOST_WAIT = 60.0  # s before another start

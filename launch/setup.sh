@@ -144,18 +144,18 @@ print(hashlib.sha256(b"\0".join(texts)).hexdigest())
 # Photographs and videos need two small networks; drawn faces do not, so
 # without them there is a warning. They are asked for after an installation.
 setup_models() {
-  local folder="${SPEAK_JAX_MODELS:-$SPEAK_ROOT/data_pipelines/media/models}"
+  local folder="${SPEAK_JAX_MODELS:-$SPEAK_ROOT/data_pipelines/faces/models}"
   if [ -f "$folder/face_detection_short_range.tflite" ] &&
     [ -f "$folder/face_landmark.tflite" ]; then
     return 0
   fi
   if [ -n "$setup_fresh" ] && [ -z "${SPEAK_JAX_MODELS:-}" ]; then
     setup_say "fetching the two face model files"
-    (cd "$SPEAK_ROOT" && python -m data_pipelines.media.fetch) && return 0
+    (cd "$SPEAK_ROOT" && python -m data_pipelines.faces.fetch) && return 0
   fi
   setup_say "warning: without the two face model files only drawn faces can" \
     "be trained on, and no picture or video be read; to get them: python -m" \
-    "data_pipelines.media.fetch (README, Without a network)" >&2
+    "data_pipelines.faces.fetch (README, Without a network)" >&2
 }
 
 setup_all() {

@@ -11,12 +11,15 @@ import runpy
 import sys
 
 import speak_jax
-from speak_jax.exit_codes import BAD_CONFIG
+from speak_jax.common.exit_codes import BAD_CONFIG
 
 # By the order of use: the module, and what it is for.
 COMMANDS = {
-  "doctor": ("speak_jax.doctor", "what this machine has, lacks, and needs"),
-  "models": ("data_pipelines.media.fetch", "gets the two face model files"),
+  "doctor": (
+    "speak_jax.tools.doctor",
+    "what this machine has, lacks, and needs",
+  ),
+  "models": ("data_pipelines.faces.fetch", "gets the two face model files"),
   "demo-inputs": (
     "data_pipelines.synthetic.demo_inputs",
     "draws the four inputs of a first video",
@@ -27,17 +30,20 @@ COMMANDS = {
   ),
   "prepare": ("data_pipelines.prepare", "raw videos, or drawn faces, to data"),
   "inspect": ("data_pipelines.inspect", "what a data set holds"),
-  "offsets": ("speak_jax.offsets", "clips whose sound does not fit"),
+  "offsets": ("speak_jax.tools.av_offsets", "clips whose sound does not fit"),
   "train": ("speak_jax.train", "the three stages, resumable"),
-  "goodput": ("speak_jax.goodput", "where the time of a run went"),
-  "checkpoints": ("speak_jax.checkpoints", "verifies those of a run"),
+  "goodput": ("speak_jax.tools.goodput", "where the time of a run went"),
+  "checkpoints": (
+    "speak_jax.tools.verify_checkpoints",
+    "verifies those of a run",
+  ),
   "evaluate": ("speak_jax.evaluate", "figures on held-out people"),
-  "self-test": ("speak_jax.self_test", "does this machine measure well"),
-  "study": ("speak_jax.study", "a blind study of several methods' clips"),
-  "ablate": ("speak_jax.ablate", "what each part gives, in one table"),
+  "self-test": ("speak_jax.tools.self_test", "does this machine measure well"),
+  "study": ("speak_jax.tools.study", "a blind study of several methods' clips"),
+  "ablate": ("speak_jax.tools.ablate", "what each part gives, in one table"),
   "export": ("speak_jax.export", "a run to a bundle for generate"),
   "pretrained": ("speak_jax.pretrained", "public weights: verify, convert"),
-  "judge": ("speak_jax.judge", "trains the judge of drawn frames"),
+  "judge": ("speak_jax.tools.train_judge", "trains the judge of drawn frames"),
   "film": ("data_pipelines.synthetic.film", "drawn people as mp4 files"),
 }
 

@@ -31,8 +31,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from speak_jax import packaged
-from speak_jax.names import printable
+from speak_jax.common import packaged
+from speak_jax.common.names import printable
 
 FORMAT = 2
 REFERENCE = packaged.REFERENCE

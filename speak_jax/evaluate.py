@@ -9,7 +9,7 @@
 
 REPORT/report.html is all of it in one file, with videos; REPORT/report.md the
 same without them; REPORT/metrics.json every figure under a flat name;
-REPORT/videos/METHOD/CLIP.mp4 what was measured, ready for `speak_jax.study`.
+REPORT/videos/METHOD/CLIP.mp4 what was measured, for `speak_jax.tools.study`.
 Of a run whose later stages are not there yet the earlier ones are measured.
 Lip sync is judged by the public SyncNet v2 where its weights are given
 (Sync-C and Sync-D, the field's figures), else by the run's own SyncNet, of
@@ -36,13 +36,14 @@ from pathlib import Path
 from absl import app, flags
 
 from data_pipelines import outputs
-from data_pipelines.media import face
-from speak_jax import command_line, self_test
+from data_pipelines.faces import face
 from speak_jax.bundle import is_bundle
-from speak_jax.evaluation import tables
+from speak_jax.common import command_line
 from speak_jax.evaluation.cache import Cache
-from speak_jax.evaluation.paper_tables import KINDS, Result
-from speak_jax.protocol import SHOWN_CLIPS, Plan, evaluate, tabulate
+from speak_jax.evaluation.protocol import SHOWN_CLIPS, Plan, evaluate, tabulate
+from speak_jax.evaluation.report import tables
+from speak_jax.evaluation.report.paper_tables import KINDS, Result
+from speak_jax.tools import self_test
 
 FLAGS = flags.FLAGS
 

@@ -22,15 +22,18 @@ from flax import traverse_util
 from jaxtyping import Float, UInt8
 
 from data_pipelines import outputs
-from data_pipelines.media import face
-from data_pipelines.records import Records, open_records, read_metadata
-from speak_jax import bundle, command_line, spec, synthesis
+from data_pipelines.dataset.records import Records, open_records, read_metadata
+from data_pipelines.faces import face
+from speak_jax import bundle, spec
+from speak_jax.common import command_line
 from speak_jax.evaluation.methods import Track
+from speak_jax.evaluation.methods.speak import emotion_pictures
 from speak_jax.generate import Tracker
-from speak_jax.methods.speak import emotion_pictures, where
+from speak_jax.inference import synthesis
 from speak_jax.nn import precision
 from speak_jax.stages import base
 from speak_jax.training import checkpoints
+from speak_jax.training.trained import where
 from speak_jax.training.weights import EARLIER, of_stage
 
 NEUTRAL_CLIPS, NEUTRAL_FRAMES = 64, 4  # that say what neutral is

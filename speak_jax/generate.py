@@ -26,7 +26,7 @@ is still to be read. The square round its face is that of its first half minute.
 """
 
 if __name__ == "__main__":  # what follows takes seconds to load
-  from speak_jax import stopping
+  from speak_jax.common import stopping
 
   stopping.install("generate")
 
@@ -46,11 +46,8 @@ from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 
 from data_pipelines import outputs
-from data_pipelines.media import decoder, face, footage, portrait
-from data_pipelines.media.audio import Sound, clipped, is_silent, shortened
-from data_pipelines.media.container import check_file
-from data_pipelines.media.error import MediaError, MediaWarning, warn
-from data_pipelines.media.follow import (
+from data_pipelines.faces import face, footage, portrait
+from data_pipelines.faces.follow import (
   MIN_SEEN,
   ON_MISSING_FACE,
   NoFaceError,
@@ -61,12 +58,18 @@ from data_pipelines.media.follow import (
   longest_shot,
   squares,
 )
+from data_pipelines.media import decoder
+from data_pipelines.media.audio import Sound, clipped, is_silent, shortened
+from data_pipelines.media.container import check_file
+from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.video import write_video
-from speak_jax import bundle, command_line, spec, synthesis
-from speak_jax.ahead import ahead
-from speak_jax.names import printable
-from speak_jax.progress import Progress, say
+from speak_jax import bundle, spec
+from speak_jax.common import command_line
+from speak_jax.common.ahead import ahead
+from speak_jax.common.names import printable
+from speak_jax.common.progress import Progress, say
+from speak_jax.inference import synthesis
 
 EMOTION_FACES = 8  # whose codes are averaged
 SEARCH_S = 10.0  # how far a face is looked at for a good frame or an emotion

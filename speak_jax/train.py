@@ -15,7 +15,7 @@ Without config.data.path, synthetic faces are prepared once, in RUN/data.
 On many machines run the same command on each, with --distributed where SLURM,
 a JobSet or a TPU tells who is who, else with --coordinator HOST:PORT,
 --processes and --process-id; see docs/launch.md. Exit codes:
-speak_jax/exit_codes.py.
+speak_jax/common/exit_codes.py.
 """
 
 import contextlib
@@ -36,32 +36,30 @@ import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from data_pipelines import damage, held_out, outputs, records
+from data_pipelines import outputs
+from data_pipelines.dataset import damage, records
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError
-from speak_jax import (
-  admissible,
-  command_line,
-  exit_codes,
-  input_pipeline,
-  names,
-  spec,
-  start,
-  synthesis,
-)
-from speak_jax.lock import locked
+from data_pipelines.sampling import held_out
+from speak_jax import spec
+from speak_jax.common import command_line, exit_codes, names
+from speak_jax.common.lock import locked
+from speak_jax.inference import synthesis
 from speak_jax.stages import base
+from speak_jax.supervision import attempts
+from speak_jax.supervision.activity import Activity, process_age
+from speak_jax.supervision.profile import parse
 from speak_jax.training import (
-  attempts,
+  admissible,
   checkpoints,
-  cluster,
   compilation,
+  distributed,
+  initial_weights,
+  input_pipeline,
   loop,
   microbatches,
   sharding,
 )
-from speak_jax.training.activity import Activity, process_age
-from speak_jax.training.profile import parse
 from speak_jax.training.state import TrainState, averaged
 from speak_jax.training.weights import STAGES
 
@@ -80,7 +78,7 @@ PACKAGES = (
 def train(
   config: ConfigDict,
   workdir: str | Path,
-  stopping: cluster.Stopping | None = None,
+  stopping: distributed.Stopping | None = None,
   activity: Activity | None = None,
   profile: tuple[int, int] | None = None,
 ) -> int:
@@ -129,7 +127,7 @@ def _train(
   run: Path,
   stages: dict[str, base.Stage],
   mesh: jax.sharding.Mesh,
-  stopping: cluster.Stopping | None,
+  stopping: distributed.Stopping | None,
   activity: Activity | None,
   profile: tuple[int, int] | None,
 ) -> int:
@@ -148,9 +146,9 @@ def _train(
   if not todo:
     _say("every stage is complete; nothing to do")
     return 0
-  begun = start.begun(config, run, [stages[name] for name in todo])
+  begun = initial_weights.begun(config, run, [stages[name] for name in todo])
 
-  stopping = stopping or cluster.Stopping()
+  stopping = stopping or distributed.Stopping()
   stopping.install()
   activity = activity or Activity()
   attempts.begin(run, sum(checkpoints.latest_step(run, n) or 0 for n in stages))
@@ -179,7 +177,7 @@ def _train(
     else:
       _say(f"done: {run}")
   except Exception as error:
-    if not cluster.is_peers(error):
+    if not distributed.is_peers(error):
       attempts.end(run)
     raise
   attempts.end(run)
@@ -193,9 +191,9 @@ def _train_stage(
   config: ConfigDict,
   run: Path,
   part: loop.Run,
-  begun: start.Given,
+  begun: initial_weights.Given,
   sets: dict[str, records.Records],
-  stopping: cluster.Stopping,
+  stopping: distributed.Stopping,
   activity: Activity,
 ) -> bool:
   """Trains a stage; whether it is complete."""
@@ -203,12 +201,12 @@ def _train_stage(
   for note in stage.notes:
     _say(f"{stage.name}: {note}")
   # Nobody may look at checkpoints while process 0 writes or sorts them.
-  cluster.meet(f"{stage.name}: earlier stages are complete")
+  distributed.meet(f"{stage.name}: earlier stages are complete")
   settings, share = config.train, sharding.share(mesh)
   devices = len(mesh.local_devices)
   given = {}
   if checkpoints.latest_step(run, stage.name) is None:
-    given = start.given(config, run, stage, begun, _say)
+    given = initial_weights.given(config, run, stage, begun, _say)
   film = _Film(config, run, sets["test"]) if stage.name == "speak" else None
 
   def on_step(step: int, state: TrainState) -> None:
@@ -216,7 +214,7 @@ def _train_stage(
     if film and every and step % every == 0 and step < config.speak.steps:
       film.make(step, state)
 
-  cluster.meet(f"{stage.name}: begins")
+  distributed.meet(f"{stage.name}: begins")
   state, done = loop.fit(
     part,
     input_pipeline.batches(
@@ -281,7 +279,7 @@ class _Film:
     watchdog all of them evaluate.
     """
     params: Any = averaged(state)
-    variables = cluster.gathered(
+    variables = distributed.gathered(
       {
         group: {"params": params[group], **state.vars[group]}
         for group in ("encoders", "speak")
@@ -289,7 +287,7 @@ class _Film:
     )
     if jax.process_index() == 0:
       self._write(self._folder / f"video_{step:07d}.mp4", variables)
-    cluster.meet(f"video of step {step}")
+    distributed.meet(f"video of step {step}")
 
   def _write(self, path: Path, variables: synthesis.Variables) -> None:
     """Makes a video of the first held-out clip; a full disk takes only it."""
@@ -359,8 +357,8 @@ def _fitted(
   Raises:
     ValueError: they cannot; one line.
   """
-  config = start.with_dtype(config, run)
-  config = start.with_speech(config, run, _say)
+  config = initial_weights.with_dtype(config, run)
+  config = initial_weights.with_speech(config, run, _say)
   config, stages, changes = microbatches.fitted(config, devices)
   for line in changes:
     _say(line)
@@ -373,7 +371,7 @@ def _check_model(config: ConfigDict, run: Path) -> None:
   Raises:
     ValueError: it has.
   """
-  if start.bound(run):
+  if initial_weights.bound(run):
     old = checkpoints.run_config(run).model.to_dict()
     new = json.loads(json.dumps(config.model.to_dict()))
     old = json.loads(json.dumps(old))
@@ -490,14 +488,14 @@ def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code, if this is the only process."""
   if len(argv) > 1:
     return _fail(f"{argv[1]}: what is this?", exit_codes.BAD_CONFIG)
-  stopping = cluster.Stopping()
+  stopping = distributed.Stopping()
   try:
     code = _run(_CONFIG.value, stopping)
   except loop.TrainingError as error:
     code = _fail(str(error), exit_codes.DIVERGED)
   except (input_pipeline.DataError, damage.DamagedError) as error:
     code = _fail(str(error), exit_codes.BAD_DATA)
-  except (checkpoints.NoCheckpointError, cluster.UnequalError) as error:
+  except (checkpoints.NoCheckpointError, distributed.UnequalError) as error:
     code = _fail(str(error), exit_codes.NO_CHECKPOINT)
   except attempts.NoProgressError as error:
     code = _fail(str(error), exit_codes.NO_PROGRESS)
@@ -509,20 +507,20 @@ def main(argv: Sequence[str]) -> int:
     )
   except BaseException as error:
     code = _unexpected(error, stopping.step)
-  return cluster.leave(code)
+  return distributed.leave(code)
 
 
-def _run(config: ConfigDict, stopping: cluster.Stopping) -> int:
+def _run(config: ConfigDict, stopping: distributed.Stopping) -> int:
   """`train`, with the other processes if there are any."""
   if config.mesh.cpu_devices:
     jax.config.update("jax_num_cpu_devices", config.mesh.cpu_devices)
-  place = cluster.place_of_flags(
+  place = distributed.place_of_flags(
     _COORDINATOR.value, _PROCESSES.value, _PROCESS_ID.value
   )
   if place is None and _DISTRIBUTED.value:
-    place = cluster.place_of_jobset(os.environ)
+    place = distributed.place_of_jobset(os.environ)
   if place is not None or _DISTRIBUTED.value:
-    cluster.start(cluster.Timeouts(**config.cluster), place)
+    distributed.start(distributed.Timeouts(**config.cluster), place)
   return train(
     config,
     _WORKDIR.value or "",  # the flag is required
@@ -538,7 +536,7 @@ def _unexpected(error: BaseException, step: int) -> int:
   Raises:
     BaseException: the error, if it is none of ours and nobody else waits.
   """
-  if cluster.is_peers(error):
+  if distributed.is_peers(error):
     line = f"after step {step}: another process is gone: {error}"
     return _fail(line, exit_codes.PEER_LOST)
   if isinstance(error, ValueError):

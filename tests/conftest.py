@@ -58,10 +58,10 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def face_models() -> Path:
   """Folder of the two face model files, or a skip."""
-  default = ROOT / "data_pipelines" / "media" / "models"
+  default = ROOT / "data_pipelines" / "faces" / "models"
   path = Path(os.environ.get("SPEAK_JAX_MODELS", default))
   if len(list(path.rglob("*.tflite"))) < 2:
     pytest.skip(
-      f"face models missing in {path}: run python -m data_pipelines.media.fetch"
+      f"face models missing in {path}: run python -m data_pipelines.faces.fetch"
     )
   return path

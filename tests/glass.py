@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
-from speak_jax import synthesis
+from speak_jax.inference import synthesis
 from speak_jax.stages.base import as_bytes, as_frames
 
 SETTINGS = synthesis.Settings(

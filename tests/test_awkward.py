@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import records
-from data_pipelines.media import face, video
+from data_pipelines.dataset import records
+from data_pipelines.faces import face
+from data_pipelines.media import video
 from data_pipelines.media.error import MediaError, MediaWarning
-from speak_jax import generate, synthesis
+from speak_jax import generate
+from speak_jax.inference import synthesis
 from tests import glass
 
 NAMES = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from speak_jax import bundle as bundles
-from speak_jax import synthesis
+from speak_jax.inference import synthesis
 from tests import glass
 
 FLAT = {

@@ -9,23 +9,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from data_pipelines import records
+from data_pipelines.dataset import records
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.video import read_frames
 from data_pipelines.synthetic.render import Recipe, render_clip
-from speak_jax import (
-  evaluate,
-  protocol,
-  spec,
-  synthesis,
-  systems,
-  takes,
-  train,
-)
-from speak_jax.evaluation import methods, reading, swapping, tables
+from speak_jax import evaluate, spec, train
+from speak_jax.evaluation import clips, methods, protocol, systems
 from speak_jax.evaluation.cache import Cache
-from speak_jax.evaluation.words import lenders
-from speak_jax.methods import speak
+from speak_jax.evaluation.disentanglement import swaps
+from speak_jax.evaluation.methods import speak
+from speak_jax.evaluation.readers import reading
+from speak_jax.evaluation.report import tables
+from speak_jax.evaluation.report.prose import lenders
+from speak_jax.inference import synthesis
 from speak_jax.models.irfd import Codes, Portrait
 from tests import toy_records
 from tests.pretrained import (
@@ -119,7 +115,7 @@ def stand_ins(held_out, monkeypatch):
       Echo(), "echo", SIZE, 25.0, preset="demo", commit="abc"
     ),
     parts=systems.Parts(
-      irfd=swapping.Irfd(_encode, _decode),
+      irfd=swaps.Irfd(_encode, _decode),
       settings=SETTINGS,
       sync=reading.OwnSync(
         lambda mouth: (np.ones((len(mouth), 4)) / 2,),
@@ -256,23 +252,23 @@ def test_only_a_run_with_irfd_can_be_swapped(stand_ins, tmp_path, monkeypatch):
 
 
 def test_twins_have_the_pose_and_the_mouth_of_their_frames(held_out):
-  made = takes.twins(held_out, SETTINGS, 24, limit=4, seed=0, same_session=True)
+  made = clips.twins(held_out, SETTINGS, 24, limit=4, seed=0, same_session=True)
   assert made is not None
   subjects = made.subjects
-  assert len(subjects.target) == 4 * takes.SUBJECTS
+  assert len(subjects.target) == 4 * clips.SUBJECTS
   poses = np.concatenate([held_out[i].pose for i in range(len(held_out.index))])
   for angles in subjects.pose:
     assert (np.abs(poses - angles).max(1) < 1e-5).any()
   assert made.pose.shape == subjects.target.shape
   assert made.mouth.shape == subjects.mouth.shape
   assert (made.pose != subjects.target).any((1, 2, 3)).all()
-  again = takes.twins(
+  again = clips.twins(
     held_out, SETTINGS, 24, limit=4, seed=0, same_session=True
   )
   assert again is not None
   np.testing.assert_array_equal(again.pose, made.pose)
   assert (
-    takes.twins(held_out, SETTINGS, 24, limit=1, seed=0, same_session=True)
+    clips.twins(held_out, SETTINGS, 24, limit=1, seed=0, same_session=True)
     is None
   )
 
@@ -302,7 +298,7 @@ def test_identity_pictures_come_as_the_model_has_learned(
   monkeypatch.setattr(protocol, "open_records", lambda path, split: data)
   monkeypatch.setattr(reading, "tracker_reader", lambda *_: _judge)
   monkeypatch.setattr(protocol.face, "Tracker", lambda: None)
-  for name, real in {"subjects": takes.subjects, "twins": takes.twins}.items():
+  for name, real in {"subjects": clips.subjects, "twins": clips.twins}.items():
 
     def spy(*args, real=real, name=name, **options):
       made = real(*args, **options)
@@ -313,7 +309,7 @@ def test_identity_pictures_come_as_the_model_has_learned(
       }
       return made
 
-    monkeypatch.setattr(takes, name, spy)
+    monkeypatch.setattr(clips, name, spy)
   metrics = _measured(tmp_path, tmp_path / "r", clips=6, swap=True)
   across = {(2, 0), (2, 1), (5, 3), (5, 4)}  # the video of one clip is alone
   for name, pairs in lent.items():
@@ -374,7 +370,7 @@ def test_clips_without_landmarks_are_left_out_of_our_own_syncnets_figures(
     emotion_frames=4,
     same_session=True,
   )
-  seen = [takes.take(whole) for whole in wholes]
+  seen = [clips.take(whole) for whole in wholes]
   blind = [
     x._replace(landmarks=np.full_like(x.landmarks, np.nan)) for x in seen
   ]
@@ -480,8 +476,8 @@ def test_subjects_hold_the_truth_of_their_frames(held_out):
       same_session=True,
     )
   )
-  found = takes.subjects(wholes, SETTINGS, mouth=24)
-  assert found.target.shape == (4 * takes.SUBJECTS, SIZE, SIZE, 3)
+  found = clips.subjects(wholes, SETTINGS, mouth=24)
+  assert found.target.shape == (4 * clips.SUBJECTS, SIZE, SIZE, 3)
   assert found.mouth.shape[1:] == (24, 24, 3)
   for i in range(len(found.target)):
     whole = wholes[found.clip[i]]
@@ -510,9 +506,9 @@ def test_real_clips_take_the_opening_from_landmarks(held_out):
   )
   real = whole._replace(factors=whole.factors[:0])
   np.testing.assert_allclose(
-    takes.opening(real), spec.mouth_opening(whole.landmarks)
+    clips.opening(real), spec.mouth_opening(whole.landmarks)
   )
-  assert np.corrcoef(takes.opening(real), takes.opening(whole))[0, 1] > 0.8
+  assert np.corrcoef(clips.opening(real), clips.opening(whole))[0, 1] > 0.8
 
 
 def test_another_frame_rate_is_one_line(stand_ins, tmp_path, monkeypatch):

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipelines.media import face
-from data_pipelines.records import in_memory
-from speak_jax import bundle, export, generate, synthesis
+from data_pipelines.dataset.records import in_memory
+from data_pipelines.faces import face
+from speak_jax import bundle, export, generate
+from speak_jax.inference import synthesis
 from speak_jax.training import checkpoints, state, weights
 from tests.stages import small
 from tests.toy_records import record

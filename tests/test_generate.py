@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.media import decoder, face, video
+from data_pipelines.faces import face
+from data_pipelines.media import decoder, video
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
-from speak_jax import generate, synthesis
+from speak_jax import generate
+from speak_jax.inference import synthesis
 from tests import glass
 
 ROOT = Path(__file__).parents[1]

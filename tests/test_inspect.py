@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines import inspect, prepare, records, shards
+from data_pipelines import inspect, prepare
+from data_pipelines.dataset import records, writer
 from data_pipelines.media import decoder
 from data_pipelines.sources.task import Task
 from tests import toy_records
@@ -52,15 +53,15 @@ def test_says_what_is_there(data):
 
 
 def test_counts_views_and_tells_why_clips_were_rejected(tmp_path):
-  path = tmp_path / shards.shard_name("train", 0, 1)
+  path = tmp_path / writer.shard_name("train", 0, 1)
   clips = [
     toy_records.record(0, view="front", take="a", level=1),
     toy_records.record(1, view="left_30", take="a", emotion=-1, level=0),
     toy_records.record(2, view="front", take="b", level=2),
   ]
   licence = {"name": "x", "terms_url": "http://x", "line": "Not for sale."}
-  rows = shards.write_shard(path, clips)
-  shards.write_metadata(tmp_path, rows, meta={"licence": licence})
+  rows = writer.write_shard(path, clips)
+  writer.write_metadata(tmp_path, rows, meta={"licence": licence})
   reject = {"file": "f", "start": None, "stop": None}
   lines = [
     reject | {"clip": f"c{n}", "reason": f"face too small ({n} px)"}

@@ -2,7 +2,9 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from data_pipelines import engine, prepare, records
+from data_pipelines import prepare
+from data_pipelines.dataset import records
+from data_pipelines.ingest import engine
 
 SYNTHETIC = {
   "source": "synthetic",

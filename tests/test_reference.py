@@ -9,7 +9,8 @@ import pytest
 from data_pipelines.prepare import prepare
 from data_pipelines.sources import synthetic
 from data_pipelines.synthetic import render
-from speak_jax import bundle, protocol
+from speak_jax import bundle
+from speak_jax.evaluation import protocol
 
 ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "docs" / "results" / "reference"

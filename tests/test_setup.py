@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.markers import Marker
 
-from data_pipelines.media import nets
+from data_pipelines.faces import nets
 from launch import lock
 
 ROOT = Path(__file__).parents[1]
@@ -184,27 +184,22 @@ def test_set_up_asks_for_the_right_face_models():
   assert set(re.findall(r"\w+\.tflite", text)) == set(nets.MODEL_FILES)
 
 
-def test_readme_names_every_module():
-  """The tree in README.md: each package's block names all of its files."""
-  text = (ROOT / "README.md").read_text()
-  tree = re.search(r"```\n(configs/ .*?)```", text, re.DOTALL)
-  assert tree
-  found, folders = set(), []
-  for line in tree[1].splitlines():
-    depth = (len(line) - len(line.lstrip())) // 2
-    folder = re.match(r"\s*(\w+)/", line)
-    if folder:
-      folders = [*folders[:depth], folder[1]]
-    home = folders if folder else folders[:depth]
-    names = re.findall(r"\w+\.(?:py|sh)\b", line)
-    found |= {"/".join([*home, name]) for name in names}
+def test_code_map_names_every_folder():
+  text = (ROOT / "docs" / "code_map.md").read_text()
+  named = re.findall(r"^\| `([\w/]+)/` \|", text, re.MULTILINE)
+  tracked = subprocess.run(
+    ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
+  ).stdout.decode()
   present = {
-    str(path.relative_to(ROOT))
-    for top in ("configs", "data_pipelines", "launch", "speak_jax")
-    for path in (ROOT / top).rglob("*.[ps][yh]")
-    if path.name != "__init__.py"
+    parent.as_posix()
+    for name in tracked.split("\0")
+    for parent in Path(name).parents
+    if parent.parts
+    and parent.parts[0] not in ("docs", ".ci")
+    and parent.parts[:2] != ("speak_jax", "assets")
+    and not (parent.parts[0] in ("tests", "typings") and len(parent.parts) > 1)
   }
-  assert found == present
+  assert sorted(named) == sorted(present | {"speak_jax/assets"})
 
 
 @pytest.mark.parametrize("script", ["demo.sh", "reference.sh"])
@@ -231,11 +226,11 @@ def checkout(tmp_path) -> Path:
   for path in (ROOT / "launch" / "setup.sh", *LISTS):
     (launch / path.name).write_text(path.read_text())
   (tmp_path / "setup.py").write_text("")
-  media = tmp_path / "data_pipelines" / "media"
-  (media / "models").mkdir(parents=True)
+  faces = tmp_path / "data_pipelines" / "faces"
+  (faces / "models").mkdir(parents=True)
   for name in nets.MODEL_FILES:
-    (media / "models" / name).write_text("")
-  (media / "fetch.py").write_text("raise SystemExit('fetch: no network')\n")
+    (faces / "models" / name).write_text("")
+  (faces / "fetch.py").write_text("raise SystemExit('fetch: no network')\n")
   environment = tmp_path / "environment"
   venv.create(environment)
   (site,) = environment.glob("lib/python*/site-packages")
@@ -342,7 +337,7 @@ def test_failed_set_up_is_tried_again(checkout, shell):
 
 def test_without_face_models_there_is_a_warning(checkout, shell):
   """And only after an installation is the network asked for them."""
-  models = checkout / "data_pipelines" / "media" / "models"
+  models = checkout / "data_pipelines" / "faces" / "models"
   shutil.rmtree(models)
   environment = str(checkout / "environment")
   first = set_up(checkout, shell, VIRTUAL_ENV=environment)
@@ -350,7 +345,7 @@ def test_without_face_models_there_is_a_warning(checkout, shell):
   fetch, warning = first.stderr.splitlines()
   assert fetch == "fetch: no network"
   assert "only drawn faces" in warning
-  assert "python -m data_pipelines.media.fetch" in warning
+  assert "python -m data_pipelines.faces.fetch" in warning
   second = set_up(checkout, shell, VIRTUAL_ENV=environment)
   assert second.stderr.splitlines() == [warning]
 

@@ -6,7 +6,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from data_pipelines import records
+from data_pipelines.dataset import records
 from speak_jax import spec
 
 

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 
-from speak_jax.names import printable
+from speak_jax.common.names import printable
 
 
 class MediaError(ValueError):

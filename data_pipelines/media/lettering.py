@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont, features
 
-from speak_jax.names import printable
+from speak_jax.common.names import printable
 
 _ELLIPSIS = "..."
 

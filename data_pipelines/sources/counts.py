@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from data_pipelines.sources.task import Survey
 from speak_jax import spec
-from speak_jax.names import printable
+from speak_jax.common.names import printable
 
 MANY = 100  # identities; more are summed up
 _SUFFIXES = 6  # of a kind of file that are named

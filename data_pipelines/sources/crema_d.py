@@ -16,7 +16,7 @@ import csv
 import os
 import re
 
-from data_pipelines.media import cut
+from data_pipelines.faces import cut
 from data_pipelines.sources import splits, tree
 from data_pipelines.sources.task import Labels, Licence, Survey
 from data_pipelines.sources.video import Video, task

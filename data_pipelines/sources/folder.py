@@ -22,7 +22,8 @@ import unicodedata
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import NamedTuple
 
-from data_pipelines.media import cut, decoder
+from data_pipelines.faces import cut
+from data_pipelines.media import decoder
 from data_pipelines.media.error import MediaError, unsaid
 from data_pipelines.sources import kinds, mead, tree
 from data_pipelines.sources.task import (
@@ -33,7 +34,7 @@ from data_pipelines.sources.task import (
   Task,
 )
 from data_pipelines.sources.video import Video, task
-from speak_jax.names import printable
+from speak_jax.common.names import printable
 
 KINDS = ("people", "clips", "moments")  # that can be held out
 # Between what is learned and what is held out of one video: neighbouring

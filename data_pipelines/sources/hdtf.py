@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from data_pipelines.media import cut
+from data_pipelines.faces import cut
 from data_pipelines.sources import splits, tree
 from data_pipelines.sources.task import Labels, Licence, Survey
 from data_pipelines.sources.video import Video, task

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from data_pipelines.media import cut
+from data_pipelines.faces import cut
 from data_pipelines.sources import splits, tree
 from data_pipelines.sources.task import Labels, Licence, Survey, Task
 from data_pipelines.sources.video import Video, task

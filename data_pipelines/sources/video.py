@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.media import cut, decoder
+from data_pipelines.faces import cut
+from data_pipelines.media import decoder
 from data_pipelines.sources.task import Labels, Task
 from speak_jax import spec
-from speak_jax.names import label
+from speak_jax.common.names import label
 
 
 class Video(NamedTuple):

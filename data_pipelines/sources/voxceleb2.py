@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from data_pipelines.media import cut
+from data_pipelines.faces import cut
 from data_pipelines.sources import splits, tree
 from data_pipelines.sources.task import Labels, Licence, Survey, Task
 from data_pipelines.sources.video import Video, task

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import soundfile
 
-from data_pipelines import records
+from data_pipelines.dataset import records
 from data_pipelines.media.video import write_video
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import spec

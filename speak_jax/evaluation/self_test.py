@@ -3,8 +3,8 @@
 Every figure of every pair has a stored expectation, made once on rendered
 clips: an evaluator that pairs frames wrongly, wraps bytes around, swaps
 channels or loses frames in the codec misses some of them. The figures are
-those of `comparison`, which tables are made of. `speak_jax.self_test` renders
-the clips and writes the expectations.
+those of `comparison`, which tables are made of. `speak_jax.tools.self_test`
+renders the clips and writes the expectations.
 """
 
 import io
@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
 from speak_jax import spec
-from speak_jax.evaluation import comparison
-from speak_jax.evaluation.comparison import Side, Sum, Sums
-from speak_jax.evaluation.reading import Reader, Reading
+from speak_jax.evaluation.readers.reading import Reader, Reading
+from speak_jax.evaluation.reenactment import comparison
+from speak_jax.evaluation.reenactment.comparison import Side, Sum, Sums
 from speak_jax.metrics import features, image, mouth, sums, sync
 
 EXPECTED = Path(__file__).parents[1] / "assets" / "self_test.json"

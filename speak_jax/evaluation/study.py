@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from speak_jax.evaluation import html, published
+from speak_jax.evaluation.report import html, published
 from speak_jax.metrics import sums
 
 BEST = 5  # marks are 1 to 5

@@ -2,7 +2,7 @@
 
 It measures what the other networks make and shares nothing with them: other
 weights, other faces, and it never sees a generated frame while it learns.
-`speak_jax.judge` trains it.
+`speak_jax.tools.train_judge` trains it.
 
 A first net finds the face in the whole frame; the others look at pieces cut
 along what it found, because at 64 pixels a brow is two pixels of 4096.
@@ -291,7 +291,9 @@ def load(path: Path = WEIGHTS) -> Any:
     ValueError: no such file; the line says how to make one.
   """
   if not path.exists():
-    raise ValueError(f"{path}: missing; run `python -m speak_jax.judge`")
+    raise ValueError(
+      f"{path}: missing; run `python -m speak_jax.tools.train_judge`"
+    )
   flat = {k: v.astype(np.float32) for k, v in load_file(path).items()}
   return traverse_util.unflatten_dict(flat, sep="/")
 

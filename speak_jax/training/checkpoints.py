@@ -28,7 +28,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
-from speak_jax.progress import say
+from speak_jax.common.progress import say
 from speak_jax.training import manifest
 from speak_jax.training.scaling import LossScale
 from speak_jax.training.state import TrainState

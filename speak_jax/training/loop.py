@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from speak_jax.progress import Progress, clock, say
+from speak_jax.common.progress import Progress, clock, say
 from speak_jax.stages.base import Phase, Stage
-from speak_jax.training import cluster, flops, sharding
-from speak_jax.training.activity import Activity
+from speak_jax.supervision import flops
+from speak_jax.supervision.activity import Activity
+from speak_jax.supervision.profile import Profile
+from speak_jax.supervision.watchdog import Limits, Watch
+from speak_jax.training import distributed, sharding
 from speak_jax.training.checkpoints import Checkpoints, origin
-from speak_jax.training.figures import Figures, NotFinite, TrainingError
-from speak_jax.training.log import Log
-from speak_jax.training.profile import Profile
+from speak_jax.training.health import Figures, NotFinite, TrainingError
+from speak_jax.training.metric_writer import Log
 from speak_jax.training.state import (
   Scalars,
   TrainState,
@@ -28,7 +30,6 @@ from speak_jax.training.state import (
 )
 from speak_jax.training.step import Update, advance, jit_phases
 from speak_jax.training.stream import Stream
-from speak_jax.training.watch import Limits, Watch
 
 AGREE_EVERY = 1_000  # steps
 ROLLED_WITHIN = 1_000  # steps in which so many roll-backs are too many
@@ -137,7 +138,7 @@ def fit(
     watch=watch,
     phases=jit_phases(stage, placing, run.mesh),
     show=_sheets(stage, run.mesh),
-    agree=cluster.Agree(run.mesh),
+    agree=distributed.Agree(run.mesh),
     held_out=held_out,
     stopping=stopping,
     on_step=on_step,

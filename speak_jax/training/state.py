@@ -17,7 +17,7 @@ import optax
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from speak_jax.stages.base import Groups, Metrics, Optim, Stage
-from speak_jax.training import cluster, scaling
+from speak_jax.training import distributed, scaling
 
 
 class TrainState(NamedTuple):
@@ -268,7 +268,7 @@ def digest(state: TrainState, position: Any = None) -> str:
   """
   found = hashlib.sha256(json.dumps(position, sort_keys=True).encode())
   for path, x in jax.tree_util.tree_leaves_with_path(state):
-    host = np.ascontiguousarray(cluster.gathered(x))
+    host = np.ascontiguousarray(distributed.gathered(x))
     name = jax.tree_util.keystr(path)
     found.update(f"{name} {host.dtype} {host.shape}\n".encode())
     found.update(host.tobytes())

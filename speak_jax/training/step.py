@@ -14,7 +14,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray
 
 from speak_jax.stages.base import Phase, Stage
-from speak_jax.training import flops, microbatches, sharding
+from speak_jax.supervision import flops
+from speak_jax.training import microbatches, sharding
 from speak_jax.training.state import (
   Gradient,
   Scalars,

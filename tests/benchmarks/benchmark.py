@@ -29,14 +29,23 @@ import soundfile
 from ml_collections import ConfigDict
 
 from configs import speak as configs
-from data_pipelines import prepare, records
-from data_pipelines.media import cut, face
+from data_pipelines import prepare
+from data_pipelines.dataset import records
+from data_pipelines.faces import cut, face
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
-from speak_jax import generate, input_pipeline, spec, synthesis
+from speak_jax import generate, spec
+from speak_jax.inference import synthesis
 from speak_jax.stages import base
-from speak_jax.training import microbatches, sharding, state, step, weights
+from speak_jax.training import (
+  input_pipeline,
+  microbatches,
+  sharding,
+  state,
+  step,
+  weights,
+)
 from tests.benchmarks import layers
 from tests.stages import small
 

@@ -24,7 +24,7 @@ from speak_jax.models.discriminator import PatchConv
 from speak_jax.models.irfd import Codes
 from speak_jax.nn.conv import Conv
 from speak_jax.nn.modulation import StyleConv
-from speak_jax.training import flops
+from speak_jax.supervision import flops
 
 # Shares of the forward's rate: no weight gradient below the first, and none
 # wished below the second.

@@ -26,9 +26,10 @@ import cv2
 import numpy as np
 
 from configs import speak
-from data_pipelines import augment, batches, ranges, records, shards
+from data_pipelines.dataset import ranges, records, writer
+from data_pipelines.sampling import augment, batches
 from data_pipelines.synthetic import render
-from speak_jax.training import flops
+from speak_jax.supervision import flops
 from tests.benchmarks import scaling
 
 # FLOP an example by docs/scaling.md, which counts base256's steps.
@@ -96,9 +97,9 @@ def prepare(out: Path, stored: int) -> None:
     size=stored,
     framing="tight",
   )
-  path = out / shards.shard_name("train", 0, 1)
+  path = out / writer.shard_name("train", 0, 1)
   clips = map(records.with_mouths, map(render.render_clip, recipes))
-  shards.write_metadata(out, shards.write_shard(path, clips))
+  writer.write_metadata(out, writer.write_shard(path, clips))
 
 
 def samplers(size: int) -> dict[str, Callable]:

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from data_pipelines import records
-from data_pipelines.media import audio, cut, decoder, face, nets, video
+from data_pipelines.dataset import records
+from data_pipelines.faces import cut, face, nets
+from data_pipelines.media import audio, decoder, video
 from data_pipelines.synthetic import render
 
 FPS, SIZE = 25.0, 256

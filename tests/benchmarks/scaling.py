@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 
 from configs import speak as presets
 from speak_jax.stages.base import Phase, Stage
-from speak_jax.training import flops, sharding, step
+from speak_jax.supervision import flops
+from speak_jax.training import sharding, step
 from speak_jax.training.state import initial
 from speak_jax.training.weights import STAGES
 from tests.stages import small

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from absl import flags
 
-from speak_jax import export, input_pipeline, protocol, study, train
+from speak_jax import export, train
+from speak_jax.evaluation import protocol
 from speak_jax.nn import precision
-from speak_jax.training import checkpoints, cluster
+from speak_jax.tools import study
+from speak_jax.training import checkpoints, distributed, input_pipeline
 from speak_jax.training.state import initial, update
 from tests.e2e import reads
 from tests.stages import small
@@ -108,10 +110,10 @@ def test_every_leaf_of_the_config_is_read(run, seen, tmp_path, monkeypatch):
     heard = {"model__audio__front": "waveform", "model__audio__width": 32}
     trace(train.STAGES["speak"](config(**heard)))
     # Several processes, before they meet.
-    monkeypatch.setattr(cluster, "place_of_flags", lambda *words: "there")
-    monkeypatch.setattr(cluster, "start", lambda timeouts, place: None)
+    monkeypatch.setattr(distributed, "place_of_flags", lambda *words: "there")
+    monkeypatch.setattr(distributed, "start", lambda timeouts, place: None)
     monkeypatch.setattr(train, "train", lambda *words: 0)
-    assert train._run(config(), cluster.Stopping()) == 0
+    assert train._run(config(), distributed.Stopping()) == 0
   assert sorted(reads.leaves(config()) - seen.leaves) == []
   assert sorted(seen.defaults) == []
 
@@ -124,7 +126,7 @@ def test_what_is_handed_on_whole_is_used():
   )
   for name, fields in (
     ("schedule", train.loop.Schedule._fields),
-    ("timeouts", cluster.Timeouts._fields),
+    ("timeouts", distributed.Timeouts._fields),
   ):
     for field in fields:
       assert f"{name}.{field}" in text, field
@@ -163,7 +165,7 @@ def test_signal_saves_and_the_stage_goes_on(run, tmp_path, monkeypatch):
     os.kill(os.getpid(), signal.SIGTERM)
     return fit(*args, **kwargs)
 
-  old = {number: signal.getsignal(number) for number in cluster.STOPPED}
+  old = {number: signal.getsignal(number) for number in distributed.STOPPED}
   try:
     with monkeypatch.context() as patch:
       patch.setattr(train.loop, "fit", interrupted)

@@ -16,8 +16,10 @@ import av
 import cv2
 import numpy as np
 
-from data_pipelines.media import face, video
-from speak_jax.evaluation import aligned, figures
+from data_pipelines.faces import face
+from data_pipelines.media import video
+from speak_jax.evaluation import ledger as figures
+from speak_jax.evaluation.readers import aligned
 from speak_jax.metrics import image, landmarks, sums
 
 SIZE, FRAMES, LATE = 256, 30, 10

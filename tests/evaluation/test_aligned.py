@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import SimilarityTransform, warp
 
-from speak_jax.evaluation import aligned
+from speak_jax.evaluation.readers import aligned
 from speak_jax.metrics import image
 
 SIDE = 200

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.media import face
+from data_pipelines.faces import face
 from tests.evaluation import calibration
 
 # Of the reference, six clips, in PSNR / SSIM: another crop and other six

@@ -8,9 +8,9 @@ import pytest
 from skimage import metrics as skimage
 
 from speak_jax import spec
-from speak_jax.evaluation import comparison
-from speak_jax.evaluation.aligned import TEMPLATE, align
-from speak_jax.evaluation.reading import Reading
+from speak_jax.evaluation.readers.aligned import TEMPLATE, align
+from speak_jax.evaluation.readers.reading import Reading
+from speak_jax.evaluation.reenactment import comparison
 
 N, SIZE = 9, 96
 

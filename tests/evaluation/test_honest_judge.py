@@ -10,17 +10,17 @@ import jax
 import numpy as np
 import pytest
 
-from speak_jax import judge
-from speak_jax.evaluation import disentangle, swap_report
+from speak_jax.evaluation.disentanglement import matrix, swap_report
 from speak_jax.models import judge as models
 from speak_jax.stages import irfd, speak, syncnet
+from speak_jax.tools import train_judge
 from tests.stages import small
 from tests.test_evaluate import (  # noqa: F401
   _measured,
   held_out,
   stand_ins,
 )
-from tests.test_judge import dots
+from tests.tools.test_train_judge import dots
 
 # Of the committed weights: who trains another judge writes its hash here.
 SHA256 = "000fc98ace9edfea1461e35f68379191f5db8ed14d4afdcf7ba6d91d7469e279"
@@ -66,14 +66,14 @@ def test_it_shares_no_array_with_a_run(run):
 
 
 def test_its_training_takes_a_renderer_and_nothing_of_a_model():
-  arguments = inspect.signature(judge.make).parameters
+  arguments = inspect.signature(train_judge.make).parameters
   assert list(arguments) == [
     "out", "minutes", "seed", "renderer", "frames", "steps",
   ]  # fmt: skip
-  assert list(inspect.signature(judge.train).parameters) == [
+  assert list(inspect.signature(train_judge.train).parameters) == [
     "faces", "seed", "seconds", "steps",
   ]  # fmt: skip
-  tree = ast.parse(Path(judge.__file__).read_text())
+  tree = ast.parse(Path(train_judge.__file__).read_text())
   names = set()
   for node in ast.walk(tree):
     if isinstance(node, ast.ImportFrom):
@@ -82,13 +82,13 @@ def test_its_training_takes_a_renderer_and_nothing_of_a_model():
       names |= {alias.name for alias in node.names}
   ours = {name for name in names if name.startswith("speak_jax")}
   assert ours == {
-    "speak_jax.command_line",
+    "speak_jax.common.command_line",
     "speak_jax.spec",
     "speak_jax.losses.disentangle",
     "speak_jax.metrics.identity",
     "speak_jax.metrics.sums",
     "speak_jax.models.judge",
-    "speak_jax.progress.Progress",
+    "speak_jax.common.progress.Progress",
   }
 
 
@@ -112,12 +112,14 @@ def test_it_learns_and_is_scored_on_what_the_renderer_gave(
     scored.extend(frame.tobytes() for frame in faces.frames)
     return {"frames": float(len(faces.frames))}
 
-  monkeypatch.setattr(judge, "CHUNK", 24)
-  monkeypatch.setattr(judge, "HELD_OUT", 24)
-  monkeypatch.setattr(judge, "train", train)
-  monkeypatch.setattr(judge, "score", score)
-  monkeypatch.setattr(judge, "centre", lambda params, faces: params)
-  judge.make(tmp_path / "j.safetensors", 60.0, 0, renderer=renderer, frames=48)
+  monkeypatch.setattr(train_judge, "CHUNK", 24)
+  monkeypatch.setattr(train_judge, "HELD_OUT", 24)
+  monkeypatch.setattr(train_judge, "train", train)
+  monkeypatch.setattr(train_judge, "score", score)
+  monkeypatch.setattr(train_judge, "centre", lambda params, faces: params)
+  train_judge.make(
+    tmp_path / "j.safetensors", 60.0, 0, renderer=renderer, frames=48
+  )
   assert len(learned) == 48
   assert len(scored) == 3 * 24
   assert set(learned) | set(scored) <= given
@@ -139,7 +141,7 @@ def test_every_report_shows_its_held_out_accuracy(
 
 
 def test_no_matrix_without_it():
-  empty = disentangle.matrix({})
+  empty = matrix.matrix({})
   for show in (swap_report.markdown, swap_report.picture):
     with pytest.raises(ValueError, match="accuracy"):
       show(empty, "")

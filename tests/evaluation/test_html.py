@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.media.video import write_video
-from speak_jax.evaluation import html
-from speak_jax.evaluation.figures import Figure
+from speak_jax.evaluation.ledger import Figure
+from speak_jax.evaluation.report import html
 from tests.browser import browser
 
 HOSTILE = '"><script>document.title="owned"</script><b>\u202e\udcff&amp;'

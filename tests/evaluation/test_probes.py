@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from speak_jax.evaluation import methods, probes, reading
+from speak_jax.evaluation import methods
+from speak_jax.evaluation.disentanglement import probes
+from speak_jax.evaluation.readers import reading
 
 PEOPLE, CLIPS, FRAMES = 8, 6, 4
 

@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 
-from speak_jax.evaluation import figures, methods, report, talking
+from speak_jax.evaluation import ledger, methods
+from speak_jax.evaluation.reenactment import self_driven
+from speak_jax.evaluation.report import markdown
 
 ENTRY = methods.STATIC._replace(name="speak")
 
@@ -12,21 +14,21 @@ ENTRY = methods.STATIC._replace(name="speak")
 def _found():
   """The least that every line of a report has."""
   found = {}
-  for line in talking.lines([ENTRY]):
-    found[talking.name(line, "psnr")] = figures.Figure(9.5, 9.0, 10.0, 4)
-    found[talking.name(line, "undetected")] = figures.Figure(0.125, 0, 1, 4)
+  for line in self_driven.lines([ENTRY]):
+    found[self_driven.name(line, "psnr")] = ledger.Figure(9.5, 9.0, 10.0, 4)
+    found[self_driven.name(line, "undetected")] = ledger.Figure(0.125, 0, 1, 4)
   return found
 
 
 def test_tables_hold_what_was_measured_and_no_more():
   found = _found() | {
-    "speak/psnr": figures.Figure(25.126, 24.0, 26.0, 4),
-    "speak/static_psnr": figures.Figure(21.3, 20.0, 22.0, 4),
-    "speak/mouth_box_psnr_shuffled": figures.Figure(18.25, 18.0, 18.5, 4),
-    "speak/psnr_over_static": figures.Figure(3.8, 3.0, 4.0, 4),
-    "syncnet/two_way": figures.Figure(0.8649, 0.8, 0.9, 4),
+    "speak/psnr": ledger.Figure(25.126, 24.0, 26.0, 4),
+    "speak/static_psnr": ledger.Figure(21.3, 20.0, 22.0, 4),
+    "speak/mouth_box_psnr_shuffled": ledger.Figure(18.25, 18.0, 18.5, 4),
+    "speak/psnr_over_static": ledger.Figure(3.8, 3.0, 4.0, 4),
+    "syncnet/two_way": ledger.Figure(0.8649, 0.8, 0.9, 4),
   }
-  text = report.markdown(
+  text = markdown.markdown(
     found, {"seed": "3"}, ["Words."], {"a.png": "A."}, [ENTRY]
   )
   assert "25.13 [24.00, 26.00] | 21.30 [20.00, 22.00] | 9.50" in text
@@ -42,19 +44,19 @@ def test_tables_hold_what_was_measured_and_no_more():
 
 
 def test_without_a_system_there_is_no_table_of_it():
-  found = {"syncnet/two_way": figures.Figure(0.5, 0.4, 0.6, 4)}
-  text = report.markdown(found, {}, [], {}, [])
+  found = {"syncnet/two_way": ledger.Figure(0.5, 0.4, 0.6, 4)}
+  text = markdown.markdown(found, {}, [], {}, [])
   assert "The whole system" not in text
   assert "## SyncNet" in text
 
 
 def test_flat_figures_are_json_numbers():
   found = {
-    "a": figures.Figure(1.0, 0.5, 1.5),
-    "b": figures.Figure(2.0, float("nan"), float("nan")),
-    "c": figures.Figure(float("nan"), float("nan"), float("nan")),
+    "a": ledger.Figure(1.0, 0.5, 1.5),
+    "b": ledger.Figure(2.0, float("nan"), float("nan")),
+    "c": ledger.Figure(float("nan"), float("nan"), float("nan")),
   }
-  flat = figures.flat(found)
+  flat = ledger.flat(found)
   assert flat == {"a": 1.0, "a/low": 0.5, "a/high": 1.5, "b": 2.0}
   assert json.loads(json.dumps(flat)) == flat
 
@@ -62,7 +64,7 @@ def test_flat_figures_are_json_numbers():
 def test_sheet_enlarges_small_pictures_and_keeps_their_order():
   cells = np.zeros((2, 3, 64, 64, 3), np.uint8)
   cells[1, 2] = 200
-  sheet = report.sheet(cells, ["one", "two"], ["a", "b", "c"])
+  sheet = markdown.sheet(cells, ["one", "two"], ["a", "b", "c"])
   top = sheet.shape[0] - 2 * 128
   left = sheet.shape[1] - 3 * 128
   assert top > 0

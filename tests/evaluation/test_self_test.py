@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-import speak_jax.self_test as command
+import speak_jax.tools.self_test as command
 from speak_jax import spec
 from speak_jax.evaluation import self_test
-from speak_jax.evaluation.reading import Reading
+from speak_jax.evaluation.readers.reading import Reading
 from speak_jax.metrics import image, mouth
 
 N, SIZE = 40, 64

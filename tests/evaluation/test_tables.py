@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from speak_jax.evaluation import published, tables
-from speak_jax.evaluation.figures import Figure
-from speak_jax.evaluation.tables import Column, Row, Table, exact
+from speak_jax.evaluation.ledger import Figure
+from speak_jax.evaluation.report import published, tables
+from speak_jax.evaluation.report.tables import Column, Row, Table, exact
 
 COLUMNS = (
   Column("ssim", "SSIM", 3),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jax
 
-from speak_jax.training import checkpoints, cluster, sharding
+from speak_jax.training import checkpoints, distributed, sharding
 from tests.faults.saves import state_of
 
 FULL = (2, 5, 6, 7)
@@ -23,8 +23,8 @@ UNSEALED = 3
 
 def main(folder: Path, coordinator: str, rank: int, who: int) -> None:
   """Saves eight steps, or as many as it may."""
-  place = cluster.Place(coordinator, 2, rank)
-  cluster.start(cluster.Timeouts(30, 30, 60), place)
+  place = distributed.Place(coordinator, 2, rank)
+  distributed.start(distributed.Timeouts(30, 30, 60), place)
   whole = sharding.replicated(sharding.make_mesh(-1, 1))
   usage, seal = shutil.disk_usage, checkpoints.manifest.write
   saved = checkpoints.Checkpoints(folder)
@@ -49,11 +49,11 @@ def main(folder: Path, coordinator: str, rank: int, who: int) -> None:
       saved.save(state, step, {})
       saved.wait()
       saved.check()
-      cluster.meet(f"{step} is done")
+      distributed.meet(f"{step} is done")
       print(step, saved.latest, flush=True)
   except checkpoints.SaveError as error:
     print("ends", step, error.strerror, flush=True)
-  cluster.leave(0)
+  distributed.leave(0)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines import ranges, records
-from speak_jax import exit_codes
+from data_pipelines.dataset import ranges, records
+from speak_jax.common import exit_codes
 from tests.faults import lab as labs
 from tests.faults import machine, media
 
@@ -231,7 +231,13 @@ def disk(lab: labs.Lab, processes: int = 1) -> dict[str, Any]:
     kept = labs.newest(lasting)
     small.free()
     verdict, _ = lab.run(
-      [sys.executable, "-m", "speak_jax.checkpoints", "verify", str(lasting)]
+      [
+        sys.executable,
+        "-m",
+        "speak_jax.tools.verify_checkpoints",
+        "verify",
+        str(lasting),
+      ]
     )
     again, output = lab.local(lasting, processes)
     equal.append(labs.digest(output))

@@ -15,8 +15,8 @@ import numpy as np
 
 from configs import speak
 from speak_jax import train
-from speak_jax.training import cluster, loop, sharding
-from speak_jax.training.activity import Activity
+from speak_jax.supervision.activity import Activity
+from speak_jax.training import distributed, loop, sharding
 from speak_jax.training.state import TrainState
 from tests.training import toy
 
@@ -25,8 +25,8 @@ LIMIT = 0.1  # s, config.train.limit_step
 
 def main(run: Path, coordinator: str, rank: int) -> int:
   """Eight steps, with a film after the fifth."""
-  place = cluster.Place(coordinator, 2, rank)
-  cluster.start(cluster.Timeouts(30, 30, 60), place)
+  place = distributed.Place(coordinator, 2, rank)
+  distributed.start(distributed.Timeouts(30, 30, 60), place)
   job = toy.run(run / "toy", 8, limit_step=LIMIT)
   job = job._replace(mesh=sharding.make_mesh(1, 2))
   whole = {"kernel": np.arange(16, dtype=np.float32).reshape(4, 4)}
@@ -56,7 +56,7 @@ def main(run: Path, coordinator: str, rank: int) -> int:
 
   _, done = loop.fit(job, toy.batches(), {}, on_step=on_step, activity=activity)
   print("done", done, jax.process_count(), flush=True)
-  return cluster.leave(0)
+  return distributed.leave(0)
 
 
 if __name__ == "__main__":

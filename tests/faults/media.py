@@ -28,7 +28,7 @@ import av
 import soundfile
 from PIL import Image
 
-from data_pipelines import records
+from data_pipelines.dataset import records
 from data_pipelines.sources import kinds
 from tests.faults import mutants
 
@@ -76,7 +76,9 @@ def serve() -> None:
 
   from absl import app, flags
 
-  from speak_jax import command_line, generate, synthesis
+  from speak_jax import generate
+  from speak_jax.common import command_line
+  from speak_jax.inference import synthesis
 
   generate._define_flags()
   synthesizer = synthesis.Synthesizer

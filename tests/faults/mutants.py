@@ -18,7 +18,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from data_pipelines import records
+from data_pipelines.dataset import records
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import spec
 

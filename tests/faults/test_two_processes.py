@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from speak_jax import exit_codes
+from speak_jax.common import exit_codes
 from tests.faults import campaign
 from tests.faults import lab as labs
 

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from configs import speak
-from data_pipelines import engine
-from speak_jax import exit_codes, input_pipeline
-from speak_jax.training import cluster
+from data_pipelines.ingest import engine
+from speak_jax.common import exit_codes
+from speak_jax.training import distributed, input_pipeline
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / "launch"
@@ -173,10 +173,10 @@ def test_jobset_is_consistent(manifests):
   coordinator = variables["JOBSET_COORDINATOR"].replace(
     "$(COORDINATOR_HOST)", host
   )
-  place = cluster.place_of_jobset(
+  place = distributed.place_of_jobset(
     variables | {"JOBSET_COORDINATOR": coordinator, "JOB_COMPLETION_INDEX": "1"}
   )
-  assert place == cluster.Place(f"{host}:8476", job["completions"], 1)
+  assert place == distributed.Place(f"{host}:8476", job["completions"], 1)
   assert container["ports"][0]["containerPort"] == 8476
 
 

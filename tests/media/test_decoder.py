@@ -18,7 +18,7 @@ from PIL import Image
 
 from data_pipelines.media import audio, decoder, image, limits, video
 from data_pipelines.media.error import MediaError, MediaWarning
-from speak_jax.names import printable
+from speak_jax.common.names import printable
 
 
 def picture(path: Path) -> Path:

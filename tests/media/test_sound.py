@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from data_pipelines.media import cut, decoder
+from data_pipelines.faces import cut
+from data_pipelines.media import decoder
 from speak_jax import spec
 
 RATE = spec.SAMPLE_RATE_HZ

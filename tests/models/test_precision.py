@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
 
-from speak_jax import bundle, spec, synthesis
+from speak_jax import bundle, spec
+from speak_jax.inference import synthesis
 from speak_jax.models.generator import Generator
 from speak_jax.models.geometry import Geometry, Shape
 from speak_jax.models.irfd import Portrait

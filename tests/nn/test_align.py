@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.media import face, lips
+from data_pipelines.faces import face, lips
 from speak_jax import spec
 from speak_jax.nn.align import TEMPLATE, align_face, align_lips
 from tests.stages import small

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines.media import face as cut
+from data_pipelines.faces import face as cut
 from speak_jax import spec
 from speak_jax.nn import face
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.media import face, warp
+from data_pipelines.faces import face
+from data_pipelines.media import warp
 from speak_jax import spec
 from speak_jax.nn import treat
 from tests import toy_records

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.media import decoder, face, video
-from data_pipelines.records import decode_frame, in_memory
+from data_pipelines.dataset.records import decode_frame, in_memory
+from data_pipelines.faces import face
+from data_pipelines.media import decoder, video
 from data_pipelines.synthetic import demo_inputs
-from speak_jax import bundle, export, generate, spec, synthesis
+from speak_jax import bundle, export, generate, spec
+from speak_jax.inference import synthesis
 from tests import glass
 from tests.reported.voices import RATE, voice
 

@@ -21,26 +21,26 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict
 
-from data_pipelines import engine, inspect, offsets, records, shards
-from data_pipelines.media import cut, decoder, face, lettering, video
+from data_pipelines import inspect
+from data_pipelines.dataset import offsets, records, writer
+from data_pipelines.faces import cut, face
+from data_pipelines.ingest import engine
+from data_pipelines.media import decoder, lettering, video
 from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import counts, folder, kinds, tree
 from data_pipelines.sources.task import Task
 from data_pipelines.synthetic import film as films
-from speak_jax import (
-  ablate,
-  admissible,
-  command_line,
-  exit_codes,
-  generate,
-  names,
-  protocol,
-  synthesis,
-)
 from speak_jax import bundle as bundles
+from speak_jax import generate
+from speak_jax.common import command_line, exit_codes, names
 from speak_jax.configs import speak
-from speak_jax.evaluation import report, words
+from speak_jax.evaluation import protocol
+from speak_jax.evaluation.report import markdown
+from speak_jax.evaluation.report import prose as words
+from speak_jax.inference import synthesis
+from speak_jax.tools import ablate
+from speak_jax.training import admissible
 from tests import glass, toy_records
 from tests.sources.conftest import RECIPE
 
@@ -669,7 +669,7 @@ def test_moments_of_one_person_become_two_splits(tmp_path, film):
   found = folder.survey(
     tmp_path / "raw", settings=settings, held_out=0.4, kind="moments"
   )
-  meta = {"source": "folder", shards.HELD_OUT: "moments"}
+  meta = {"source": "folder", writer.HELD_OUT: "moments"}
   with pytest.raises(ValueError, match="identity Ann is in two splits"):
     engine.prepare(found.tasks, tmp_path / "no", workers=0, meta={})
   engine.prepare(found.tasks, tmp_path / "data", workers=0, meta=meta)
@@ -752,7 +752,7 @@ def test_a_long_name_ends_in_dots_and_within_its_picture():
 def test_sheets_have_the_names(tmp_path):
   cells = np.zeros((2, 3, 32, 32, 3), np.uint8)
   names_of = [
-    report.sheet(cells, [x, "b"]) for x in ("\u00c4nna", "?nna", "Anna")
+    markdown.sheet(cells, [x, "b"]) for x in ("\u00c4nna", "?nna", "Anna")
   ]
   assert all((names_of[0] != other).any() for other in names_of[1:])
   one = toy_records.record(1, frames=8, size=64)

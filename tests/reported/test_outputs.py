@@ -22,7 +22,8 @@ from data_pipelines.media.audio import RATES_HZ
 from data_pipelines.media.error import MediaError
 from data_pipelines.media.limits import LIMITS
 from data_pipelines.synthetic import demo_inputs
-from speak_jax import bundle, generate, synthesis
+from speak_jax import bundle, generate
+from speak_jax.inference import synthesis
 from tests import glass
 from tests.reported.voices import RATE, voice
 
@@ -312,11 +313,15 @@ def command(cwd: Path, root: Path, *words) -> subprocess.Popen:
       "set: is an input, and would be written into",
     ),
     (
-      "speak_jax.study --collect=a.md --out=a.md",
+      "speak_jax.tools.study --collect=a.md --out=a.md",
       1,
       "a.md: would replace the input a.md",
     ),
-    ("speak_jax.judge --out=a.png", 1, "a.png: the output is safetensors"),
+    (
+      "speak_jax.tools.train_judge --out=a.png",
+      1,
+      "a.png: the output is safetensors",
+    ),
     (
       "data_pipelines.prepare --source=folder --input=set --output=set",
       1,

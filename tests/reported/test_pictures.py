@@ -21,22 +21,11 @@ import pytest
 from av.video.frame import VideoFrame
 from PIL import Image, ImageCms
 
-from data_pipelines.media import (
-  colour,
-  cut,
-  declared,
-  decoder,
-  face,
-  follow,
-  footage,
-  image,
-  limits,
-  portrait,
-  video,
-)
+from data_pipelines.dataset.records import decode_frame
+from data_pipelines.faces import cut, face, follow, footage, portrait
+from data_pipelines.faces.follow import NoFaceError
+from data_pipelines.media import colour, declared, decoder, image, limits, video
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
-from data_pipelines.media.follow import NoFaceError
-from data_pipelines.records import decode_frame
 from data_pipelines.synthetic import demo_inputs
 from speak_jax import generate, spec
 from tests import glass

@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.media import audio, cut, decoder, face, loudness, video
+from data_pipelines.dataset.records import decode_frame
+from data_pipelines.faces import cut, face
+from data_pipelines.media import audio, decoder, loudness, video
 from data_pipelines.media.audio import mix
 from data_pipelines.media.error import MediaError, MediaWarning
-from data_pipelines.records import decode_frame
 from data_pipelines.synthetic import demo_inputs, render
-from speak_jax import bundle, generate, spec, synthesis
+from speak_jax import bundle, generate, spec
+from speak_jax.inference import synthesis
 from tests.reported.voices import RATE, SECONDS, Sound, db, voice, write
 
 

@@ -10,10 +10,11 @@ import av
 import numpy as np
 import pytest
 
-from data_pipelines import engine, records
+from data_pipelines.dataset import records
+from data_pipelines.dataset.records import decode_frame
+from data_pipelines.ingest import engine
 from data_pipelines.media.error import MediaWarning
 from data_pipelines.media.video import write_video
-from data_pipelines.records import decode_frame
 from data_pipelines.sources.task import Survey
 from data_pipelines.synthetic import render
 from speak_jax import spec

@@ -7,7 +7,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from data_pipelines import prepare
-from data_pipelines.media import cut
+from data_pipelines.faces import cut
 from data_pipelines.sources import counts, mead
 from data_pipelines.sources.task import Labels, Licence, Survey, Task
 

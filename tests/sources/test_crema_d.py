@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_pipelines.media import cut
+from data_pipelines.faces import cut
 from data_pipelines.sources import crema_d, splits
 from data_pipelines.sources.task import Labels
 from speak_jax import spec

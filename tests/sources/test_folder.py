@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from data_pipelines.media import cut
+from data_pipelines.faces import cut
 from data_pipelines.media.error import MediaError
 from data_pipelines.sources import folder
 from data_pipelines.sources.task import Labels

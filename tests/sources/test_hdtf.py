@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.media import cut
+from data_pipelines.faces import cut
 from data_pipelines.sources import hdtf, splits
 
 SETTINGS = cut.Settings(size=64)

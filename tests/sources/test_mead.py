@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from data_pipelines.media import cut
+from data_pipelines.faces import cut
 from data_pipelines.sources import mead
 from data_pipelines.sources.task import Labels
 from speak_jax import spec

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from data_pipelines.media import cut
+from data_pipelines.faces import cut
 from data_pipelines.sources import splits, voxceleb2
 
 SETTINGS = cut.Settings(size=64)

@@ -8,7 +8,7 @@ from speak_jax.losses import adversarial
 from speak_jax.models.discriminator import Discriminator
 from speak_jax.models.generator import Generator
 from speak_jax.nn.conv import conv, conv_up
-from speak_jax.training import flops
+from speak_jax.supervision import flops
 from tests.stages import structure
 
 

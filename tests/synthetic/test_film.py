@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from data_pipelines.media import cut
+from data_pipelines.dataset.records import decode_frame
+from data_pipelines.faces import cut
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.video import read_frames
-from data_pipelines.records import decode_frame
 from data_pipelines.sources import folder
 from data_pipelines.synthetic import film, render
 

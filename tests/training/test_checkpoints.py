@@ -15,10 +15,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.speak import get_config
-from speak_jax import checkpoints as command
-from speak_jax.training import checkpoints, goodput, loop, manifest
-from speak_jax.training.activity import Activity
-from speak_jax.training.log import Log
+from speak_jax.supervision import goodput
+from speak_jax.supervision.activity import Activity
+from speak_jax.tools import verify_checkpoints as command
+from speak_jax.training import checkpoints, loop, manifest
+from speak_jax.training.metric_writer import Log
 from speak_jax.training.state import digest
 from speak_jax.training.weights import STAGES
 from tests.faults import flips

@@ -1,0 +1,1 @@
+"""Where the face is, and the crops that follow it."""

@@ -1,0 +1,551 @@
+"""Where the face is: 68 landmarks through a clip, and the crops they give.
+
+Coordinates are x, y in pixels with integers at pixel centres, as OpenCV has
+them. Angles are degrees: yaw > 0 turns the head to the picture's right, pitch
+> 0 looks up, roll > 0 tilts the head clockwise in the picture.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from data_pipelines.faces.headpose import head_pose
+from data_pipelines.faces.nets import (
+  FINEST,
+  MODEL_FILES,
+  BlazeFace,
+  Face,
+  FaceMesh,
+  MissingModelError,
+  box_of,
+  checked,
+  face_roi,
+  iou,
+  mesh_roi,
+  models_dir,
+)
+from data_pipelines.media.warp import similarity, transform, warp
+from speak_jax import spec
+
+__all__ = [  # with the names of `warp` and `nets` that users of faces need
+  "Box",
+  "MissingModelError",
+  "Step",
+  "Track",
+  "Tracker",
+  "align_face",
+  "align_mouth",
+  "bridge",
+  "gather",
+  "is_sure",
+  "models_dir",
+  "outside",
+  "runs",
+  "square",
+  "transform",
+  "turned",
+  "warp",
+  "which",
+]
+
+SQUARE = 1.3  # side of the static crop over the larger side of the landmarks
+SQUARE_UP = 0.04  # of the side: hair needs more room than the neck
+
+# Left eye, right eye, mouth centre in the unit square of an aligned face.
+# Eyes .4 apart leave room for the brows and for the chin of an open mouth.
+FACE_TEMPLATE = np.array([[0.30, 0.23], [0.70, 0.23], [0.50, 0.66]])
+# A patch of 1.6 inter-ocular distances holds a wide-open mouth and its chin.
+MOUTH_SIDE = 1.6
+
+
+def anchors(
+  landmarks: Float[np.ndarray, "68 2"],
+) -> Float[np.ndarray, "3 2"]:
+  """Left eye centre, right eye centre and middle of the mouth's corners."""
+  return np.stack(
+    [
+      landmarks[spec.LEFT_EYE].sum(0) / 6,
+      landmarks[spec.RIGHT_EYE].sum(0) / 6,
+      (landmarks[48] + landmarks[54]) / 2,
+    ]
+  )
+
+
+def face_matrix(
+  landmarks: Float[np.ndarray, "68 2"], size: int
+) -> Float[np.ndarray, "2 3"]:
+  """Picture to aligned face of `size` px: brows at the top, chin below."""
+  return similarity(anchors(landmarks), FACE_TEMPLATE * size - 0.5)
+
+
+def mouth_matrix(
+  landmarks: Float[np.ndarray, "68 2"], size: int
+) -> Float[np.ndarray, "2 3"]:
+  """Picture to mouth patch of `size` px, centred on the lips.
+
+  Rotation and scale are those of the aligned face, not of the mouth, so that
+  an opening mouth does not change the scale, nor a turning head the width.
+  """
+  eyes = FACE_TEMPLATE[1, 0] - FACE_TEMPLATE[0, 0]
+  matrix = face_matrix(landmarks, size) / (eyes * MOUTH_SIDE)
+  centre = landmarks[spec.MOUTH].sum(0) / 20
+  matrix[:, 2] = (size - 1) / 2 - matrix[:, :2] @ centre
+  return matrix
+
+
+def align_face(
+  frame: UInt8[np.ndarray, "h w 3"],
+  landmarks: Float[np.ndarray, "68 2"],
+  size: int,
+) -> UInt8[np.ndarray, "s s 3"]:
+  """Cuts the face upright: eyes, brows, mouth and chin fill the square."""
+  return warp(frame, face_matrix(landmarks, size), size)
+
+
+def align_mouth(
+  frame: UInt8[np.ndarray, "h w 3"],
+  landmarks: Float[np.ndarray, "68 2"],
+  size: int,
+) -> UInt8[np.ndarray, "s s 3"]:
+  """Cuts a square patch round the lips, 1.6 inter-ocular distances wide."""
+  return warp(frame, mouth_matrix(landmarks, size), size)
+
+
+def square(
+  landmarks: Float[np.ndarray, "n 68 2"], size: int
+) -> Float[np.ndarray, "2 3"]:
+  """One static crop for a whole track, source pixels to `size` px.
+
+  The square holds every frame's landmarks, 1.3 times as wide as their union
+  and moved up by .04 of its side. It never turns, so head motion survives.
+  """
+  low, high = landmarks.min((0, 1)), landmarks.max((0, 1))
+  side = max(SQUARE * float((high - low).max()), 1.0)
+  corner = (low + high) / 2 - side / 2 - np.array([0, SQUARE_UP * side])
+  scale = size / side
+  # Pixel edges, not centres, are what scales: hence the half pixels.
+  shift = scale * (0.5 - corner) - 0.5
+  return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+
+
+def outside(
+  matrix: Float[np.ndarray, "2 3"], size: int, width: int, height: int
+):
+  """Share of a static crop's area that lies outside the picture, 0 to 1."""
+  scale = matrix[0, 0]
+  side = size / scale
+  corner = 0.5 - (matrix[:, 2] + 0.5) / scale
+  inside = np.minimum(corner + side, (width, height)) - np.maximum(corner, 0)
+  return 1 - float(inside.clip(0).prod() / side**2)
+
+
+# FaceMesh vertices that lie where iBUG has its 68 points. Jaw points sit on
+# the mesh's silhouette: close to iBUG's, not the same anatomy.
+# fmt: off
+IBUG = np.array([
+  127, 234, 132, 58, 172, 136, 149, 148, 152,
+  377, 378, 365, 397, 288, 361, 454, 356,  # jaw, left to right
+  70, 63, 105, 66, 107, 336, 296, 334, 293, 300,  # brows
+  168, 197, 5, 4, 98, 97, 2, 326, 327,  # nose
+  33, 160, 158, 133, 153, 144,  # left eye in the picture
+  362, 385, 387, 263, 373, 380,
+  61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91,  # outer lips
+  78, 81, 13, 311, 308, 402, 14, 178,  # inner lips
+])
+# fmt: on
+
+_CHECK = 25  # frames between two looks of the detector at a tracked face
+# How finely a lost face is searched for, on every 25th, 5th ... frame only.
+_SEARCHES = ((FINEST, 25), (2, 5))
+_LOYAL = 25  # frames during which a lost face may not become another one
+_IN_BOX = 0.1  # overlap of a face with a given box, over their union
+
+# A cut to another shot, even to a face in the same place: two looks at it,
+# 24 px wide, differ by more than this share of their contrast. On 20 real
+# clips motion between two frames reaches .45; the 324 cuts between two of
+# them, face on face, start at .62.
+_LOOK_PX, _NEW_SHOT = 24, 0.53
+
+# Which side of a face is up. At once where both networks are sure of an upright
+# face: no picture on its head or side gets near these, 300 tried.
+_SURE_SCORE, _SURE_MESH, _SURE_ROLL = 0.9, 0.99, 30.0
+_VOTE_PX = 256  # side of the crop that is turned
+_ASKED = 3  # faces of a picture at most
+_VOTED = 0.5  # by which a face is one
+_DOUBT = 0.7  # share of the votes for another side, from which it is doubtful
+
+Box = tuple[float, float, float, float]  # x, y, w, h in source pixels
+
+
+class Step(NamedTuple):
+  """What a tracker says of one frame."""
+
+  landmarks: Float[np.ndarray, "68 2"]  # source pixels; NaN where not found
+  pose: Float[np.ndarray, "3"]  # yaw, pitch, roll in degrees; likewise
+  found: bool
+  faces: int  # most faces seen at once so far
+  shot: bool  # another shot begins
+
+
+class Track(NamedTuple):
+  """One face through a clip; rows of missing frames are NaN."""
+
+  landmarks: Float[np.ndarray, "n 68 2"]  # source pixels
+  pose: Float[np.ndarray, "n 3"]  # yaw, pitch, roll in degrees
+  found: Bool[np.ndarray, "n"]
+  faces: int  # most faces seen at once
+  shots: tuple[int, ...] = ()  # frames that start another shot
+
+  def shot(self, start: int, stop: int) -> "Track":
+    """The frames of one shot alone."""
+    return self._replace(
+      landmarks=self.landmarks[start:stop],
+      pose=self.pose[start:stop],
+      found=self.found[start:stop],
+      shots=(),
+    )
+
+
+def which(text: str) -> str | Box:
+  """Reads the rule by which one face of several is followed.
+
+  Args:
+    text: "largest", "first" (from the left), or "box:x,y,w,h", a place in
+      the first picture in pixels of the source.
+
+  Raises:
+    ValueError: anything else.
+  """
+  if text in ("largest", "first"):
+    return text
+  kind, _, numbers = text.partition(":")
+  try:
+    x, y, w, h = (float(number) for number in numbers.split(","))
+  except ValueError:
+    x = y = w = h = np.nan
+  if kind != "box" or not np.isfinite([x, y, w, h]).all() or w <= 0 or h <= 0:
+    raise ValueError(f"face {text!r} is not largest, first or box:x,y,w,h")
+  return x, y, w, h
+
+
+class Tracker:
+  """Finds one face and follows it.
+
+  BlazeFace finds it; FaceMesh then follows it from its own last landmarks.
+  """
+
+  def __init__(self, models: str | os.PathLike | None = None):
+    """Loads the models from a folder, by default `models_dir()`.
+
+    Raises:
+      MissingModelError: says how to fetch them.
+    """
+    folder = models_dir() if models is None else Path(models)
+    detector, mesh = (checked(folder / name) for name in MODEL_FILES)
+    self._detector = BlazeFace(detector)
+    self._mesh = FaceMesh(mesh)
+
+  def track(
+    self,
+    frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+    which: str | Box = "largest",
+  ) -> Track:
+    """Follows one face of the first frame that shows any.
+
+    A lost face is taken up again near where it was; after a second without
+    it, or in another shot, the rule decides anew, wherever the face is.
+
+    Args:
+      frames: RGB.
+      which: Of several faces: "largest", "first" from the left, or the one
+        that overlaps a box most.
+    """
+    return gather(self.stream(frames, which))
+
+  def stream(
+    self,
+    frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+    which: str | Box = "largest",
+  ) -> Iterator[Step]:
+    """`track` frame by frame: each one's step before the next one is read."""
+    last: _Seen | None = None
+    missing, most = 0, 0
+    shown, anew = None, False  # picture before; whether all changed meanwhile
+    for index, frame in enumerate(frames):
+      seen = None
+      if last is not None and missing == 0:
+        seen = self._look_at(frame, mesh_roi(last.mesh))
+        if seen is not None and index % _CHECK == 0:
+          faces = self._detector.detect(frame, finest=0)
+          most = max(most, len(faces))
+          if faces and not any(_near(x.box, seen.mesh) for x in faces):
+            seen = None  # it sits on something that is no face
+      if seen is None:
+        # Where all is new, so is the face's place.
+        anew = anew or (
+          shown is not None
+          and _differ(_small(shown), _small(frame)) > _NEW_SHOT
+        )
+        finest = next((n for n, every in _SEARCHES if missing % every == 0), 0)
+        if last is not None and missing < _LOYAL and not anew:
+          faces = self._detector.detect(frame, min(finest, 2))
+          most = max(most, len(faces))
+          near = [face for face in faces if _near(face.box, last.mesh)]
+          seen = self._settle(frame, near)
+        else:
+          for faces in self._candidates(frame, which, finest):
+            most = max(most, len(faces))
+            seen = self._settle(frame, _ranked(faces, which))
+            if seen is not None:
+              break
+      shown = frame
+      if seen is None:
+        missing += 1
+        points = np.full((68, 2), np.nan, np.float32)
+        pose = np.full(3, np.nan, np.float32)
+        yield Step(points, pose, False, most, False)
+        continue
+      cut = last is not None and self._is_cut(last, seen, missing)
+      last, missing, anew = seen, 0, False
+      points = seen.mesh[IBUG, :2].astype(np.float32)
+      pose = head_pose(seen.mesh[None])[0].astype(np.float32)
+      yield Step(points, pose, bool(np.isfinite(pose[0])), most, cut)
+
+  def votes(
+    self,
+    frame: UInt8[np.ndarray, "h w 3"],
+    which: str | Box = "largest",
+    thorough: bool = True,
+  ) -> Float[np.ndarray, "4"]:
+    """How much speaks for each number of quarter turns to set a face upright.
+
+    The face that the rule chooses is looked at on all four sides. On each,
+    its own roll says which side is up, as loudly as the networks are sure
+    that there is a face. On the wrong side they are less so, or see it
+    turned.
+
+    Args:
+      frame: RGB.
+      which: As `track`.
+      thorough: Search for small faces too, and on all sides; a face that
+        lies is found nearly as well as an upright one.
+
+    Returns:
+      Votes for 0 to 3 turns, anticlockwise as `np.rot90` has them, of some
+      0 to 3; all 0 where no face is found.
+    """
+    # A box is looked into at once, and faces on their side are seen anyway.
+    sides = 4 if thorough and not isinstance(which, tuple) else 1
+    for turns in range(sides):
+      side = np.ascontiguousarray(np.rot90(frame, turns))
+      finest = FINEST if thorough and turns == 0 else 2
+      for faces in self._candidates(side, which, finest):
+        for face in _ranked(faces, which)[:_ASKED]:
+          votes = self._votes(side, face)
+          if votes.max() >= _VOTED:
+            return np.roll(votes, turns)
+    return np.zeros(4)
+
+  def _votes(
+    self, frame: UInt8[np.ndarray, "h w 3"], face: Face
+  ) -> Float[np.ndarray, "4"]:
+    """`votes` of one face."""
+    votes = np.zeros(4)
+    if face.score >= _SURE_SCORE:
+      seen, sure = self._believe(frame, face)
+      if sure >= _SURE_MESH and abs(head_pose(seen[None])[0, 2]) < _SURE_ROLL:
+        votes[0] = 3.0
+        return votes
+    centre = (face.box[:2] + face.box[2:]) / 2
+    extent = float((face.box[2:] - face.box[:2]).max())
+    for wide in (2.5, 1.8, 3.5):
+      scale = _VOTE_PX / (wide * extent)
+      shift = (_VOTE_PX - 1) / 2 - scale * centre
+      matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+      crop = warp(frame, matrix, _VOTE_PX)
+      for turns in range(4):
+        side = np.ascontiguousarray(np.rot90(crop, turns))
+        faces = self._detector.detect(side, finest=0)
+        if not faces:
+          continue
+        middle = min(faces, key=_off_centre)
+        seen, sure = self._believe(side, middle)
+        roll = head_pose(seen[None])[0, 2]
+        if np.isfinite(roll):
+          votes[(turns + round(roll / 90)) % 4] += middle.score * sure
+      if votes.max() >= _VOTED and is_sure(votes):
+        break
+    return votes
+
+  def _believe(
+    self, frame: UInt8[np.ndarray, "h w 3"], face: Face
+  ) -> tuple[Float[np.ndarray, "468 3"], float]:
+    """FaceMesh's points of a detected face, and how sure it is of two looks."""
+    seen, first = self._mesh.score(frame, face_roi(face))
+    seen, second = self._mesh.score(frame, mesh_roi(seen))
+    return seen, min(first, second)
+
+  def _candidates(
+    self, frame: UInt8[np.ndarray, "h w 3"], which: str | Box, finest: int
+  ) -> Iterator[list[Face]]:
+    """Detected faces at finer and finer steps; in a box at its own scale."""
+    if isinstance(which, tuple):
+      yield self._detector.look_into(frame, _corners(which))
+    yield from self._detector.levels(frame, finest)
+
+  def _look_at(self, frame: UInt8[np.ndarray, "h w 3"], roi: np.ndarray):
+    """The face that FaceMesh sees in a square, or None."""
+    mesh, crop = self._mesh(frame, roi)
+    return None if mesh is None else _Seen(frame, mesh, _small(crop))
+
+  def _settle(self, frame: UInt8[np.ndarray, "h w 3"], faces: list[Face]):
+    """The first face that FaceMesh believes in, or None."""
+    for face in faces:
+      seen = self._look_at(frame, face_roi(face))
+      if seen is not None:  # once more, in the better square of its own
+        seen = self._look_at(frame, mesh_roi(seen.mesh))
+      if seen is not None:
+        return seen
+    return None
+
+  def _is_cut(self, last: "_Seen", seen: "_Seen", missing: int) -> bool:
+    """Whether another shot begins, `missing` frames after the last face."""
+    if missing >= _LOYAL:
+      return not _near(box_of(seen.mesh), last.mesh)
+    if _differ(last.look, seen.look) <= _NEW_SHOT:
+      return False
+    # A fast head leaves its square too: compare the heads themselves.
+    heads = [
+      _small(self._mesh(one.frame, mesh_roi(one.mesh))[1])
+      for one in (last, seen)
+    ]
+    return _differ(*heads) > _NEW_SHOT
+
+
+def gather(steps: Iterable[Step]) -> Track:
+  """The track of all steps of a clip."""
+  steps = list(steps)
+  return Track(
+    landmarks=np.array([x.landmarks for x in steps], np.float32).reshape(
+      -1, 68, 2
+    ),
+    pose=np.array([x.pose for x in steps], np.float32).reshape(-1, 3),
+    found=np.array([x.found for x in steps], bool),
+    faces=steps[-1].faces if steps else 0,
+    shots=tuple(i for i, x in enumerate(steps) if x.shot),
+  )
+
+
+class _Seen(NamedTuple):
+  """A tracked face in a picture."""
+
+  frame: UInt8[np.ndarray, "h w 3"]
+  mesh: Float[np.ndarray, "468 3"]
+  look: Float[np.ndarray, "l l 3"]  # the square it was found in, small
+
+
+def _ranked(faces: list[Face], which: str | Box) -> list[Face]:
+  """Detected faces, which come largest first, in the order of a rule."""
+  if which == "largest":
+    return faces
+  if which == "first":
+    return sorted(faces, key=lambda face: face.box[0])
+  assert isinstance(which, tuple)
+  box = _corners(which)
+  share = {id(face): iou(face.box, box) for face in faces}
+  inside = [face for face in faces if share[id(face)] > _IN_BOX]
+  return sorted(inside, key=lambda face: -share[id(face)])
+
+
+def _corners(box: Box) -> Float[np.ndarray, "4"]:
+  """X, y, w, h as x0, y0, x1, y1."""
+  x, y, w, h = box
+  return np.array([x, y, x + w, y + h], float)
+
+
+def _off_centre(face: Face) -> float:
+  """How far the middle of a face is from that of the votes' crop, px."""
+  middle = (face.box[:2] + face.box[2:]) / 2
+  return float(np.abs(middle - (_VOTE_PX - 1) / 2).max())
+
+
+def is_sure(votes: Float[np.ndarray, "4"]) -> bool:
+  """Whether the votes for one side are far more than for the next."""
+  second, first = np.sort(votes)[-2:]
+  return bool(first > 0 and second <= _DOUBT * first)
+
+
+def turned(which: str | Box, turns: int, width: int, height: int) -> str | Box:
+  """The rule for a picture of some size after quarter turns of it."""
+  if not isinstance(which, tuple):
+    return which
+  for _ in range(turns % 4):
+    x, y, w, h = which
+    which = (y, width - x - w, h, w)
+    width, height = height, width
+  return which
+
+
+def _small(picture: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "l l 3"]:
+  """A picture, small."""
+  small = (_LOOK_PX, _LOOK_PX)
+  return cv2.resize(picture, small, interpolation=cv2.INTER_AREA).astype(
+    np.float32
+  )
+
+
+def _differ(
+  a: Float[np.ndarray, "l l 3"], b: Float[np.ndarray, "l l 3"]
+) -> float:
+  """Mean difference of two looks over their contrast; 0 for the same."""
+  contrast = max(float(a.std() + b.std()) / 2, 1.0)
+  return float(np.abs(a - b).mean()) / contrast
+
+
+def bridge(track: Track, longest: int | None = None) -> Track:
+  """Fills gaps of up to `longest` frames by interpolation in time.
+
+  Frames before the first and after the last found one count as gaps too and
+  repeat their neighbour; a gap that ends in another shot is none to fill.
+  `found` then says which rows hold numbers.
+
+  Args:
+    track: From `Tracker.track`.
+    longest: Frames; None fills every gap.
+  """
+  known = np.flatnonzero(track.found)
+  if not len(known):
+    return track
+  fill = np.zeros_like(track.found)
+  for start, stop in runs(~track.found):
+    fill[start:stop] = (
+      longest is None or stop - start <= longest
+    ) and stop not in track.shots
+  times = np.flatnonzero(fill)
+  landmarks, pose = track.landmarks.copy(), track.pose.copy()
+  for values in (landmarks.reshape(len(landmarks), -1), pose):
+    for column in values.T:
+      column[times] = np.interp(times, known, column[known])
+  return track._replace(
+    landmarks=landmarks, pose=pose, found=track.found | fill
+  )
+
+
+def runs(flags: Bool[np.ndarray, "n"]) -> list[tuple[int, int]]:
+  """Stretches of true flags as (start, stop)."""
+  edges = np.flatnonzero(np.diff(np.concatenate([[0], flags, [0]])))
+  return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def _near(
+  box: Float[np.ndarray, "4"], mesh: Float[np.ndarray, "468 3"]
+) -> bool:
+  """Whether a detected face can be the one of these landmarks."""
+  old = box_of(mesh)
+  far = np.abs(box[:2] + box[2:] - old[:2] - old[2:]).max() / 2
+  return bool(far < 0.6 * (old[2:] - old[:2]).max())

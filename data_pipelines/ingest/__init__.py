@@ -1,0 +1,1 @@
+"""Raw clips to a prepared data set: by processes or machines, resumed."""

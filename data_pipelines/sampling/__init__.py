@@ -1,0 +1,1 @@
+"""Records to batches: one sampler for each stage."""

@@ -1,0 +1,173 @@
+"""Who may lend a factor to a clip: choices on the index, no pixels read."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from data_pipelines.dataset.records import ClipInfo
+from speak_jax import spec
+
+
+class Donors:
+  """Groups the clips of one split by person, session, emotion and take.
+
+  Nobody lends to a clip of another data set.
+
+  Every choice is a draw from the generator that is passed in, so it depends
+  on that generator and on the index alone.
+  """
+
+  def __init__(
+    self,
+    index: Sequence[ClipInfo],
+    home: Callable[[int], int] = lambda i: 0,
+    same_session: bool = False,
+  ):
+    """Builds the groups; linear in the number of clips.
+
+    Args:
+      index: The clips.
+      home: Number of a clip's data set, as `Records.home`.
+      same_session: Identities are lent within a clip's session, where it is
+        known: elsewhere hair, clothes and light are others, and the identity
+        picture no longer tells what is to be drawn.
+    """
+    self._index = index
+    self._home = home
+    self._person: dict[str, list[int]] = defaultdict(list)
+    self._same_session = same_session
+    self._session: dict[tuple[str, str], list[int]] = defaultdict(list)
+    self._emotion: dict[tuple[int, int, int], dict[str, list[int]]] = (
+      defaultdict(lambda: defaultdict(list))
+    )
+    self._feeling: dict[tuple[str, int, int, str], list[int]] = defaultdict(
+      list
+    )
+    self._take: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, row in enumerate(index):
+      self._person[row.identity].append(i)
+      self._session[row.identity, row.session].append(i)
+      if row.emotion != spec.UNKNOWN:
+        for level in {row.level, 0}:  # level 0 gathers all levels
+          key = self._home(i), row.emotion, level
+          self._emotion[key][row.identity].append(i)
+        self._feeling[_feeling(row)].append(i)
+      if row.take:
+        self._take[row.identity, row.take].append(i)
+    self._label = {name: k for k, name in enumerate(sorted(self._person))}
+
+  def label(self, i: int) -> int:
+    """Number of clip i's person, 0 to people - 1, in alphabetical order."""
+    return self._label[self._index[i].identity]
+
+  def alone(self, i: int) -> bool:
+    """Whether no other clip can lend the identity."""
+    return len(self._lenders(i)) == 1
+
+  def other_clip(self, i: int, rng: np.random.Generator) -> int | None:
+    """Another clip that can lend the identity, or None.
+
+    Of the person, or of the session, if it is known and asked for; of another
+    emotion where there is one.
+    """
+    row = self._index[i]
+    others = [j for j in self._lenders(i) if j != i]
+    unlike = [j for j in others if self._index[j].emotion != row.emotion]
+    return _draw(unlike or others, rng)
+
+  def _lenders(self, i: int) -> list[int]:
+    """Clips that may lend clip i the identity, itself among them."""
+    row = self._index[i]
+    if self._same_session and row.session:
+      return self._session[row.identity, row.session]
+    return self._person[row.identity]
+
+  def identity_frame(
+    self, i: int, start: int, stop: int, rng: np.random.Generator
+  ) -> tuple[int, int]:
+    """(clip, frame) that lends the identity to frames start:stop of clip i.
+
+    Of `other_clip`; else another time of clip i; else, in a clip of nothing
+    else, frame `start`.
+    """
+    j = self.other_clip(i, rng)
+    if j is None:
+      return i, other_time(self._index[i].frames, start, stop, rng)
+    return j, int(rng.integers(self._index[j].frames))
+
+  def same_emotion(self, i: int, rng: np.random.Generator) -> int | None:
+    """A clip of another person with the same emotion and level.
+
+    Any level of the emotion if nobody else has this one, None if nobody else
+    shows the emotion or if it is unknown.
+    """
+    row = self._index[i]
+    for level in (row.level, 0):
+      people = self._emotion.get((self._home(i), row.emotion, level), {})
+      others = [name for name in people if name != row.identity]
+      if others:
+        return _draw(people[others[rng.integers(len(others))]], rng)
+    return None
+
+  def emotion_lender(
+    self, i: int, share: float, rng: np.random.Generator
+  ) -> int:
+    """Clip i, or in `share` of the cases another with the same emotion.
+
+    Of the same person, level and camera. Always clip i, and nothing is drawn,
+    if there is no other or the emotion is unknown: an unlabelled clip's own
+    pictures alone say what its face does.
+    """
+    others = [
+      j for j in self._feeling.get(_feeling(self._index[i]), []) if j != i
+    ]
+    if not others or rng.random() >= share:
+      return i
+    return others[int(rng.integers(len(others)))]
+
+  def views(self, i: int) -> list[tuple[int, int, int]]:
+    """Clips of other cameras that show instants of clip i.
+
+    Returns:
+      (clip, start, stop): frames of clip i that the clip shows as well.
+    """
+    row = self._index[i]
+    found = []
+    for j in self._take.get((row.identity, row.take), []):
+      other = self._index[j]
+      start = max(0, other.start - row.start)
+      stop = min(row.frames, other.start + other.frames - row.start)
+      if other.view != row.view and start < stop:
+        found.append((j, start, stop))
+    return found
+
+  def has_same_emotion(self, i: int) -> bool:
+    """Whether `same_emotion` finds a clip."""
+    row = self._index[i]
+    return len(self._emotion.get((self._home(i), row.emotion, 0), {})) > 1
+
+  def round_robin(self) -> list[int]:
+    """All clips, the first of every person, then the second, and so on."""
+    queues = [self._person[name] for name in sorted(self._person)]
+    depth = max(map(len, queues), default=0)
+    return [q[k] for k in range(depth) for q in queues if k < len(q)]
+
+
+def _feeling(row: ClipInfo) -> tuple[str, int, int, str]:
+  return row.identity, row.emotion, row.level, row.view
+
+
+def other_time(
+  count: int, start: int, stop: int, rng: np.random.Generator
+) -> int:
+  """A frame below `count` outside start:stop; `start` if there is none."""
+  left = count - (stop - start)
+  if left <= 0:
+    return start
+  t = int(rng.integers(left))
+  return t if t < start else t + stop - start
+
+
+def _draw(items: Sequence[int], rng: np.random.Generator) -> int | None:
+  return items[int(rng.integers(len(items)))] if items else None

@@ -1,0 +1,249 @@
+"""The kinds of training pair of stage 2, one method each."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from data_pipelines.dataset.records import Records
+from data_pipelines.faces import face
+from data_pipelines.sampling import augment
+from data_pipelines.sampling.donors import Donors, other_time
+from speak_jax import spec
+
+KINDS = (
+  *("self", "same_clip", "cross_clip", "geometry", "twins"),
+  *("cross_person", "views"),
+)
+
+
+def weights_of(text: str) -> list[tuple[str, float]]:
+  """(kind, weight) as a text has them: "self", or "cross_clip:1,twins:2".
+
+  Raises:
+    ValueError: a weight is no number.
+  """
+  mix = []
+  for part in text.split(","):
+    kind, _, weight = part.partition(":")
+    try:
+      mix.append((kind.strip(), float(weight or 1)))
+    except ValueError:
+      raise ValueError(f"{weight!r} is no number") from None
+  return mix
+
+
+class _Picture(NamedTuple):
+  """A whole frame and its landmarks, both at the model's size."""
+
+  frame: UInt8[np.ndarray, "h w 3"]
+  landmarks: Float[np.ndarray, "68 2"]
+
+
+class PairMaker:
+  """Makes one pair of a given kind; holds what does not change."""
+
+  def __init__(
+    self,
+    records: Records,
+    donors: Donors,
+    size: int,
+    mouth_size: int,
+    treatment: augment.Treatment,
+  ):
+    """Args as `batches.pairs` has them."""
+    self._records, self._donors = records, donors
+    self._treatment = treatment
+    self._size, self._mouth = size, mouth_size
+    self._nobody = _Picture(*augment.nobody(size))
+
+  def serves(self, kind: str, i: int) -> bool:
+    """Whether clip i can be the target of a kind."""
+    if kind == "twins":
+      return self._records.index[i].twins > 0
+    if kind == "cross_person":
+      return self._donors.has_same_emotion(i)
+    if kind == "views":
+      return bool(self._donors.views(i))
+    return True
+
+  def make(self, kind: str, i: int, rng: np.random.Generator) -> spec.Pair:
+    """A pair whose target is a frame of clip i, which serves the kind."""
+    if kind == "self":
+      return self._self(i, rng)
+    if kind == "twins":
+      return self._twins(i, rng)
+    if kind == "views":
+      return self._views(i, rng)
+    return self._moved(i, rng, kind)
+
+  def _self(self, i: int, rng: np.random.Generator) -> spec.Pair:
+    t = int(rng.integers(self._records.index[i].frames))
+    target = self._at(i, t)
+    return self._pair(
+      i,
+      target,
+      self._records.clip(i).pose[t],
+      identity=target,
+      pose=target,
+      emotion=target,
+      mouth=target,
+      donor=None,
+      treated=False,
+    )
+
+  def _moved(self, i: int, rng: np.random.Generator, kind: str) -> spec.Pair:
+    """Identity from another moment: all kinds but "self", "twins", "views"."""
+    count = self._records.index[i].frames
+    t = int(rng.integers(count))
+    target, angles = self._at(i, t), self._records.clip(i).pose[t]
+    if kind == "same_clip":
+      identity = self._at(i, other_time(count, t, t + 1, rng))
+    else:
+      identity = self._at(*self._donors.identity_frame(i, t, t + 1, rng))
+    if kind == "cross_person":
+      emotion = self._emotion_of_another(i, t, rng)
+    else:
+      emotion = self._emotion_of_own(i, t, rng)
+    donor = self._donor(i, t, rng)
+    if kind == "geometry":
+      move = augment.draw_move(rng, self._size)
+      target = _Picture(
+        augment.move_frame(target.frame, move.matrix),
+        face.transform(target.landmarks, move.matrix),
+      )
+      angles = augment.move_pose(angles, move)
+      if rng.random() < 0.5:
+        target, identity, emotion = map(_mirror, (target, identity, emotion))
+        donor = donor and _mirror(donor)
+        angles = augment.mirror_pose(angles)
+    return self._pair(
+      i,
+      target,
+      angles,
+      identity=identity,
+      pose=target,
+      emotion=emotion,
+      mouth=target,
+      donor=donor,
+      treated=True,
+    )
+
+  def _views(self, i: int, rng: np.random.Generator) -> spec.Pair:
+    """Mouth and emotion as another camera saw them."""
+    views = self._donors.views(i)
+    j, start, stop = views[int(rng.integers(len(views)))]
+    t = int(rng.integers(start, stop))
+    here, there = self._records.index[i], self._records.index[j]
+    same = here.start + t - there.start  # the instant in the other clip
+    other = other_time(there.frames, same, same + 1, rng)
+    target = self._at(i, t)
+    return self._pair(
+      i,
+      target,
+      self._records.clip(i).pose[t],
+      identity=self._at(*self._donors.identity_frame(i, t, t + 1, rng)),
+      pose=target,
+      emotion=self._at(j, other),
+      mouth=self._at(j, same),
+      donor=self._donor(i, t, rng),
+      treated=True,
+    )
+
+  def _donor(self, i: int, t: int, rng: np.random.Generator) -> _Picture | None:
+    """Who lends frame t of clip i a mouth: another moment of the clip."""
+    if not self._treatment.pose:
+      return None
+    other = other_time(self._records.index[i].frames, t, t + 1, rng)
+    return self._at(i, other, size=spec.donor_side(self._size))
+
+  def _emotion_of_own(
+    self, i: int, t: int, rng: np.random.Generator
+  ) -> _Picture:
+    """Clip i at another moment, or another of the person and emotion."""
+    count = self._records.index[i].frames
+    lender = self._donors.emotion_lender(i, self._treatment.emotion_clip, rng)
+    if lender == i:
+      return self._at(i, other_time(count, t, t + 1, rng))
+    return self._at(
+      lender, int(rng.integers(self._records.index[lender].frames))
+    )
+
+  def _emotion_of_another(
+    self, i: int, t: int, rng: np.random.Generator
+  ) -> _Picture:
+    """Another person's picture of the emotion; if there is none, clip i's."""
+    lender = self._donors.same_emotion(i, rng)
+    if lender is None:
+      count = self._records.index[i].frames
+      return self._at(i, other_time(count, t, t + 1, rng))
+    return self._at(
+      lender, int(rng.integers(self._records.index[lender].frames))
+    )
+
+  def _twins(self, i: int, rng: np.random.Generator) -> spec.Pair:
+    clip = self._records.clip(i)
+    k = int(rng.integers(len(clip.twin_index)))
+    t = int(clip.twin_index[k])
+    emotion = self._emotion_of_another(i, t, rng)
+    return self._pair(
+      i,
+      self._at(i, t),
+      clip.pose[t],
+      identity=self._at(*self._donors.identity_frame(i, t, t + 1, rng)),
+      pose=self._at(i, k, "twin_pose"),
+      emotion=emotion,
+      mouth=self._at(i, k, "twin_mouth"),
+      donor=None,  # the twin's lips are another's already
+      treated=True,
+    )
+
+  def _at(
+    self, i: int, t: int, field: str = "frames", size: int | None = None
+  ) -> _Picture:
+    points = "landmarks" if field == "frames" else f"{field}_landmarks"
+    size = size or self._size
+    return _Picture(
+      self._records.picture(i, field, t, size),
+      self._records.landmarks(i, t, size, points),
+    )
+
+  def _pair(
+    self,
+    i: int,
+    target: _Picture,
+    angles: Float[np.ndarray, "3"],
+    *,
+    identity: _Picture,
+    pose: _Picture,
+    emotion: _Picture,
+    mouth: _Picture,
+    donor: _Picture | None,
+    treated: bool,
+  ) -> spec.Pair:
+    """Pictures are given as they are; here lips are cut."""
+    lent = donor or self._nobody
+    return spec.Pair(
+      identity=identity.frame,
+      identity_landmarks=identity.landmarks,
+      pose=pose.frame,
+      emotion=emotion.frame,
+      emotion_landmarks=emotion.landmarks,
+      mouth=face.align_mouth(*mouth, self._mouth),
+      target=target.frame,
+      target_landmarks=target.landmarks,
+      target_pose=angles,
+      emotion_label=np.array(self._records.index[i].emotion, np.int32),
+      identity_label=np.array(self._donors.label(i), np.int32),
+      donor=lent.frame,
+      donor_landmarks=lent.landmarks,
+      lends=np.array(donor is not None),
+      treated=np.array(treated),
+    )
+
+
+def _mirror(picture: _Picture) -> _Picture:
+  return _Picture(
+    np.ascontiguousarray(picture.frame[:, ::-1]),
+    augment.mirror_landmarks(picture.landmarks, picture.frame.shape[1]),
+  )

@@ -1,0 +1,1 @@
+"""What each code holds: swaps, the matrix, linear probes."""

@@ -1,0 +1,170 @@
+"""SPEAK, from a run or a bundle, as a method that can be evaluated."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int16, UInt8
+
+from data_pipelines.dataset.records import resize, scale_landmarks
+from data_pipelines.faces import face
+from speak_jax import bundle
+from speak_jax.evaluation.methods import Method, Request, Restored, Track
+from speak_jax.inference import synthesis
+from speak_jax.training import checkpoints
+from speak_jax.training.trained import where
+
+MOST_WINDOWS = 16  # that the system makes at a time
+_PACKAGE = Path(__file__).parents[2]
+# What frames depend on beside the weights; a change makes cached ones stale.
+_CODE = (
+  "spec.py",
+  "nn",
+  "models",
+  "stages/base.py",
+  "inference",
+  "evaluation/methods",
+)
+
+
+class Inputs(NamedTuple):
+  """A request in the model's own pixels."""
+
+  portrait: UInt8[np.ndarray, "h w 3"]
+  landmarks: Float[np.ndarray, "68 2"]
+  pose: UInt8[np.ndarray, "n h w 3"]
+  emotion: UInt8[np.ndarray, "k f f 3"]
+  audio: Int16[np.ndarray, "s"]
+  size: int  # px, of the canonical crop
+
+
+def owns(path: Path) -> bool:
+  """Whether it is a bundle, or a run's folder."""
+  return bundle.is_bundle(path) or (path / "config.json").is_file()
+
+
+def restore(path: Path, frames: int) -> Restored:
+  """Opens a run or a bundle, to make clips of up to so many frames.
+
+  Returns:
+    Its weights are a `Synthesizer`; None where a run has not come that far.
+
+  Raises:
+    ValueError: damaged, or of another version of the code; one line.
+  """
+  if bundle.is_bundle(path):
+    facts = bundle.read(path).config
+    settings = synthesis.settings_from_json(facts["settings"])
+    made = synthesis.Synthesizer.from_bundle(
+      path, windows=_windows(frames, settings)
+    )
+    content = (path / "SHA256SUMS").read_bytes()
+    found = _restored(made, hashlib.sha256(content).hexdigest())
+    return found._replace(
+      preset=str(facts["preset"]), commit=str(facts["commit"])
+    )
+  config = checkpoints.run_config(path)
+  settings = synthesis.settings_of(config)
+  run = where(path, "speak")
+  origin = {"preset": config.preset, "commit": config.commit}
+  if run is None:
+    return Restored(None, "", settings.image, settings.fps, **origin)
+  made = synthesis.Synthesizer.from_run(run, windows=_windows(frames, settings))
+  return _restored(made, _weights_digest(made.variables))._replace(**origin)
+
+
+def emotion_pictures(
+  track: Track, settings: synthesis.Settings
+) -> UInt8[np.ndarray, "k f f 3"]:
+  """What the emotion encoder sees of frames that are of the model's size."""
+  if settings.emotion_input == "frame":
+    return track.frames
+  pairs = zip(track.frames, track.landmarks, strict=True)
+  return np.stack(
+    [face.align_face(frame, p, settings.emotion) for frame, p in pairs]
+  )
+
+
+def prepare(made: synthesis.Synthesizer, request: Request) -> Inputs:
+  """Everything at the model's size, and faces cut for the emotion encoder."""
+  assert request.pose is not None
+  assert request.emotion is not None
+  crop, settings = len(request.identity), made.settings
+  emotion = _scaled(request.emotion, settings.image)
+  return Inputs(
+    portrait=resize(request.identity, settings.image),
+    landmarks=scale_landmarks(request.landmarks, crop, settings.image),
+    pose=_scaled(request.pose, settings.image).frames,
+    emotion=emotion_pictures(emotion, settings),
+    audio=request.audio,
+    size=crop,
+  )
+
+
+def generate(
+  made: synthesis.Synthesizer, inputs: Inputs, key: int
+) -> UInt8[np.ndarray, "n h w 3"]:
+  """One frame for each of the pose's; nothing is drawn at random."""
+  del key
+  pieces = made.stream(
+    made.portrait(inputs.portrait, inputs.landmarks),
+    made.pose(inputs.pose),
+    made.emotion(inputs.emotion).mean(0),
+    inputs.audio,
+  )
+  return np.concatenate(list(pieces))
+
+
+def place(
+  frames: UInt8[np.ndarray, "n h w 3"], inputs: Inputs
+) -> UInt8[np.ndarray, "n s s 3"]:
+  """The model's crop is the canonical one, at another size."""
+  return np.stack([resize(frame, inputs.size) for frame in frames])
+
+
+METHOD = Method(
+  name="SPEAK",
+  needs=frozenset({"pose", "emotion"}),
+  sees="every frame through its pose code, some through the emotion code",
+  samples=False,
+  owns=owns,
+  restore=restore,
+  prepare=prepare,
+  generate=generate,
+  place=place,
+)
+
+
+def _windows(frames: int, settings: synthesis.Settings) -> int:
+  return min(-(-frames // settings.frames), MOST_WINDOWS)
+
+
+def _restored(made: synthesis.Synthesizer, weights: str) -> Restored:
+  code = hashlib.sha256(f"{jax.__version__} {jax.default_backend()}".encode())
+  for name in _CODE:
+    path = _PACKAGE / name
+    for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+      code.update(file.read_bytes())
+  digest = f"{weights[:16]}-{code.hexdigest()[:16]}"
+  return Restored(made, digest, made.settings.image, made.settings.fps)
+
+
+def _weights_digest(variables) -> str:
+  """Of every array and its name."""
+  found = hashlib.sha256()
+  for name, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    array = np.asarray(leaf)
+    shape = f"{jax.tree_util.keystr(name)} {array.dtype} {array.shape} "
+    found.update(shape.encode())
+    found.update(array.tobytes())
+  return found.hexdigest()
+
+
+def _scaled(track: Track, size: int) -> Track:
+  crop = track.frames.shape[1]
+  return Track(
+    np.stack([resize(frame, size) for frame in track.frames]),
+    scale_landmarks(track.landmarks, crop, size),
+  )

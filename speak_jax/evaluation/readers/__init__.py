@@ -1,0 +1,1 @@
+"""What is read off frames, real or generated."""

@@ -1,0 +1,1 @@
+"""Whole systems on held-out clips: self-driven, cross-driven, other audio."""

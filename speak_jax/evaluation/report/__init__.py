@@ -1,0 +1,1 @@
+"""Figures and pictures to pages: Markdown, LaTeX, HTML."""

@@ -1,0 +1,1 @@
+"""A trained model makes frames: functions, windows, files."""

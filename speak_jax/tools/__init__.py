@@ -1,0 +1,1 @@
+"""Commands beside the four main ones: python -m speak_jax.tools.NAME."""

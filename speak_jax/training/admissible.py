@@ -1,0 +1,291 @@
+"""What every key of a config may be, looked at before any work.
+
+`configs/speak.py` says what the keys mean and `check` what they can be: there
+is a rule for every key, so none is refused late, or never. What keys may be
+together is up to who uses them.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from data_pipelines.sampling.batches import IDENTITY_FROM
+from data_pipelines.sampling.pairs import KINDS, weights_of
+from speak_jax.losses.disentangle import NORMS
+from speak_jax.nn.precision import DTYPES
+from speak_jax.training.weights import STAGES
+
+
+class Rule(NamedTuple):
+  """What a value must be, in words, and whether one is."""
+
+  words: str
+  allows: Callable[[Any], bool]
+
+
+def whole(least: int, most: int | None = None) -> Rule:
+  """A whole number in a range, ends included."""
+  return Rule(
+    f"a whole number from {least} " + (f"to {most}" if most else "on"),
+    lambda x: (
+      isinstance(x, int)
+      and not isinstance(x, bool)
+      and least <= x <= (x if most is None else most)
+    ),
+  )
+
+
+def number(least: float, most: float = math.inf, ends: str = "[]") -> Rule:
+  """A finite number in a range; a round bracket leaves its end out."""
+  words = (
+    f"a number from {least:g}" if ends[0] == "[" else f"a number over {least:g}"
+  )
+  if most < math.inf:
+    words += f" to {most:g}" if ends[1] == "]" else f", below {most:g}"
+
+  def allows(x: Any) -> bool:
+    if isinstance(x, bool) or not isinstance(x, (int, float)):
+      return False
+    low = x >= least if ends[0] == "[" else x > least
+    high = x <= most if ends[1] == "]" else x < most
+    return math.isfinite(x) and low and high
+
+  return Rule(words, allows)
+
+
+def one_of(*words: str) -> Rule:
+  """One of some words."""
+  return Rule(f"one of {', '.join(map(repr, words))}", lambda x: x in words)
+
+
+def each(rule: Rule, count: int | None = None, *, least: int = 0) -> Rule:
+  """A tuple of so many, or so many at least, values of a rule."""
+  many = f"{count}" if count is not None else f"{least} or more"
+
+  def allows(x: Any) -> bool:
+    if not isinstance(x, (tuple, list)) or len(x) < least:
+      return False
+    return all(map(rule.allows, x)) and count in (None, len(x))
+
+  return Rule(f"{many} values in a tuple, each {rule.words}", allows)
+
+
+def either(value: Any, rule: Rule) -> Rule:
+  """A value that stands for something of its own, or one of a rule."""
+  return Rule(
+    f"{value!r} or {rule.words}",
+    lambda x: (type(x) is type(value) and x == value) or rule.allows(x),
+  )
+
+
+def _rises(x: Any) -> bool:
+  return RAMP_ENDS.allows(x) and x[0] <= x[1]
+
+
+def _mixes(x: Any) -> bool:
+  if not isinstance(x, str):
+    return False
+  try:
+    mix = weights_of(x)
+  except ValueError:
+    return False
+  return all(kind in KINDS and 0 < w < math.inf for kind, w in mix)
+
+
+RAMP_ENDS = each(whole(0), 2)
+RAMP = Rule("two steps, the second not before the first", _rises)
+PAIRS = Rule(
+  f"'auto', or KIND:WEIGHT,... with weights over 0 of {', '.join(KINDS)}",
+  lambda x: x == "auto" or _mixes(x),
+)
+SWITCH = Rule("True or False", lambda x: isinstance(x, bool))
+TEXT = Rule(
+  "a text without line breaks",
+  lambda x: isinstance(x, str) and (x == "" or x.isprintable()),
+)
+PLACE = Rule(
+  "a path in one line, or empty",
+  lambda x: (
+    isinstance(x, str)
+    and len(x.splitlines()) < 2
+    and (x == "" or bool(x.strip()))
+  ),
+)
+SHARE = number(0, 1)
+BELOW_1 = number(0, 1, "[)")  # decay rates
+POSITIVE = number(0, ends="(]")
+FROM_0 = number(0)
+SOME, ANY = whole(1), whole(0)
+
+# By key, * for any one name; the first that fits.
+RULES: tuple[tuple[str, Rule], ...] = (
+  ("preset", TEXT),
+  ("commit", TEXT),
+  ("seed", whole(0, 2**32 - 1)),
+  ("stages", each(one_of(*STAGES), least=1)),
+  ("init_from", PLACE),
+  ("finetune_from", PLACE),
+  # Networks.
+  ("model.image", whole(8, 4096)),
+  ("model.channels.*", SOME),
+  ("model.codes.mouth", ANY),
+  ("model.codes.*", SOME),
+  ("model.encoder.stages", each(SOME, least=1)),
+  ("model.encoder.width", SOME),
+  ("model.encoder.bottleneck", SWITCH),
+  ("model.encoder.stem", one_of("deep", "small")),
+  ("model.latent", SOME),
+  ("model.maps", each(SOME)),
+  ("model.audio.front", one_of("mel", "waveform")),
+  ("model.audio.steps", one_of("published", "frame")),
+  ("model.audio.level", one_of("clip", "window")),
+  ("model.audio.*", SOME),
+  ("model.discriminator.*", SOME),
+  ("model.sync.*", SOME),
+  ("model.frames", SOME),
+  ("model.face", SOME),
+  ("model.mouth", SOME),
+  ("model.lips", ANY),
+  ("model.context", ANY),
+  ("model.pose_places", ANY),
+  ("model.appearance", ANY),
+  ("model.ablate", one_of("", "identity", "pose", "emotion")),
+  ("model.emotion_input", one_of("face", "frame")),
+  ("model.up", one_of("bilinear", "transposed")),
+  ("model.norm", one_of("group", "batch")),
+  ("model.dtype", one_of("auto", *DTYPES)),
+  ("model.lips_square", each(POSITIVE, 2)),
+  ("model.flow", SWITCH),
+  ("model.landmarks", SWITCH),
+  ("model.mask_mouth", SWITCH),
+  ("model.bare_codes", SWITCH),
+  ("model.equalized", SWITCH),
+  ("model.sync_motion", SWITCH),
+  ("model.sync_unit", SWITCH),
+  ("pretrained.required", each(one_of("resnet", "speech", "vgg"))),
+  ("pretrained.*", PLACE),
+  # Machines.
+  ("mesh.data", either(-1, SOME)),
+  ("mesh.model", SOME),
+  ("mesh.*", ANY),
+  ("cluster.*", SOME),
+  # Data.
+  ("data.path", PLACE),
+  ("data.mix.*", FROM_0),
+  ("data.max_bad", FROM_0),
+  ("data.fps", number(1, 120)),
+  ("data.workers", either(-1, ANY)),
+  ("data.threads", ANY),
+  ("data.cache_gb", FROM_0),
+  ("data.allow_change", SWITCH),
+  ("data.augment.stretch", BELOW_1),
+  ("data.augment.emotion_clip", SHARE),
+  ("data.augment.*", SWITCH),
+  ("data.synthetic.seconds", number(0.2)),
+  ("data.synthetic.size", whole(16, 2048)),
+  ("data.synthetic.framing", one_of("tight", "medium", "wide")),
+  ("data.synthetic.identities", SOME),
+  ("data.synthetic.clips", SOME),
+  ("data.synthetic.*", ANY),
+  # The loop.
+  ("train.loss_scale.initial", POSITIVE),
+  ("train.loss_scale.growth", SOME),
+  ("train.compilation_cache", SWITCH),
+  ("train.remat", SWITCH),
+  ("train.log_every", SOME),
+  ("train.save_every", SOME),
+  ("train.keep", SOME),
+  ("train.bad_steps", SOME),
+  ("train.first_save", ANY),
+  ("train.sheet_every", ANY),
+  ("train.video_every", ANY),
+  ("train.rollbacks", ANY),
+  ("train.collapse_after", ANY),
+  ("train.video_seconds", POSITIVE),
+  ("train.*", FROM_0),  # seconds, and how small a code's std may be
+  # Stages.
+  ("syncnet.loss", one_of("info_nce", "contrastive")),
+  ("syncnet.windows", SOME),
+  ("syncnet.temperature", POSITIVE),
+  ("syncnet.margin", FROM_0),
+  ("syncnet.reach", FROM_0),
+  ("syncnet.augment.mirror", SWITCH),
+  ("syncnet.augment.*", FROM_0),
+  ("irfd.losses", one_of("robust", "paper")),
+  ("irfd.norms", one_of(*NORMS)),
+  ("irfd.pairs", PAIRS),
+  ("irfd.hide_maps", SHARE),
+  ("irfd.smoothing", BELOW_1),
+  ("irfd.margin", FROM_0),
+  ("irfd.unit_identity", SWITCH),
+  ("irfd.printed_triplet", SWITCH),
+  ("speak.encoders", one_of("frozen", "tuned", "fresh")),
+  ("speak.convolutions", one_of("auto", "fixed", "trained")),
+  ("speak.identity_from", one_of(*IDENTITY_FROM)),
+  ("speak.sync_target", one_of("audio", "video")),
+  ("speak.sync_ramp", RAMP),
+  ("speak.emotion_frames", SOME),
+  ("speak.stretch", ANY),
+  ("speak.from_scratch", SWITCH),
+  ("speak.mel.*", SOME),
+  ("speak.lr_factors.*", FROM_0),
+  ("speak.speech.lr_factor", FROM_0),
+  ("speak.speech.b1", BELOW_1),
+  ("*.steps", SOME),
+  ("*.batch", SOME),
+  ("*.microbatch", SOME),
+  ("*.same_session", SWITCH),
+  ("*.gan_ramp", RAMP),
+  ("*.gan_lead", ANY),
+  ("*.r1", FROM_0),
+  ("*.r1_every", SOME),
+  ("*.region.*", FROM_0),
+  ("*.weights.*", FROM_0),
+  ("*.*.lr", POSITIVE),
+  ("*.*.warmup", ANY),
+  ("*.*.floor", SHARE),
+  ("*.*.b1", BELOW_1),
+  ("*.*.b2", BELOW_1),
+  ("*.*.clip", FROM_0),
+  ("*.*.ema", BELOW_1),
+)
+
+
+def check(config: ConfigDict) -> None:
+  """Refuses a config with a value that cannot be.
+
+  Raises:
+    ValueError: naming the first such key, its value, and what it may be.
+  """
+  for path, value in leaves(config):
+    key = ".".join(path)
+    rule = rule_of(path)
+    if rule is None:
+      raise ValueError(f"config.{key}: no rule says what it may be")
+    if not rule.allows(value):
+      raise ValueError(f"config.{key} = {value!r} is not {rule.words}")
+
+
+def leaves(
+  config: Mapping[str, Any] | ConfigDict, above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+  """Names and value of every key that is no group of keys."""
+  for name, value in config.items():
+    path = (*above, str(name))
+    if isinstance(value, (Mapping, ConfigDict)):
+      yield from leaves(value, path)
+    else:
+      yield path, value
+
+
+def rule_of(path: tuple[str, ...]) -> Rule | None:
+  """The first rule whose key fits; None: there is none."""
+  for key, rule in RULES:
+    names = key.split(".")
+    if len(names) == len(path) and all(
+      name in ("*", part) for name, part in zip(names, path, strict=True)
+    ):
+      return rule
+  return None

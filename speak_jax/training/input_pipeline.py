@@ -1,0 +1,236 @@
+"""What a run learns from: its data opened, drawn if need be, and batches.
+
+`data_pipelines.sampling.batches` makes the examples; here a config says which.
+"""
+
+import functools
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from data_pipelines.dataset import damage, records
+from data_pipelines.ingest import engine
+from data_pipelines.sampling import augment, pairs, workers
+from data_pipelines.sampling import batches as examples
+from speak_jax.common.progress import say
+from speak_jax.stages import syncnet
+from speak_jax.training import distributed
+
+AUTO = -1  # of config.data.workers
+MOST_WORKERS = 16  # then, for each device of the process
+
+
+class DataError(ValueError):
+  """Data that cannot be used; one line."""
+
+
+def open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
+  """Both splits of the config's data; synthetic faces are made if need be.
+
+  Raises:
+    DataError: one line with the path and the reason.
+  """
+  path = config.data.path or _prepare_synthetic(config, run)
+  cache = int(config.data.cache_gb * (1 << 30))
+  try:
+    sets = {"train": records.open_records(path, "train", cache)}
+    rate = examples.common_fps(sets["train"])
+  except (ValueError, OSError) as error:
+    raise DataError(str(error)) from error
+  if abs(rate - config.data.fps) > 0.01:
+    raise DataError(f"{path}: {rate} frames/s, config.data.fps is not")
+  try:
+    sets["test"] = records.open_records(path, "test", cache)
+  except ValueError as error:
+    _say(f"{error}; samples show training people")
+    sets["test"] = sets["train"]
+  for name, part in sets.items():
+    # Every process tells of what it could not read itself.
+    part.damage = damage.Damage(
+      _allowed(config, len(part)), lambda line: say(f"train: data: {line}")
+    )
+    people = len({row.identity for row in part.index})
+    frames = sum(row.frames for row in part.index)
+    _say(
+      f"{name}: {len(part)} clips, {frames} frames, {people} people in {path}"
+    )
+    if part.out_of_sync:
+      _say(f"{name}: without {part.out_of_sync} clips out of sync")
+    if moved := sum(map(bool, part.late)):
+      _say(f"{name}: the sound of {moved} clips moved")
+  return sets
+
+
+def _allowed(config: ConfigDict, clips: int) -> int:
+  """Damaged clips that a split of so many may have; a share is rounded up."""
+  limit = config.data.max_bad
+  return math.ceil(limit * clips) if limit < 1 else int(limit)
+
+
+def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
+  """Prepares the synthetic faces, or finds them prepared; their path."""
+  # Here, for they take a second that other starts need not wait.
+  from data_pipelines.prepare import TooManyRejectsError, prepare
+  from data_pipelines.sources import synthetic
+  from data_pipelines.synthetic import render
+
+  options = config.data.synthetic.to_dict()
+  workers = options.pop("workers")
+  options["clips_per_identity"] = options.pop("clips")
+  options |= {"seed": config.seed, "fps": config.data.fps}
+  path = run / "data"
+  if not (path / "dataset_info.json").exists():
+    count = (options["identities"] + options["held_out"]) * options[
+      "clips_per_identity"
+    ]
+    _say(
+      f"config.data.path is empty: drawing {count} clips of synthetic"
+      f" faces once, into {path}"
+    )
+  try:
+    if jax.process_index() == 0:
+      prepare(
+        synthetic.tasks(render.recipes(**options)),
+        path,
+        workers=workers,
+        meta={"source": "synthetic", **options},
+      )
+  except (ValueError, TooManyRejectsError) as error:
+    raise DataError(str(error)) from error
+  distributed.meet("data: synthetic faces are there")
+  return str(path)
+
+
+def batches(
+  config: ConfigDict,
+  name: str,
+  clips: records.Records,
+  seed: int,
+  training: bool,
+  part: tuple[int, int],
+  devices: int,
+) -> Any:
+  """A stage's batches for this process.
+
+  Args:
+    config: The run's.
+    name: Of the stage.
+    clips: One split.
+    seed: Of the order and of every draw.
+    training: Pictures are treated as config.data.augment says, and batches made
+      in processes or threads before they are asked for; False: neither.
+    part: Which part of each batch this process reads, and of how many.
+    devices: Of this process, which it feeds.
+
+  Raises:
+    DataError: the clips cannot serve the stage.
+  """
+  model = config.model
+  share = config.data.mix.to_dict()
+  treatment = (
+    augment.Treatment(**config.data.augment) if training else augment.PLAIN
+  )
+  try:
+    if name == "syncnet":
+      make = functools.partial(
+        examples.sync_windows,
+        frames=syncnet.frames_of(config.data.fps),
+        windows=config.syncnet.windows,
+        reach=round(config.syncnet.reach * config.data.fps),
+        size=model.image,
+        lips=model.lips,
+        square=model.lips_square,
+        share=share,
+        seed=seed,
+      )
+    elif name == "irfd":
+      make = functools.partial(
+        examples.pairs,
+        size=model.image,
+        mouth_size=model.mouth,
+        mix=_mix(config.irfd.pairs, clips),
+        same_session=config.irfd.same_session,
+        treatment=treatment,
+        share=share,
+        seed=seed,
+      )
+    else:
+      make = functools.partial(
+        examples.clips,
+        size=model.image,
+        frames=model.frames,
+        context=model.context,
+        emotion_frames=config.speak.emotion_frames,
+        treatment=treatment,
+        identity_from=config.speak.identity_from,
+        same_session=config.speak.same_session,
+        share=share,
+        seed=seed,
+      )
+    dataset = make(clips)
+  except ValueError as error:
+    raise DataError(f"{clips.name}: {error}") from error
+  mine = config[name].batch // part[1], *part
+  apart = _workers(config, devices) if training and clips.source else 0
+  if apart:
+    return workers.Workers(
+      workers.Recipe(
+        functools.partial(records.open_records, *clips.source),
+        make,
+        int(config.data.cache_gb * (1 << 30)),
+        *mine,
+      ),
+      apart,
+      clips.damage,
+    )
+  return examples.batched(
+    dataset, *mine, config.data.threads if training else 0
+  )
+
+
+def _workers(config: ConfigDict, devices: int) -> int:
+  """Processes that make batches, for this one and its devices."""
+  count = config.data.workers
+  if count != AUTO:
+    return count
+  # Two cores are for the training process: on fewer than four, threads of its
+  # own serve better.
+  cores = engine.cores()
+  return min(cores - 2, MOST_WORKERS * devices) if cores >= 4 else 0
+
+
+def _mix(text: str, clips: records.Records) -> dict[str, float]:
+  """Weights of the pair kinds: "auto", "self", or "cross_clip:1,twins:2"."""
+  if text == "auto":
+    return examples.robust_mix(clips)
+  try:
+    return dict(pairs.weights_of(text))
+  except ValueError as error:
+    raise ValueError(f"config.irfd.pairs {text!r}: {error}") from None
+
+
+def fingerprint(clips: records.Records, share: dict[str, float]) -> str:
+  """SHA-256 of what data sets hold, in order, wherever they lie.
+
+  And of their shares: with others a position means another sample.
+  """
+  found = hashlib.sha256()
+  for row in clips.index:
+    facts = row._replace(clip=Path(row.clip).name, identity="")
+    # Up to `row`, as it was before there were takes.
+    found.update(json.dumps(facts[: facts._fields.index("take")]).encode())
+  if any(clips.late):
+    found.update(json.dumps(clips.late).encode())
+  if share:
+    found.update(json.dumps(share, sort_keys=True).encode())
+  return found.hexdigest()
+
+
+def _say(text: str) -> None:
+  if jax.process_index() == 0:
+    say(f"train: data: {text}")

@@ -1,0 +1,300 @@
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+from data_pipelines.dataset import damage, ranges, records, writer
+from data_pipelines.sampling import batches
+from tests import toy_records
+from tests.sampling.test_batches import CLIP, PAIR, equal
+
+COUNT = 8
+
+
+def prepared(folder, clips, per_shard=4):
+  """A data set of several shards; their paths."""
+  folder.mkdir(exist_ok=True)
+  parts = [clips[k : k + per_shard] for k in range(0, len(clips), per_shard)]
+  rows, paths = [], []
+  for k, part in enumerate(parts):
+    paths.append(folder / writer.shard_name("train", k, len(parts)))
+    rows += writer.write_shard(paths[-1], part)
+  writer.write_metadata(folder, rows)
+  return paths
+
+
+def clips():
+  return [toy_records.record(i, identity=i // 2) for i in range(COUNT)]
+
+
+def opened(folder, limit, say=None):
+  found = records.open_records(folder, "train")
+  found.damage = damage.Damage(limit, say)
+  return found
+
+
+def truncate(path):
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+
+
+def flip(path, at):
+  raw = bytearray(path.read_bytes())
+  raw[at] ^= 0x10
+  path.write_bytes(raw)
+
+
+def test_every_flipped_bit_is_harmless_or_found(tmp_path):
+  """Riegeli hashes its chunks and checks them: none of 150 passes."""
+  (path,) = prepared(tmp_path, clips()[:3])
+  raw = path.read_bytes()
+  want = list(map(records.encode, clips()[:3]))
+  used = np.flatnonzero(np.frombuffer(raw, np.uint8))  # the rest is padding
+  rng = np.random.default_rng(0)
+  found = 0
+  for at in rng.choice(used, 150, replace=False):
+    damaged = bytearray(raw)
+    damaged[at] ^= 1 << int(rng.integers(8))
+    path.write_bytes(damaged)
+    try:
+      data = records.open_records(tmp_path, "train")
+    except ValueError:
+      found += 1
+      continue
+    for i in range(3):
+      try:
+        assert records.encode(data[i]) == want[i], (at, i)
+      except damage.DamagedError:
+        found += 1
+  assert found > 100
+
+
+DAMAGE = {
+  "shard cut off": lambda paths: truncate(paths[1]),
+  "shard gone": lambda paths: paths[1].unlink(),
+  "shard empty": lambda paths: paths[1].write_bytes(b""),
+  "shard of another set": lambda paths: writer.write_shard(
+    paths[1], [toy_records.record(i) for i in range(4)]
+  ),
+  "record flipped": lambda paths: flip(
+    paths[1],
+    np.flatnonzero(np.frombuffer(paths[1].read_bytes(), np.uint8))[400],
+  ),
+  "jpeg missing": lambda paths: rewrite(paths[1], lambda jpeg: b""),
+  "jpeg cut off": lambda paths: rewrite(paths[1], lambda jpeg: jpeg[:-40]),
+  "contract broken": lambda paths: replace(paths[1], map(odd, clips()[4:])),
+}
+
+
+def rewrite(path, change):
+  """A shard in which the second clip's pictures are wrong, hashes right."""
+  parts = clips()[4:]
+  parts[1] = parts[1]._replace(frames=list(map(change, parts[1].frames)))
+  replace(path, map(records.encode, parts))
+
+
+def replace(path, examples):
+  """Writes a shard anew, whose clips' names stay."""
+  places = writer.write_examples(path, examples)
+  index = path.parent / records.INDEX
+  rows = [json.loads(line) for line in index.read_text().splitlines()]
+  for row in rows:
+    if row["shard"] == path.name:
+      row["at"] = places[row["row"]]
+  index.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def odd(record):
+  """An example whose sound is too short, as no `encode` gives it."""
+  data = records.encode(record)
+  example = records.tf_example_pb2.Example.FromString(data)
+  example.features.feature["audio"].bytes_list.value[0] = b"\0\0"
+  return example.SerializeToString()
+
+
+@pytest.mark.parametrize("harm", DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_replaced_counted_and_named_once(tmp_path, harm):
+  harm(prepared(tmp_path, clips()))
+  lines = []
+
+  def start(threads, say=None):
+    data = opened(tmp_path, COUNT, say)
+    dataset = batches.clips(data, seed=0, **CLIP)
+    return data, batches.batched(dataset, 4, threads=threads)
+
+  data, whole = start(0, lines.append)
+  first = [next(whole) for _ in range(3)]
+  state = whole.get_state()
+  later = [next(whole) for _ in range(3)]
+  assert 0 < len(data.damage) == len(lines) <= 4
+  for line in lines:
+    assert "-of-00002: clip clip" in line or "frames" in line
+    assert "; replaced (" in line and "\n" not in line
+  # The same ones replace them in threads, and after a resume.
+  _, threaded = start(3)
+  assert all(equal(batch, next(threaded)) for batch in first)
+  _, resumed = start(2)
+  resumed.set_state(state)
+  assert all(equal(batch, next(resumed)) for batch in later)
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_too_much_damage_ends_with_the_first_clip(tmp_path, threads):
+  paths = prepared(tmp_path, clips())
+  truncate(paths[0])
+  data = opened(tmp_path, 1)
+  dataset = batches.pairs(data, mix={"self": 1.0}, seed=0, **PAIR)
+  stream = batches.batched(dataset, 4, threads=threads)
+  with pytest.raises(damage.TooManyDamagedError) as caught:
+    for _ in range(6):
+      next(stream)
+  text = str(caught.value)
+  assert str(paths[0]) in text and "(2 damaged clips, 1 allowed)" in text
+  assert f"clip {caught.value.clip} cannot be read" in text
+  assert "\n" not in text
+
+
+def test_nothing_is_replaced_where_nothing_is_allowed(tmp_path):
+  paths = prepared(tmp_path, clips())
+  rewrite(paths[1], lambda jpeg: b"")
+  data = records.open_records(tmp_path, "train")
+  dataset = batches.clips(data, seed=0, **CLIP)
+  with pytest.raises(damage.TooManyDamagedError, match="clip5: frames"):
+    for k in range(3 * COUNT):
+      dataset[k]
+
+
+def test_a_set_without_a_readable_shard_is_refused(tmp_path):
+  for path in prepared(tmp_path, clips()):
+    truncate(path)
+  with pytest.raises(ValueError, match="train cannot be opened"):
+    records.open_records(tmp_path, "train")
+
+
+NO_MOUTHS = {"mouths": 0, "grey": False}
+
+
+@pytest.mark.parametrize(
+  ("version", "lost"),
+  [
+    ("1.0.0", {"take": "", "start": 0, "session": "", **NO_MOUTHS}),
+    ("1.1.0", {"session": "", **NO_MOUTHS}),
+    ("1.2.0", NO_MOUTHS),
+  ],
+)
+def test_older_sets_lack_what_came_later(tmp_path, monkeypatch, version, lost):
+  """Each format as it was written."""
+  encode = records.encode
+
+  def encode_before(record):
+    example = records.tf_example_pb2.Example.FromString(encode(record))
+    gone = {*lost, "grey_mouths", "places", "sound_level"} - {*NO_MOUTHS}
+    for name in gone:
+      del example.features.feature[name]
+    return example.SerializeToString()
+
+  with monkeypatch.context() as context:
+    context.setattr(writer, "encode", encode_before)
+    context.setattr(writer, "VERSION", version)
+    prepared(tmp_path, clips())
+  index = tmp_path / records.INDEX
+  rows = [json.loads(line) for line in index.read_text().splitlines()]
+  assert not any(row.pop("at") for row in rows)
+  kept = [{k: v for k, v in row.items() if k not in lost} for row in rows]
+  index.write_text("".join(json.dumps(row) + "\n" for row in kept))
+  data = records.open_records(tmp_path, "train")
+  for name, empty in lost.items():
+    assert getattr(data.index[3], name) == empty
+    if name not in NO_MOUTHS:
+      assert getattr(data[3], name) == empty
+  assert not len(data[3].mouths)
+  assert toy_records.read(data.picture(3, "frames", 2, 32))[:2] == (3, 2)
+
+
+def test_mouths_of_format_1_3_are_jpegs_and_give_the_same_samples(
+  tmp_path, monkeypatch
+):
+  grey = [records.with_mouths(clip) for clip in clips()[:2]]
+  encode = records.encode
+
+  def encode_before(record):
+    """A list of JPEGs in colour, each with its row of the table."""
+    example = records.tf_example_pb2.Example.FromString(encode(record))
+    features = example.features.feature
+    del features["grey_mouths"]
+    features["mouths"].bytes_list.value.extend(
+      toy_records.jpeg(np.repeat(mouth[..., None], 3, -1))
+      for mouth in record.mouths
+    )
+    data = example.SerializeToString(deterministic=True)
+    counts = ranges.Counts(16, record.fps, 16, 0)
+    places = ranges._values(data)
+    ((begin, end),) = places["places"]
+    table = np.frombuffer(data[begin:end], "<u4").reshape(-1, 3).copy()
+    parts = []
+    for name in ranges.ARRAYS:
+      ((a, b),) = places[name]
+      parts += [(k, min(k + (1 << 14), b)) for k in range(a, b, 1 << 14)]
+    for name in ("frames", "mouths", "twin_pose", "twin_mouth"):
+      parts += places.get(name, [])
+    for row, (a, b) in zip(table[1:], parts, strict=True):
+      row[:] = a, b - a, zlib.crc32(data[a:b])
+    assert len(table) == ranges.layout(counts).rows
+    table[0] = begin, end - begin, 0
+    table[0, 2] = ranges._sum(table.tobytes(), record.clip)
+    return data[:begin] + table.tobytes() + data[end:]
+
+  with monkeypatch.context() as context:
+    context.setattr(writer, "encode", encode_before)
+    context.setattr(writer, "VERSION", "1.3.0")
+    prepared(tmp_path / "before", grey)
+  index = tmp_path / "before" / records.INDEX
+  rows = [json.loads(line) for line in index.read_text().splitlines()]
+  assert all(row.pop("grey") for row in rows)
+  index.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  prepared(tmp_path / "now", grey)
+  before, now = (opened(tmp_path / name, 0) for name in ("before", "now"))
+  assert before.index[1].mouths == 16 and before.index[1].at
+  whole = before[1].mouths
+  assert whole.shape == (16, 16, 16)
+  assert np.abs(whole.astype(int) - grey[1].mouths).max() <= 2
+  for size, lips in ((32, 16), (32, 8), (16, 16)):
+    makes = [
+      batches.sync_windows(data, size=size, lips=lips, windows=4, seed=0)
+      for data in (before, now)
+    ]
+    for k in range(3):
+      one, other = (make[k] for make in makes)
+      assert one.mouth.shape == other.mouth.shape == (4, 5, lips, lips, 1)
+      assert np.abs(one.mouth.astype(int) - other.mouth).max() <= 2
+      np.testing.assert_array_equal(one.audio, other.audio)
+
+
+def test_every_flipped_bit_of_what_is_read_in_parts_is_found(tmp_path):
+  """As above, but no record is read whole."""
+  (path,) = prepared(tmp_path, list(map(records.with_mouths, clips()[:3])))
+  raw = path.read_bytes()
+  first = opened(tmp_path, 0)
+
+  def parts(data, i):
+    clip = data.clip(i)
+    yield from data.jpegs(i, "frames", range(16))
+    yield data.lips(i, range(16), 16, 32)
+    yield from (clip.audio[:], clip.landmarks[:], clip.pose[3:9])
+
+  want = [list(parts(first, i)) for i in range(3)]
+  rng = np.random.default_rng(0)
+  found = same = 0
+  begin, stop = first.index[0].at, first.index[2].at
+  for at in rng.integers(begin, stop, 100):
+    flip(path, at)
+    data = opened(tmp_path, 0)
+    for i in range(3):
+      try:
+        for a, b in zip(parts(data, i), want[i], strict=True):
+          assert np.array_equal(a, b), (at, i)
+        same += 1
+      except damage.DamagedError:
+        found += 1
+    path.write_bytes(raw)
+  assert found + same == 300 and 60 < found <= 100

@@ -1,0 +1,138 @@
+"""The system driven by others, in a world where each input is a patch.
+
+A fake frame has a block each for who it is, its pose, its emotion and the
+mouth's opening; the fake reader reads their brightness.
+"""
+
+import numpy as np
+import pytest
+
+from speak_jax.evaluation import methods
+from speak_jax.evaluation.readers import reading
+from speak_jax.evaluation.reenactment import cross_driven
+
+N, SIZE = 20, 16
+WHO, POSE, FEELING, MOUTH = (slice(i, i + 4) for i in (0, 4, 8, 12))
+
+
+def _frames(who, pose, feeling, opening):
+  frames = np.zeros((N, SIZE, SIZE, 3), np.uint8)
+  for rows, level in (
+    (WHO, who),
+    (POSE, 100 + pose),
+    (FEELING, feeling * 20),
+    (MOUTH, opening * 200),
+  ):
+    frames[:, rows] = np.broadcast_to(level, N)[:, None, None, None]
+  return frames
+
+
+def _read(frames):
+  n = len(frames)
+  pose = frames[:, 5, 0].astype(float) - 100
+  person = np.eye(256)[frames[:, 0, 0, 0]]
+  return reading.Reading(
+    found=np.ones(n, bool),
+    landmarks=np.zeros((n, 68, 2)),
+    pose=pose,
+    opening=frames[:, 13, 0, 0] / 200,
+    emotion=np.eye(8)[frames[:, 9, 0, 0] // 20],
+    identity=person,
+  )
+
+
+def _take(index, emotion):
+  rng = np.random.default_rng(index)
+  turn = rng.integers(-40, 40, (N, 1)).repeat(3, 1)
+  opening = rng.random(N)
+  frames = _frames(50 + 10 * index, turn[:, 0], emotion, opening)
+  face = np.zeros((N, 68, 2))
+  return reading.Take(
+    clip=f"clip{index}",
+    person=f"person{index}",
+    emotion=emotion,
+    level=1,
+    frames=frames,
+    landmarks=face,
+    pose=turn.astype(float),
+    opening=opening,
+    audio=(opening * 10_000).astype(np.int16).repeat(640),
+    fps=25.0,
+    emotion_track=methods.Track(frames[:2], face[:2]),
+  )
+
+
+TAKES = [_take(i, emotion) for i, emotion in enumerate((1, 1, 2, 3, 4))]
+
+
+def _obedient(asked: methods.Request):
+  """Takes every input from where it should."""
+  assert asked.target is None
+  pose = asked.pose.frames[:, 5, 0, 0].astype(float) - 100
+  feeling = asked.emotion.frames[0, 9, 0, 0] // 20
+  opening = asked.audio.reshape(-1, 640)[:, 0] / 10_000
+  return _frames(asked.identity[0, 0, 0], pose, feeling, opening)
+
+
+def _lazy(asked: methods.Request):
+  """Copies the picture that gives the pose."""
+  return asked.pose.frames
+
+
+def test_who_follows_every_input_scores_as_real_frames_do():
+  found, shown = cross_driven.measure(TAKES, _obedient, _read, seed=0, shown=2)
+  for row in (*cross_driven.ROWS, "real"):
+    for name in ("pose_r2", "mouth_r", "emotion", "identity"):
+      value = found[f"driven/{row}/{name}"].value
+      assert value == pytest.approx(1, abs=0.01), (row, name)
+  assert found["driven/pose/pose_moved"].value == pytest.approx(1)
+  assert found["driven/all/identity_donor"].value == pytest.approx(0)
+  assert found["driven/emotion/emotion_source"].value == 0
+  assert abs(found["driven/all/mouth_r_source"].value) < 0.5
+  assert "driven/own/pose_moved" not in found
+  assert cross_driven.grid(shown).shape == (2, 9, SIZE, SIZE, 3)
+  assert len(cross_driven.titles()) == 9
+  text = cross_driven.markdown(found)
+  assert "three people | 1.00" in text and "| cosine to the portrait |" in text
+
+
+def test_who_copies_the_pose_picture_is_found_out():
+  found, _ = cross_driven.measure(TAKES, _lazy, _read, seed=0)
+  assert found["driven/all/identity"].value == pytest.approx(0)
+  assert found["driven/all/identity_donor"].value == pytest.approx(1)
+  assert found["driven/emotion/emotion"].value == 0
+  assert found["driven/emotion/emotion_source"].value == 1
+  assert found["driven/speech/mouth_r"].value < 0.5
+  source = found["driven/speech/mouth_r_source"].value
+  assert source == pytest.approx(1, abs=0.01)
+
+
+def test_donors_are_different_people_with_another_emotion():
+  for index, take in enumerate(TAKES):
+    chosen = cross_driven.donors(TAKES, index)
+    people = {take.person, *(x.person for x in chosen.values())}
+    assert len(people) == 4
+    assert chosen["emotion"].emotion != take.emotion
+  two = cross_driven.donors(TAKES[:2], 0)
+  assert {x.person for x in two.values()} == {"person1"}
+  with pytest.raises(ValueError, match="two people"):
+    cross_driven.donors(TAKES[:1], 0)
+
+
+def test_the_shortest_donor_sets_the_length():
+  short = TAKES[1]._replace(
+    frames=TAKES[1].frames[:8],
+    landmarks=TAKES[1].landmarks[:8],
+    pose=TAKES[1].pose[:8],
+    opening=TAKES[1].opening[:8],
+    audio=TAKES[1].audio[: 8 * 640],
+  )
+  asked = []
+
+  def spy(request):
+    asked.append(request)
+    return request.pose.frames
+
+  cross_driven.measure([TAKES[0], short, *TAKES[2:4]], spy, _read, seed=0)
+  assert {x.frames for x in asked if len(x.pose.frames) == 8} == {8}
+  assert all(len(x.audio) == 640 * x.frames for x in asked)
