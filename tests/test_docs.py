@@ -1,0 +1,248 @@
+"""The documents say what is: links, names of files, keys and commands."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from speak_jax import __main__ as command
+from speak_jax.configs import speak
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+# Reports of a day name the code of that day.
+DATED = [*(DOCS / "results").rglob("20*.md"), DOCS / "results/reference"]
+PAGES = sorted(
+  path
+  for path in [
+    *ROOT.glob("*.md"),
+    *DOCS.rglob("*.md"),
+    ROOT / "speak_jax" / "PAPER.md",
+  ]
+  if path.name != "report.md"
+)
+LIVING = [
+  path for path in PAGES if path not in DATED and path.name != "CHANGELOG.md"
+]
+# Where a page may leave out the first folders of a file's name.
+HOMES = ("", "speak_jax", "data_pipelines", "docs", "docs/results")
+
+
+def name(path: Path) -> str:
+  return str(path.relative_to(ROOT))
+
+
+def without_code(text: str) -> str:
+  text = re.sub(r"^( *)```.*?^\1```", "", text, flags=re.DOTALL | re.MULTILINE)
+  return re.sub(r"`[^`\n]*`", "", text)
+
+
+def anchors(page: Path) -> set[str]:
+  """Of the headings, as GitHub and the site make them."""
+  text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.M)
+  found = set()
+  for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+    title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
+    words = re.sub(r"[^\w\- ]", "", title.lower())
+    found.add(re.sub(r" ", "-", words.strip()))
+  return found
+
+
+def links(page: Path) -> list[str]:
+  """Targets of a page's links to files here."""
+  found = re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text()))
+  return [x for x in found if "://" not in x and not x.startswith("mailto:")]
+
+
+def faults(page: Path) -> list[str]:
+  """Links of a page that lead nowhere."""
+  wrong = []
+  for link in links(page):
+    path, _, anchor = link.partition("#")
+    there = (page.parent / path).resolve() if path else page
+    found = there.exists() and ROOT in [there, *there.parents]
+    if found and anchor and there.suffix == ".md":
+      found = anchor in anchors(there)
+    if not found:
+      wrong.append(link)
+  return wrong
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+  assert faults(page) == []
+
+
+def test_dead_links_are_found(tmp_path):
+  page = DOCS / "planted.md"
+  text = "# A b\n[a](data.md) [b](gone.md) [c](#a-b) [d](data.md#no) `[e](f)`"
+  try:
+    page.write_text(text)
+    assert faults(page) == ["gone.md", "data.md#no"]
+  finally:
+    page.unlink()
+
+
+# --- names -----------------------------------------------------------------
+
+
+def spans(page: Path) -> list[str]:
+  """What a page has in backticks, within a line or in blocks, word by word."""
+  text = page.read_text()
+  inline = re.findall(
+    r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S)
+  )
+  blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+  return [*inline, *(line for block in blocks for line in block.splitlines())]
+
+
+@pytest.mark.parametrize("page", LIVING, ids=name)
+def test_files_that_a_page_names_are_there(page):
+  wrong = []
+  for span in spans(page):
+    for file in re.findall(r"(?<![\w./*$-])[\w./-]+\.(?:py|sh)\b", span):
+      if not any((ROOT / home / file).is_file() for home in HOMES):
+        wrong.append(file)
+    for path in re.findall(
+      r"(?<![\w./-])((?:speak_jax|data_pipelines)(?:\.\w+)+)", span
+    ):
+      parts = path.split(".")
+      files = [ROOT.joinpath(*parts[:n]) for n in range(2, len(parts) + 1)]
+      if not any(x.with_suffix(".py").is_file() for x in files) and not (
+        files[-1].is_dir()
+      ):
+        wrong.append(path)
+  assert wrong == []
+
+
+def keys() -> set[str]:
+  """Dotted names of every key and branch of the config."""
+  found = set()
+
+  def walk(node, path):
+    for key, value in node.items():
+      found.add(path + key)
+      if hasattr(value, "items"):
+        walk(value, f"{path}{key}.")
+
+  walk(speak.get_config(), "")
+  return found
+
+
+@pytest.mark.parametrize("page", LIVING, ids=name)
+def test_config_keys_that_a_page_names_are_there(page):
+  known = keys()
+  branches = {key.partition(".")[0] for key in known if "." in key}
+  wrong = []
+  for span in spans(page):
+    found = re.findall(r"(?<![\w./-])(?:--)?config\.([a-z_][\w.]*\w)", span)
+    short = re.fullmatch(r"([a-z_]\w*)((?:\.\w+)+)(=.*)?", span)
+    if short and short[1] in branches and not span.endswith((".py", ".md")):
+      found.append(short[1] + short[2])
+    wrong += [key for key in found if key not in known]
+  # `train.limit_*` stands for several.
+  starts = [x for x in wrong if x.endswith("_")]
+  ends = [x for x in starts if any(key.startswith(x) for key in known)]
+  assert sorted(wrong) == sorted(ends)
+
+
+def file_of(module: str) -> Path:
+  """The file that `python -m` runs."""
+  path = ROOT.joinpath(*module.split("."))
+  return path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def flags_of(path: Path, deep: bool = True) -> set[str]:
+  """Flags that a command defines, itself or where it imports from us."""
+  found = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Call):
+      called = ast.unparse(node.func)
+      words = [x.value for x in node.args if isinstance(x, ast.Constant)]
+      words = [x for x in words if isinstance(x, str)]
+      if "DEFINE" in called or called in ("text", "word", "switch", "number"):
+        found |= {f"--{x}" for x in words[:1]}
+      if called.endswith("add_argument"):
+        found |= {x for x in words if x.startswith("-")}
+      for key in node.keywords:
+        if key.arg == "short_name" and isinstance(key.value, ast.Constant):
+          found.add(f"-{key.value.value}")
+    if deep and isinstance(node, ast.ImportFrom) and node.module:
+      for alias in node.names:
+        other = file_of(f"{node.module}.{alias.name}")
+        if other.is_file() and ROOT in other.parents:
+          found |= flags_of(other, deep=False)
+  return found
+
+
+def calls() -> dict[str, dict[str, set[str]]]:
+  """{module: {flag: pages}} of all commands; flag "": who names it."""
+  modules = {x: m for x, (m, _) in command.COMMANDS.items()}
+  found: dict[str, dict[str, set[str]]] = {}
+  for page in LIVING:
+    text = re.sub(r"\\\n\s*", " ", page.read_text())
+    lines = re.findall(
+      r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S)
+    )
+    for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL):
+      lines += block.splitlines()
+    for line in lines:
+      match = re.match(
+        r"(?:\$ )?(?:\w+=\S+ |srun )*(?:speak ([a-z][a-z-]*)"
+        r"|python -m ((?:speak_jax|data_pipelines)\.[\w.]+))(?![\w.]*\()(.*)",
+        line.strip(),
+      )
+      if not match:
+        continue
+      words = match[3].partition("#")[0].partition(" -- ")[0]
+      module = modules.get(match[1], match[1]) if match[1] else match[2]
+      into = found.setdefault(module, {})
+      into.setdefault("", set()).add(name(page))
+      for flag in re.findall(r"(?<!\S)(--?[a-zA-Z][\w-]*)", words):
+        if not flag.startswith("--config."):
+          into.setdefault(flag, set()).add(name(page))
+  return found
+
+
+# Of absl and of ml_collections.
+COMMON = {"--help", "--helpfull", "--version", "--verbosity", "--config"}
+
+
+@pytest.mark.parametrize("module", sorted(calls()))
+def test_commands_that_pages_name_have_their_flags(module):
+  assert file_of(module).is_file(), calls()[module]
+  known = COMMON | flags_of(file_of(module))
+  wrong = {
+    flag: sorted(pages)
+    for flag, pages in calls()[module].items()
+    if flag and flag not in known
+  }
+  assert wrong == {}
+
+
+def test_unknown_flags_are_found():
+  known = flags_of(ROOT / "data_pipelines" / "prepare.py")
+  assert {"--source", "--shard", "--held-out"} <= known
+  assert "--sourse" not in known
+
+
+# --- the site --------------------------------------------------------------
+
+
+def test_site_builds_without_a_warning(tmp_path):
+  run = subprocess.run(
+    [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", tmp_path / "s"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+  )
+  assert run.returncode == 0, run.stderr
+  assert "WARNING" not in run.stderr
+  made = {x.relative_to(tmp_path / "s") for x in tmp_path.rglob("index.html")}
+  for page in ("", "paper", "changelog", "data"):
+    assert Path(page) / "index.html" in made
