@@ -32,7 +32,7 @@ from speak_jax.generate import Tracker
 from speak_jax.inference import synthesis
 from speak_jax.nn import precision
 from speak_jax.stages import base
-from speak_jax.training import checkpoints
+from speak_jax.training import checkpoints, run_config
 from speak_jax.training.trained import where
 from speak_jax.training.weights import EARLIER, of_stage
 
@@ -119,7 +119,7 @@ def export(
   workdir, out = Path(workdir), Path(out)
   outputs.check_folder(out, [workdir])
   bundle.check_target(out)
-  config = checkpoints.run_config(workdir)
+  config = run_config.read(workdir)
   nets = base.networks(precision.with_dtype(config, dtype))
   variables = of_stage(workdir, config, "speak")
   settings = synthesis.settings_of(config)._replace(
@@ -332,7 +332,7 @@ def _start(path: Path, say: Callable[[str], None]) -> dict[str, Any]:
   """The same of the run or bundle that a run went on from."""
   try:
     if not bundle.is_bundle(path):
-      return _facts(checkpoints.run_config(path), path, say)
+      return _facts(run_config.read(path), path, say)
     stored = bundle.read(path).config
   except ValueError as error:
     say(f"note: the card cannot say what the model went on from ({error})")

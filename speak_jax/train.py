@@ -58,6 +58,7 @@ from speak_jax.training import (
   input_pipeline,
   loop,
   microbatches,
+  run_config,
   sharding,
 )
 from speak_jax.training.state import TrainState, averaged
@@ -372,7 +373,7 @@ def _check_model(config: ConfigDict, run: Path) -> None:
     ValueError: it has.
   """
   if initial_weights.bound(run):
-    old = checkpoints.run_config(run).model.to_dict()
+    old = run_config.read(run).model.to_dict()
     new = json.loads(json.dumps(config.model.to_dict()))
     old = json.loads(json.dumps(old))
     if checkpoints.latest_step(run, "speak") is None:

@@ -10,7 +10,7 @@ from data_pipelines.dataset.records import in_memory
 from data_pipelines.faces import face
 from speak_jax import bundle, export, generate
 from speak_jax.inference import synthesis
-from speak_jax.training import checkpoints, state, weights
+from speak_jax.training import checkpoints, run_config, state, weights
 from tests.stages import small
 from tests.toy_records import record
 
@@ -94,7 +94,7 @@ def test_bundle_says_where_it_comes_from(shipped):
 
 
 def test_no_place_on_this_machine_is_shipped(run, tmp_path):
-  config = checkpoints.run_config(run[0]).copy_and_resolve_references()
+  config = run_config.read(run[0]).copy_and_resolve_references()
   config.unlock()
   (tmp_path / "data" / "mine").mkdir(parents=True)
   (tmp_path / "data" / "mine" / "metadata.json").write_text('{"source": "x"}')
@@ -121,7 +121,7 @@ def test_earlier_stages_are_those_of_the_run_it_started_from(
   for folder, stage in ((start, "irfd"), (start, "syncnet"), (mine, "speak")):
     folder.mkdir(exist_ok=True)
     (folder / stage).symlink_to(run[0] / "speak")
-  config = checkpoints.run_config(run[0]).copy_and_resolve_references()
+  config = run_config.read(run[0]).copy_and_resolve_references()
   config.unlock()
   config.init_from = str(start)
   text = json.dumps({"config": config.to_dict()})
@@ -156,7 +156,7 @@ def test_the_card_names_what_a_run_went_on_from(
     (shipped[0], ("speak 7; before that speak 7 (`abc1234`)", "Rendered")),
     (tmp_path / "gone", ("before that unknown", "`gone`", "Recordings")),
   ):
-    config = checkpoints.run_config(run[0]).copy_and_resolve_references()
+    config = run_config.read(run[0]).copy_and_resolve_references()
     config.unlock()
     config.finetune_from = str(start)
     text = json.dumps({"config": config.to_dict()})

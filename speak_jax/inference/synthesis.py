@@ -296,9 +296,9 @@ class Synthesizer:
         one of another version of the code.
     """
     # Here alone: orbax is slow to import, and a bundle has no use for it.
-    from speak_jax.training import checkpoints, weights
+    from speak_jax.training import run_config, weights
 
-    config = precision.for_inference(checkpoints.run_config(path))
+    config = precision.for_inference(run_config.read(path))
     variables = weights.of_stage(path, config, "speak")
     settings = settings_of(config)
     functions = functions_of(networks(config), settings)

@@ -50,6 +50,7 @@ from speak_jax.training import (
   checkpoints,
   initial_weights,
   microbatches,
+  run_config,
 )
 from speak_jax.training.distributed import STOPPED
 from speak_jax.training.weights import STAGES
@@ -297,7 +298,7 @@ def _check(job: Job) -> None:
   """
   if not initial_weights.bound(job.run):
     return
-  stored = checkpoints.run_config(job.run)
+  stored = run_config.read(job.run)
   old, new = (
     traverse_util.flatten_dict(config.to_dict(), sep=".")
     for config in (stored, _fitted(job, stored))

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.nn import precision
 from speak_jax.stages import base
-from speak_jax.training import checkpoints, public, trained
+from speak_jax.training import checkpoints, public, run_config, trained
 from speak_jax.training.weights import STAGES
 
 # Weights by group: parameters and the other collections.
@@ -73,7 +73,7 @@ def with_dtype(config: ConfigDict, run: Path) -> ConfigDict:
   """
   dtype = config.model.dtype
   if dtype == "auto" and bound(run):
-    dtype = checkpoints.run_config(run).model.dtype
+    dtype = run_config.read(run).model.dtype
   return precision.with_dtype(config, precision.resolve(dtype))
 
 
@@ -91,7 +91,7 @@ def bound(run: Path) -> bool:
 def _origin(config: ConfigDict, run: Path) -> ConfigDict | None:
   """The config of what the speech encoder's weights come from, if any."""
   if checkpoints.latest_step(run, "speak") is not None:
-    return checkpoints.run_config(run)
+    return run_config.read(run)
   if config.finetune_from:
     return trained.load(Path(config.finetune_from), ())[0]
   return None

@@ -8,7 +8,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from speak_jax import bundle
-from speak_jax.training import checkpoints, weights
+from speak_jax.training import checkpoints, run_config, weights
 
 # Variables of the networks by group, by stage.
 Stages = dict[str, dict[str, Any]]
@@ -37,7 +37,7 @@ def where(path: Path, stage: str) -> Path | None:
   Raises:
     ValueError: the folder is not a run.
   """
-  config = checkpoints.run_config(path)
+  config = run_config.read(path)
   for run in (path, Path(config.init_from) if config.init_from else None):
     if run and checkpoints.latest_step(run, stage) is not None:
       return run
@@ -45,7 +45,7 @@ def where(path: Path, stage: str) -> Path | None:
 
 
 def _of_run(path: Path, stages: Iterable[str]) -> tuple[ConfigDict, Stages]:
-  config = checkpoints.run_config(path)
+  config = run_config.read(path)
   found = {}
   for stage in stages:
     if home := where(path, stage):
@@ -55,7 +55,7 @@ def _of_run(path: Path, stages: Iterable[str]) -> tuple[ConfigDict, Stages]:
 
 def _of_bundle(path: Path, stages: Iterable[str]) -> tuple[ConfigDict, Stages]:
   content = bundle.read(path)
-  config = checkpoints.config_of(content.config.get("config", {}))
+  config = run_config.from_json(content.config.get("config", {}))
   speaks = traverse_util.unflatten_dict(content.weights, sep="/")
   found = traverse_util.unflatten_dict(content.evaluation, sep="/")
   if "irfd" in found:

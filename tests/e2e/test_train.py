@@ -14,7 +14,12 @@ from speak_jax import export, train
 from speak_jax.evaluation import protocol
 from speak_jax.nn import precision
 from speak_jax.tools import study
-from speak_jax.training import checkpoints, distributed, input_pipeline
+from speak_jax.training import (
+  checkpoints,
+  distributed,
+  input_pipeline,
+  run_config,
+)
 from speak_jax.training.state import initial, update
 from tests.e2e import reads
 from tests.stages import small
@@ -61,7 +66,7 @@ def test_three_stages_leave_their_files(run):
     assert all(np.isfinite(value) for value in row.values())
     assert list((run / stage / "samples").glob("*.png"))
   assert (run / "speak" / "samples" / "video_0000002.mp4").stat().st_size
-  stored = checkpoints.run_config(run)
+  stored = run_config.read(run)
   # "auto" is a CPU's, and stays what it was wherever the run goes on.
   assert config().model.dtype == "auto"
   assert stored.model == precision.with_dtype(config(), "float32").model
@@ -196,7 +201,7 @@ def test_other_data_only_where_they_are_asked_for(run, tmp_path):
   more = config(**one | {"syncnet__steps": 3, "syncnet__batch": 8})
   with pytest.raises(ValueError, match="and 8 are asked for"):
     train.train(more, tmp_path / "run")
-  stored = checkpoints.run_config(tmp_path / "run")
+  stored = run_config.read(tmp_path / "run")
   assert stored.data.path == one["data__path"]
   assert (stored.syncnet.batch, stored.syncnet.steps) == (2, 2)
   allowed = config(**on, data__allow_change=True)

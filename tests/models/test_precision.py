@@ -155,9 +155,9 @@ def test_nothing_loops_on_the_device(world):
 def test_reference_frames_by_the_code_of_today(reference, dtype, most, mean):
   """As by the bundle's stored functions, to a level; half precision is near."""
   from speak_jax.stages.base import networks
-  from speak_jax.training.checkpoints import config_of
+  from speak_jax.training.run_config import from_json
 
-  config = config_of(reference.config["config"]).copy_and_resolve_references()
+  config = from_json(reference.config["config"]).copy_and_resolve_references()
   with config.unlocked():
     config.model.dtype = dtype
   settings = synthesis.settings_from_json(reference.config["settings"])

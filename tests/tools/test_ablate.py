@@ -15,7 +15,7 @@ from speak_jax.evaluation.ledger import Figure
 from speak_jax.evaluation.report import published
 from speak_jax.evaluation.report.paper_tables import ABLATIONS
 from speak_jax.tools import ablate
-from speak_jax.training import checkpoints
+from speak_jax.training import run_config
 from speak_jax.training.weights import STAGES
 
 DEVICES = 3  # that share a batch: the demo's do not divide
@@ -309,7 +309,7 @@ def test_folder_of_another_experiment_is_refused(base, jobs, tmp_path):
 def test_a_run_is_compared_as_train_writes_it(base, jobs, tmp_path):
   """Resolved by what it has and by its devices, of which plan takes none."""
   ablate.ablate(jobs, NAMES, tmp_path, Toy(jobs))
-  stored = checkpoints.run_config(jobs["full"].run)
+  stored = run_config.read(jobs["full"].run)
   for key in ("model.dtype", "speak.convolutions", "irfd.batch"):
     old, new = stored, jobs["full"].config
     for word in key.split("."):

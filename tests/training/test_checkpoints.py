@@ -18,7 +18,7 @@ from configs.speak import get_config
 from speak_jax.supervision import goodput
 from speak_jax.supervision.activity import Activity
 from speak_jax.tools import verify_checkpoints as command
-from speak_jax.training import checkpoints, loop, manifest
+from speak_jax.training import checkpoints, loop, manifest, run_config
 from speak_jax.training.metric_writer import Log
 from speak_jax.training.state import digest
 from speak_jax.training.weights import STAGES
@@ -380,7 +380,7 @@ def test_configs_of_before_name_the_networks_of_before(root):
   assert "ema" in stored["irfd"]["discriminator"]  # a key that is gone
   stored["irfd"] |= {"batch": 32, "parts": 8}
   kept = json.dumps(stored)
-  config = checkpoints.config_of(stored)
+  config = run_config.from_json(stored)
   assert json.dumps(stored) == kept
   assert _leaves(config) == _leaves(get_config("small64"))
   assert config.irfd.microbatch == 4

@@ -8,7 +8,7 @@ from configs.speak import get_config
 from speak_jax import train
 from speak_jax.nn import precision
 from speak_jax.stages import base
-from speak_jax.training import checkpoints, initial_weights
+from speak_jax.training import initial_weights, run_config
 
 SPEECH = "pretrained.speech=wav2vec2.safetensors"
 VGG = "pretrained.vgg=vgg19.pth"
@@ -47,7 +47,7 @@ def test_a_start_without_a_checkpoint_binds_nothing(tmp_path):
   assert found.model.dtype == "float32"
   train._check_model(found, tmp_path)
   train._write_config(found, tmp_path)
-  assert checkpoints.run_config(tmp_path).model == found.model
+  assert run_config.read(tmp_path).model == found.model
   trained_run(tmp_path, begun, "syncnet")
   assert initial_weights.with_dtype(config, tmp_path) == begun
   with pytest.raises(ValueError, match=r"another model\.dtype"):
@@ -72,7 +72,7 @@ def test_no_wav2vec_starts_from_random_weights(tmp_path):
   assert "config.pretrained.speech" in said[0] and "mel front" in said[0]
   # Whatever reads the run, and the same command again, have the same.
   run = trained_run(tmp_path / "run", config)
-  assert checkpoints.run_config(run).model == config.model
+  assert run_config.read(run).model == config.model
   assert resolved("base256", run).model == config.model
   assert base.networks(config).speak.front == "mel"
 
@@ -99,7 +99,7 @@ def test_what_goes_on_from_public_speech_keeps_it_fixed(tmp_path, key, old):
   stored = config.to_dict()
   if old:  # of before there was such a key
     del stored["speak"]["convolutions"]
-  run = trained_run(tmp_path / "run", checkpoints.config_of(stored))
+  run = trained_run(tmp_path / "run", run_config.from_json(stored))
   if key == "itself":
     found = resolved("base256", run)
   else:

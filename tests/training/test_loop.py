@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speak_jax.stages import base
-from speak_jax.training import checkpoints, loop, sharding, step
+from speak_jax.training import checkpoints, loop, run_config, sharding, step
 from speak_jax.training.state import averaged, create, update
 from tests.training import toy
 
@@ -284,4 +284,4 @@ def test_nothing_to_restore(tmp_path):
   with pytest.raises(ValueError, match="no checkpoint"):
     checkpoints.restore_params(tmp_path, "toy", ["a"])
   with pytest.raises(ValueError, match="not a run"):
-    checkpoints.run_config(tmp_path)
+    run_config.read(tmp_path)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from speak_jax.training import checkpoints, state, weights
+from speak_jax.training import checkpoints, run_config, state, weights
 from tests.stages import small
 
 
@@ -25,7 +25,7 @@ def run(tmp_path_factory):
 
 def test_weights_that_fit(run):
   folder, fresh = run
-  config = checkpoints.run_config(folder)
+  config = run_config.read(folder)
   params, _ = weights.trained(folder, config, "syncnet", ["sync"])
   jax.tree.map(np.testing.assert_array_equal, params["sync"], fresh.ema["sync"])
 

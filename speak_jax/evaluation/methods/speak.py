@@ -13,7 +13,7 @@ from data_pipelines.faces import face
 from speak_jax import bundle
 from speak_jax.evaluation.methods import Method, Request, Restored, Track
 from speak_jax.inference import synthesis
-from speak_jax.training import checkpoints
+from speak_jax.training import run_config
 from speak_jax.training.trained import where
 
 MOST_WINDOWS = 16  # that the system makes at a time
@@ -65,7 +65,7 @@ def restore(path: Path, frames: int) -> Restored:
     return found._replace(
       preset=str(facts["preset"]), commit=str(facts["commit"])
     )
-  config = checkpoints.run_config(path)
+  config = run_config.read(path)
   settings = synthesis.settings_of(config)
   run = where(path, "speak")
   origin = {"preset": config.preset, "commit": config.commit}

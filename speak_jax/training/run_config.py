@@ -1,0 +1,138 @@
+"""RUN/config.json: the config that a run was trained with, of any version."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+# Keys of the config that came later, and what runs did before.
+LATER: dict[str, Any] = {
+  "finetune_from": "",
+  "model": {
+    "appearance": 0,
+    "lips": 0,
+    "lips_square": (1.7, 0.72),
+    "sync_motion": False,
+    "sync_unit": True,
+    "audio": {"steps": "frame", "level": "window"},
+  },
+  "pretrained": {"required": ()},
+  "data": {
+    "workers": 0,
+    "augment": {
+      "pose": False,
+      "stretch": 0.0,
+      "emotion": False,
+      "emotion_clip": 0.0,
+    },
+  },
+  "syncnet": {
+    "reach": 0.0,
+    "augment": {
+      "shift": 0.0,
+      "scale": 0.0,
+      "stretch": 0.0,
+      "shear": 0.0,
+      "turn": 0.0,
+      "elastic": 0.0,
+      "colour": 0.0,
+      "mirror": False,
+      "blur": 0.0,
+      "gamma": 0.0,
+      "light": 0.0,
+    },
+  },
+  "irfd": {
+    "same_session": False,
+    "norms": "mean",
+    "unit_identity": True,
+    "gan_lead": 1_000_000,  # from the first step on
+  },
+  "speak": {
+    "same_session": False,
+    "gan_lead": 1_000_000,
+    "mel": {"width": 256, "layers": 4, "heads": 4},
+    "convolutions": "auto",
+    "lr_factors": {},
+    "speech": {"lr_factor": 1.0, "b1": 0.5},
+    "stretch": 0,
+  },
+  "train": {
+    "compilation_cache": True,
+    "loss_scale": {"initial": 2.0**15, "growth": 2_000},
+  },
+}
+# Keys of the config that are gone, by section: nobody read them.
+GONE = {
+  "irfd.discriminator": ("ema",),
+  "speak.discriminator": ("ema",),
+}
+
+
+def read(run: str | Path) -> ConfigDict:
+  """The config that a run was trained with.
+
+  Raises:
+    ValueError: the folder is not a run.
+  """
+  path = Path(run) / "config.json"
+  try:
+    stored = json.loads(path.read_text())
+  except (OSError, json.JSONDecodeError) as error:
+    raise ValueError(f"{path}: not a run ({type(error).__name__})") from error
+  return from_json(stored["config"])
+
+
+def from_json(stored: dict[str, Any]) -> ConfigDict:
+  """A config that was kept as JSON, locked: with LATER keys, without GONE."""
+  whole = _without(_completed(stored, LATER), GONE)
+  for name, section in whole.items():
+    if isinstance(section, dict) and "parts" in section:
+      # A batch was once computed in so many parts.
+      parts = section["parts"]
+      whole[name] = {k: v for k, v in section.items() if k != "parts"} | {
+        "microbatch": section["batch"] // parts
+      }
+  weights = whole["speak"].get("weights", {})
+  if "perceptual" in weights:
+    # One weight was once of L_vgg and of its stand-in alike.
+    both = {"perceptual_encoders": weights["perceptual"]} | weights
+    whole["speak"] |= {"weights": both}
+  return ConfigDict(_tuples(whole)).lock()
+
+
+def _completed(stored: Any, later: dict[str, Any]) -> Any:
+  """A section of a config with the keys that came later."""
+  if not later:
+    return stored
+  inner = {
+    k: _completed(stored.get(k, {}), v)
+    for k, v in later.items()
+    if isinstance(v, dict)
+  }
+  return {**later, **stored, **inner}
+
+
+def _without(
+  stored: dict[str, Any], gone: Mapping[str, Sequence[str]], at: str = ""
+) -> dict[str, Any]:
+  """A config, or its section `at`, without some keys of its sections."""
+  found = {}
+  for key, value in stored.items():
+    if key in gone.get(at, ()):
+      continue
+    inner = f"{at}.{key}" if at else key
+    nested = isinstance(value, dict)
+    found[key] = _without(value, gone, inner) if nested else value
+  return found
+
+
+def _tuples(value: Any) -> Any:
+  """JSON's lists as the tuples that they were."""
+  if isinstance(value, dict):
+    return {key: _tuples(item) for key, item in value.items()}
+  if isinstance(value, list):
+    return tuple(_tuples(item) for item in value)
+  return value
