@@ -155,7 +155,7 @@ setup_models() {
   fi
   setup_say "warning: without the two face model files only drawn faces can" \
     "be trained on, and no picture or video be read; to get them: python -m" \
-    "data_pipelines.faces.fetch (README, Without a network)" >&2
+    "data_pipelines.faces.fetch (docs/install.md)" >&2
 }
 
 setup_all() {

@@ -1,6 +1,7 @@
 """The documents say what is: links, names of files, keys and commands."""
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -228,6 +229,48 @@ def test_unknown_flags_are_found():
   known = flags_of(ROOT / "data_pipelines" / "prepare.py")
   assert {"--source", "--shard", "--held-out"} <= known
   assert "--sourse" not in known
+
+
+# --- messages --------------------------------------------------------------
+
+
+@functools.cache
+def said() -> str:
+  """Every text of the code and of set-up; what is put into one is a bar."""
+  texts = []
+  for top in ("speak_jax", "data_pipelines", "configs"):
+    for path in (ROOT / top).rglob("*.py"):
+      for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+          texts += [
+            x.value if isinstance(x, ast.Constant) else "|" for x in node.values
+          ]
+          texts.append("\n")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+          texts += [node.value, "\n"]
+  shell = (ROOT / "launch" / "setup.sh").read_text()
+  texts.append(re.sub(r'" \\\n\s*"', " ", shell))
+  return "".join(map(str, texts))
+
+
+def lacking(message: str, texts: str) -> list[str]:
+  """Parts of a message, between its dots, that no text has."""
+  parts = re.split(r"\.{3,4}|: ", message)
+  parts = [part.strip(" ()'") for part in parts]
+  return [x for x in parts if len(x.split()) > 1 and x not in texts]
+
+
+def test_messages_are_those_that_are_printed():
+  page = (DOCS / "troubleshooting.md").read_text()
+  rows = re.findall(r"^\| (`.*?) \| ", page, re.MULTILINE)
+  texts = said()
+  messages = [x for row in rows for x in re.findall(r"`([^`]+)`", row)]
+  wrong = {x: lacking(x, texts) for x in messages if lacking(x, texts)}
+  assert len(messages) > 60 and wrong == {}
+
+
+def test_a_message_that_nothing_prints_is_found():
+  assert lacking("...: no face anywhere in it", said())
 
 
 # --- the site --------------------------------------------------------------

@@ -34,7 +34,7 @@ def run(module, root, output, *options):
 def test_without_beam_it_is_one_line(tmp_path, root):
   if importlib.util.find_spec("apache_beam"):
     pytest.skip("Apache Beam is installed")
-  ran = run("beam", root, tmp_path / "data")
+  ran = run("ingest.beam", root, tmp_path / "data")
   assert ran.returncode == 1
   assert ran.stderr.splitlines() == [
     "prepare: Apache Beam is not installed; docs/preparing.md says how, in an "
@@ -50,7 +50,7 @@ def test_the_direct_runner_gives_the_same_bytes(tmp_path, root):
   for mode in ("in_memory", "multi_processing"):
     data = tmp_path / mode
     options = ("--runner=DirectRunner", f"--direct_running_mode={mode}")
-    ran = run("beam", root, data, "--", *options)
+    ran = run("ingest.beam", root, data, "--", *options)
     assert ran.returncode == 0, ran.stderr
     assert content(data) == content(tmp_path / "usual")
   assert len(content(data)) > 7
