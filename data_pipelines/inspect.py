@@ -20,7 +20,16 @@ from absl import app, flags
 from jaxtyping import Float, UInt8
 
 from data_pipelines import outputs
-from data_pipelines.dataset import offsets, records
+from data_pipelines.dataset import offsets, opening, reader
+from data_pipelines.dataset.index import (
+  SPLITS,
+  ClipInfo,
+  read_index,
+  read_metadata,
+  split_of,
+  splits_of,
+)
+from data_pipelines.dataset.pictures import decode_frame, scale_landmarks
 from data_pipelines.media import lettering, video
 from data_pipelines.media.error import MediaError
 from speak_jax import spec
@@ -43,16 +52,16 @@ def describe(data: str | os.PathLike) -> str:
     ValueError: not a prepared data set.
   """
   data = Path(data)
-  index = records.read_index(data)
-  meta = records.read_metadata(data)
+  index = read_index(data)
+  meta = read_metadata(data)
   info = json.loads((data / "dataset_info.json").read_text())
   disk = {split["name"]: int(split["numBytes"]) for split in info["splits"]}
   licence = meta.pop("licence", None)
   lines = [str(data), *(f"  {key}: {value}" for key, value in meta.items())]
   if licence:
     lines.append(f"licence: {licence['line']} {licence['terms_url']}".rstrip())
-  for split in records.SPLITS:
-    rows = [row for row in index if records.split_of(row) == split]
+  for split in SPLITS:
+    rows = [row for row in index if split_of(row) == split]
     if rows:
       lines += _split(split, rows, disk[split])
   rejects = _read_lines(data / "rejects.jsonl")
@@ -75,9 +84,7 @@ def describe(data: str | os.PathLike) -> str:
   return "\n".join(lines)
 
 
-def _split(
-  split: str, rows: Sequence[records.ClipInfo], disk: int
-) -> list[str]:
+def _split(split: str, rows: Sequence[ClipInfo], disk: int) -> list[str]:
   """A split's counts and its table of emotions."""
   hours = sum(row.frames / row.fps for row in rows) / 3600
   lengths = [row.frames for row in rows]
@@ -119,8 +126,8 @@ def histograms(data: str | os.PathLike, clips: int = SAMPLED) -> str:
     ValueError: not a prepared data set, or a damaged clip.
   """
   lines = []
-  for split in records.splits_of(records.read_index(data)):
-    source = records.open_records(data, split, whole=True)
+  for split in splits_of(read_index(data)):
+    source = opening.open_records(data, split, whole=True)
     chosen = _spread(len(source), clips)
     faces, yaws = [], []
     for i in chosen:
@@ -179,15 +186,15 @@ def play(data: str | os.PathLike, number: int, path: str | os.PathLike) -> str:
   Raises:
     ValueError: no such clip, or it is damaged.
   """
-  index = records.read_index(data)
+  index = read_index(data)
   if not 0 <= number < len(index):
     raise ValueError(f"{data}: no clip {number}; it has 0 to {len(index) - 1}")
   row = index[number]
-  split = records.split_of(row)
-  source = records.open_records(data, split, whole=True)
+  split = split_of(row)
+  source = opening.open_records(data, split, whole=True)
   i = source.index.index(row)
   record, side = source[i], PLAY_PX
-  points = records.scale_landmarks(record.landmarks, row.size, side)
+  points = scale_landmarks(record.landmarks, row.size, side)
   video.write_video(
     path,
     (
@@ -218,8 +225,8 @@ def sheet(data: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
   same frames with landmarks and pose, so that a wrong one is seen.
   """
   pieces = []
-  for split in records.splits_of(records.read_index(data)):
-    source = records.open_records(data, split, whole=True)
+  for split in splits_of(read_index(data)):
+    source = opening.open_records(data, split, whole=True)
     first = {}  # one clip a person, then others
     for i, row in enumerate(source.index):
       first.setdefault(row.identity, i)
@@ -231,14 +238,14 @@ def sheet(data: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _row(
-  source: records.Records, i: int, split: str
+  source: reader.Records, i: int, split: str
 ) -> UInt8[np.ndarray, "h w 3"]:
   row, record = source.index[i], source[i]
   times = np.linspace(0, row.frames - 1, COLUMNS // 2).round().astype(int)
-  points = records.scale_landmarks(record.landmarks, row.size, CELL_PX)
+  points = scale_landmarks(record.landmarks, row.size, CELL_PX)
   plain, drawn = [], []
   for t in times:
-    frame = records.decode_frame(record.frames[t], CELL_PX, row.size)
+    frame = decode_frame(record.frames[t], CELL_PX, row.size)
     plain.append(frame)
     drawn.append(_drawn(frame, points[t], record.pose[t]))
   strip = np.concatenate([*plain, *drawn], 1)
@@ -273,13 +280,13 @@ def _drawn(frame, landmarks, pose) -> UInt8[np.ndarray, "h w 3"]:
   return picture
 
 
-def _mouths(row: records.ClipInfo) -> str:
+def _mouths(row: ClipInfo) -> str:
   if not row.mouths:
     return "none"
   return f"{row.mouths} px {'grey' if row.grey else 'JPEG'}"
 
 
-def _emotion(row: records.ClipInfo) -> str:
+def _emotion(row: ClipInfo) -> str:
   if row.emotion == spec.UNKNOWN:
     return "unknown"
   name = spec.EMOTIONS[row.emotion]

@@ -22,7 +22,9 @@ from flax import traverse_util
 from jaxtyping import Float, UInt8
 
 from data_pipelines import outputs
-from data_pipelines.dataset.records import Records, open_records, read_metadata
+from data_pipelines.dataset.index import read_metadata
+from data_pipelines.dataset.opening import open_records
+from data_pipelines.dataset.reader import Records
 from data_pipelines.faces import face
 from speak_jax import bundle, spec
 from speak_jax.common import command_line

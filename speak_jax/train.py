@@ -37,7 +37,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from data_pipelines import outputs
-from data_pipelines.dataset import damage, records
+from data_pipelines.dataset import damage, reader
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError
 from data_pipelines.sampling import held_out
@@ -193,7 +193,7 @@ def _train_stage(
   run: Path,
   part: loop.Run,
   begun: initial_weights.Given,
-  sets: dict[str, records.Records],
+  sets: dict[str, reader.Records],
   stopping: distributed.Stopping,
   activity: Activity,
 ) -> bool:
@@ -241,7 +241,7 @@ def _part(
   config: ConfigDict,
   run: Path,
   stage: base.Stage,
-  sets: dict[str, records.Records],
+  sets: dict[str, reader.Records],
   mesh: jax.sharding.Mesh,
   meta: dict[str, str],
 ) -> loop.Run:
@@ -266,7 +266,7 @@ def _part(
 class _Film:
   """Sample videos with sound: the first held-out clip, made again."""
 
-  def __init__(self, config: ConfigDict, run: Path, clips: records.Records):
+  def __init__(self, config: ConfigDict, run: Path, clips: reader.Records):
     """Chooses the clip; nothing is compiled yet."""
     self._config = config
     self._folder = run / "speak" / "samples"
@@ -425,7 +425,7 @@ def _complete(config: ConfigDict, run: Path, name: str) -> bool:
   return (checkpoints.latest_step(run, name) or -1) >= config[name].steps
 
 
-def _meta(config: ConfigDict, clips: records.Records) -> dict[str, str]:
+def _meta(config: ConfigDict, clips: reader.Records) -> dict[str, str]:
   """What a checkpoint tells of its origin; texts."""
   text = config.to_json()
   return {

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.dataset import records
+from data_pipelines.dataset.index import read_index
 from data_pipelines.faces import face
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError, MediaWarning
@@ -216,7 +216,7 @@ def test_prepare(prepared, awkward, name):
   want = PREPARED[name]
   lengths = [
     row.frames
-    for row in records.read_index(prepared)
+    for row in read_index(prepared)
     if re.fullmatch(rf"{name}(_\d+)?", row.clip)
   ]
   assert tuple(lengths) == want.frames

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from data_pipelines.dataset import records
+from data_pipelines.dataset import reader
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.video import read_frames
 from data_pipelines.synthetic.render import Recipe, render_clip
@@ -37,7 +37,7 @@ SIZE, N = 64, 12
 
 @pytest.fixture(scope="module")
 def held_out():
-  return records.in_memory(
+  return reader.in_memory(
     [
       render_clip(
         Recipe(
@@ -273,10 +273,10 @@ def test_twins_have_the_pose_and_the_mouth_of_their_frames(held_out):
   )
 
 
-def of_sessions(names) -> records.Records:
+def of_sessions(names) -> reader.Records:
   """Clips of two people, one after the other, of these sessions."""
   half = len(names) // 2
-  return records.in_memory(
+  return reader.in_memory(
     [
       toy_records.record(
         i, identity=i // half, session=name, frames=N, size=SIZE, twins=2
@@ -522,7 +522,7 @@ def test_another_frame_rate_is_one_line(stand_ins, tmp_path, monkeypatch):
 def test_one_held_out_person_is_measured_without_swaps(
   stand_ins, held_out, tmp_path, monkeypatch
 ):
-  alone = records.in_memory([held_out[0], held_out[1]])
+  alone = reader.in_memory([held_out[0], held_out[1]])
   assert len({row.identity for row in alone.index}) == 1
   monkeypatch.setattr(protocol, "open_records", lambda path, split: alone)
   metrics = _measured(tmp_path, tmp_path / "r")
@@ -539,7 +539,7 @@ def test_one_held_out_person_is_measured_without_swaps(
 def test_one_held_out_clip_is_one_line(
   stand_ins, held_out, tmp_path, monkeypatch
 ):
-  alone = records.in_memory([held_out[0]])
+  alone = reader.in_memory([held_out[0]])
   monkeypatch.setattr(protocol, "open_records", lambda path, split: alone)
   with pytest.raises(ValueError, match="DATA: one held-out clip"):
     _measured(tmp_path, tmp_path / "r")

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipelines.dataset.records import in_memory
+from data_pipelines.dataset.reader import in_memory
 from data_pipelines.faces import face
 from speak_jax import bundle, export, generate
 from speak_jax.inference import synthesis

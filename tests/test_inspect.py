@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from data_pipelines import inspect, prepare
-from data_pipelines.dataset import records, writer
+from data_pipelines.dataset import writer
+from data_pipelines.dataset.index import read_index
 from data_pipelines.media import decoder
 from data_pipelines.sources.task import Task
 from tests import toy_records
@@ -96,7 +97,7 @@ def test_histograms_say_how_many_clips_they_read(data):
 
 def test_a_clip_is_played_with_its_sound(data, tmp_path):
   line = inspect.play(data, 1, tmp_path / "1.mp4")
-  index = records.read_index(data)
+  index = read_index(data)
   assert f"{index[1].clip}, {index[1].identity}" in line
   info = decoder.probe(tmp_path / "1.mp4")
   assert (info.width, info.has_audio) == (inspect.PLAY_PX, True)

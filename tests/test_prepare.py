@@ -3,7 +3,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from data_pipelines import prepare
-from data_pipelines.dataset import records
+from data_pipelines.dataset import opening
 from data_pipelines.ingest import engine
 
 SYNTHETIC = {
@@ -86,4 +86,4 @@ def test_shards_then_one_call_make_the_data_set(command, tmp_path, monkeypatch):
     assert command(**SYNTHETIC, shard=shard)[0] == 0
     assert not (tmp_path / "data" / "dataset_info.json").exists()
   assert command(**SYNTHETIC)[0] == 0
-  assert len(records.open_records(tmp_path / "data", "train")) == 3
+  assert len(opening.open_records(tmp_path / "data", "train")) == 3

@@ -6,7 +6,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from data_pipelines.dataset import records
+from data_pipelines.dataset.pictures import resize
 from speak_jax import spec
 
 
@@ -21,4 +21,4 @@ def test_wrong_rank_is_refused():
 def test_right_shape_and_int_for_float_pass():
   assert spec.mouth_opening(np.ones((3, 68, 2))).shape == (3,)
   assert spec.samples_per_frame(25) == 640
-  assert records.resize(np.zeros((8, 8, 3), np.uint8), 4).shape == (4, 4, 3)
+  assert resize(np.zeros((8, 8, 3), np.uint8), 4).shape == (4, 4, 3)

@@ -58,3 +58,8 @@ class Damage:
       ) from error
     if new and self._say:
       self._say(f"{error}; replaced ({count} of at most {self._limit})")
+
+
+def reason_of(error: Exception) -> str:
+  """One line; ArrayRecord gives a file that is cut off no word at all."""
+  return (str(error).splitlines() or ["not a whole shard"])[0]

@@ -1,6 +1,6 @@
 """Writes a prepared data set: shards, then what makes them one for TFDS.
 
-`records.py` says what such a directory holds, and reads it.
+`index.py` says what such a directory holds.
 """
 
 import json
@@ -17,7 +17,7 @@ from etils import epath
 from tensorflow_datasets.core import dataset_info, splits
 
 from data_pipelines.dataset import ranges
-from data_pipelines.dataset.records import (
+from data_pipelines.dataset.index import (
   INDEX,
   NAME,
   SHARD,
@@ -25,9 +25,8 @@ from data_pipelines.dataset.records import (
   VERSION,
   ClipInfo,
   describe,
-  encode,
-  features,
 )
+from data_pipelines.dataset.record import encode, features
 from speak_jax import spec
 
 # In the metadata: what of a person is held out, where it is not all of them.

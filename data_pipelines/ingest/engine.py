@@ -27,7 +27,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.dataset import offsets, records, writer
+from data_pipelines.dataset import offsets, writer
+from data_pipelines.dataset.index import SPLITS, ClipInfo, read_index
 from data_pipelines.ingest import outcome as staging
 from data_pipelines.ingest import pool
 from data_pipelines.ingest.outcome import PrepareError
@@ -155,7 +156,7 @@ def plan(tasks: Sequence[Task], meta: dict[str, Any]) -> list[Part]:
     raise PrepareError(f"two clips are called {names.most_common(1)[0][0]}")
   count = max(min(CLIPS, -(-len(tasks) // FEW)), -(-len(tasks) // MANY))
   parts = []
-  for split in records.SPLITS:
+  for split in SPLITS:
     chosen = [task for task in tasks if task.split == split]
     for start in range(0, len(chosen), count):
       group = tuple(chosen[start : start + count])
@@ -602,7 +603,7 @@ def _assemble(
   """Gives the shards their names and makes the directory a data set."""
   folder = output / PARTS
   names = {}
-  for split in records.SPLITS:
+  for split in SPLITS:
     full = [
       part
       for part in parts
@@ -614,7 +615,7 @@ def _assemble(
   for part in parts:
     facts = staging.facts(folder, part.key)
     shard = {"shard": names.get(part.key, "")}
-    rows += [records.ClipInfo(**{**row, **shard}) for row in facts["rows"]]
+    rows += [ClipInfo(**{**row, **shard}) for row in facts["rows"]]
     rejects += facts["rejects"]
     notes += facts["notes"]
   _write_lines(output / REJECTS, rejects)
@@ -699,7 +700,7 @@ def _reasons(rejects: Iterable[dict[str, Any]]) -> list[Reason]:
 
 def _summary(output: Path) -> Summary:
   """What a data set that is whole holds."""
-  index = records.read_index(output)
+  index = read_index(output)
   reasons = read_reasons(output)
   return Summary(
     clips=len(index),

@@ -26,7 +26,10 @@ from typing import Any, NamedTuple
 import msgpack
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_pipelines.dataset import records, writer
+from data_pipelines.dataset import writer
+from data_pipelines.dataset.index import describe
+from data_pipelines.dataset.pictures import with_mouths
+from data_pipelines.dataset.record import encode
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.sources.task import Task
 from speak_jax.common.names import printable
@@ -108,9 +111,9 @@ def _make(task: Task) -> Outcome:
     warnings.simplefilter("always", MediaWarning)
     try:
       for record in task.make():
-        record = records.with_mouths(record)
-        examples.append(records.encode(record))
-        rows.append(records.describe(record, "", 0)._asdict())
+        record = with_mouths(record)
+        examples.append(encode(record))
+        rows.append(describe(record, "", 0)._asdict())
       if not examples:
         reason = "gave no record"
     except MediaError as error:

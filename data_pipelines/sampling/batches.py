@@ -23,7 +23,7 @@ from jaxtyping import Int16
 from data_pipelines.dataset.damage import DamagedError
 from data_pipelines.dataset.offsets import Moved
 from data_pipelines.dataset.ranges import Rows
-from data_pipelines.dataset.records import Records
+from data_pipelines.dataset.reader import Records
 from data_pipelines.sampling import augment
 from data_pipelines.sampling.donors import Donors, other_time
 from data_pipelines.sampling.pairs import KINDS, PairMaker

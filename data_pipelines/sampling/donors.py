@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from data_pipelines.dataset.records import ClipInfo
+from data_pipelines.dataset.index import ClipInfo
 from speak_jax import spec
 
 

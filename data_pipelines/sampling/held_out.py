@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from data_pipelines.dataset.records import Records
+from data_pipelines.dataset.reader import Records
 from data_pipelines.faces import face
 from data_pipelines.sampling.donors import Donors
 

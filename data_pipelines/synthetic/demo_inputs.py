@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import soundfile
 
-from data_pipelines.dataset import records
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.media.video import write_video
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import spec
@@ -44,7 +44,7 @@ def clip(
 
 def video(path: Path, record: spec.Record) -> None:
   """Writes a clip with its sound."""
-  frames = (records.decode_frame(jpeg) for jpeg in record.frames)
+  frames = (decode_frame(jpeg) for jpeg in record.frames)
   write_video(path, frames, record.fps, record.audio)
 
 
@@ -52,7 +52,7 @@ def make(out: Path, seed: int) -> None:
   """Writes identity.png, speech.wav, pose.mp4 and emotion.mp4 into `out`."""
   out.mkdir(parents=True, exist_ok=True)
   person = clip(seed, 0, "neutral", 1)
-  picture = records.decode_frame(person.frames[0])
+  picture = decode_frame(person.frames[0])
   cv2.imwrite(str(out / "identity.png"), picture[..., ::-1])
   speaker = clip(seed, 1, "neutral", 1)
   soundfile.write(out / "speech.wav", speaker.audio, spec.SAMPLE_RATE_HZ)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data_pipelines.dataset.records import Records
+from data_pipelines.dataset.reader import Records
 from data_pipelines.faces import face
 from data_pipelines.sampling import augment
 from data_pipelines.sampling.donors import Donors

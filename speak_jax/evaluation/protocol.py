@@ -17,7 +17,9 @@ import cv2
 import jax
 import numpy as np
 
-from data_pipelines.dataset.records import Records, open_records, read_metadata
+from data_pipelines.dataset.index import read_metadata
+from data_pipelines.dataset.opening import open_records
+from data_pipelines.dataset.reader import Records
 from data_pipelines.dataset.writer import HELD_OUT
 from data_pipelines.faces import face
 from data_pipelines.media.video import write_video

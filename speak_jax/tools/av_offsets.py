@@ -22,7 +22,8 @@ from typing import NamedTuple
 from absl import app, flags
 
 from data_pipelines import outputs
-from data_pipelines.dataset import damage, offsets, records
+from data_pipelines.dataset import damage, offsets, opening, reader
+from data_pipelines.dataset.index import read_index, splits_of
 from data_pipelines.ingest import outcome
 from data_pipelines.media import audio
 from speak_jax.common import command_line, exit_codes
@@ -85,7 +86,7 @@ def judge_of(
 
 
 def measure(
-  source: records.Records, i: int, judge: Judge, most: int, move: bool = False
+  source: reader.Records, i: int, judge: Judge, most: int, move: bool = False
 ) -> offsets.Offset:
   """The offset of one clip, as it is stored.
 
@@ -138,7 +139,7 @@ def run(
   Raises:
     ValueError: no data set, or a frame rate that is not the judge's.
   """
-  index = records.read_index(data)
+  index = read_index(data)
   if odd := {row.fps for row in index if abs(row.fps - judge.fps) > 0.01}:
     raise ValueError(
       f"{data}: {min(odd):g} frames/s, {judge.name} has {judge.fps:g}"
@@ -156,8 +157,8 @@ def run(
       print(head, file=file)
     known = {one.clip for one in found}
     out = sum(one.out for one in found)
-    for split in records.splits_of(index):
-      source = records.open_records(data, split, whole=True)
+    for split in splits_of(index):
+      source = opening.open_records(data, split, whole=True)
       for i, row in enumerate(source.index):
         if row.clip in known:
           continue
@@ -198,7 +199,7 @@ def main(argv: Sequence[str]) -> int:
     return exit_codes.BAD_CONFIG
   data = Path(argv[1])
   try:
-    fps = float(records.read_index(data)[0].fps)
+    fps = float(read_index(data)[0].fps)
     outputs.check_folder(data, [])  # that it can be written into
     judge = judge_of(
       Path(FLAGS.model) if FLAGS.model else None,

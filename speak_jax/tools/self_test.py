@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from absl import app, flags
 
-from data_pipelines.dataset.records import decode_frame
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.synthetic import render
 from speak_jax import spec
 from speak_jax.common import command_line

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from data_pipelines.dataset import damage, records
+from data_pipelines.dataset import damage, opening, reader
 from data_pipelines.ingest import engine
 from data_pipelines.sampling import augment, pairs, workers
 from data_pipelines.sampling import batches as examples
@@ -29,7 +29,7 @@ class DataError(ValueError):
   """Data that cannot be used; one line."""
 
 
-def open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
+def open_data(config: ConfigDict, run: Path) -> dict[str, reader.Records]:
   """Both splits of the config's data; synthetic faces are made if need be.
 
   Raises:
@@ -38,14 +38,14 @@ def open_data(config: ConfigDict, run: Path) -> dict[str, records.Records]:
   path = config.data.path or _prepare_synthetic(config, run)
   cache = int(config.data.cache_gb * (1 << 30))
   try:
-    sets = {"train": records.open_records(path, "train", cache)}
+    sets = {"train": opening.open_records(path, "train", cache)}
     rate = examples.common_fps(sets["train"])
   except (ValueError, OSError) as error:
     raise DataError(str(error)) from error
   if abs(rate - config.data.fps) > 0.01:
     raise DataError(f"{path}: {rate} frames/s, config.data.fps is not")
   try:
-    sets["test"] = records.open_records(path, "test", cache)
+    sets["test"] = opening.open_records(path, "test", cache)
   except ValueError as error:
     _say(f"{error}; samples show training people")
     sets["test"] = sets["train"]
@@ -109,7 +109,7 @@ def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
 def batches(
   config: ConfigDict,
   name: str,
-  clips: records.Records,
+  clips: reader.Records,
   seed: int,
   training: bool,
   part: tuple[int, int],
@@ -180,7 +180,7 @@ def batches(
   if apart:
     return workers.Workers(
       workers.Recipe(
-        functools.partial(records.open_records, *clips.source),
+        functools.partial(opening.open_records, *clips.source),
         make,
         int(config.data.cache_gb * (1 << 30)),
         *mine,
@@ -204,7 +204,7 @@ def _workers(config: ConfigDict, devices: int) -> int:
   return min(cores - 2, MOST_WORKERS * devices) if cores >= 4 else 0
 
 
-def _mix(text: str, clips: records.Records) -> dict[str, float]:
+def _mix(text: str, clips: reader.Records) -> dict[str, float]:
   """Weights of the pair kinds: "auto", "self", or "cross_clip:1,twins:2"."""
   if text == "auto":
     return examples.robust_mix(clips)
@@ -214,7 +214,7 @@ def _mix(text: str, clips: records.Records) -> dict[str, float]:
     raise ValueError(f"config.irfd.pairs {text!r}: {error}") from None
 
 
-def fingerprint(clips: records.Records, share: dict[str, float]) -> str:
+def fingerprint(clips: reader.Records, share: dict[str, float]) -> str:
   """SHA-256 of what data sets hold, in order, wherever they lie.
 
   And of their shares: with others a position means another sample.

@@ -30,7 +30,8 @@ from ml_collections import ConfigDict
 
 from configs import speak as configs
 from data_pipelines import prepare
-from data_pipelines.dataset import records
+from data_pipelines.dataset import opening
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import cut, face
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import folder, synthetic
@@ -149,7 +150,7 @@ def stage_steps(plan: Plan, name: str, data: Path) -> Iterator[Row]:
   current = state.create(stage, 0, {})
   placing = sharding.rules(current, mesh, config.mesh.large)
   current = sharding.place(current, placing)
-  clips = records.open_records(data, "train")
+  clips = opening.open_records(data, "train")
   devices = len(mesh.local_devices)
   batches = input_pipeline.batches(
     config, name, clips, 0, True, (0, 1), devices
@@ -200,7 +201,7 @@ def generating(plan: Plan, out: Path) -> Iterator[Row]:
   yield Row("generate, first call", compiling, "s/step", "compilation")
   clip = render.render_clip(recipes(plan, 256)[0])
   _write_clip(out / "drive.mp4", clip)
-  picture = records.decode_frame(clip.frames[0])
+  picture = decode_frame(clip.frames[0])
   cv2.imwrite(str(out / "face.png"), picture[..., ::-1])
   soundfile.write(out / "speech.wav", clip.audio, spec.SAMPLE_RATE_HZ)
   with _skip_without_models() as skipped:
@@ -235,7 +236,7 @@ def _skip_without_models() -> Iterator[Callable[[str], list[Row]]]:
 
 
 def _write_clip(path: Path, record: spec.Record) -> None:
-  frames = (records.decode_frame(jpeg) for jpeg in record.frames)
+  frames = (decode_frame(jpeg) for jpeg in record.frames)
   write_video(path, frames, float(record.fps), record.audio)
 
 

@@ -26,7 +26,8 @@ import cv2
 import numpy as np
 
 from configs import speak
-from data_pipelines.dataset import ranges, records, writer
+from data_pipelines.dataset import opening, ranges, reader, writer
+from data_pipelines.dataset.pictures import with_mouths
 from data_pipelines.sampling import augment, batches
 from data_pipelines.synthetic import render
 from speak_jax.supervision import flops
@@ -57,7 +58,7 @@ class Result(NamedTuple):
   decoding: float  # share of the time from the disk
 
 
-class Many(records.Records):
+class Many(reader.Records):
   """The clips again and again, each time as if they were others.
 
   A shuffle of a handful costs grain 1.5 ms a sample, one of thousands nothing.
@@ -66,7 +67,7 @@ class Many(records.Records):
 
   def __init__(self, data: str, cache_bytes: int):
     """Opens a prepared set."""
-    few = records.open_records(data, "train", cache_bytes)
+    few = opening.open_records(data, "train", cache_bytes)
     count = len(few)
     index = few.index * -(-CLIPS // count)
     super().__init__(
@@ -98,7 +99,7 @@ def prepare(out: Path, stored: int) -> None:
     framing="tight",
   )
   path = out / writer.shard_name("train", 0, 1)
-  clips = map(records.with_mouths, map(render.render_clip, recipes))
+  clips = map(with_mouths, map(render.render_clip, recipes))
   writer.write_metadata(out, writer.write_shard(path, clips))
 
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from data_pipelines.dataset import records
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import cut, face, nets
 from data_pipelines.media import audio, decoder, video
 from data_pipelines.synthetic import render
@@ -49,7 +49,7 @@ def drawn(folder: Path, seconds: float, size: int) -> Path:
   )
   clip = render.render_clip(recipe)
   path = folder / "drawn.mp4"
-  frames = (records.decode_frame(jpeg) for jpeg in clip.frames)
+  frames = (decode_frame(jpeg) for jpeg in clip.frames)
   video.write_video(path, frames, float(clip.fps), clip.audio)
   return path
 

@@ -3,8 +3,12 @@ import zlib
 
 import numpy as np
 import pytest
+from tensorflow_datasets.proto import tf_example_pb2
 
-from data_pipelines.dataset import damage, ranges, records, writer
+from data_pipelines.dataset import damage, opening, ranges, writer
+from data_pipelines.dataset.index import INDEX
+from data_pipelines.dataset.pictures import with_mouths
+from data_pipelines.dataset.record import encode
 from data_pipelines.sampling import batches
 from tests import toy_records
 from tests.sampling.test_batches import CLIP, PAIR, equal
@@ -29,7 +33,7 @@ def clips():
 
 
 def opened(folder, limit, say=None):
-  found = records.open_records(folder, "train")
+  found = opening.open_records(folder, "train")
   found.damage = damage.Damage(limit, say)
   return found
 
@@ -48,7 +52,7 @@ def test_every_flipped_bit_is_harmless_or_found(tmp_path):
   """Riegeli hashes its chunks and checks them: none of 150 passes."""
   (path,) = prepared(tmp_path, clips()[:3])
   raw = path.read_bytes()
-  want = list(map(records.encode, clips()[:3]))
+  want = list(map(encode, clips()[:3]))
   used = np.flatnonzero(np.frombuffer(raw, np.uint8))  # the rest is padding
   rng = np.random.default_rng(0)
   found = 0
@@ -57,13 +61,13 @@ def test_every_flipped_bit_is_harmless_or_found(tmp_path):
     damaged[at] ^= 1 << int(rng.integers(8))
     path.write_bytes(damaged)
     try:
-      data = records.open_records(tmp_path, "train")
+      data = opening.open_records(tmp_path, "train")
     except ValueError:
       found += 1
       continue
     for i in range(3):
       try:
-        assert records.encode(data[i]) == want[i], (at, i)
+        assert encode(data[i]) == want[i], (at, i)
       except damage.DamagedError:
         found += 1
   assert found > 100
@@ -90,13 +94,13 @@ def rewrite(path, change):
   """A shard in which the second clip's pictures are wrong, hashes right."""
   parts = clips()[4:]
   parts[1] = parts[1]._replace(frames=list(map(change, parts[1].frames)))
-  replace(path, map(records.encode, parts))
+  replace(path, map(encode, parts))
 
 
 def replace(path, examples):
   """Writes a shard anew, whose clips' names stay."""
   places = writer.write_examples(path, examples)
-  index = path.parent / records.INDEX
+  index = path.parent / INDEX
   rows = [json.loads(line) for line in index.read_text().splitlines()]
   for row in rows:
     if row["shard"] == path.name:
@@ -106,8 +110,8 @@ def replace(path, examples):
 
 def odd(record):
   """An example whose sound is too short, as no `encode` gives it."""
-  data = records.encode(record)
-  example = records.tf_example_pb2.Example.FromString(data)
+  data = encode(record)
+  example = tf_example_pb2.Example.FromString(data)
   example.features.feature["audio"].bytes_list.value[0] = b"\0\0"
   return example.SerializeToString()
 
@@ -157,7 +161,7 @@ def test_too_much_damage_ends_with_the_first_clip(tmp_path, threads):
 def test_nothing_is_replaced_where_nothing_is_allowed(tmp_path):
   paths = prepared(tmp_path, clips())
   rewrite(paths[1], lambda jpeg: b"")
-  data = records.open_records(tmp_path, "train")
+  data = opening.open_records(tmp_path, "train")
   dataset = batches.clips(data, seed=0, **CLIP)
   with pytest.raises(damage.TooManyDamagedError, match="clip5: frames"):
     for k in range(3 * COUNT):
@@ -168,7 +172,7 @@ def test_a_set_without_a_readable_shard_is_refused(tmp_path):
   for path in prepared(tmp_path, clips()):
     truncate(path)
   with pytest.raises(ValueError, match="train cannot be opened"):
-    records.open_records(tmp_path, "train")
+    opening.open_records(tmp_path, "train")
 
 
 NO_MOUTHS = {"mouths": 0, "grey": False}
@@ -184,10 +188,9 @@ NO_MOUTHS = {"mouths": 0, "grey": False}
 )
 def test_older_sets_lack_what_came_later(tmp_path, monkeypatch, version, lost):
   """Each format as it was written."""
-  encode = records.encode
 
   def encode_before(record):
-    example = records.tf_example_pb2.Example.FromString(encode(record))
+    example = tf_example_pb2.Example.FromString(encode(record))
     gone = {*lost, "grey_mouths", "places", "sound_level"} - {*NO_MOUTHS}
     for name in gone:
       del example.features.feature[name]
@@ -197,12 +200,12 @@ def test_older_sets_lack_what_came_later(tmp_path, monkeypatch, version, lost):
     context.setattr(writer, "encode", encode_before)
     context.setattr(writer, "VERSION", version)
     prepared(tmp_path, clips())
-  index = tmp_path / records.INDEX
+  index = tmp_path / INDEX
   rows = [json.loads(line) for line in index.read_text().splitlines()]
   assert not any(row.pop("at") for row in rows)
   kept = [{k: v for k, v in row.items() if k not in lost} for row in rows]
   index.write_text("".join(json.dumps(row) + "\n" for row in kept))
-  data = records.open_records(tmp_path, "train")
+  data = opening.open_records(tmp_path, "train")
   for name, empty in lost.items():
     assert getattr(data.index[3], name) == empty
     if name not in NO_MOUTHS:
@@ -214,12 +217,11 @@ def test_older_sets_lack_what_came_later(tmp_path, monkeypatch, version, lost):
 def test_mouths_of_format_1_3_are_jpegs_and_give_the_same_samples(
   tmp_path, monkeypatch
 ):
-  grey = [records.with_mouths(clip) for clip in clips()[:2]]
-  encode = records.encode
+  grey = [with_mouths(clip) for clip in clips()[:2]]
 
   def encode_before(record):
     """A list of JPEGs in colour, each with its row of the table."""
-    example = records.tf_example_pb2.Example.FromString(encode(record))
+    example = tf_example_pb2.Example.FromString(encode(record))
     features = example.features.feature
     del features["grey_mouths"]
     features["mouths"].bytes_list.value.extend(
@@ -248,7 +250,7 @@ def test_mouths_of_format_1_3_are_jpegs_and_give_the_same_samples(
     context.setattr(writer, "encode", encode_before)
     context.setattr(writer, "VERSION", "1.3.0")
     prepared(tmp_path / "before", grey)
-  index = tmp_path / "before" / records.INDEX
+  index = tmp_path / "before" / INDEX
   rows = [json.loads(line) for line in index.read_text().splitlines()]
   assert all(row.pop("grey") for row in rows)
   index.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -272,7 +274,7 @@ def test_mouths_of_format_1_3_are_jpegs_and_give_the_same_samples(
 
 def test_every_flipped_bit_of_what_is_read_in_parts_is_found(tmp_path):
   """As above, but no record is read whole."""
-  (path,) = prepared(tmp_path, list(map(records.with_mouths, clips()[:3])))
+  (path,) = prepared(tmp_path, list(map(with_mouths, clips()[:3])))
   raw = path.read_bytes()
   first = opened(tmp_path, 0)
 

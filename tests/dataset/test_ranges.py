@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data_pipelines.dataset import ranges, records, writer
+from data_pipelines.dataset import opening, ranges, writer
+from data_pipelines.dataset.record import NO_MOUTHS, encode
 from speak_jax import spec
 from tests import toy_records
 from tests.dataset.test_records import same
@@ -17,7 +18,7 @@ def noisy(i, frames, twins=0, mouths=True):
     frames=[rng.bytes(int(n)) for n in rng.integers(1, 40_000, frames)],
     mouths=rng.integers(0, 256, (frames, 96, 96), np.uint8)
     if mouths
-    else records.NO_MOUTHS,
+    else NO_MOUTHS,
     twin_pose=[rng.bytes(70_000) for _ in range(twins)],
     landmarks=rng.normal(size=(frames, 68, 2)).astype(np.float32),
   )
@@ -37,14 +38,14 @@ def data(tmp_path_factory, clips):
     for clip in clips
   ]
   rows = writer.write_shard(path, plain)  # the index needs pictures
-  places = writer.write_examples(path, map(records.encode, clips))
+  places = writer.write_examples(path, map(encode, clips))
   rows = [row._replace(at=at) for row, at in zip(rows, places, strict=True)]
   writer.write_metadata(folder, rows)
   return folder
 
 
 def test_parts_are_those_of_the_whole_record(data, clips):
-  opened = records.open_records(data, "train", cache_bytes=1)
+  opened = opening.open_records(data, "train", cache_bytes=1)
   opened._load = None  # whole records are not asked for
   for i, clip in enumerate(clips):
     assert opened.index[i].at and opened.index[i].frames == len(clip.frames)
@@ -83,7 +84,7 @@ def test_parts_are_those_of_the_whole_record(data, clips):
   ],
 )
 def test_rows_are_indexed_as_arrays_are(data, clips, key):
-  rows = records.open_records(data, "train").clip(0)
+  rows = opening.open_records(data, "train").clip(0)
   for field in ("landmarks", "pose", "audio"):
     want = getattr(clips[0], field)[key]
     np.testing.assert_array_equal(getattr(rows, field)[key], want)
@@ -111,7 +112,7 @@ def sizes(monkeypatch):
 
 
 def test_mouths_of_neighbouring_windows_are_one_read(data, sizes):
-  opened = records.open_records(data, "train")
+  opened = opening.open_records(data, "train")
   opened.lips(0, [0, 1, 2, 4, 5, 9, 10], 96, 256)
   assert sizes[1:] == [6 * 96 * 96, 2 * 96 * 96]
   # The sound of windows, each piece of it once.
@@ -121,7 +122,7 @@ def test_mouths_of_neighbouring_windows_are_one_read(data, sizes):
 
 
 def test_few_bytes_are_read_for_a_picture(data, sizes):
-  opened = records.open_records(data, "train")
+  opened = opening.open_records(data, "train")
   (jpeg,) = opened.jpegs(0, "frames", [20])
   opened.landmarks(0, 20, 32)
   table, picture, points = sizes
@@ -130,7 +131,7 @@ def test_few_bytes_are_read_for_a_picture(data, sizes):
 
 
 def test_the_whole_record_is_as_ever(data, clips):
-  opened = records.open_records(data, "train")
+  opened = opening.open_records(data, "train")
   for i, clip in enumerate(clips):
     same(opened[i], clip)
 
@@ -142,5 +143,5 @@ def test_a_shard_that_is_laid_out_otherwise_is_refused(
   monkeypatch.setattr(writer, "WRITER_OPTIONS", "group_size:1,zstd:3")
   path = tmp_path / writer.shard_name("train", 0, 1)
   with pytest.raises(RuntimeError, match="does not lie where Riegeli has it"):
-    writer.write_examples(path, map(records.encode, clips))
+    writer.write_examples(path, map(encode, clips))
   assert not list(tmp_path.iterdir())

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipelines.dataset import records, writer
+from data_pipelines.dataset import index, opening, reader, writer
+from data_pipelines.dataset.index import VERSION
+from data_pipelines.dataset.pictures import decode_frame, with_mouths
+from data_pipelines.dataset.record import NO_MOUTHS, decode, encode
 from speak_jax import spec
 from tests import toy_records
 
@@ -29,7 +32,7 @@ def data(tmp_path_factory):
       session="talk",
     )
   ]
-  test = [records.with_mouths(record) for record in test]
+  test = [with_mouths(record) for record in test]
   rows = []
   for k in range(2):
     path = folder / writer.shard_name("train", k, 2)
@@ -65,11 +68,11 @@ def test_round_trip(draw):
     twin_mouth_landmarks=toy_records.landmarks(k, 8),
     mouths=np.arange(n * 9, dtype=np.uint8).reshape(n, 3, 3)
     if draw.draw(st.booleans())
-    else records.NO_MOUTHS,
+    else NO_MOUTHS,
   )
-  data = records.encode(record)
-  assert data == records.encode(record)
-  same(records.decode(data), record)
+  data = encode(record)
+  assert data == encode(record)
+  same(decode(data), record)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_round_trip(draw):
 def test_a_broken_record_is_refused(change, word):
   record = toy_records.record(0, frames=1)
   with pytest.raises(ValueError, match=f"clip0.*{word}"):
-    records.encode(record._replace(**change))
+    encode(record._replace(**change))
 
 
 def test_shard_is_whole_or_absent(tmp_path):
@@ -151,10 +154,10 @@ print(json.dumps([
 
 
 def test_open_reads_what_was_written(data):
-  train = records.open_records(data, "train")
+  train = opening.open_records(data, "train")
   assert [row.clip for row in train.index][:3] == ["clip0", "clip2", "clip4"]
   same(train[3], toy_records.record(1, identity=1))
-  test = records.open_records(str(data), "test")
+  test = opening.open_records(str(data), "test")
   assert test.index[0].twins == 2 and test.index[0].size == 32
   assert not {row.identity for row in train.index} & {
     row.identity for row in test.index
@@ -165,7 +168,7 @@ def test_data_sets_together_keep_their_people_apart(data, tmp_path):
   path = tmp_path / writer.shard_name("train", 0, 1)
   rows = writer.write_shard(path, [toy_records.record(7)])
   writer.write_metadata(tmp_path, rows)
-  both = records.open_records(f"{data},{tmp_path}", "train")
+  both = opening.open_records(f"{data},{tmp_path}", "train")
   assert len(both) == 6
   assert toy_records.read(both.picture(5, "frames", 2, 32))[:2] == (7, 2)
   assert both[5].identity == both.index[5].identity == f"{tmp_path}/person0"
@@ -174,19 +177,19 @@ def test_data_sets_together_keep_their_people_apart(data, tmp_path):
 
 def test_what_cannot_be_opened_is_named(data, tmp_path, monkeypatch):
   with pytest.raises(ValueError, match=r"not a prepared data set"):
-    records.open_records(tmp_path, "train")
+    opening.open_records(tmp_path, "train")
   with pytest.raises(ValueError, match=r"no split 'val'; it has test, train"):
-    records.open_records(data, "val")
+    opening.open_records(data, "val")
   with pytest.raises(ValueError, match="names no data set"):
-    records.open_records(" ,", "train")
+    opening.open_records(" ,", "train")
   path = tmp_path / writer.shard_name("train", 0, 1)
   rows = writer.write_shard(path, [toy_records.record(7)])
   writer.write_metadata(tmp_path, rows)
-  written = records.VERSION
-  monkeypatch.setattr(records, "VERSION", "9.0.0")
-  monkeypatch.setattr(records, "READABLE", ("9.0.0",))
+  written = VERSION
+  monkeypatch.setattr(index, "VERSION", "9.0.0")
+  monkeypatch.setattr(index, "READABLE", ("9.0.0",))
   with pytest.raises(ValueError, match=f"format {written}, not 9.0.0"):
-    records.open_records(tmp_path, "train")
+    opening.open_records(tmp_path, "train")
 
 
 def test_metadata_refuses_a_wrong_directory(tmp_path):
@@ -214,13 +217,13 @@ def test_damage_is_named_and_harms_one_clip(data, tmp_path):
   ]
   # Rows need a picture, so the index is that of plain clips.
   rows = writer.write_shard(path, [toy_records.record(i) for i in range(3)])
-  places = writer.write_examples(path, map(records.encode, noisy))
+  places = writer.write_examples(path, map(encode, noisy))
   rows = [row._replace(at=at) for row, at in zip(rows, places, strict=True)]
   writer.write_metadata(tmp_path, rows)
   raw = bytearray(path.read_bytes())
   raw[len(bytes(raw).rstrip(b"\0")) // 2] ^= 1
   path.write_bytes(raw)
-  opened = records.open_records(tmp_path, "train")
+  opened = opening.open_records(tmp_path, "train")
   same(opened[0], noisy[0])
   same(opened[2], noisy[2])
   with pytest.raises(ValueError, match=r"-of-00001: clip clip1 cannot be"):
@@ -231,11 +234,11 @@ def test_damage_is_named_and_harms_one_clip(data, tmp_path):
 
 def test_cache_keeps_to_its_bytes():
   clips = [toy_records.record(i) for i in range(4)]
-  index = records.in_memory(clips).index
+  index = reader.in_memory(clips).index
 
   def loads(cache_bytes):
     seen = []
-    opened = records.Records(
+    opened = reader.Records(
       "toy", index, lambda i: seen.append(i) or clips[i], cache_bytes
     )
     for _ in range(3):
@@ -251,12 +254,12 @@ def test_cache_keeps_to_its_bytes():
 
 
 def test_stored_mouths_count_in_the_cache():
-  plain = records.with_mouths(toy_records.record(0, size=96))
-  bytes_of, none = records._record_bytes, records.NO_MOUTHS
+  plain = with_mouths(toy_records.record(0, size=96))
+  bytes_of, none = reader._record_bytes, NO_MOUTHS
   cost = bytes_of(plain) - bytes_of(plain._replace(mouths=none))
   assert cost == len(plain.frames) * 48 * 48
   many = plain._replace(mouths=np.zeros((len(plain.frames), 256, 256)))
-  opened = records.in_memory([plain], 1 << 20)
+  opened = reader.in_memory([plain], 1 << 20)
   opened._load = [
     many
   ].__getitem__  # its mouths alone are as large as the cache
@@ -264,7 +267,7 @@ def test_stored_mouths_count_in_the_cache():
 
 
 def test_threads_read_the_same(data):
-  opened = records.open_records(data, "train", cache_bytes=100_000)
+  opened = opening.open_records(data, "train", cache_bytes=100_000)
   wrong = []
 
   def work():
@@ -287,11 +290,11 @@ def test_a_small_picture_is_that_of_the_whole_one(size):
   y, x = np.mgrid[:64, :64] / 10
   waves = np.stack([np.sin(x) + y / 7, np.cos(x * y / 9), np.sin(x + y)], -1)
   jpeg = toy_records.jpeg((waves * 60 + 128).clip(0, 255).astype(np.uint8))
-  whole = records.decode_frame(jpeg, size)
-  part = records.decode_frame(jpeg, size, stored=64)
+  whole = decode_frame(jpeg, size)
+  part = decode_frame(jpeg, size, stored=64)
   assert part.shape == whole.shape == (size, size, 3)
   assert np.abs(part.astype(int) - whole).max() <= 5
-  assert records.decode_frame(jpeg).shape == (64, 64, 3)
+  assert decode_frame(jpeg).shape == (64, 64, 3)
 
 
 def test_landmarks_follow_a_resize():
@@ -299,7 +302,7 @@ def test_landmarks_follow_a_resize():
   dot[40:44, 20:24] = 255  # centre (21.5, 41.5)
   clip = toy_records.record(0, frames=1, size=64)
   clip.landmarks[0, 30] = 21.5, 41.5
-  opened = records.in_memory([clip._replace(frames=[toy_records.jpeg(dot)])])
+  opened = reader.in_memory([clip._replace(frames=[toy_records.jpeg(dot)])])
   small = opened.picture(0, "frames", 0, 16).astype(float).mean(-1)
   y, x = (np.indices(small.shape) * small).sum((1, 2)) / small.sum()
   assert np.allclose(opened.landmarks(0, 0, 16)[30], (x, y), atol=0.05)

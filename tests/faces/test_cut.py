@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.dataset.records import decode_frame
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import cut, face
 from data_pipelines.faces.follow import follow as follow_face
 from data_pipelines.media import video

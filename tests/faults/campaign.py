@@ -26,7 +26,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.dataset import ranges, records
+from data_pipelines.dataset import ranges
+from data_pipelines.dataset.index import read_index
 from speak_jax.common import exit_codes
 from tests.faults import lab as labs
 from tests.faults import machine, media
@@ -300,7 +301,7 @@ def damage(lab: labs.Lab) -> dict[str, Any]:
   data = lab.folder / "damaged"
   shutil.copytree(lab.folder / "data", data, dirs_exist_ok=True)
   shard = sorted(data.glob("*train.array_record*"))[0]
-  clips = records.read_index(data)
+  clips = read_index(data)
   table = next(clip.at for clip in clips if clip.shard == shard.name)
   content = bytearray(shard.read_bytes())
   content[ranges.physical(table)] ^= 1

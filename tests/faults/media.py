@@ -28,7 +28,7 @@ import av
 import soundfile
 from PIL import Image
 
-from data_pipelines.dataset import records
+from data_pipelines.dataset.index import read_index
 from data_pipelines.sources import kinds
 from tests.faults import mutants
 
@@ -566,9 +566,7 @@ def _became(
   here: Path, batch: Sequence[mutants.Mutant]
 ) -> tuple[set[str], set[str], list[str]]:
   """Files that gave clips, those that gave none, and what is wrong."""
-  clips = {
-    re.sub(r"_\d+$", "", row.clip) for row in records.read_index(here / "set")
-  }
+  clips = {re.sub(r"_\d+$", "", row.clip) for row in read_index(here / "set")}
   rows = [
     json.loads(line)
     for line in (here / "set" / "rejects.jsonl").read_text().splitlines()

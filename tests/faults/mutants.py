@@ -18,7 +18,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from data_pipelines.dataset import records
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import spec
 
@@ -91,7 +91,7 @@ def seeds(folder: Path, seed: int) -> dict[str, bytes]:
   folder.mkdir(parents=True, exist_ok=True)
   pillow_heif.register_heif_opener(thumbnails=False)
   record = person(seed)
-  frames = [records.decode_frame(jpeg) for jpeg in record.frames]
+  frames = [decode_frame(jpeg) for jpeg in record.frames]
   for kind in PICTURES:
     pictures = [Image.fromarray(frame) for frame in frames[:3]]
     more = {"save_all": True, "append_images": pictures[1:], "duration": 40}

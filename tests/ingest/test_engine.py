@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines.dataset import records
+from data_pipelines.dataset import opening
+from data_pipelines.dataset.index import read_index
 from data_pipelines.ingest import engine, outcome, pool
 from data_pipelines.ingest.engine import PrepareError, TooManyRejectsError
 from data_pipelines.media.error import MediaError, MediaWarning, reject
@@ -91,7 +92,7 @@ def test_a_data_set_with_its_rejects_and_notes(tmp_path):
   summary = prepare(listed(8), tmp_path)
   assert summary[:2] == (6, 24) and summary.rejects == 2
   assert summary.seconds == pytest.approx(24 / 25)
-  train = records.open_records(tmp_path, "train")
+  train = opening.open_records(tmp_path, "train")
   names = [f"clip{i}" for i in (1, 3, 4, 6, 7)]
   assert [row.clip for row in train.index] == names
   assert train[2].clip == "clip4"
@@ -200,7 +201,7 @@ def test_a_rerun_makes_only_what_is_missing(tmp_path, monkeypatch):
   with pytest.raises(PrepareError, match="models are missing"):
     prepare(spoilt, data)
   with pytest.raises(ValueError, match="not finished"):
-    records.read_index(data)
+    read_index(data)
   first = log.read_text().split()
   assert 0 < len(first) < 6
   prepare(tasks, data)

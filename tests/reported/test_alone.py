@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.dataset.records import decode_frame, in_memory
+from data_pipelines.dataset.pictures import decode_frame
+from data_pipelines.dataset.reader import in_memory
 from data_pipelines.faces import face
 from data_pipelines.media import decoder, video
 from data_pipelines.synthetic import demo_inputs

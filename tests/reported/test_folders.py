@@ -22,7 +22,8 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from data_pipelines import inspect
-from data_pipelines.dataset import offsets, records, writer
+from data_pipelines.dataset import offsets, opening, writer
+from data_pipelines.dataset.index import read_index
 from data_pipelines.faces import cut, face
 from data_pipelines.ingest import engine
 from data_pipelines.media import decoder, lettering, video
@@ -162,7 +163,7 @@ def test_such_names_end_no_run(tmp_path, film, locale):
   )
   assert run.returncode == 0, run.stderr
   (run.stdout + run.stderr).decode("ascii")
-  clips = {row.clip for row in records.read_index(out)}
+  clips = {row.clip for row in read_index(out)}
   assert clips == {f"A/{names.label(os.fsdecode(name))}" for name in good}
   (line,) = read_lines(out / "rejects.jsonl")
   assert line["clip"] == "B/bad\\xff\\x0a"
@@ -443,7 +444,7 @@ def prepare_toys(raw, sounds=False, **options):
 
 def shown(raw):
   """What each clip's pictures say."""
-  clips = records.open_records(raw.parent / "data", "train")
+  clips = opening.open_records(raw.parent / "data", "train")
   return {
     row.clip: toy_records.read(clips.frames(i, [0], row.size))[0]
     for i, row in enumerate(clips.index)
@@ -673,8 +674,8 @@ def test_moments_of_one_person_become_two_splits(tmp_path, film):
   with pytest.raises(ValueError, match="identity Ann is in two splits"):
     engine.prepare(found.tasks, tmp_path / "no", workers=0, meta={})
   engine.prepare(found.tasks, tmp_path / "data", workers=0, meta=meta)
-  train = records.open_records(tmp_path / "data", "train")
-  test = records.open_records(tmp_path / "data", "test")
+  train = opening.open_records(tmp_path / "data", "train")
+  test = opening.open_records(tmp_path / "data", "test")
   assert {x.identity for x in (*train.index, *test.index)} == {"Ann"}
   learned = sum(row.frames for row in train.index) / 25
   held_out = sum(row.frames for row in test.index) / 25
@@ -687,7 +688,7 @@ def test_moments_of_one_person_become_two_splits(tmp_path, film):
 def test_a_missing_split_names_the_flag_that_makes_one(raw):
   prepare_toys(raw)
   with pytest.raises(ValueError, match="no split 'test'; it has train") as e:
-    records.open_records(raw.parent / "data", "test")
+    opening.open_records(raw.parent / "data", "test")
   assert "--held-out-kind=moments" in str(e.value)
 
 

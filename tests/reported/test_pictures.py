@@ -21,7 +21,7 @@ import pytest
 from av.video.frame import VideoFrame
 from PIL import Image, ImageCms
 
-from data_pipelines.dataset.records import decode_frame
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import cut, face, follow, footage, portrait
 from data_pipelines.faces.follow import NoFaceError
 from data_pipelines.media import colour, declared, decoder, image, limits, video

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.dataset.records import decode_frame
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import cut, face
 from data_pipelines.media import audio, decoder, loudness, video
 from data_pipelines.media.audio import mix

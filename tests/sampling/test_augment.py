@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import speak as configs
-from data_pipelines.dataset import records
+from data_pipelines.dataset import reader
 from data_pipelines.faces import face
 from data_pipelines.media import warp
 from data_pipelines.sampling import augment, batches, held_out
@@ -35,7 +35,7 @@ PAIR = dict(
 
 
 @pytest.fixture(scope="module")
-def drawn() -> records.Records:
+def drawn() -> reader.Records:
   """People who talk and turn, each in a light of their own."""
   recipes = render.recipes(
     seed=3,
@@ -47,7 +47,7 @@ def drawn() -> records.Records:
     framing="medium",
     twins_every=0,
   )
-  return records.in_memory([render.render_clip(one) for one in recipes])
+  return reader.in_memory([render.render_clip(one) for one in recipes])
 
 
 # --- what passes -----------------------------------------------------------
@@ -178,7 +178,7 @@ def test_the_rest_of_a_sample_is_as_without(drawn):
 @pytest.mark.parametrize("frames", [1, 5, 16])
 def test_who_lends_a_mouth_is_outside_the_window(frames):
   """Of the clip itself, and of the person's other one where all is window."""
-  data = records.in_memory([record(0, frames=16), record(1, frames=16)])
+  data = reader.in_memory([record(0, frames=16), record(1, frames=16)])
   options = CLIP | {"frames": frames, "size": 32}
   times = set()
   for k in range(60):
@@ -200,7 +200,7 @@ def test_who_lends_a_mouth_is_outside_the_window(frames):
 
 
 def test_emotion_of_another_clip_is_of_the_same_person_emotion_and_camera():
-  data = records.in_memory(
+  data = reader.in_memory(
     [
       record(0, emotion=1, view="front"),
       record(1, emotion=1, view="front"),

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from data_pipelines.dataset import records, writer
+from data_pipelines.dataset import opening, reader, writer
+from data_pipelines.dataset.index import SPLITS
+from data_pipelines.dataset.pictures import with_mouths
 from data_pipelines.faces.lips import cut_lips
 from data_pipelines.sampling import augment, batches, held_out
 from data_pipelines.sources import synthetic
@@ -27,9 +29,9 @@ CLIP = dict(
 DTYPES = np.uint8, np.int16, np.int32, np.float32, np.bool_
 
 
-def people(**change) -> records.Records:
+def people(**change) -> reader.Records:
   """Three persons with two emotions each; clips 0 and 1 are person 0's."""
-  return records.in_memory(
+  return reader.in_memory(
     [
       record(i, identity=i // 2, emotion=i % 2, twins=4, **change)
       for i in range(6)
@@ -158,16 +160,16 @@ def test_sync_windows_show_stored_mouths_as_they_show_those_cut_here():
       size=96,
     )
   )
-  with_mouths = records.with_mouths(clip)
-  assert len(with_mouths.mouths) == len(clip.frames)
-  stored = records.in_memory([with_mouths])
+  mouthed = with_mouths(clip)
+  assert len(mouthed.mouths) == len(clip.frames)
+  stored = reader.in_memory([mouthed])
   assert stored.index[0].mouths == 48  # half of the crop's side
-  assert records.in_memory([clip]).index[0].mouths == 0
+  assert reader.in_memory([clip]).index[0].mouths == 0
   assert stored.index[0].grey
   for lips in (48, 24, 64):
     samples = [
       batches.sync_windows(data, size=96, lips=lips, seed=0)[0]
-      for data in (stored, records.in_memory([clip]))
+      for data in (stored, reader.in_memory([clip]))
     ]
     mouths = [sample.mouth.astype(int) for sample in samples]
     assert mouths[0].shape == mouths[1].shape == (8, 5, lips, lips, 1)
@@ -201,7 +203,7 @@ def test_mouths_show_no_more_than_the_models_frames(mouths, image, lips):
     seed=1, split="train", identity=0, emotion=1, level=2, seconds=1.0, size=96
   )
   clip = render.render_clip(recipe)
-  data = records.in_memory([records.with_mouths(clip) if mouths else clip])
+  data = reader.in_memory([with_mouths(clip) if mouths else clip])
   frames = data.frames(0, range(25), image)
   points = data.landmarks(0, slice(None), image)
   used = [cut_lips(x, p, lips) for x, p in zip(frames, points, strict=True)]
@@ -219,7 +221,7 @@ def test_mouths_show_no_more_than_the_models_frames(mouths, image, lips):
 
 
 def test_sync_windows_hold_their_own_sound():
-  data = records.in_memory([record(1, frames=24)])
+  data = reader.in_memory([record(1, frames=24)])
   for sample in draws(batches.sync_windows(data, size=32, seed=0), 5):
     assert sample.mouth.shape == (8, 5, 16, 32, 3)
     starts = []
@@ -236,7 +238,7 @@ def test_sync_windows_hold_their_own_sound():
 
 def test_sync_windows_stay_within_reach():
   """For negatives that are shifted by 2 s at most, in a long clip."""
-  data = records.in_memory([record(1, frames=25)])
+  data = reader.in_memory([record(1, frames=25)])
   found = []
   near = batches.sync_windows(data, size=32, windows=4, reach=5, seed=0)
   for sample in draws(near, 12):
@@ -251,7 +253,7 @@ def test_sync_windows_are_of_the_lower_half():
   picture = np.zeros((32, 32, 3), np.uint8)
   picture[16:] = 200
   clip = record(0)._replace(frames=[toy_records.jpeg(picture)] * 16)
-  sample = batches.sync_windows(records.in_memory([clip]), size=16, seed=0)[0]
+  sample = batches.sync_windows(reader.in_memory([clip]), size=16, seed=0)[0]
   assert abs(sample.mouth.astype(int) - 200).max() <= 3
 
 
@@ -321,7 +323,7 @@ def test_the_pose_picture_is_the_target_and_another_moment_lends_it_a_mouth(
 
 
 def test_other_emotion_goes_before_other_clip():
-  data = records.in_memory(
+  data = reader.in_memory(
     [record(i, emotion=e) for i, e in enumerate((0, 0, 0, 5))]
   )
   for pair in pair_draws("cross_clip", data):
@@ -347,9 +349,9 @@ def test_twin_pairs_take_pose_and_mouth_from_the_twins():
     assert pair.treated and not pair.lends  # the twin's lips are its own
 
 
-def views() -> records.Records:
+def views() -> reader.Records:
   """Person 0's take, filmed twice; clip 1 begins three frames later."""
-  return records.in_memory(
+  return reader.in_memory(
     [
       record(0, view="front", take="angry_1", emotion=1),
       record(1, view="left_30", take="angry_1", emotion=1, start=3),
@@ -389,14 +391,14 @@ def test_the_robust_mix_has_what_labels_allow():
   assert batches.robust_mix(views()).keys() == {
     *("cross_clip", "geometry", "cross_person", "views"),
   }
-  alone = records.in_memory([record(0, take="a"), record(1, take="b")])
+  alone = reader.in_memory([record(0, take="a"), record(1, take="b")])
   assert batches.robust_mix(alone).keys() == {"cross_clip", "geometry"}
   with pytest.raises(ValueError, match="pair kind 'views' needs"):
     batches.pairs(alone, mix={"views": 1.0}, seed=0, **PAIR)
 
 
 def test_twins_prefer_the_level_too():
-  data = records.in_memory(
+  data = reader.in_memory(
     [
       record(0, identity=0, level=3, twins=1),
       record(1, identity=1, level=1),
@@ -405,7 +407,7 @@ def test_twins_prefer_the_level_too():
   )
   lenders = {read(pair.emotion)[0] for pair in pair_draws("twins", data)}
   assert lenders == {2}
-  data = records.in_memory([record(0, twins=1, level=3), record(1, level=3)])
+  data = reader.in_memory([record(0, twins=1, level=3), record(1, level=3)])
   lenders = {read(pair.emotion)[0] for pair in pair_draws("twins", data)}
   assert lenders == {0}  # nobody else: another frame of the clip
 
@@ -417,7 +419,7 @@ def test_geometry_moves_pixels_landmarks_and_pose_together():
   clip.landmarks[:, 30] = 37, 27
   clip = clip._replace(frames=[toy_records.jpeg(dot)] * 3)
   clip.pose[:] = 5, 6, 7
-  data = records.in_memory([clip])
+  data = reader.in_memory([clip])
   mirrored, rolls = 0, []
   for pair in pair_draws("geometry", data, size=64):
     bright = pair.target.astype(float).mean(-1)
@@ -456,7 +458,7 @@ def test_the_mix_is_obeyed():
 
 
 def test_what_the_data_cannot_serve_is_said_at_the_start():
-  plain = records.in_memory([record(0)])
+  plain = reader.in_memory([record(0)])
   assert "twins" not in batches.robust_mix(plain)
   assert batches.robust_mix(people())["twins"] > 0
 
@@ -503,7 +505,7 @@ def test_clips_are_consecutive_with_their_sound():
 
 
 def test_identity_lies_outside_the_window_of_an_only_clip():
-  data = records.in_memory([record(0, frames=6), record(1, identity=1)])
+  data = reader.in_memory([record(0, frames=6), record(1, identity=1)])
   for sample in draws(batches.clips(data, seed=0, **CLIP)):
     clip, start = (int(x) for x in sample.pose[0, :2])
     donor, t, _ = read(sample.identity)
@@ -532,14 +534,14 @@ def test_identity_of_either_clip():
     assert donor // 2 == clip // 2
     assert donor != clip or not start <= t < start + 5
   assert 0.3 < np.mean(own) < 0.7
-  data = records.in_memory([record(0, frames=5), record(1, frames=5)])
+  data = reader.in_memory([record(0, frames=5), record(1, frames=5)])
   for sample in draws(
     batches.clips(data, seed=0, identity_from="either", **CLIP)
   ):
     assert read(sample.identity)[0] != int(sample.pose[0, 0])
 
 
-class Numbered(records.Records):
+class Numbered(reader.Records):
   """Clips of one record, whose pictures say which clip it is."""
 
   def __init__(self, index):
@@ -580,7 +582,7 @@ def same_video(index, same_session) -> tuple[float, float]:
 
 def test_identity_comes_from_the_same_video():
   """Of VoxCeleb2's averages: 24 videos of 7 utterances a speaker."""
-  (row,) = records.in_memory([record(0, emotion=-1)]).index
+  (row,) = reader.in_memory([record(0, emotion=-1)]).index
   index = [
     row._replace(
       clip=f"{who}/{video}/{k}",
@@ -613,7 +615,7 @@ def test_samplers_keep_to_the_session_where_it_is_known(identity_from):
   videos = ("a", "a", "b", "b", "c")
   known = [record(i, session=name) for i, name in enumerate(videos)]
   unknown = [record(5 + i, identity=1) for i in range(2)]
-  data = records.in_memory([*known, *unknown])
+  data = reader.in_memory([*known, *unknown])
   clips = batches.clips(data, seed=0, identity_from=identity_from, **CLIP)
   pairs = batches.pairs(data, mix={"cross_clip": 1.0}, seed=0, **PAIR)
   own = {"clips": set(), "pairs": set()}
@@ -641,7 +643,7 @@ def test_samplers_keep_to_the_session_where_it_is_known(identity_from):
 
 
 def test_clips_that_are_too_short_are_left_out():
-  data = records.in_memory(
+  data = reader.in_memory(
     [record(0, frames=4), record(1, frames=5), record(2, identity=1, frames=5)]
   )
   # Clip 0 is too short, clip 2 its person's only one and all window.
@@ -650,22 +652,22 @@ def test_clips_that_are_too_short_are_left_out():
 
 
 def test_no_usable_clip_is_said_at_the_start():
-  short = records.in_memory([record(0, frames=5)])
+  short = reader.in_memory([record(0, frames=5)])
   with pytest.raises(ValueError, match=r"no clip has 12 frames, .* 5"):
     batches.sync_windows(short, size=32, seed=0)
   with pytest.raises(ValueError, match="outside a window of 5"):
     batches.clips(short, seed=0, **CLIP)
-  mixed = records.in_memory([record(0), record(1, fps=30.0)])
+  mixed = reader.in_memory([record(0), record(1, fps=30.0)])
   with pytest.raises(ValueError, match=r"frames/s .*25.0 in memory; 30"):
     batches.clips(mixed, seed=0, **CLIP)
 
 
 def test_unlabelled_clips_of_one_frame_or_person_work():
-  data = records.in_memory([record(0, emotion=-1, frames=1)])
+  data = reader.in_memory([record(0, emotion=-1, frames=1)])
   mix = batches.robust_mix(data)
   for pair in draws(batches.pairs(data, mix=mix, seed=0, **PAIR), 8):
     assert pair.emotion_label == -1
-  data = records.in_memory([record(i, emotion=-1) for i in range(2)])
+  data = reader.in_memory([record(i, emotion=-1) for i in range(2)])
   for sample in draws(batches.clips(data, seed=0, **CLIP), 8):
     assert read(sample.identity)[0] != read(sample.frames)[0]
 
@@ -692,7 +694,7 @@ def test_evaluation_clips_are_whole_and_in_turn():
     assert donor // 2 == clip // 2 and donor != clip
     assert whole.identity_emotion == donor % 2
     assert [read(e)[1] for e in whole.emotion] == [0, 5, 10, 15]
-  alone = records.in_memory([record(3)])
+  alone = reader.in_memory([record(3)])
   (whole,) = held_out.evaluation_clips(alone, **options)
   assert read(whole.identity)[:2] == (3, 0)
 
@@ -701,7 +703,7 @@ def test_evaluation_clips_keep_to_the_session_where_it_is_known():
   """Person 0: a video of two clips, one of one; person 1 is not known."""
   known = [record(i, session=name) for i, name in enumerate("aab")]
   unknown = [record(3 + i, identity=1) for i in range(2)]
-  data = records.in_memory([*known, *unknown])
+  data = reader.in_memory([*known, *unknown])
 
   def lenders(same_session):
     return {
@@ -734,12 +736,12 @@ def test_rendered_faces_serve_every_stage(tmp_path):
   )
   jobs = synthetic.tasks(recipes)
   rows = []
-  for split in records.SPLITS:
+  for split in SPLITS:
     clips = [clip for job in jobs if job.split == split for clip in job.make()]
     path = tmp_path / writer.shard_name(split, 0, 1)
     rows += writer.write_shard(path, clips)
   writer.write_metadata(tmp_path, rows)
-  train = records.open_records(tmp_path, "train")
+  train = opening.open_records(tmp_path, "train")
   mix = batches.robust_mix(train)
   assert mix["twins"] > 0
   for dataset in (
@@ -771,7 +773,7 @@ def test_rendered_faces_serve_every_stage(tmp_path):
         assert field.std() > 10, name  # a picture of something
   whole = next(
     held_out.evaluation_clips(
-      records.open_records(tmp_path, "test"),
+      opening.open_records(tmp_path, "test"),
       emotion_frames=4,
       same_session=True,
       size=64,

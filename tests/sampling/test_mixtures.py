@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_pipelines.dataset import records, writer
+from data_pipelines.dataset import opening, reader, writer
 from data_pipelines.sampling import batches
 from tests.sampling.test_batches import CLIP, PAIR, SAMPLERS, equal
 from tests.toy_records import read, record
@@ -23,7 +23,7 @@ def store(folder, clips, splits=("train",)):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> records.Records:
+def data(tmp_path_factory) -> reader.Records:
   """Three sets in which clips of two each are a person's; all names meet."""
   home = tmp_path_factory.mktemp("sets")
   number, folders = itertools.count(), []
@@ -35,7 +35,7 @@ def data(tmp_path_factory) -> records.Records:
       for i in range(count)
     ]
     folders.append(f"{name}={store(home / f'prepared_{name}', clips)}")
-  return records.open_records(",".join(folders), "train")
+  return opening.open_records(",".join(folders), "train")
 
 
 def home_of(data, picture) -> str:
@@ -56,10 +56,10 @@ def test_sets_are_called_by_their_key_or_folder(data, tmp_path):
   first = store(tmp_path / "mead", [record(0)])
   (tmp_path / "other").mkdir()
   second = store(tmp_path / "other" / "mead", [record(0)])
-  (part,) = records.open_records(first, "train").parts
+  (part,) = opening.open_records(first, "train").parts
   assert part[:3] == ("mead", 0, 1)
   with pytest.raises(ValueError, match=r"second data set 'mead'; .* NAME="):
-    records.open_records(f"{first},{second}", "train")
+    opening.open_records(f"{first},{second}", "train")
 
 
 def test_shares_are_exact_in_a_block_whatever_the_sizes(monkeypatch):
@@ -168,7 +168,7 @@ def test_donors_are_of_the_same_set_and_labels_of_all(data):
 def test_labels_that_a_set_lacks_are_unknown(tmp_path):
   known = store(tmp_path / "known", [record(0), record(1)])
   blank = store(tmp_path / "blank", [record(2, emotion=-1, level=0)])
-  both = records.open_records(f"{known},{blank}", "train")
+  both = opening.open_records(f"{known},{blank}", "train")
   dataset = batches.clips(both, share={"known": 1, "blank": 1}, seed=0, **CLIP)
   for k in range(10):
     clip = read(dataset[k].frames)[0]
@@ -186,10 +186,10 @@ def test_what_cannot_be_mixed_is_said(data, tmp_path):
       mixed(data, share)
   long = store(tmp_path / "long", [record(0), record(1)])
   short = store(tmp_path / "short", [record(0, frames=3)])
-  both = records.open_records(f"{long},{short}", "train")
+  both = opening.open_records(f"{long},{short}", "train")
   with pytest.raises(ValueError, match="short has no clip that is long"):
     mixed(both, {"long": 1, "short": 1})
   slow = store(tmp_path / "slow", [record(0, fps=30.0)])
-  both = records.open_records(f"{long},{slow}", "train")
+  both = opening.open_records(f"{long},{slow}", "train")
   with pytest.raises(ValueError, match=r"25\.0 in long; 30\.0 in slow"):
     mixed(both, {})

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from data_pipelines.dataset import damage, records
+from data_pipelines.dataset import damage, opening
 from data_pipelines.ingest import engine
 from data_pipelines.sampling import augment, batches, workers
 from speak_jax.training import admissible, input_pipeline
@@ -36,7 +36,7 @@ def data(tmp_path_factory):
 
 def recipe(folder, make, process_index=0, process_count=1):
   return workers.Recipe(
-    functools.partial(records.open_records, str(folder), "train"),
+    functools.partial(opening.open_records, str(folder), "train"),
     make,
     1 << 20,
     2,
@@ -78,7 +78,7 @@ def gone(pids, seconds=20):
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 def test_batches_are_the_same_for_any_number_of_workers(data, make):
   alone = batches.batched(
-    make(records.open_records(data, "train")), 2, threads=0
+    make(opening.open_records(data, "train")), 2, threads=0
   )
   expected = [next(alone) for _ in range(5)]
   for count in (1, 3):
@@ -92,7 +92,7 @@ def test_batches_are_the_same_for_any_number_of_workers(data, make):
 def test_resume_is_exact_with_another_number_of_workers(data):
   make = MAKE["clips"]
   inline = batches.batched(
-    make(records.open_records(data, "train")), 2, threads=2
+    make(opening.open_records(data, "train")), 2, threads=2
   )
   with started(data, make, 2) as stream:
     for _ in range(3):
@@ -111,7 +111,7 @@ def test_resume_is_exact_with_another_number_of_workers(data):
 
 def test_training_processes_share_what_one_would_see(data):
   make = MAKE["clips"]
-  dataset = make(records.open_records(data, "train"))
+  dataset = make(opening.open_records(data, "train"))
   for p in range(2):
     mine = batches.batched(dataset, 2, p, 2, threads=0)
     with started(data, make, 2, process_index=p, process_count=2) as stream:
@@ -123,7 +123,7 @@ def test_training_processes_share_what_one_would_see(data):
 def test_a_run_has_the_same_batches_with_workers(data, stage):
   def batches_of(count):
     config = small.config(data__path=str(data), data__workers=count)
-    clips = records.open_records(data, "train")
+    clips = opening.open_records(data, "train")
     return input_pipeline.batches(config, stage, clips, 3, True, (0, 1), 1)
 
   with contextlib.closing(batches_of(2)) as apart:
@@ -136,7 +136,7 @@ def test_a_run_has_the_same_batches_with_workers(data, stage):
 def test_held_out_pictures_are_plain(data, stage):
   def first(training, **changes):
     config = small.config(data__workers=0, irfd__pairs="same_clip", **changes)
-    clips = records.open_records(data, "train")
+    clips = opening.open_records(data, "train")
     part = 0, 1
     return next(
       input_pipeline.batches(config, stage, clips, 3, training, part, 1)
@@ -175,7 +175,7 @@ def damaged(folder):
 def test_damage_is_counted_once_and_with_its_batch(tmp_path, count):
   damaged(tmp_path)
   make = MAKE["clips"]
-  here = records.open_records(tmp_path, "train")
+  here = opening.open_records(tmp_path, "train")
   here.damage = damage.Damage(8)
   alone = batches.batched(make(here), 2, threads=0)
   lines = []

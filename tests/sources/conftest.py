@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from data_pipelines.dataset import records
-from data_pipelines.dataset.records import decode_frame
+from data_pipelines.dataset import opening
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.ingest import engine
 from data_pipelines.media.error import MediaWarning
 from data_pipelines.media.video import write_video
@@ -131,7 +131,7 @@ def prepare_twice(tmp_path):
     assert survey.licence.line in (out / "prepare.json").read_text()
     clips, splits = {}, {}
     for split in {task.split for task in survey.tasks}:
-      for record in records.open_records(out, split):
+      for record in opening.open_records(out, split):
         clips[record.clip] = record
         splits[record.clip] = split
     lines = (out / "rejects.jsonl").read_text().splitlines()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_pipelines.dataset.records import decode_frame
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import cut
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.video import read_frames

@@ -7,7 +7,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from data_pipelines import inspect, prepare
-from data_pipelines.dataset import offsets, records, writer
+from data_pipelines.dataset import offsets, opening, reader, writer
+from data_pipelines.dataset.index import describe
 from data_pipelines.sampling import augment, batches
 from data_pipelines.sources import synthetic
 from data_pipelines.sources.task import Task
@@ -85,7 +86,7 @@ def test_offsets_are_found_and_the_clips_left_out(data):
   assert found["clip6"].note.startswith("unsure")
   assert {name for name, x in found.items() if x.out} == {"clip2", "clip3"}
   assert offsets.read(data) == found
-  kept = records.open_records(data, "train")
+  kept = opening.open_records(data, "train")
   assert [row.clip for row in kept.index] == [
     "clip0",
     "clip1",
@@ -94,7 +95,7 @@ def test_offsets_are_found_and_the_clips_left_out(data):
   ]
   assert kept[2].clip == "clip4"  # shards are read by the row, not the number
   assert kept.out_of_sync == 2
-  whole = records.open_records(data, "train", whole=True)
+  whole = opening.open_records(data, "train", whole=True)
   assert (len(whole), whole.out_of_sync) == (6, 0)
   text = inspect.describe(data)
   assert "7 clips, 6 measured, 2 out of sync" in text
@@ -108,7 +109,7 @@ def test_sound_is_moved_where_it_is_surely_off(data):
   assert not any(x.out for x in found.values())
   late = {name: x.late for name, x in found.items() if x.moved}
   assert late == {"clip2": -5, "clip3": 4}
-  opened = records.open_records(data, "train")
+  opened = opening.open_records(data, "train")
   assert opened.out_of_sync == 0
   assert opened.late == [0, 0, -5, 4, 0, 0]
   assert opened.heard(2) == range(5, FRAMES)
@@ -116,7 +117,7 @@ def test_sound_is_moved_where_it_is_surely_off(data):
   text = inspect.describe(data)
   assert "6 measured, 0 out of sync, sound of 2 moved" in text
   # As it lies for whoever asks, so that measuring again finds the same.
-  whole = records.open_records(data, "train", whole=True)
+  whole = opening.open_records(data, "train", whole=True)
   assert whole.late == [0] * 6
   assert command.run(data, judge(), 2, move=True) == [*found.values()]
   # Other sound is other data to a checkpoint.
@@ -181,7 +182,7 @@ def test_samples_are_those_of_a_clip_that_was_never_moved(tmp_path, late):
     "treatment": augment.PLAIN,
     "seed": 1,
   }
-  opened = [records.open_records(x, "train") for x in (away, never)]
+  opened = [opening.open_records(x, "train") for x in (away, never)]
   for reach in (0, 6):
     pairs = [batches.sync_windows(x, reach=reach, **mouths) for x in opened]
     for k in range(8):
@@ -203,9 +204,9 @@ def test_samples_are_those_of_a_clip_that_was_never_moved(tmp_path, late):
 
 def test_sound_of_a_whole_record_is_moved_as_that_of_its_parts():
   clip = toy_records.record(0, frames=FRAMES, fps=30.0)
-  parts = records.Records(
+  parts = reader.Records(
     "toy",
-    [records.describe(clip, "m", 0)],
+    [describe(clip, "m", 0)],
     [clip].__getitem__,
     1 << 20,
     late=[2],
@@ -248,7 +249,7 @@ def test_what_cannot_be_measured_is_told(data, tmp_path):
     command.judge_of(None, None, 25.0, None)
   (data / offsets.NAME).write_text("what\n")
   with pytest.raises(ValueError, match=r"offsets\.jsonl: not a list of"):
-    records.open_records(data, "train")
+    opening.open_records(data, "train")
 
 
 def test_the_reference_finds_a_late_picture(tmp_path):

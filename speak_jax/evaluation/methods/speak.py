@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from data_pipelines.dataset.records import resize, scale_landmarks
+from data_pipelines.dataset.pictures import resize, scale_landmarks
 from data_pipelines.faces import face
 from speak_jax import bundle
 from speak_jax.evaluation.methods import Method, Request, Restored, Track

@@ -1,0 +1,176 @@
+"""Opens one split of one or several prepared data sets."""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import grain
+
+from data_pipelines.dataset import offsets, ranges
+from data_pipelines.dataset.damage import DamagedError, reason_of
+from data_pipelines.dataset.index import (
+  INDEX,
+  ClipInfo,
+  counts_of,
+  read_index,
+  split_of,
+)
+from data_pipelines.dataset.reader import CACHE_BYTES, Part, Records
+from data_pipelines.dataset.record import check, decode
+from speak_jax import spec
+
+
+def open_records(
+  paths: str | os.PathLike,
+  split: str,
+  cache_bytes: int = CACHE_BYTES,
+  *,
+  whole: bool = False,
+) -> Records:
+  """Opens one split of prepared data sets.
+
+  A shard that cannot be opened costs its clips alone, which then are damaged.
+  Clips that `speak_jax.tools.av_offsets` found out of sync are left out, or
+  their sound is moved, as its file says.
+
+  Args:
+    paths: Directories, comma-separated, each as DIR or NAME=DIR; without a
+      name its last part is the name. With several, clips and identities are
+      prefixed by the directory, so that equal names do not meet.
+    split: "train" or "test".
+    cache_bytes: Bound of the cache in memory.
+    whole: With the clips that are out of sync, and no sound is moved.
+
+  Raises:
+    ValueError: one line with the path: no data set there, no such split, two
+      of one name, or shards of which none can be opened.
+  """
+  folders = _named_folders(str(paths))
+  index, sources, parts, late = [], [], [], []
+  for name, folder in folders.items():
+    rows, source, moves = _open_one(folder, split, whole)
+    late += moves
+    if len(folders) > 1:
+      rows = [
+        row._replace(
+          clip=f"{folder}/{row.clip}", identity=f"{folder}/{row.identity}"
+        )
+        for row in rows
+      ]
+    stop = len(index) + len(rows)
+    parts.append(Part(name, len(index), stop, str(folder)))
+    index += rows
+    sources.append(source)
+
+  def load(i: int) -> spec.Record:
+    row, shards = index[i], sources[opened.home(i)]
+    try:
+      record = decode(shards[row.shard][row.row])
+      check(record)
+      if not row.clip.endswith(record.clip) or len(record.frames) != row.frames:
+        raise ValueError(f"it holds {record.clip}, not what {INDEX} says")
+    except Exception as error:  # the libraries name neither file nor record
+      where = f"{shards.folder / row.shard}: clip {row.clip}"
+      raise DamagedError(
+        row.clip, f"{where} cannot be read: {reason_of(error)}"
+      ) from error
+    return record._replace(clip=row.clip, identity=row.identity)
+
+  def table(i: int) -> ranges.Table:
+    row, shards = index[i], sources[opened.home(i)]
+    name = row.clip
+    if len(folders) > 1:
+      name = name.removeprefix(f"{shards.folder}/")
+    return ranges.Table(shards.files, row.shard, row.at, counts_of(row), name)
+
+  opened = Records(
+    f"{paths} ({split})", index, load, cache_bytes, parts, table, late
+  )
+  if not whole:
+    opened.source = str(paths), split
+  opened.out_of_sync = sum(source.clips for source in sources) - len(index)
+  return opened
+
+
+def _named_folders(paths: str) -> dict[str, Path]:
+  """Data sets by name, from `DIR,NAME=DIR`."""
+  folders: dict[str, Path] = {}
+  for entry in filter(None, (part.strip() for part in paths.split(","))):
+    name, equals, path = entry.partition("=")
+    if not equals or "/" in name:
+      name, path = Path(entry).absolute().name, entry
+    if name in folders:
+      raise ValueError(
+        f"{path}: a second data set {name!r}; give it a name, as NAME={path}"
+      )
+    folders[name] = Path(path)
+  if not folders:
+    raise ValueError(f"{paths!r} names no data set")
+  return folders
+
+
+class _Shards:
+  """The shards of one split, each opened when it is first asked for."""
+
+  def __init__(self, folder: Path, rows: Sequence[ClipInfo]):
+    self.folder, self.files = folder, ranges.Files(folder)
+    self._clips = Counter(row.shard for row in rows)
+    self.clips = len(rows)
+    self._open: dict[str, grain.sources.ArrayRecordDataSource] = {}
+    self._lock = threading.Lock()
+
+  def __getitem__(self, shard: str) -> Any:
+    """A shard by position.
+
+    Raises:
+      Exception: RuntimeError or absl's status: it cannot be opened; and
+        ValueError: it holds more or fewer clips than the index.
+    """
+    with self._lock:
+      if shard not in self._open:
+        source: Any = grain.sources.ArrayRecordDataSource(
+          [str(self.folder / shard)]
+        )
+        if len(source) != self._clips[shard]:
+          raise ValueError(
+            f"it holds {len(source)} clips, {INDEX} {self._clips[shard]}"
+          )
+        self._open[shard] = source
+      return self._open[shard]
+
+  def __iter__(self) -> Iterator[str]:
+    """Names."""
+    return iter(self._clips)
+
+
+def _open_one(
+  folder: Path, split: str, whole: bool
+) -> tuple[list[ClipInfo], _Shards, list[int]]:
+  index = read_index(folder)
+  rows = [row for row in index if split_of(row) == split]
+  if not rows:
+    known = ", ".join(sorted({split_of(row) for row in index}))
+    how = "; prepare a folder with --held-out, or --held-out-kind=moments"
+    raise ValueError(
+      f"{folder}: no split {split!r}; it has {known}" + how * (split == "test")
+    )
+  shards = _Shards(folder, rows)
+  for shard in shards:
+    try:
+      shards[shard]
+      break  # others are opened, or found damaged, when they are read
+    except Exception as error:
+      reason = reason_of(error)
+  else:
+    raise ValueError(f"{folder}: {split} cannot be opened: {reason}")
+  known = {} if whole else offsets.read(folder)
+  kept = [
+    row for row in rows if not (row.clip in known and known[row.clip].out)
+  ]
+  if not kept:
+    raise ValueError(f"{folder}: every clip of {split} is out of sync")
+  late = [known[row.clip].late if row.clip in known else 0 for row in kept]
+  return kept, shards, late
