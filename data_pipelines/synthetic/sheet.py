@@ -1,4 +1,4 @@
-"""Draws the README's picture of the synthetic faces.
+"""Draws the documents' picture of the synthetic faces.
 
 python -m data_pipelines.synthetic.sheet --out docs/faces.png
 """

@@ -106,7 +106,7 @@ def test_every_command_has_its_place_in_speak():
   left_out = {
     "speak_jax",  # itself
     "data_pipelines.ingest.beam",  # an environment of its own
-    "data_pipelines.synthetic.sheet",  # README's picture
+    "data_pipelines.synthetic.sheet",  # a picture of the documents
   }
   assert modules == present - left_out
   for name, (module, says) in command.COMMANDS.items():
