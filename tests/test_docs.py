@@ -120,6 +120,32 @@ def test_files_that_a_page_names_are_there(page):
   assert wrong == []
 
 
+def names_of(module: str) -> set[str]:
+  """What a module of ours defines at its top, and the modules in it."""
+  path = ROOT.joinpath(*module.split("."))
+  found = {x.stem for x in path.glob("*.py")} | {
+    x.name for x in path.glob("*/")
+  }
+  file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+  for node in ast.parse(file.read_text()).body:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+      found.add(node.name)
+    if isinstance(node, ast.Assign):
+      found |= {ast.unparse(target) for target in node.targets}
+  return found
+
+
+@pytest.mark.parametrize("page", LIVING, ids=name)
+def test_imports_that_a_page_shows_are_there(page):
+  wrong = []
+  for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+    for node in ast.walk(ast.parse(block)):
+      if isinstance(node, ast.ImportFrom):
+        there = names_of(str(node.module))
+        wrong += [x.name for x in node.names if x.name not in there]
+  assert wrong == []
+
+
 def keys() -> set[str]:
   """Dotted names of every key and branch of the config."""
   found = set()
