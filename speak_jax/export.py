@@ -320,7 +320,7 @@ def _facts(
     "seed": config.seed,
     "data": _origins(config),
     "steps": {
-      name: checkpoints.latest_step(home, name)
+      name: checkpoints.newest_verified_step(home, name)
       for name, home in homes.items()
       if home is not None
     },

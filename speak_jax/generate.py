@@ -66,8 +66,8 @@ from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.video import write_video
 from speak_jax import bundle, spec
 from speak_jax.common import command_line
-from speak_jax.common.ahead import ahead
 from speak_jax.common.names import printable
+from speak_jax.common.prefetch import prefetch
 from speak_jax.common.progress import Progress, say
 from speak_jax.inference import synthesis
 
@@ -186,7 +186,7 @@ def generate(
   columns = np.linspace(0, n - 1, min(SHEET_COLUMNS, n)).astype(int)
   kept = {}
   output = Path(output)
-  with ahead(motion.crops, AHEAD) as crops:
+  with prefetch(motion.crops, AHEAD) as crops:
     codes = synthesizer.poses(crops)
     if rules.on_missing_face == "hold":
       codes = synthesis.bridge(codes)

@@ -48,11 +48,11 @@ from speak_jax.inference import synthesis
 from speak_jax.stages import base
 from speak_jax.supervision import attempts
 from speak_jax.supervision.activity import Activity, process_age
-from speak_jax.supervision.profile import parse
+from speak_jax.supervision.profile import parse_steps
 from speak_jax.training import (
-  admissible,
   checkpoints,
   compilation,
+  config_validation,
   distributed,
   initial_weights,
   input_pipeline,
@@ -61,7 +61,7 @@ from speak_jax.training import (
   run_config,
   sharding,
 )
-from speak_jax.training.state import TrainState, averaged
+from speak_jax.training.state import TrainState, ema_params
 from speak_jax.training.weights import STAGES
 
 PACKAGES = (
@@ -79,7 +79,7 @@ PACKAGES = (
 def train(
   config: ConfigDict,
   workdir: str | Path,
-  stopping: distributed.Stopping | None = None,
+  stopping: distributed.PreemptionHandler | None = None,
   activity: Activity | None = None,
   profile: tuple[int, int] | None = None,
 ) -> int:
@@ -107,7 +107,7 @@ def train(
   outputs.check_folder(run, [], sealed=read)
   config = _resolved(config)
   mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
-  sharding.share(mesh)
+  sharding.data_shard(mesh)
   config, stages = _fitted(config, run, mesh.shape["data"])
   if config.train.compilation_cache:
     compilation.keep_programs(run / "compiled")
@@ -128,7 +128,7 @@ def _train(
   run: Path,
   stages: dict[str, base.Stage],
   mesh: jax.sharding.Mesh,
-  stopping: distributed.Stopping | None,
+  stopping: distributed.PreemptionHandler | None,
   activity: Activity | None,
   profile: tuple[int, int] | None,
 ) -> int:
@@ -149,10 +149,12 @@ def _train(
     return 0
   begun = initial_weights.begun(config, run, [stages[name] for name in todo])
 
-  stopping = stopping or distributed.Stopping()
+  stopping = stopping or distributed.PreemptionHandler()
   stopping.install()
   activity = activity or Activity()
-  attempts.begin(run, sum(checkpoints.latest_step(run, n) or 0 for n in stages))
+  attempts.record_start(
+    run, sum(checkpoints.newest_verified_step(run, n) or 0 for n in stages)
+  )
   try:
     sets = input_pipeline.open_data(config, run)
     meta = _meta(config, sets["train"])  # reads the whole index: once
@@ -178,10 +180,10 @@ def _train(
     else:
       _say(f"done: {run}")
   except Exception as error:
-    if not distributed.is_peers(error):
-      attempts.end(run)
+    if not distributed.is_peer_error(error):
+      attempts.clear(run)
     raise
-  attempts.end(run)
+  attempts.clear(run)
   return stopping.code
 
 
@@ -191,10 +193,10 @@ def _train(
 def _train_stage(
   config: ConfigDict,
   run: Path,
-  part: loop.Run,
+  part: loop.StageRun,
   begun: initial_weights.Given,
   sets: dict[str, reader.Records],
-  stopping: distributed.Stopping,
+  stopping: distributed.PreemptionHandler,
   activity: Activity,
 ) -> bool:
   """Trains a stage; whether it is complete."""
@@ -202,11 +204,11 @@ def _train_stage(
   for note in stage.notes:
     _say(f"{stage.name}: {note}")
   # Nobody may look at checkpoints while process 0 writes or sorts them.
-  distributed.meet(f"{stage.name}: earlier stages are complete")
-  settings, share = config.train, sharding.share(mesh)
+  distributed.barrier(f"{stage.name}: earlier stages are complete")
+  settings, share = config.train, sharding.data_shard(mesh)
   devices = len(mesh.local_devices)
   given = {}
-  if checkpoints.latest_step(run, stage.name) is None:
+  if checkpoints.newest_verified_step(run, stage.name) is None:
     given = initial_weights.given(config, run, stage, begun, _say)
   film = _Film(config, run, sets["test"]) if stage.name == "speak" else None
 
@@ -215,7 +217,7 @@ def _train_stage(
     if film and every and step % every == 0 and step < config.speak.steps:
       film.make(step, state)
 
-  distributed.meet(f"{stage.name}: begins")
+  distributed.barrier(f"{stage.name}: begins")
   state, done = loop.fit(
     part,
     input_pipeline.batches(
@@ -244,21 +246,21 @@ def _part(
   sets: dict[str, reader.Records],
   mesh: jax.sharding.Mesh,
   meta: dict[str, str],
-) -> loop.Run:
+) -> loop.StageRun:
   """A stage of a run, for the loop."""
   settings = config.train
-  return loop.Run(
+  return loop.StageRun(
     stage=stage,
     steps=config[stage.name].steps,
     seed=config.seed,
     folder=run / stage.name,
     mesh=mesh,
-    large=config.mesh.large,
+    min_shard_size=config.mesh.large,
     schedule=loop.Schedule(
       **{name: settings[name] for name in loop.Schedule._fields}
     ),
     meta=meta,
-    other_data=config.data.allow_change,
+    allow_other_data=config.data.allow_change,
     gauges=lambda: {"data/damaged_clips": float(len(sets["train"].damage))},
   )
 
@@ -279,8 +281,8 @@ class _Film:
     Process 0 makes it and the others wait, however long it takes: to the
     watchdog all of them evaluate.
     """
-    params: Any = averaged(state)
-    variables = distributed.gathered(
+    params: Any = ema_params(state)
+    variables = distributed.gather_to_host(
       {
         group: {"params": params[group], **state.vars[group]}
         for group in ("encoders", "speak")
@@ -288,7 +290,7 @@ class _Film:
     )
     if jax.process_index() == 0:
       self._write(self._folder / f"video_{step:07d}.mp4", variables)
-    distributed.meet(f"video of step {step}")
+    distributed.barrier(f"video of step {step}")
 
   def _write(self, path: Path, variables: synthesis.Variables) -> None:
     """Makes a video of the first held-out clip; a full disk takes only it."""
@@ -341,7 +343,7 @@ def _resolved(config: ConfigDict) -> ConfigDict:
         f"config.stages: {name!r} is not one of {', '.join(STAGES)}"
       )
   config.commit = config.commit or _commit()
-  admissible.check(config)
+  config_validation.validate(config)
   return config.lock()
 
 
@@ -360,7 +362,7 @@ def _fitted(
   """
   config = initial_weights.with_dtype(config, run)
   config = initial_weights.with_speech(config, run, _say)
-  config, stages, changes = microbatches.fitted(config, devices)
+  config, stages, changes = microbatches.fit_to_devices(config, devices)
   for line in changes:
     _say(line)
   return config, stages
@@ -376,7 +378,7 @@ def _check_model(config: ConfigDict, run: Path) -> None:
     old = run_config.read(run).model.to_dict()
     new = json.loads(json.dumps(config.model.to_dict()))
     old = json.loads(json.dumps(old))
-    if checkpoints.latest_step(run, "speak") is None:
+    if checkpoints.newest_verified_step(run, "speak") is None:
       old.pop("audio", None)  # no earlier stage has a speech encoder
       new.pop("audio", None)
     odd = sorted(k for k in {**old, **new} if old.get(k) != new.get(k))
@@ -408,7 +410,7 @@ def _describe(
   config: ConfigDict, run: Path, name: str, stage: base.Stage
 ) -> None:
   """One line: what a stage will do."""
-  step, steps = checkpoints.latest_step(run, name), config[name].steps
+  step, steps = checkpoints.newest_verified_step(run, name), config[name].steps
   sizes = {group: (n, on) for group, n, on in loop.parameters(stage)}
   learns = [f"{g} {n / 1e6:.2f} M" for g, (n, on) in sizes.items() if on]
   frozen = [f"{g} {n / 1e6:.2f} M" for g, (n, on) in sizes.items() if not on]
@@ -422,7 +424,9 @@ def _describe(
 
 
 def _complete(config: ConfigDict, run: Path, name: str) -> bool:
-  return (checkpoints.latest_step(run, name) or -1) >= config[name].steps
+  return (checkpoints.newest_verified_step(run, name) or -1) >= config[
+    name
+  ].steps
 
 
 def _meta(config: ConfigDict, clips: reader.Records) -> dict[str, str]:
@@ -489,14 +493,17 @@ def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code, if this is the only process."""
   if len(argv) > 1:
     return _fail(f"{argv[1]}: what is this?", exit_codes.BAD_CONFIG)
-  stopping = distributed.Stopping()
+  stopping = distributed.PreemptionHandler()
   try:
     code = _run(_CONFIG.value, stopping)
   except loop.TrainingError as error:
     code = _fail(str(error), exit_codes.DIVERGED)
   except (input_pipeline.DataError, damage.DamagedError) as error:
     code = _fail(str(error), exit_codes.BAD_DATA)
-  except (checkpoints.NoCheckpointError, distributed.UnequalError) as error:
+  except (
+    checkpoints.NoCheckpointError,
+    distributed.ReplicaMismatchError,
+  ) as error:
     code = _fail(str(error), exit_codes.NO_CHECKPOINT)
   except attempts.NoProgressError as error:
     code = _fail(str(error), exit_codes.NO_PROGRESS)
@@ -508,26 +515,26 @@ def main(argv: Sequence[str]) -> int:
     )
   except BaseException as error:
     code = _unexpected(error, stopping.step)
-  return distributed.leave(code)
+  return distributed.exit_process(code)
 
 
-def _run(config: ConfigDict, stopping: distributed.Stopping) -> int:
+def _run(config: ConfigDict, stopping: distributed.PreemptionHandler) -> int:
   """`train`, with the other processes if there are any."""
   if config.mesh.cpu_devices:
     jax.config.update("jax_num_cpu_devices", config.mesh.cpu_devices)
-  place = distributed.place_of_flags(
+  place = distributed.process_of_flags(
     _COORDINATOR.value, _PROCESSES.value, _PROCESS_ID.value
   )
   if place is None and _DISTRIBUTED.value:
-    place = distributed.place_of_jobset(os.environ)
+    place = distributed.process_of_jobset(os.environ)
   if place is not None or _DISTRIBUTED.value:
-    distributed.start(distributed.Timeouts(**config.cluster), place)
+    distributed.initialize(distributed.Timeouts(**config.cluster), place)
   return train(
     config,
     _WORKDIR.value or "",  # the flag is required
     stopping,
     Activity(process_age()),
-    parse(_PROFILE.value),
+    parse_steps(_PROFILE.value),
   )
 
 
@@ -537,7 +544,7 @@ def _unexpected(error: BaseException, step: int) -> int:
   Raises:
     BaseException: the error, if it is none of ours and nobody else waits.
   """
-  if distributed.is_peers(error):
+  if distributed.is_peer_error(error):
     line = f"after step {step}: another process is gone: {error}"
     return _fail(line, exit_codes.PEER_LOST)
   if isinstance(error, ValueError):

@@ -45,7 +45,7 @@ class Activity:
     self._whole: deque[float] = deque(maxlen=RECENT)
     self._lock = threading.Lock()
 
-  def to(self, kind: str) -> None:
+  def switch(self, kind: str) -> None:
     """From now on something else is done."""
     with self._lock:
       self._count()
@@ -55,13 +55,13 @@ class Activity:
   def during(self, kind: str) -> Iterator[None]:
     """Does something else for a while."""
     before = self.kind
-    self.to(kind)
+    self.switch(kind)
     try:
       yield
     finally:
-      self.to(before)
+      self.switch(before)
 
-  def take(self) -> tuple[float, float, dict[str, float]]:
+  def collect(self) -> tuple[float, float, dict[str, float]]:
     """What was done since the last call.
 
     Returns:
@@ -86,7 +86,7 @@ class Activity:
       self._whole.append(whole)
 
   @property
-  def own(self) -> float | None:
+  def host_seconds(self) -> float | None:
     """Seconds of a recent step that this host itself took; the median.
 
     For its data, above all. The rest is the devices', and so a wait for the
@@ -95,7 +95,7 @@ class Activity:
     return statistics.median(list(self._own)) if self._own else None
 
   @property
-  def whole(self) -> float | None:
+  def step_seconds(self) -> float | None:
     """Seconds of a recent step; the median."""
     return statistics.median(list(self._whole)) if self._whole else None
 

@@ -13,14 +13,14 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 NAME = "attempts.json"
-MOST = 3  # restarts that may find nothing new
+MAX_RESTARTS = 3  # restarts that may find nothing new
 
 
 class NoProgressError(RuntimeError):
   """Training was restarted again and again and came no further."""
 
 
-def begin(run: Path, steps: int) -> None:
+def record_start(run: Path, steps: int) -> None:
   """Counts a start; all processes agree on it.
 
   Args:
@@ -35,15 +35,15 @@ def begin(run: Path, steps: int) -> None:
   count = _count(run / NAME, steps) if first else 0
   if jax.process_count() > 1:
     count = int(multihost_utils.broadcast_one_to_all(np.int32(count)))
-  if count > MOST + 1:
-    end(run)
+  if count > MAX_RESTARTS + 1:
+    clear(run)
     raise NoProgressError(
-      f"{run}: restarted {MOST} times at step {steps} of all stages together,"
-      " and no checkpoint was added"
+      f"{run}: restarted {MAX_RESTARTS} times at step {steps} of all stages"
+      " together, and no checkpoint was added"
     )
 
 
-def end(run: Path) -> None:
+def clear(run: Path) -> None:
   """Training ends as it should, or for a reason that it tells."""
   if jax.process_index() == 0:
     (run / NAME).unlink(missing_ok=True)

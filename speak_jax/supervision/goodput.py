@@ -28,7 +28,7 @@ BUCKETS: tuple[str, ...] = (
 )
 
 
-class Events:
+class GoodputLog:
   """Appends to RUN/goodput.jsonl."""
 
   def __init__(self, run: Path, stage: str, activity: Activity):
@@ -44,7 +44,7 @@ class Events:
 
   def write(self, step: int) -> None:
     """One line: what was done since the last one, and up to which step."""
-    begin, end, took = self._activity.take()
+    begin, end, took = self._activity.collect()
     line = {
       "process": PROCESS,
       "stage": self._stage,

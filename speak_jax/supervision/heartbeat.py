@@ -14,7 +14,7 @@ SLOW = 2.0  # times the others' median
 SHARE = 0.1  # of a step that a process has to cost the others
 
 
-class Beat(NamedTuple):
+class Heartbeat(NamedTuple):
   """One sign of life."""
 
   rank: int
@@ -29,7 +29,7 @@ class Beat(NamedTuple):
   pid: int
 
 
-def write(run: Path, beat: Beat) -> None:
+def write(run: Path, beat: Heartbeat) -> None:
   """Replaces a process's file."""
   folder = run / "heartbeats"
   folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def write(run: Path, beat: Beat) -> None:
   os.replace(part, folder / f"{beat.rank}.json")
 
 
-def read(run: Path, newer: float = 0.0) -> list[Beat]:
+def read(run: Path, newer: float = 0.0) -> list[Heartbeat]:
   """The processes' last signs of life, by rank.
 
   Args:
@@ -48,11 +48,11 @@ def read(run: Path, newer: float = 0.0) -> list[Beat]:
   beats = []
   for path in (run / "heartbeats").glob("*.json"):
     with path.open() as file:
-      beats.append(Beat(**json.load(file)))
+      beats.append(Heartbeat(**json.load(file)))
   return sorted(beat for beat in beats if beat.time >= newer)
 
 
-def slow(beats: list[Beat]) -> list[Beat]:
+def slow(beats: list[Heartbeat]) -> list[Heartbeat]:
   """Processes that hold up the others.
 
   All processes end a step together, as they exchange gradients; what tells

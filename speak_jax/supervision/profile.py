@@ -9,7 +9,7 @@ import jax
 from speak_jax.common.progress import say
 
 
-class Profile:
+class StepProfiler:
   """Traces the steps that were asked for, once."""
 
   def __init__(self, folder: Path, steps: tuple[int, int] | None):
@@ -43,7 +43,7 @@ class Profile:
       say(f"{self._folder}: a trace of steps {self._first} to {self._last}")
 
 
-def parse(text: str) -> tuple[int, int] | None:
+def parse_steps(text: str) -> tuple[int, int] | None:
   """First and last step of "100:105"; "" is none.
 
   Raises:

@@ -20,7 +20,7 @@ from speak_jax.common import exit_codes
 from speak_jax.common.progress import say
 from speak_jax.supervision import heartbeat
 from speak_jax.supervision.activity import Activity
-from speak_jax.supervision.goodput import Events
+from speak_jax.supervision.goodput import GoodputLog
 
 TICK = 1.0  # s
 SLOW_AGAIN = 600.0  # s between two words about the same slow process
@@ -35,7 +35,7 @@ class Limits(NamedTuple):
   save: float
 
 
-class Watch:
+class Watchdog:
   """Watches from `with` to its end."""
 
   def __init__(
@@ -58,7 +58,7 @@ class Watch:
     self._run, self._stage, self._activity = run, stage, activity
     self._limits, self._every = limits, every
     self._rank = jax.process_index()
-    self._events: Events | None = None  # of the first process
+    self._events: GoodputLog | None = None  # of the first process
     self._named: dict[int, float] = {}
     self._began = time.time()
     self._ended = threading.Event()
@@ -69,10 +69,10 @@ class Watch:
     self._lock = threading.Lock()
     self.step = 0
 
-  def __enter__(self) -> "Watch":
+  def __enter__(self) -> "Watchdog":
     """Begins."""
     if self._rank == 0:
-      self._events = Events(self._run, self._stage, self._activity)
+      self._events = GoodputLog(self._run, self._stage, self._activity)
     self._tell()
     self._thread.start()
     return self
@@ -108,7 +108,7 @@ class Watch:
     limits = self._limits
     if kind in ("data", "save"):
       return getattr(limits, kind)
-    usual = self._activity.whole
+    usual = self._activity.step_seconds
     if kind in ("step", "device") and usual is not None:
       return 10 * usual + limits.step
     return limits.compile
@@ -145,10 +145,10 @@ class Watch:
   def _write(self) -> None:
     """The heartbeat; the first process also keeps the account."""
     activity = self._activity
-    own, whole = activity.own, activity.whole
+    own, whole = activity.host_seconds, activity.step_seconds
     heartbeat.write(
       self._run,
-      heartbeat.Beat(
+      heartbeat.Heartbeat(
         rank=self._rank,
         stage=self._stage,
         step=self.step,

@@ -46,13 +46,13 @@ from speak_jax.evaluation.report import published, tables
 from speak_jax.evaluation.report.paper_tables import ABLATIONS
 from speak_jax.evaluation.report.tables import Column
 from speak_jax.training import (
-  admissible,
   checkpoints,
+  config_validation,
   initial_weights,
   microbatches,
   run_config,
 )
-from speak_jax.training.distributed import STOPPED
+from speak_jax.training.distributed import SIGNAL_CODES
 from speak_jax.training.weights import STAGES
 
 Metrics = Mapping[str, float | str]  # a metrics.json
@@ -122,12 +122,12 @@ class Commands:
 
   def install(self) -> None:
     """Takes over SIGTERM and SIGINT."""
-    for number in STOPPED:
+    for number in SIGNAL_CODES:
       signal.signal(number, self._on)
 
   def _on(self, number, frame) -> None:
     del frame
-    self.code = STOPPED[number]
+    self.code = SIGNAL_CODES[number]
     if self._child:
       self._child.send_signal(number)
 
@@ -164,7 +164,7 @@ def plan(base: Base, data: str, out: Path, clips: int) -> dict[str, Job]:
     ValueError: a value of the config cannot be, or a run in DIR was trained
       with another config; one line.
   """
-  admissible.check(base.config)
+  config_validation.validate(base.config)
   # Absolute: a run's config outlives the folder that it was started in.
   out = out.absolute()
   data = ",".join(str(Path(part).absolute()) for part in data.split(","))
@@ -323,14 +323,17 @@ def _fitted(job: Job, stored: ConfigDict) -> ConfigDict:
       microbatches.Plan(x[name].batch, x[name].microbatch)
       for x in (config, stored)
     )
-    if microbatches.made(found, asked, STAGES[name](config).together):
+    if microbatches.could_be_plan_of(
+      found, asked, STAGES[name](config).together
+    ):
       config[name].batch, config[name].microbatch = found
   return config.lock()
 
 
 def _trained(job: Job) -> bool:
   return all(
-    (checkpoints.latest_step(job.run, stage) or 0) >= job.config[stage].steps
+    (checkpoints.newest_verified_step(job.run, stage) or 0)
+    >= job.config[stage].steps
     for stage in job.row.stages
   )
 

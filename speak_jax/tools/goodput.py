@@ -45,7 +45,7 @@ def table(found: goodput.Summary) -> str:
   return "\n".join(lines)
 
 
-def signs(beats: list[heartbeat.Beat], now: float) -> list[str]:
+def signs(beats: list[heartbeat.Heartbeat], now: float) -> list[str]:
   """A line for each process; `now` is Unix time."""
   late = heartbeat.slow(beats)
   lines = []

@@ -32,7 +32,7 @@ def verify(run: Path) -> int:
   bad = False
   for folder in folders:
     kinds = []
-    for step, kind, reason in checkpoints.verdicts(folder):
+    for step, kind, reason in checkpoints.statuses(folder):
       kinds.append(kind)
       path = folder / str(step)
       fact = reason or f"{manifest.size(path) / 1e6:.1f} MB"

@@ -33,8 +33,8 @@ from speak_jax.training.state import TrainState
 
 CORRUPT = ".corrupt"  # suffix of what was put aside
 REMOVED = ".removed"  # suffix of what is being removed
-ROOM = 1.2  # free space that a save asks for, relative to the last one
-TRIES = 3  # failed saves in a row that end training
+DISK_MARGIN = 1.2  # free space that a save asks for, relative to the last one
+MAX_FAILED_SAVES = 3  # failed saves in a row that end training
 
 
 class NoCheckpointError(ValueError):
@@ -45,7 +45,7 @@ class SaveError(OSError):
   """A checkpoint could not be written."""
 
 
-class Verdict(NamedTuple):
+class CheckpointStatus(NamedTuple):
   """What is known of a checkpoint."""
 
   step: int
@@ -53,9 +53,9 @@ class Verdict(NamedTuple):
   reason: str  # in words, unless it is good
 
 
-def verdicts(
+def statuses(
   folder: Path, fault: Callable[[Path], str | None] = manifest.fault
-) -> Iterator[Verdict]:
+) -> Iterator[CheckpointStatus]:
   """Looks at the checkpoints of a folder, the newest one first.
 
   One without manifest is unfinished if an older one has a manifest. Otherwise
@@ -71,14 +71,16 @@ def verdicts(
   for step in steps:
     if step in sealed:
       wrong = fault(folder / str(step))
-      yield Verdict(step, "corrupt" if wrong else "good", wrong or "")
+      yield CheckpointStatus(step, "corrupt" if wrong else "good", wrong or "")
     elif sealed and step > sealed[0]:
-      yield Verdict(step, "unfinished", "its manifest was not written")
+      yield CheckpointStatus(step, "unfinished", "its manifest was not written")
     else:
-      yield Verdict(step, "unchecked", "it has no manifest to check it by")
+      yield CheckpointStatus(
+        step, "unchecked", "it has no manifest to check it by"
+      )
 
 
-def newest(folder: Path) -> int | None:
+def newest_of(folder: Path) -> int | None:
   """Step of the newest checkpoint that can be trusted; changes nothing.
 
   Says which ones cannot. None if there is no checkpoint at all.
@@ -86,12 +88,12 @@ def newest(folder: Path) -> int | None:
   Raises:
     NoCheckpointError: there are checkpoints, and none can be trusted.
   """
-  for verdict in verdicts(folder, _fault):
-    if verdict.kind in ("good", "unchecked"):
-      return verdict.step
+  for status in statuses(folder, _fault):
+    if status.kind in ("good", "unchecked"):
+      return status.step
     if jax.process_index() == 0:
-      say(f"{folder / str(verdict.step)}: passed over, {verdict.reason}")
-  _complain(folder)
+      say(f"{folder / str(status.step)}: passed over, {status.reason}")
+  _raise_if_none_good(folder)
   return None
 
 
@@ -119,7 +121,7 @@ def _check_room(room: _Room) -> None:
     )
 
 
-class Checkpoints:
+class CheckpointManager:
   """The checkpoints of one stage of a run, for the process that trains it.
 
   Saves run in the background; the loop asks `check` after every step.
@@ -137,7 +139,7 @@ class Checkpoints:
     self._failed = 0  # saves in a row
     self.folder.mkdir(parents=True, exist_ok=True)
 
-  def __enter__(self) -> "Checkpoints":
+  def __enter__(self) -> "CheckpointManager":
     """Itself; at the end of the block, what is being written is finished.
 
     Not after an error among several processes: the others may be gone, and
@@ -155,7 +157,7 @@ class Checkpoints:
     if kind is None or jax.process_count() == 1:
       self.wait()
 
-  def settle(self, before: int | None = None) -> int | None:
+  def recover(self, before: int | None = None) -> int | None:
     """Puts aside what cannot be trusted, and finds the step to go on from.
 
     Sweeps away what a killed run left unfinished. All processes agree.
@@ -171,7 +173,7 @@ class Checkpoints:
       NoCheckpointError: there were checkpoints, and none can be trusted.
     """
     self.wait()
-    step = self._settled(before) if self._first else None
+    step = self._recovered(before) if self._first else None
     if jax.process_count() > 1:
       told = np.int32(-1 if step is None else step)
       told = int(multihost_utils.broadcast_one_to_all(told))
@@ -179,14 +181,14 @@ class Checkpoints:
     self.latest = step
     return step
 
-  def _settled(self, before: int | None) -> int | None:
+  def _recovered(self, before: int | None) -> int | None:
     for path in list(self.folder.iterdir()):
       if "orbax-checkpoint-tmp" in path.name or path.suffix == REMOVED:
         shutil.rmtree(path)
     for step in _steps(self.folder):
       if before is not None and step > before:
         _remove(self.folder / str(step))
-    for step, kind, reason in verdicts(self.folder):
+    for step, kind, reason in statuses(self.folder):
       path = self.folder / str(step)
       if kind == "good":
         return step
@@ -200,7 +202,7 @@ class Checkpoints:
         aside = _free_name(path)
         os.replace(path, aside)
         say(f"{path}: corrupt, {reason}; now {aside.name}")
-    _complain(self.folder)
+    _raise_if_none_good(self.folder)
     return None
 
   def save(self, state: TrainState, position: Any, meta: dict) -> None:
@@ -257,7 +259,7 @@ class Checkpoints:
     error = self._error
     if error is None:
       return
-    if self._failed >= TRIES:
+    if self._failed >= MAX_FAILED_SAVES:
       raise error
     if self._told:
       return
@@ -266,7 +268,7 @@ class Checkpoints:
     kept = "there is none yet" if last is None else f"{last} stays"
     say(
       f"{error.filename}: could not be saved ({error.strerror}); {kept}, the"
-      f" next save tries again ({self._failed} of {TRIES})"
+      f" next save tries again ({self._failed} of {MAX_FAILED_SAVES})"
     )
 
   def wait(self) -> None:
@@ -324,7 +326,7 @@ class Checkpoints:
     except OSError as error:
       number = error.errno or errno.EIO
     if jax.process_count() == 1:
-      return _Room(ROOM * need, free, number)
+      return _Room(DISK_MARGIN * need, free, number)
     latest = -1 if self.latest is None else self.latest
     counts = np.array([number, self._failed, latest], np.int32)
     sizes = np.array([need, free], np.float32)
@@ -338,7 +340,9 @@ class Checkpoints:
       )
     needs, frees = sizes[:, 0], sizes[:, 1]
     return _Room(
-      ROOM * float(needs.max()), float(frees.min()), int(counts[:, 0].max())
+      DISK_MARGIN * float(needs.max()),
+      float(frees.min()),
+      int(counts[:, 0].max()),
     )
 
   def _fail(self, path: Path, error: Exception) -> None:
@@ -359,7 +363,7 @@ class Checkpoints:
   def restore(
     self, like: TrainState, shardings: Any
   ) -> tuple[TrainState, Any, dict]:
-    """The state that `settle` found, placed by `shardings`.
+    """The state that `recover` found, placed by `shardings`.
 
     Args:
       like: A state of the same shapes.
@@ -414,13 +418,13 @@ def _optim(state: TrainState) -> dict[str, Any]:
   return {"step": state.step, "opt": state.opt, **kept}
 
 
-def latest_step(run: str | Path, stage: str) -> int | None:
+def newest_verified_step(run: str | Path, stage: str) -> int | None:
   """Step of a stage's newest good checkpoint; None when there is none.
 
   Raises:
-    NoCheckpointError: see `newest`.
+    NoCheckpointError: see `newest_of`.
   """
-  return newest(_folder(run, stage))
+  return newest_of(_folder(run, stage))
 
 
 def origin(run: str | Path, stage: str) -> tuple[Path, dict] | None:
@@ -430,9 +434,9 @@ def origin(run: str | Path, stage: str) -> tuple[Path, dict] | None:
     None when there is none.
 
   Raises:
-    NoCheckpointError: see `newest`.
+    NoCheckpointError: see `newest_of`.
   """
-  step = latest_step(run, stage)
+  step = newest_verified_step(run, stage)
   if step is None:
     return None
   path = _folder(run, stage) / str(step)
@@ -458,7 +462,7 @@ def restore_params(
     ValueError: no checkpoint, none that is good, or no such group in it.
   """
   folder = _folder(run, stage)
-  step = newest(folder)
+  step = newest_of(folder)
   if step is None:
     raise ValueError(f"{folder}: no checkpoint")
   path = folder / str(step)
@@ -503,7 +507,7 @@ def _steps(folder: Path) -> list[int]:
   return sorted((int(name) for name in names if name.isdigit()), reverse=True)
 
 
-def _complain(folder: Path) -> None:
+def _raise_if_none_good(folder: Path) -> None:
   """Nothing was found: fine, unless there was something once.
 
   Raises:

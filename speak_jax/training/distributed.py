@@ -29,14 +29,14 @@ from speak_jax.training import sharding
 
 # Longer than ours: what JAX does when it gives up is a C++ stack.
 PATIENCE = 60  # s
-SAME_WISH = 1.0  # s in which two signals are one
-STOPPED = {
+SAME_SIGNAL = 1.0  # s in which two signals are one
+SIGNAL_CODES = {
   signal.SIGTERM: exit_codes.RESTART,
   signal.SIGINT: exit_codes.INTERRUPTED,
 }
 
 
-class UnequalError(RuntimeError):
+class ReplicaMismatchError(RuntimeError):
   """Copies of the same parameters are not the same; one line."""
 
 
@@ -48,7 +48,7 @@ class Timeouts(NamedTuple):
   initialization_timeout: int
 
 
-class Place(NamedTuple):
+class ProcessSpec(NamedTuple):
   """A process among those that train together."""
 
   coordinator: str  # HOST:PORT of process 0
@@ -56,9 +56,9 @@ class Place(NamedTuple):
   process_id: int
 
 
-def place_of_flags(
+def process_of_flags(
   coordinator: str | None, processes: int | None, process_id: int | None
-) -> Place | None:
+) -> ProcessSpec | None:
   """The flags --coordinator, --processes and --process-id; None: none is set.
 
   Raises:
@@ -78,10 +78,10 @@ def place_of_flags(
     raise ValueError(f"--coordinator {coordinator} is not HOST:PORT")
   if not 0 <= process_id < processes:
     raise ValueError(f"--process-id {process_id} of --processes {processes}")
-  return Place(coordinator, processes, process_id)
+  return ProcessSpec(coordinator, processes, process_id)
 
 
-def place_of_jobset(variables: Mapping[str, str]) -> Place | None:
+def process_of_jobset(variables: Mapping[str, str]) -> ProcessSpec | None:
   """What launch/k8s/jobset.yaml tells its pods; None: this is none of them.
 
   Args:
@@ -91,15 +91,15 @@ def place_of_jobset(variables: Mapping[str, str]) -> Place | None:
   if not all(variables.get(name) for name in names):
     return None
   coordinator, processes, index = (variables[name] for name in names)
-  return place_of_flags(coordinator, int(processes), int(index))
+  return process_of_flags(coordinator, int(processes), int(index))
 
 
-def start(timeouts: Timeouts, place: Place | None) -> None:
+def initialize(timeouts: Timeouts, process: ProcessSpec | None) -> None:
   """Meets the other processes; ends this one if they do not come.
 
   Args:
     timeouts: How long to wait for what.
-    place: Of this process; None: JAX finds it out (SLURM, TPU).
+    process: This one; None: JAX finds it out (SLURM, TPU).
 
   Raises:
     ValueError: JAX does not find it out.
@@ -109,11 +109,11 @@ def start(timeouts: Timeouts, place: Place | None) -> None:
   alone.daemon = True
   alone.start()
   known = {}
-  if place is not None:
+  if process is not None:
     known = {
-      "coordinator_address": place.coordinator,
-      "num_processes": place.processes,
-      "process_id": place.process_id,
+      "coordinator_address": process.coordinator,
+      "num_processes": process.processes,
+      "process_id": process.process_id,
       "cluster_detection_method": "deactivate",
     }
   try:
@@ -124,7 +124,7 @@ def start(timeouts: Timeouts, place: Place | None) -> None:
       shutdown_timeout_seconds=timeouts.shutdown_timeout,
     )
   except ValueError as error:
-    if place is not None or "defined" not in str(error):
+    if process is not None or "defined" not in str(error):
       raise
     raise ValueError(
       "--distributed: this is no SLURM step, JobSet or TPU pod; give"
@@ -178,13 +178,13 @@ def _who() -> str:
   )
 
 
-def meet(name: str) -> None:
+def barrier(name: str) -> None:
   """Waits until every process has come here."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(name)
 
 
-def gathered(tree: Any) -> Any:
+def gather_to_host(tree: Any) -> Any:
   """Arrays in full, on the host; every process must call.
 
   Args:
@@ -204,14 +204,14 @@ def gathered(tree: Any) -> Any:
   return jax.tree.map(whole, tree)
 
 
-def is_peers(error: BaseException) -> bool:
+def is_peer_error(error: BaseException) -> bool:
   """Whether an error tells of other processes: XLA's begin with a status."""
   return jax.distributed.is_initialized() and bool(
     re.match(r"[A-Z]{2,}(_[A-Z]+)*: ", str(error))
   )
 
 
-def leave(code: int) -> int:
+def exit_process(code: int) -> int:
   """Ends a process of several; the only one of its run gets its code back.
 
   An orderly end waits for the others, since process 0 is whom they ask. Any
@@ -219,14 +219,14 @@ def leave(code: int) -> int:
   """
   if not jax.distributed.is_initialized():
     return code
-  if code in (exit_codes.DONE, *STOPPED.values()):
+  if code in (exit_codes.DONE, *SIGNAL_CODES.values()):
     jax.distributed.shutdown()
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(code)
 
 
-class Stopping:
+class PreemptionHandler:
   """Whether a signal asked for an end, which all processes hear of."""
 
   def __init__(self):
@@ -241,7 +241,7 @@ class Stopping:
     if jax.process_count() > 1:
       signal.signal(signal.SIGINT, self._pass_on)
     else:
-      for number in STOPPED:
+      for number in SIGNAL_CODES:
         signal.signal(number, self._on)
 
   def _on(self, number, frame) -> None:
@@ -254,9 +254,9 @@ class Stopping:
     del frame
     now = time.monotonic()
     if not self.code:
-      self.code, self._asked = STOPPED[number], now
+      self.code, self._asked = SIGNAL_CODES[number], now
       say("train: stopping after this step, with a checkpoint; Ctrl-C: at once")
-    elif number == signal.SIGINT and now - self._asked > SAME_WISH:
+    elif number == signal.SIGINT and now - self._asked > SAME_SIGNAL:
       os._exit(self.code)
 
   def _pass_on(self, number, frame) -> None:
@@ -279,7 +279,7 @@ class Stopping:
     return bool(self.code)
 
 
-class Agree:
+class ReplicaCheck:
   """Finds out whether all devices hold the same copies of the same arrays."""
 
   def __init__(self, mesh: Mesh):
@@ -300,7 +300,7 @@ class Agree:
     """Compares the arrays that every device has in full.
 
     Raises:
-      UnequalError: naming the processes with copies that most do not have.
+      ReplicaMismatchError: naming the processes with other copies than most.
     """
     if self._mesh.size == 1:
       return
@@ -315,7 +315,7 @@ class Agree:
       for device, one in zip(self._mesh.devices.flat, prints, strict=True)
       if len(usual) > 1 or (one != usual[0]).any()
     }
-    raise UnequalError(
+    raise ReplicaMismatchError(
       "copies of the same parameters differ (a broken device or memory?):"
       f" process {', '.join(map(str, sorted(odd)))} of {jax.process_count()}"
       + (" do not agree" if len(usual) > 1 else " has others than most")

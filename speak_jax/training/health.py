@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-DEAD = 10  # steps that a code is the same for everybody
+COLLAPSED_STEPS = 10  # steps that a code is the same for everybody
 
 
 class TrainingError(RuntimeError):
   """Training cannot go on: numbers that are not finite, a dead code."""
 
 
-class NotFinite(TrainingError):
+class NotFiniteError(TrainingError):
   """Several steps in a row were not finite."""
 
   def __init__(self, line: str, step: int):
@@ -20,7 +20,7 @@ class NotFinite(TrainingError):
     self.step = step
 
 
-class Figures:
+class HealthMonitor:
   """Collects figures, and stops a run that has gone wrong."""
 
   def __init__(
@@ -59,7 +59,7 @@ class Figures:
       values: What it gave, {phase/figure: value}.
 
     Raises:
-      NotFinite: it is the last of too many bad steps in a row.
+      NotFiniteError: it is the last of too many bad steps in a row.
       TrainingError: a code has collapsed.
     """
     wrong = [k for k, v in values.items() if k.endswith("/bad") and v]
@@ -71,7 +71,7 @@ class Figures:
       guilty = [
         k for k, v in values.items() if "grad_norm/" in k and not np.isfinite(v)
       ]
-      raise NotFinite(
+      raise NotFiniteError(
         f"{self._name}: not finite for {len(self._bad)} steps in a row, at step"
         f" {step} in {wrong[0].removesuffix('/bad')}"
         + (f", first in {guilty[0]}" if guilty else ""),
@@ -100,9 +100,9 @@ class Figures:
         continue
       low = value < self._collapse
       self._dead[name] = self._dead.get(name, 0) + 1 if low else 0
-      if self._dead[name] >= DEAD:
+      if self._dead[name] >= COLLAPSED_STEPS:
         code = name.split("/std/")[1]
         raise TrainingError(
           f"{self._name}: the {code} code has collapsed (std {value:.4f} <"
-          f" {self._collapse} for {DEAD} steps, at step {step})"
+          f" {self._collapse} for {COLLAPSED_STEPS} steps, at step {step})"
         )

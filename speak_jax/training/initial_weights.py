@@ -84,13 +84,13 @@ def bound(run: Path) -> bool:
     NoCheckpointError: a stage has checkpoints, and none can be trusted.
   """
   return (run / "config.json").exists() and any(
-    checkpoints.latest_step(run, name) is not None for name in STAGES
+    checkpoints.newest_verified_step(run, name) is not None for name in STAGES
   )
 
 
 def _origin(config: ConfigDict, run: Path) -> ConfigDict | None:
   """The config of what the speech encoder's weights come from, if any."""
-  if checkpoints.latest_step(run, "speak") is not None:
+  if checkpoints.newest_verified_step(run, "speak") is not None:
     return run_config.read(run)
   if config.finetune_from:
     return trained.load(Path(config.finetune_from), ())[0]
@@ -109,7 +109,9 @@ def begun(
       nothing of a stage; one line.
   """
   home = config.finetune_from
-  stages = [s for s in stages if checkpoints.latest_step(run, s.name) is None]
+  stages = [
+    s for s in stages if checkpoints.newest_verified_step(run, s.name) is None
+  ]
   if not home or not stages:
     return {}
   wanted = {name for s in stages for name in (s.name, *s.takes.values())}
@@ -183,7 +185,7 @@ def given(
     if begun and group not in like:
       continue  # a start for what has one
     for home in (run, config.init_from):
-      if home and checkpoints.latest_step(home, earlier) is not None:
+      if home and checkpoints.newest_verified_step(home, earlier) is not None:
         break
     else:
       if group in found:

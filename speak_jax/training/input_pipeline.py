@@ -102,7 +102,7 @@ def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
       )
   except (ValueError, TooManyRejectsError) as error:
     raise DataError(str(error)) from error
-  distributed.meet("data: synthetic faces are there")
+  distributed.barrier("data: synthetic faces are there")
   return str(path)
 
 

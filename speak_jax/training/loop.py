@@ -14,26 +14,30 @@ from speak_jax.common.progress import Progress, clock, say
 from speak_jax.stages.base import Phase, Stage
 from speak_jax.supervision import flops
 from speak_jax.supervision.activity import Activity
-from speak_jax.supervision.profile import Profile
-from speak_jax.supervision.watchdog import Limits, Watch
+from speak_jax.supervision.profile import StepProfiler
+from speak_jax.supervision.watchdog import Limits, Watchdog
 from speak_jax.training import distributed, sharding
-from speak_jax.training.checkpoints import Checkpoints, origin
-from speak_jax.training.health import Figures, NotFinite, TrainingError
-from speak_jax.training.metric_writer import Log
+from speak_jax.training.checkpoints import CheckpointManager, origin
+from speak_jax.training.health import (
+  HealthMonitor,
+  NotFiniteError,
+  TrainingError,
+)
+from speak_jax.training.metric_writer import MetricWriter
 from speak_jax.training.state import (
   Scalars,
   TrainState,
-  averaged,
-  create,
   digest,
+  ema_params,
+  init_state,
   initial,
 )
-from speak_jax.training.step import Update, advance, jit_phases
-from speak_jax.training.stream import Stream
+from speak_jax.training.step import Update, jit_phases, train_step
+from speak_jax.training.stream import BatchStream
 
-AGREE_EVERY = 1_000  # steps
-ROLLED_WITHIN = 1_000  # steps in which so many roll-backs are too many
-SHEET_EXAMPLES = 16  # of the held-out batch
+REPLICA_CHECK_EVERY = 1_000  # steps
+ROLLBACK_WINDOW = 1_000  # steps in which so many roll-backs are too many
+GRID_EXAMPLES = 16  # of the held-out batch
 
 
 class Schedule(NamedTuple):
@@ -57,7 +61,7 @@ class Schedule(NamedTuple):
   limit_save: float
 
 
-class Run(NamedTuple):
+class StageRun(NamedTuple):
   """One stage of one run."""
 
   stage: Stage
@@ -65,10 +69,10 @@ class Run(NamedTuple):
   seed: int
   folder: Path  # RUN/<stage>
   mesh: jax.sharding.Mesh
-  large: int  # elements from which an array is split over `model`
+  min_shard_size: int  # elements from which an array is split over `model`
   schedule: Schedule
   meta: dict  # goes into every checkpoint, texts
-  other_data: bool = False  # go on with other data than a checkpoint's
+  allow_other_data: bool = False  # go on with other data than a checkpoint's
   profile: tuple[int, int] | None = None  # first and last step to trace
   gauges: Callable[[], dict[str, float]] = dict  # more figures to log
 
@@ -78,7 +82,7 @@ def no_callback(step: int, state: TrainState) -> None:
 
 
 def fit(
-  run: Run,
+  run: StageRun,
   batches: Any,
   given: dict[str, tuple[Any, Any]],
   *,
@@ -114,12 +118,12 @@ def fit(
     ValueError: the checkpoint is of another config or other data.
   """
   stage, schedule = run.stage, run.schedule
-  saved = Checkpoints(run.folder / "checkpoints", schedule.keep)
-  stream = Stream(batches)
+  saved = CheckpointManager(run.folder / "checkpoints", schedule.keep)
+  stream = BatchStream(batches)
   activity = activity or Activity()
   like = jax.eval_shape(lambda: initial(stage, run.seed, {}))
-  placing = sharding.rules(like, run.mesh, run.large)
-  watch = Watch(
+  placing = sharding.state_sharding(like, run.mesh, run.min_shard_size)
+  watch = Watchdog(
     run.folder.parent,
     stage.name,
     activity,
@@ -138,7 +142,7 @@ def fit(
     watch=watch,
     phases=jit_phases(stage, placing, run.mesh),
     show=_sheets(stage, run.mesh),
-    agree=distributed.Agree(run.mesh),
+    agree=distributed.ReplicaCheck(run.mesh),
     held_out=held_out,
     stopping=stopping,
     on_step=on_step,
@@ -149,7 +153,7 @@ def fit(
       state = _start(run, saved, stream, placing, given, before)
       try:
         state, done = _train(run, tools, state)
-      except NotFinite as error:
+      except NotFiniteError as error:
         before = _roll_back(run, stream, error)
       else:
         with activity.during("save"):
@@ -160,10 +164,10 @@ def fit(
 class _Tools(NamedTuple):
   """What serves from the first step to the last, roll-backs included."""
 
-  saved: Checkpoints
-  stream: Stream
+  saved: CheckpointManager
+  stream: BatchStream
   activity: Activity
-  watch: Watch
+  watch: Watchdog
   phases: list[tuple[Phase, Update]]
   show: Callable
   agree: Callable[[Any], None]
@@ -173,7 +177,7 @@ class _Tools(NamedTuple):
 
 
 def _train(
-  run: Run, tools: _Tools, state: TrainState
+  run: StageRun, tools: _Tools, state: TrainState
 ) -> tuple[TrainState, bool]:
   """The loop, from a state on; returns as `fit` does."""
   stage, schedule = run.stage, run.schedule
@@ -181,21 +185,21 @@ def _train(
   first = jax.process_index() == 0
   step = start = int(state.step)
   tools.watch.begin(start)
-  log = Log(run.folder, start, first)
+  log = MetricWriter(run.folder, start, first)
   progress = Progress(stage.name, "step", run.steps, start, shown=first)
   for phase in stage.phases:
     if phase.start > start:
       progress.say(f"{stage.name}: {phase.name} begins at step {phase.start}")
-  profile = Profile(run.folder / "profile", run.profile)
-  figures = Figures(
+  profile = StepProfiler(run.folder / "profile", run.profile)
+  figures = HealthMonitor(
     stage.name,
     stream.bad,
     bad_steps=schedule.bad_steps,
     collapse=schedule.collapse,
     collapse_after=schedule.collapse_after,
   )
-  due = _Due(schedule, run.mesh)
-  key = sharding.place(
+  due = CheckpointSchedule(schedule, run.mesh)
+  key = sharding.shard(
     jax.random.key_data(jax.random.key(run.seed)),
     sharding.replicated(run.mesh),
   )
@@ -203,10 +207,10 @@ def _train(
 
   def sheets(step: int, state: TrainState) -> None:
     if tools.held_out is not None:
-      batch = sharding.place_batch(tools.held_out, run.mesh)
-      cells = tools.show(averaged(state), state.vars, batch)
+      batch = sharding.shard_batch(tools.held_out, run.mesh)
+      cells = tools.show(ema_params(state), state.vars, batch)
       for name, picture in cells.items():
-        log.sheet(step, name, np.asarray(picture))
+        log.write_image_grid(step, name, np.asarray(picture))
 
   pending: deque[tuple[int, int, dict[str, Scalars]]] = deque()
   flop_of: dict[str, float | None] = {}  # of the phases that have run
@@ -215,7 +219,7 @@ def _train(
   ending = False
 
   def beginning(phase: str) -> None:
-    activity.to("device" if phase in flop_of else "compile")
+    activity.switch("device" if phase in flop_of else "compile")
 
   def logging(step: int) -> bool:
     return step % schedule.log_every == 0 or step == run.steps
@@ -228,7 +232,7 @@ def _train(
       figures.add(done, batch, _on_host(scalars))
       if logging(done):
         span = max(time.monotonic() - since, 1e-9)
-        log.scalars(
+        log.write_scalars(
           done,
           figures.means()
           | {"data_wait": waited / span}
@@ -250,8 +254,8 @@ def _train(
         jax.profiler.StepTraceAnnotation(stage.name, step_num=step + 1),
         jax.transfer_guard("disallow"),
       ):
-        batch = sharding.place_batch(host, run.mesh)
-        state, scalars = advance(
+        batch = sharding.shard_batch(host, run.mesh)
+        state, scalars = train_step(
           tools.phases, state, batch, key, step, beginning
         )
       for phase, update in tools.phases:
@@ -271,23 +275,23 @@ def _train(
       last = step == run.steps
       ending = tools.stopping(step)
       saving = due(step) or last or ending
-      activity.to("device")
+      activity.switch("device")
       # The figures of the step before are read while this one is running; a
       # checkpoint waits for its own: what a bad step leads to is not kept.
       read(0 if saving or step == start + 1 else 1)
-      activity.to("step")
+      activity.switch("step")
       progress.update(step, figures.note)
-      activity.to("evaluation")
+      activity.switch("evaluation")
       tools.on_step(step, state)
       if last or (schedule.sheet_every and step % schedule.sheet_every == 0):
         sheets(step, state)
-      activity.to("step")
+      activity.switch("step")
       if last or ending or (saving and not stream.bad):
         with activity.during("save"):
           saved.save(state, stream.get_state(), _meta(run))
         due.done()
       saved.check()
-      if step % AGREE_EVERY == 0:
+      if step % REPLICA_CHECK_EVERY == 0:
         tools.agree(state.params)
       tools.watch.step = step
       activity.step_done()
@@ -299,7 +303,7 @@ def _train(
     profile.close()
     progress.close()
     log.close()
-    activity.to("init")
+    activity.switch("init")
   return state, step == run.steps
 
 
@@ -318,20 +322,20 @@ def _sheets(stage: Stage, mesh: jax.sharding.Mesh) -> Callable:
   whole = sharding.replicated(mesh)
 
   def show(params, vars, batch):
-    few = jax.tree.map(lambda x: x[:SHEET_EXAMPLES], batch)
+    few = jax.tree.map(lambda x: x[:GRID_EXAMPLES], batch)
     few = jax.lax.with_sharding_constraint(few, whole)
     return stage.inspect(params, vars, few)
 
   return jax.jit(show, out_shardings=whole)
 
 
-class _Due:
+class CheckpointSchedule:
   """When a checkpoint is due: by steps and by time, soon after each start."""
 
   def __init__(self, schedule: Schedule, mesh: jax.sharding.Mesh):
     """Begins to count when it is told to."""
     self._schedule = schedule
-    self._agreed = sharding.Agreement(mesh)
+    self._agreed = sharding.AnyProcess(mesh)
     self._limit = schedule.first_seconds
     self._since = time.monotonic()
     self._due = False
@@ -379,7 +383,7 @@ def _flop(stage: Stage, flop_of: dict[str, float | None]) -> float | None:
 def _machine(activity: Activity, flop: float | None) -> dict[str, float]:
   """What the machine is up to: times, rates, shares of its peak, memory."""
   found = {f"machine/{k}": v for k, v in flops.memory().items()}
-  seconds, peak = activity.whole, flops.peak()
+  seconds, peak = activity.step_seconds, flops.peak()
   if seconds is None:
     return found
   found["machine/step_ms"] = 1e3 * seconds
@@ -391,18 +395,18 @@ def _machine(activity: Activity, flop: float | None) -> dict[str, float]:
 
 
 def _start(
-  run: Run,
-  saved: Checkpoints,
-  stream: Stream,
+  run: StageRun,
+  saved: CheckpointManager,
+  stream: BatchStream,
   placing: TrainState,
   given: dict[str, tuple[Any, Any]],
   before: int | None,
 ) -> TrainState:
   """The state to go on from: the newest good one up to a step, or a new one."""
   skipped, rolled = stream.skipped, stream.rolled
-  if saved.settle(before) is None:
+  if saved.recover(before) is None:
     stream.rewind()
-    state = sharding.place(create(run.stage, run.seed, given), placing)
+    state = sharding.shard(init_state(run.stage, run.seed, given), placing)
   else:
     like = jax.eval_shape(lambda: initial(run.stage, run.seed, {}))
     state, position, meta = saved.restore(like, placing)
@@ -415,19 +419,21 @@ def _start(
   return state
 
 
-def _roll_back(run: Run, stream: Stream, error: NotFinite) -> int:
+def _roll_back(
+  run: StageRun, stream: BatchStream, error: NotFiniteError
+) -> int:
   """Leaves out the bad batches from now on; the step before them.
 
   Raises:
     TrainingError: it has come to this too often.
   """
   bad = ", ".join(map(str, stream.bad))
-  often = [s for s in stream.rolled if s > error.step - ROLLED_WITHIN]
+  often = [s for s in stream.rolled if s > error.step - ROLLBACK_WINDOW]
   if len(often) >= run.schedule.rollbacks:
     left_out = ", ".join(map(str, sorted(stream.skipped)))
     raise TrainingError(
       f"{error}, batches {bad}; rolled back {len(often)} times within"
-      f" {ROLLED_WITHIN} steps, without batches {left_out}"
+      f" {ROLLBACK_WINDOW} steps, without batches {left_out}"
     )
   before = error.step - len(stream.bad)
   stream.skip(stream.bad)
@@ -437,7 +443,7 @@ def _roll_back(run: Run, stream: Stream, error: NotFinite) -> int:
   return before
 
 
-def _meta(run: Run) -> dict[str, str]:
+def _meta(run: StageRun) -> dict[str, str]:
   """What a checkpoint tells of its origin."""
   mesh = run.mesh
   return run.meta | {
@@ -454,7 +460,9 @@ def _batch_size(stage: Stage) -> int:
   return jax.tree.leaves(stage.batch)[0].shape[0]
 
 
-def _compare(run: Run, saved: Checkpoints, stored: dict[str, str]) -> bool:
+def _compare(
+  run: StageRun, saved: CheckpointManager, stored: dict[str, str]
+) -> bool:
   """Whether the data are others; tells of that and of other devices.
 
   Raises:
@@ -479,7 +487,7 @@ def _compare(run: Run, saved: Checkpoints, stored: dict[str, str]) -> bool:
   return changed
 
 
-def check(run: Run) -> None:
+def check(run: StageRun) -> None:
   """Refuses what `fit` would not go on from; changes nothing.
 
   Raises:
@@ -491,17 +499,18 @@ def check(run: Run) -> None:
     _differs(run, str(path), stored)
 
 
-def _differs(run: Run, name: str, stored: dict[str, str]) -> bool:
+def _differs(run: StageRun, name: str, stored: dict[str, str]) -> bool:
   """Whether the data are others than those of a checkpoint.
 
   Raises:
-    ValueError: they are, and `run.other_data` does not allow it; or batches
-      are of another size, and the position in the same data says nothing.
+    ValueError: they are, and `run.allow_other_data` does not allow it; or
+      batches are of another size, and the position in the same data says
+      nothing.
   """
   now = _meta(run)
   data = stored.get("dataset")
   changed = data is not None and data != now.get("dataset", data)
-  if changed and not run.other_data:
+  if changed and not run.allow_other_data:
     raise ValueError(
       f"{name}: was trained on other data; config.data.allow_change = True"
       " goes on with these"

@@ -19,7 +19,7 @@ from tensorboardX import SummaryWriter
 from speak_jax.common.progress import say
 
 
-class Log:
+class MetricWriter:
   """Scalars and sheets of one stage; a process that is not first is silent."""
 
   def __init__(self, folder: str | Path, step: int, first: bool = True):
@@ -37,7 +37,7 @@ class Log:
       str(self.folder / "tb"), purge_step=step + 1 if step else None
     )
 
-  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+  def write_scalars(self, step: int, values: Mapping[str, float]) -> None:
     """Writes one line of figures."""
     if not self._first:
       return
@@ -49,7 +49,7 @@ class Log:
     for name, value in values.items():
       self._board.add_scalar(name, value, step)
 
-  def sheet(
+  def write_image_grid(
     self, step: int, name: str, cells: UInt8[np.ndarray, "r c h w 3"]
   ) -> None:
     """Writes a sheet of pictures as PNG."""

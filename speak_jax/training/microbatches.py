@@ -51,7 +51,7 @@ def plan(batch: int, microbatch: int, devices: int, together: int = 1) -> Plan:
   return Plan(devices * turns * size, size)
 
 
-def made(found: Plan, asked: Plan, together: int = 1) -> bool:
+def could_be_plan_of(found: Plan, asked: Plan, together: int = 1) -> bool:
   """Whether a plan is what `plan` makes of another, on some devices.
 
   Args:
@@ -66,7 +66,7 @@ def made(found: Plan, asked: Plan, together: int = 1) -> bool:
   return any(plan(*asked, n, together) == found for n in counts)
 
 
-def steps(stage: Stage, size: int, devices: int) -> int:
+def accumulation_steps(stage: Stage, size: int, devices: int) -> int:
   """Accumulation steps: microbatches that each device computes in an update.
 
   Args:
@@ -87,7 +87,7 @@ def steps(stage: Stage, size: int, devices: int) -> int:
   return count
 
 
-def fitted(
+def fit_to_devices(
   config: ConfigDict, devices: int
 ) -> tuple[ConfigDict, dict[str, Stage], list[str]]:
   """A config with batches for some devices, its stages, and what to say.

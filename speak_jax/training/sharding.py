@@ -48,26 +48,26 @@ def replicated(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec())
 
 
-def by_batch(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: Mesh) -> NamedSharding:
   """The first axis split over `data`."""
   return NamedSharding(mesh, PartitionSpec("data"))
 
 
-def rules(tree: Any, mesh: Mesh, large: int) -> Any:
+def state_sharding(tree: Any, mesh: Mesh, min_shard_size: int) -> Any:
   """A sharding for every array of a tree, by its name; see `RULES`.
 
   Args:
     tree: Arrays or their shapes. Optimizer state and averages repeat the
       parameters' names, and so their shardings.
     mesh: From `make_mesh`.
-    large: Elements from which an array is split over `model`; smaller ones
-      are copied, and so is one whose axis does not divide.
+    min_shard_size: Elements from which an array is split over `model`;
+      smaller ones are copied, and so is one whose axis does not divide.
   """
   parts = mesh.shape["model"]
 
   def rule(path, x) -> NamedSharding:
     axis = split_axis(jax.tree_util.keystr(path, simple=True, separator="/"))
-    if parts == 1 or axis is None or math.prod(x.shape) < large:
+    if parts == 1 or axis is None or math.prod(x.shape) < min_shard_size:
       return replicated(mesh)
     axis %= x.ndim
     if x.shape[axis] % parts:
@@ -82,7 +82,7 @@ def split_axis(name: str) -> int | None:
   return next((axis for end, axis in RULES if re.search(end, name)), None)
 
 
-def place(tree: Any, shardings: Any) -> Any:
+def shard(tree: Any, shardings: Any) -> Any:
   """Arrays that every process holds in full, put where they belong.
 
   Always fresh buffers: the loop donates its state.
@@ -97,18 +97,18 @@ def place(tree: Any, shardings: Any) -> Any:
   return jax.tree.map(put, tree, shardings)
 
 
-def share(mesh: Mesh) -> tuple[int, int]:
+def data_shard(mesh: Mesh) -> tuple[int, int]:
   """Which part of a batch this process reads, and of how many.
 
   Raises:
-    ValueError: see `part_of`.
+    ValueError: see `data_shard_of`.
   """
   owners = [device.process_index for device in mesh.devices.flat]
   grid = np.reshape(owners, (mesh.shape["data"], mesh.shape["model"]))
-  return part_of(grid, jax.process_index())
+  return data_shard_of(grid, jax.process_index())
 
 
-def part_of(owners: Int[np.ndarray, "d m"], rank: int) -> tuple[int, int]:
+def data_shard_of(owners: Int[np.ndarray, "d m"], rank: int) -> tuple[int, int]:
   """Which part of a batch process `rank` reads, and of how many.
 
   Processes whose devices share a model, and so examples, read the same part.
@@ -132,9 +132,9 @@ def part_of(owners: Int[np.ndarray, "d m"], rank: int) -> tuple[int, int]:
   return next(i for i, g in enumerate(groups) if rank in g), len(groups)
 
 
-def place_batch(batch: Any, mesh: Mesh) -> Any:
+def shard_batch(batch: Any, mesh: Mesh) -> Any:
   """This process's share of a batch, as arrays split over `data`."""
-  sharding = by_batch(mesh)
+  sharding = batch_sharding(mesh)
   # To JAX it is no explicit transfer where processes share their examples.
   with jax.transfer_guard_host_to_device("allow"):
     return jax.tree.map(
@@ -143,7 +143,7 @@ def place_batch(batch: Any, mesh: Mesh) -> Any:
     )
 
 
-class Agreement:
+class AnyProcess:
   """Lets all processes do what one of them finds right, at the same step.
 
   With several processes the answer to one question comes with the next: by

@@ -60,7 +60,7 @@ def initial(
   )
 
 
-def create(
+def init_state(
   stage: Stage, seed: int, given: Mapping[str, tuple[Any, Any]]
 ) -> TrainState:
   """`initial`, run on the host's CPU; arguments as there.
@@ -249,7 +249,7 @@ def update(
   return run
 
 
-def averaged(state: TrainState) -> Groups:
+def ema_params(state: TrainState) -> Groups:
   """Parameters with every averaged group replaced by its EMA."""
   return {**state.params, **state.ema}
 
@@ -268,7 +268,7 @@ def digest(state: TrainState, position: Any = None) -> str:
   """
   found = hashlib.sha256(json.dumps(position, sort_keys=True).encode())
   for path, x in jax.tree_util.tree_leaves_with_path(state):
-    host = np.ascontiguousarray(distributed.gathered(x))
+    host = np.ascontiguousarray(distributed.gather_to_host(x))
     name = jax.tree_util.keystr(path)
     found.update(f"{name} {host.dtype} {host.shape}\n".encode())
     found.update(host.tobytes())

@@ -46,18 +46,18 @@ class Update:
     Args:
       stage: Whose phase.
       index: Which phase.
-      state_sharding: From `sharding.rules`.
+      state_sharding: From `sharding.state_sharding`.
       mesh: Its devices.
     """
     self._stage, self._mesh = stage, mesh
     self._devices = mesh.shape["data"]
     self._state_sharding = state_sharding
     whole: Any = sharding.replicated(mesh)
-    split: Any = sharding.by_batch(mesh)
+    split: Any = sharding.batch_sharding(mesh)
     self._compute = compute_gradients(stage, index)
     self._apply = apply_gradients(stage, index)
     self._numbers = [
-      sharding.place(np.int32(n), whole)
+      sharding.shard(np.int32(n), whole)
       for n in range(max(self._steps(stage.batch), 2))
     ]
     # Traced once, for the shapes of its sums and inside what adds to them.
@@ -101,7 +101,7 @@ class Update:
 
     Args:
       state: On the devices; of no use afterwards.
-      batch: On the devices, from `sharding.place_batch`.
+      batch: On the devices, from `sharding.shard_batch`.
       key: Of the run; step, phase and microbatch are folded in.
       last: Whether it is the last phase of a step, which counts the step.
     """
@@ -146,7 +146,7 @@ class Update:
 
   def _steps(self, batch: Any) -> int:
     size = jax.tree.leaves(batch)[0].shape[0]
-    return microbatches.steps(self._stage, size, self._devices)
+    return microbatches.accumulation_steps(self._stage, size, self._devices)
 
   def _per_device(self, shardings: Any) -> Any:
     """Of arrays with an axis of devices before those of `shardings`."""
@@ -234,7 +234,7 @@ def jit_phases(
   ]
 
 
-def advance(
+def train_step(
   phases: list[tuple[Phase, Update]],
   state: TrainState,
   batch: Any,

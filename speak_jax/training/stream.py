@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 
-class Stream:
+class BatchStream:
   """An endless iterator of batches that knows how many it has read.
 
   Its position is the same on every process: a batch has one number, whatever

@@ -39,7 +39,7 @@ def where(path: Path, stage: str) -> Path | None:
   """
   config = run_config.read(path)
   for run in (path, Path(config.init_from) if config.init_from else None):
-    if run and checkpoints.latest_step(run, stage) is not None:
+    if run and checkpoints.newest_verified_step(run, stage) is not None:
       return run
   return None
 

@@ -145,11 +145,13 @@ def _prepared(name: str, tasks: list, out: Path, plan: Plan) -> Row:
 def stage_steps(plan: Plan, name: str, data: Path) -> Iterator[Row]:
   """Steps of one stage as the loop makes them, each waited for."""
   mesh = sharding.make_mesh(plan.config.mesh.data, plan.config.mesh.model)
-  config, stages, _ = microbatches.fitted(plan.config, mesh.shape["data"])
+  config, stages, _ = microbatches.fit_to_devices(
+    plan.config, mesh.shape["data"]
+  )
   stage = stages[name]
-  current = state.create(stage, 0, {})
-  placing = sharding.rules(current, mesh, config.mesh.large)
-  current = sharding.place(current, placing)
+  current = state.init_state(stage, 0, {})
+  placing = sharding.state_sharding(current, mesh, config.mesh.large)
+  current = sharding.shard(current, placing)
   clips = opening.open_records(data, "train")
   devices = len(mesh.local_devices)
   batches = input_pipeline.batches(
@@ -162,8 +164,8 @@ def stage_steps(plan: Plan, name: str, data: Path) -> Iterator[Row]:
     begin = time.perf_counter()
     batch = next(batches)
     waits.append(time.perf_counter() - begin)
-    placed = sharding.place_batch(batch, mesh)
-    current, _ = step.advance(phases, current, placed, key, number)
+    placed = sharding.shard_batch(batch, mesh)
+    current, _ = step.train_step(phases, current, placed, key, number)
     jax.block_until_ready(current)
     walls.append(time.perf_counter() - begin)
   share = sum(waits[1:]) / sum(walls[1:])

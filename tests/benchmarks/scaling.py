@@ -86,7 +86,7 @@ def updates(
 ) -> tuple[list[tuple[Phase, step.Update]], tuple[Any, Any, Any]]:
   """Each phase with its update, and the shapes that it takes."""
   state = jax.eval_shape(lambda: initial(stage, 0, {}))
-  placing = sharding.rules(state, mesh, 1 << 40)
+  placing = sharding.state_sharding(state, mesh, 1 << 40)
   key = jax.eval_shape(lambda: jax.random.key(0))
   return step.jit_phases(stage, placing, mesh), (state, stage.batch, key)
 

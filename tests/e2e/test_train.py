@@ -59,7 +59,7 @@ def run(tmp_path_factory, seen):
 def test_three_stages_leave_their_files(run):
   assert (run / "data" / "dataset_info.json").exists()
   for stage in ("syncnet", "irfd", "speak"):
-    assert checkpoints.latest_step(run, stage) == 2
+    assert checkpoints.newest_verified_step(run, stage) == 2
     rows = (run / stage / "metrics.jsonl").read_text().splitlines()
     row = json.loads(rows[-1])
     assert row["step"] == 2
@@ -115,10 +115,12 @@ def test_every_leaf_of_the_config_is_read(run, seen, tmp_path, monkeypatch):
     heard = {"model__audio__front": "waveform", "model__audio__width": 32}
     trace(train.STAGES["speak"](config(**heard)))
     # Several processes, before they meet.
-    monkeypatch.setattr(distributed, "place_of_flags", lambda *words: "there")
-    monkeypatch.setattr(distributed, "start", lambda timeouts, place: None)
+    monkeypatch.setattr(distributed, "process_of_flags", lambda *words: "there")
+    monkeypatch.setattr(
+      distributed, "initialize", lambda timeouts, process: None
+    )
     monkeypatch.setattr(train, "train", lambda *words: 0)
-    assert train._run(config(), distributed.Stopping()) == 0
+    assert train._run(config(), distributed.PreemptionHandler()) == 0
   assert sorted(reads.leaves(config()) - seen.leaves) == []
   assert sorted(seen.defaults) == []
 
@@ -170,12 +172,14 @@ def test_signal_saves_and_the_stage_goes_on(run, tmp_path, monkeypatch):
     os.kill(os.getpid(), signal.SIGTERM)
     return fit(*args, **kwargs)
 
-  old = {number: signal.getsignal(number) for number in distributed.STOPPED}
+  old = {
+    number: signal.getsignal(number) for number in distributed.SIGNAL_CODES
+  }
   try:
     with monkeypatch.context() as patch:
       patch.setattr(train.loop, "fit", interrupted)
       assert train.train(here, tmp_path) == 42
-    assert checkpoints.latest_step(tmp_path, "syncnet") == 1
+    assert checkpoints.newest_verified_step(tmp_path, "syncnet") == 1
     assert train.train(here, tmp_path) == 0
   finally:
     for number, handler in old.items():
@@ -196,7 +200,7 @@ def test_other_data_only_where_they_are_asked_for(run, tmp_path):
   on = dict(here, syncnet__steps=3, data__path=other)
   with pytest.raises(ValueError, match=r"other data; config\.data\.allow_ch"):
     train.train(config(**on), tmp_path / "run")
-  assert checkpoints.latest_step(tmp_path / "run", "syncnet") == 2
+  assert checkpoints.newest_verified_step(tmp_path / "run", "syncnet") == 2
   # What is refused has written nothing.
   more = config(**one | {"syncnet__steps": 3, "syncnet__batch": 8})
   with pytest.raises(ValueError, match="and 8 are asked for"):

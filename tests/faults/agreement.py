@@ -23,12 +23,12 @@ UNSEALED = 3
 
 def main(folder: Path, coordinator: str, rank: int, who: int) -> None:
   """Saves eight steps, or as many as it may."""
-  place = distributed.Place(coordinator, 2, rank)
-  distributed.start(distributed.Timeouts(30, 30, 60), place)
+  place = distributed.ProcessSpec(coordinator, 2, rank)
+  distributed.initialize(distributed.Timeouts(30, 30, 60), place)
   whole = sharding.replicated(sharding.make_mesh(-1, 1))
   usage, seal = shutil.disk_usage, checkpoints.manifest.write
-  saved = checkpoints.Checkpoints(folder)
-  saved.settle()
+  saved = checkpoints.CheckpointManager(folder)
+  saved.recover()
   step = 0
 
   def looked(path):
@@ -45,15 +45,15 @@ def main(folder: Path, coordinator: str, rank: int, who: int) -> None:
   try:
     for step in range(1, 9):
       state = state_of(step)
-      state = sharding.place(state, jax.tree.map(lambda _: whole, state))
+      state = sharding.shard(state, jax.tree.map(lambda _: whole, state))
       saved.save(state, step, {})
       saved.wait()
       saved.check()
-      distributed.meet(f"{step} is done")
+      distributed.barrier(f"{step} is done")
       print(step, saved.latest, flush=True)
   except checkpoints.SaveError as error:
     print("ends", step, error.strerror, flush=True)
-  distributed.leave(0)
+  distributed.exit_process(0)
 
 
 if __name__ == "__main__":

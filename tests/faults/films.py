@@ -25,20 +25,20 @@ LIMIT = 0.1  # s, config.train.limit_step
 
 def main(run: Path, coordinator: str, rank: int) -> int:
   """Eight steps, with a film after the fifth."""
-  place = distributed.Place(coordinator, 2, rank)
-  distributed.start(distributed.Timeouts(30, 30, 60), place)
+  place = distributed.ProcessSpec(coordinator, 2, rank)
+  distributed.initialize(distributed.Timeouts(30, 30, 60), place)
   job = toy.run(run / "toy", 8, limit_step=LIMIT)
   job = job._replace(mesh=sharding.make_mesh(1, 2))
   whole = {"kernel": np.arange(16, dtype=np.float32).reshape(4, 4)}
-  split = sharding.place(whole, sharding.rules(whole, job.mesh, 8))
+  split = sharding.shard(whole, sharding.state_sharding(whole, job.mesh, 8))
   assert not split["kernel"].is_fully_addressable
-  assert sharding.share(job.mesh) == (0, 1)  # both read the whole batch
+  assert sharding.data_shard(job.mesh) == (0, 1)  # both read the whole batch
   activity = Activity()
   film = train._Film(speak.get_config("demo"), run, None)
 
   def write(path, variables):
-    assert activity.whole is not None  # so that the watchdog has a limit
-    time.sleep(2 * (10 * activity.whole + LIMIT) + 3)
+    assert activity.step_seconds is not None  # so that the watchdog has a limit
+    time.sleep(2 * (10 * activity.step_seconds + LIMIT) + 3)
     for group in ("encoders", "speak"):
       assert variables[group]["stats"] == {}
       np.testing.assert_array_equal(
@@ -56,7 +56,7 @@ def main(run: Path, coordinator: str, rank: int) -> int:
 
   _, done = loop.fit(job, toy.batches(), {}, on_step=on_step, activity=activity)
   print("done", done, jax.process_count(), flush=True)
-  return distributed.leave(0)
+  return distributed.exit_process(0)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def flip(path: Path, rng: random.Random) -> int:
 
 def chosen(folder: Path) -> int | None:
   """The newest good checkpoint."""
-  good = (v.step for v in checkpoints.verdicts(folder) if v.kind == "good")
+  good = (v.step for v in checkpoints.statuses(folder) if v.kind == "good")
   return next(good, None)
 
 
@@ -46,7 +46,7 @@ def campaign(folder: Path, count: int, seed: int) -> Report:
   Raises:
     ValueError: there are no two good checkpoints to begin with.
   """
-  steps = [v.step for v in checkpoints.verdicts(folder) if v.kind == "good"]
+  steps = [v.step for v in checkpoints.statuses(folder) if v.kind == "good"]
   if len(steps) < 2:
     raise ValueError(f"{folder}: two good checkpoints are needed")
   newest, before = steps[:2]

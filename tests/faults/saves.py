@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from speak_jax.training import sharding
-from speak_jax.training.checkpoints import Checkpoints
+from speak_jax.training.checkpoints import CheckpointManager
 from speak_jax.training.state import TrainState, digest
 
 MEGABYTES = 32
@@ -56,11 +56,11 @@ def state_of(step: int) -> TrainState:
 def save_for_ever(folder: Path) -> None:
   """Goes on where the process before was killed; says what it does."""
   mesh = sharding.make_mesh(-1, 1)
-  saved = Checkpoints(folder, keep=2)
-  step = saved.settle()
+  saved = CheckpointManager(folder, keep=2)
+  step = saved.recover()
   if step is not None:
     like = state_of(0)
-    placing = sharding.rules(like, mesh, 1 << 30)
+    placing = sharding.state_sharding(like, mesh, 1 << 30)
     state, position, _ = saved.restore(like, placing)
     right = digest(state) == digest(state_of(step)) and position == step
     print("found", step, "right" if right else "wrong", flush=True)

@@ -173,10 +173,10 @@ def test_jobset_is_consistent(manifests):
   coordinator = variables["JOBSET_COORDINATOR"].replace(
     "$(COORDINATOR_HOST)", host
   )
-  place = distributed.place_of_jobset(
+  place = distributed.process_of_jobset(
     variables | {"JOBSET_COORDINATOR": coordinator, "JOB_COMPLETION_INDEX": "1"}
   )
-  assert place == distributed.Place(f"{host}:8476", job["completions"], 1)
+  assert place == distributed.ProcessSpec(f"{host}:8476", job["completions"], 1)
   assert container["ports"][0]["containerPort"] == 8476
 
 

@@ -53,13 +53,13 @@ def batch(lab, tmp_path, *command):
 def test_jax_finds_two_tasks(tmp_path):
   lab = labs.Lab(tmp_path / "lab")
   program = (
-    "from speak_jax.training import cluster\n"
-    "cluster.start(cluster.Timeouts(30, 30, 60), None)\n"
+    "from speak_jax.training import distributed\n"
+    "distributed.initialize(distributed.Timeouts(30, 30, 60), None)\n"
     "import jax\n"
-    "cluster.meet('here')\n"
+    "distributed.barrier('here')\n"
     "me, all = jax.process_index(), jax.process_count()\n"
     "open(f'task{me}of{all}', 'w').close()\n"
-    "cluster.leave(0)\n"
+    "distributed.exit_process(0)\n"
   )
   done, told = batch(lab, tmp_path, sys.executable, "-c", program)
   assert done.returncode == 0, done.stderr

@@ -41,7 +41,7 @@ from speak_jax.evaluation.report import markdown
 from speak_jax.evaluation.report import prose as words
 from speak_jax.inference import synthesis
 from speak_jax.tools import ablate
-from speak_jax.training import admissible
+from speak_jax.training import config_validation
 from tests import glass, toy_records
 from tests.sources.conftest import RECIPE
 
@@ -769,20 +769,24 @@ def test_sheets_have_the_names(tmp_path):
 # --- settings that cannot be -----------------------------------------------
 
 CONFIGS = {preset: speak.get_config(preset) for preset in speak.PRESETS}
-KEYS = sorted({p for c in CONFIGS.values() for p, _ in admissible.leaves(c)})
-EXAMPLE = {p: v for c in CONFIGS.values() for p, v in admissible.leaves(c)}
+KEYS = sorted(
+  {p for c in CONFIGS.values() for p, _ in config_validation.leaves(c)}
+)
+EXAMPLE = {
+  p: v for c in CONFIGS.values() for p, v in config_validation.leaves(c)
+}
 
 
 @pytest.mark.parametrize("preset", CONFIGS)
 def test_every_preset_may_be(preset):
-  admissible.check(CONFIGS[preset])
+  config_validation.validate(CONFIGS[preset])
 
 
 @pytest.mark.parametrize("name", ablate.ROWS)
 def test_every_ablation_may_be(name):
   config = ConfigDict(CONFIGS["base256"].to_dict())
   config.update_from_flattened_dict(dict(ablate.ROWS[name].overrides))
-  admissible.check(config)
+  config_validation.validate(config)
 
 
 def wrong_values(value):
@@ -800,7 +804,7 @@ def wrong_values(value):
 
 @pytest.mark.parametrize("path", KEYS, ids=".".join)
 def test_every_key_refuses_what_it_cannot_be(path):
-  rule = admissible.rule_of(path)
+  rule = config_validation.rule_of(path)
   assert rule is not None and rule.allows(EXAMPLE[path])
   for value in wrong_values(EXAMPLE[path]):
     config = CONFIGS["paper"].to_dict()
@@ -809,7 +813,7 @@ def test_every_key_refuses_what_it_cannot_be(path):
       node = node[name]
     node[path[-1]] = value
     with pytest.raises(ValueError) as error:
-      admissible.check(ConfigDict(config))
+      config_validation.validate(ConfigDict(config))
     assert str(error.value).startswith(f"config.{'.'.join(path)} = ")
     assert len(str(error.value).splitlines()) == 1
 
@@ -842,7 +846,7 @@ def test_ranges_end_where_they_should(key, values):
     config = ConfigDict(CONFIGS["base256"].to_dict(), type_safe=False)
     config.update_from_flattened_dict({key: value})
     with pytest.raises(ValueError, match=rf"^config\.{key}"):
-      admissible.check(config)
+      config_validation.validate(config)
 
 
 FLAGS = {

@@ -14,7 +14,7 @@ import pytest
 from data_pipelines.dataset import damage, opening
 from data_pipelines.ingest import engine
 from data_pipelines.sampling import augment, batches, workers
-from speak_jax.training import admissible, input_pipeline
+from speak_jax.training import config_validation, input_pipeline
 from tests import toy_records
 from tests.dataset.test_damage import prepared, rewrite
 from tests.sampling.test_batches import CLIP, PAIR, equal
@@ -160,7 +160,7 @@ def test_so_many_workers_as_cores_are_left(monkeypatch, data):
     monkeypatch.setattr(engine, "cores", lambda cores=cores: cores)
     assert input_pipeline._workers(config, devices) == want
   with pytest.raises(ValueError, match=r"data\.workers = -2 is not -1 or a"):
-    admissible.check(small.config(data__workers=-2))
+    config_validation.validate(small.config(data__workers=-2))
 
 
 def damaged(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speak_jax.stages import irfd, speak
-from speak_jax.training.state import create, update
+from speak_jax.training.state import init_state, update
 from tests.stages import small
 
 # The paper's terms, at a size that trains on anything.
@@ -31,7 +31,7 @@ def step(module, **changes):
   """Every phase of one step: what it logged, and the state before and after."""
   stage = module.make(small.config(**PAPER | changes))
   batch = small.batch(stage)
-  before = create(stage, 0, {})
+  before = init_state(stage, 0, {})
   state, told = before, {}
   for index, phase in enumerate(stage.phases):
     # Unoptimised: it runs once.
@@ -47,7 +47,7 @@ def step(module, **changes):
 def logged(module, **changes):
   """Names of what every phase of one step logs; traced, not run."""
   stage = module.make(small.config(**PAPER | changes))
-  state = jax.eval_shape(lambda: create(stage, 0, {}))
+  state = jax.eval_shape(lambda: init_state(stage, 0, {}))
   names = set()
   for index, phase in enumerate(stage.phases):
     state, metrics = jax.eval_shape(
@@ -145,7 +145,7 @@ def test_sync_sees_the_square_that_the_config_names(monkeypatch):
 
   monkeypatch.setattr(speak.align, "align_lips", look)
   stage = speak.make(small.config(**PAPER, model__lips_square=(1.4, 0.45)))
-  state = jax.eval_shape(lambda: create(stage, 0, {}))
+  state = jax.eval_shape(lambda: init_state(stage, 0, {}))
   batch = small.batch(stage)
   jax.eval_shape(update(stage, 0), state, batch, jax.random.key(0))
   assert seen and set(seen) == {(1.4, 0.45)}

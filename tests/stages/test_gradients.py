@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from speak_jax.stages import base, irfd, speak, syncnet
-from speak_jax.training.state import create
+from speak_jax.training.state import init_state
 from tests.stages import small
 
 ENCODERS = {
@@ -99,7 +99,7 @@ def moved(stage, phase_index: int, weights: dict[str, float]) -> Any:
     loss = sum(weights[name] * term().mean() for name, term in terms.items())
     return loss, {}
 
-  state = create(stage, 0, {})
+  state = init_state(stage, 0, {})
   batch = small.batch(stage)
   # A floor under the codes' variance acts on examples that are alike only.
   alike = jax.tree.map(
@@ -178,7 +178,7 @@ def test_speak_term(term, speak_terms):
 
 def test_sync_trains_both_towers():
   stage = syncnet.make(small.config())
-  state = create(stage, 0, {})
+  state = init_state(stage, 0, {})
   batch = small.batch(stage)
   grads = jax.jit(
     jax.grad(
@@ -252,7 +252,7 @@ def test_pairs_are_treated_that_are_flagged():
   terms = small.config().irfd.weights.to_dict()
   off = {f"irfd__weights__{name}": 0.0 for name in terms if name != "pixel"}
   stage = irfd.make(small.config(**off))
-  state = create(stage, 0, {})
+  state = init_state(stage, 0, {})
   batch = small.batch(stage)
   run = jax.jit(
     lambda batch, key: stage.phases[-1].loss(
@@ -288,7 +288,7 @@ def test_the_pose_encoder_sees_treated_frames_and_the_sheet_plain_ones():
   stage = speak.make(
     small.config(**{f"speak__weights__{name}": 0.0 for name in terms})
   )
-  state = create(stage, 0, {})
+  state = init_state(stage, 0, {})
   batch = small.batch(stage)
   others = batch._replace(donor=255 - batch.donor)
   loss = jax.jit(

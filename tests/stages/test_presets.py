@@ -31,12 +31,12 @@ def test_preset_starts_on_two_devices(preset):
   if preset == "paper":  # which is not trained without
     with config.unlocked():
       config.pretrained.vgg = "vgg19.safetensors"
-  config, stages, _ = microbatches.fitted(config, 2)
+  config, stages, _ = microbatches.fit_to_devices(config, 2)
   key = jax.eval_shape(lambda: jax.random.key(0))
   logged = {}
   for stage in stages.values():
     state = jax.eval_shape(lambda stage=stage: initial(stage, 0, {}))
-    placing = sharding.rules(state, mesh, config.mesh.large)
+    placing = sharding.state_sharding(state, mesh, config.mesh.large)
     for phase, run in step.jit_phases(stage, placing, mesh):
       *_, last = run.traced(state, stage.batch, key).values()
       new, metrics = last.out_info

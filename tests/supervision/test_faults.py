@@ -11,12 +11,12 @@ import pytest
 
 from speak_jax.supervision import attempts, goodput, heartbeat
 from speak_jax.supervision.activity import KINDS, Activity, process_age
-from speak_jax.supervision.profile import parse
-from speak_jax.supervision.watchdog import Limits, Watch
+from speak_jax.supervision.profile import parse_steps
+from speak_jax.supervision.watchdog import Limits, Watchdog
 from speak_jax.tools import goodput as goodput_command
 from speak_jax.training import checkpoints, loop
 from speak_jax.training.state import digest
-from speak_jax.training.stream import Stream
+from speak_jax.training.stream import BatchStream
 from tests.training import toy
 
 LIMITS = Limits(compile=5.0, data=0.5, step=1.0, save=5.0)
@@ -121,18 +121,18 @@ def test_endless_bad_batches_end_the_run(tmp_path):
   line = str(caught.value)
   assert "batches 9, 10, 11; rolled back 3 times within 1000 steps" in line
   assert line.endswith("without batches 0, 1, 2, 3, 4, 5, 6, 7, 8")
-  assert checkpoints.latest_step(tmp_path, "toy") is None
+  assert checkpoints.newest_verified_step(tmp_path, "toy") is None
 
 
 def test_left_out_batches_are_remembered():
-  stream = Stream(toy.batches())
+  stream = BatchStream(toy.batches())
   stream.skip([1, 2])
   numbers = []
   for _ in range(3):
     next(stream)
     numbers.append(stream.number)
   assert numbers == [0, 3, 4]
-  again = Stream(toy.batches())
+  again = BatchStream(toy.batches())
   again.set_state(json.loads(json.dumps(stream.get_state())), 3)
   np.testing.assert_array_equal(next(stream).x, next(again).x)
   assert again.number == 5
@@ -148,7 +148,7 @@ def test_checkpoints_are_due_by_steps_and_by_time(monkeypatch):
   run = toy.run(
     Path(), 9, save_every=10, first_save=3, first_seconds=60, save_seconds=600
   )
-  due = loop._Due(run.schedule, run.mesh)
+  due = loop.CheckpointSchedule(run.schedule, run.mesh)
   found = []
 
   def saves(step, seconds):
@@ -173,10 +173,10 @@ def test_checkpoints_are_due_by_steps_and_by_time(monkeypatch):
 
 def test_hanging_work_is_named(tmp_path):
   activity = Activity()
-  watch = Watch(tmp_path, "toy", activity, LIMITS, every=99)
+  watch = Watchdog(tmp_path, "toy", activity, LIMITS, every=99)
   assert watch.hangs() is None
   for kind, limit in (("data", 0.5), ("save", 5), ("compile", 5), ("step", 5)):
-    activity.to(kind)
+    activity.switch(kind)
     assert watch.hangs() is None
     activity.since -= 5.5
     found = watch.hangs()
@@ -184,7 +184,7 @@ def test_hanging_work_is_named(tmp_path):
     assert f"hangs in {kind} " in found
     assert f"(limit {limit:.0f} s)" in found or kind == "data"
   for _ in range(3):  # now it is known how long a step takes
-    activity.to("step")
+    activity.switch("step")
     activity.step_done()
   activity.since -= 0.9
   assert watch.hangs() is None
@@ -230,17 +230,17 @@ def test_stalled_data_end_the_process(tmp_path, root):
 
 def test_restarts_in_vain_come_to_an_end(tmp_path):
   for _ in range(4):  # a start and three restarts
-    attempts.begin(tmp_path, 20)
+    attempts.record_start(tmp_path, 20)
   with pytest.raises(attempts.NoProgressError, match="restarted 3 times"):
-    attempts.begin(tmp_path, 20)
-  attempts.begin(tmp_path, 20)  # somebody has found the reason
+    attempts.record_start(tmp_path, 20)
+  attempts.record_start(tmp_path, 20)  # somebody has found the reason
   for steps in (30, 30, 40, 40, 40, 40):
-    attempts.begin(tmp_path, steps)
-  attempts.end(tmp_path)
+    attempts.record_start(tmp_path, steps)
+  attempts.clear(tmp_path)
   for _ in range(4):
-    attempts.begin(tmp_path, 40)
+    attempts.record_start(tmp_path, 40)
   (tmp_path / attempts.NAME).write_text("{half")
-  attempts.begin(tmp_path, 40)
+  attempts.record_start(tmp_path, 40)
 
 
 # --- what is told of a run --------------------------------------------------
@@ -293,11 +293,11 @@ def test_steps_made_again_are_lost(tmp_path):
 
 def test_a_clock_that_is_set_changes_nothing(monkeypatch):
   activity = Activity()
-  begin, _, _ = activity.take()
+  begin, _, _ = activity.collect()
   assert abs(begin - time.time()) < 60
   monkeypatch.setattr(time, "time", lambda: begin + 86_400)
-  activity.to("data")
-  _, end, took = activity.take()
+  activity.switch("data")
+  _, end, took = activity.collect()
   assert end - begin < 60
   assert sum(took.values()) < 60
 
@@ -315,7 +315,7 @@ def test_a_process_knows_its_age():
 
 
 def beat(rank, own, step=100.0, when=0.0):
-  return heartbeat.Beat(
+  return heartbeat.Heartbeat(
     rank, "irfd", 7, when, "step", 0.1, step, own, f"host{rank}", 1
   )
 
@@ -339,7 +339,7 @@ def test_the_slow_host_is_named():
 
 
 def test_the_first_process_names_the_slow_one(tmp_path, capsys):
-  with Watch(tmp_path, "toy", Activity(), LIMITS, every=99) as watch:
+  with Watchdog(tmp_path, "toy", Activity(), LIMITS, every=99) as watch:
     now = time.time() + 5
     heartbeat.write(tmp_path, beat(1, 60.0, when=now))
     heartbeat.write(tmp_path, beat(2, 6.0, when=now))
@@ -362,8 +362,8 @@ def test_a_trace_of_the_steps_asked_for(tmp_path, capsys):
   loop.fit(run, toy.batches(), {})
   assert list((tmp_path / "toy" / "profile").rglob("*.xplane.pb"))
   assert "a trace of steps 3 to 4" in capsys.readouterr().err
-  assert parse("") is None
-  assert parse("100:105") == (100, 105)
+  assert parse_steps("") is None
+  assert parse_steps("100:105") == (100, 105)
   for text in ("5", "5:3", "0:3", "a:b", "1:2:3"):
     with pytest.raises(ValueError, match="--profile"):
-      parse(text)
+      parse_steps(text)

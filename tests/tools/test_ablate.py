@@ -191,7 +191,7 @@ def jobs(base, tmp_path, monkeypatch):
     folders = (run / stage / "checkpoints").glob("*")
     return max((int(x.name) for x in folders), default=None)
 
-  monkeypatch.setattr(ablate.checkpoints, "latest_step", latest)
+  monkeypatch.setattr(ablate.checkpoints, "newest_verified_step", latest)
   return ablate.plan(base, "data", tmp_path, 24)
 
 

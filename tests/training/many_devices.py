@@ -20,7 +20,7 @@ import optax
 from speak_jax.stages import irfd, speak, syncnet
 from speak_jax.stages.base import Stage
 from speak_jax.training import sharding, step
-from speak_jax.training.state import create, initial
+from speak_jax.training.state import init_state, initial
 from tests.benchmarks.scaling import collectives, trained
 from tests.stages import small
 
@@ -69,7 +69,7 @@ class Side:
       devices=jax.devices()[: data * model],
     )
     like = jax.eval_shape(lambda: initial(stage, 0, {}))
-    self.placing = sharding.rules(like, self.mesh, 64)
+    self.placing = sharding.state_sharding(like, self.mesh, 64)
     self.phases = step.jit_phases(stage, self.placing, self.mesh)
     key = sharding.replicated(self.mesh)
     self.key = jax.device_put(jax.random.key(0), key)
@@ -77,9 +77,9 @@ class Side:
   def step(self, state: Any, batch: Any) -> Any:
     """One step from a state to the next, both on the host."""
     number = int(state.step)
-    state = sharding.place(state, self.placing)
-    batch = sharding.place_batch(batch, self.mesh)
-    state, _ = step.advance(self.phases, state, batch, self.key, number)
+    state = sharding.shard(state, self.placing)
+    batch = sharding.shard_batch(batch, self.mesh)
+    state, _ = step.train_step(self.phases, state, batch, self.key, number)
     return jax.device_get(state)
 
   def exchanged(self) -> dict[str, tuple[list[str], float]]:
@@ -109,7 +109,7 @@ def main() -> None:
     stage = made(module)
     one = Side(stage, 1, 1)
     sides = {f"{d} x {m}": Side(stage, d, m) for d, m in MESHES[stage.name]}
-    state = jax.device_get(create(stage, 0, {}))
+    state = jax.device_get(init_state(stage, 0, {}))
     moved: list[float] = []
     apart: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(STEPS):

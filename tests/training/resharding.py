@@ -16,14 +16,14 @@ import jax
 import numpy as np
 
 from speak_jax.training import loop, sharding
-from speak_jax.training.checkpoints import Checkpoints
+from speak_jax.training.checkpoints import CheckpointManager
 from speak_jax.training.state import digest, initial
 from tests.training import toy
 
 BEFORE, AFTER, BATCH = 20, 100, 16
 
 
-def run_on(folder: Path, devices: int, steps: int) -> loop.Run:
+def run_on(folder: Path, devices: int, steps: int) -> loop.StageRun:
   mesh = jax.sharding.Mesh(
     np.array(jax.devices()[:devices]).reshape(devices, 1), ("data", "model")
   )
@@ -31,11 +31,11 @@ def run_on(folder: Path, devices: int, steps: int) -> loop.Run:
   return toy.run(folder, steps)._replace(mesh=mesh, stage=stage)
 
 
-def restored(run: loop.Run) -> str:
-  saved = Checkpoints(run.folder / "checkpoints")
-  saved.settle()
+def restored(run: loop.StageRun) -> str:
+  saved = CheckpointManager(run.folder / "checkpoints")
+  saved.recover()
   like = jax.eval_shape(lambda: initial(run.stage, run.seed, {}))
-  placing = sharding.rules(like, run.mesh, run.large)
+  placing = sharding.state_sharding(like, run.mesh, run.min_shard_size)
   state, position, _ = saved.restore(like, placing)
   assert {len(x.devices()) for x in jax.tree.leaves(state)} == {run.mesh.size}
   return digest(state, position)

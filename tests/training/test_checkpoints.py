@@ -19,7 +19,7 @@ from speak_jax.supervision import goodput
 from speak_jax.supervision.activity import Activity
 from speak_jax.tools import verify_checkpoints as command
 from speak_jax.training import checkpoints, loop, manifest, run_config
-from speak_jax.training.metric_writer import Log
+from speak_jax.training.metric_writer import MetricWriter
 from speak_jax.training.state import digest
 from speak_jax.training.weights import STAGES
 from tests.faults import flips
@@ -96,7 +96,7 @@ def test_training_goes_back_to_the_one_before(damage, run, trained, capsys):
     path.unlink()
   else:
     path.with_name("more").write_text("")
-  assert checkpoints.latest_step(run, "toy") == 4
+  assert checkpoints.newest_verified_step(run, "toy") == 4
   assert "checkpoints/6: passed over, model/" in capsys.readouterr().err
   assert (folder(run) / "6").exists()  # who reads changes nothing
   assert resumed(run)[-1] == trained[1][6]
@@ -110,7 +110,7 @@ def test_training_goes_back_to_the_one_before(damage, run, trained, capsys):
 def test_several_bad_ones_and_none_left(run, trained, capsys):
   for step in (4, 6):
     flips.flip(folder(run) / str(step) / manifest.NAME, random.Random(step))
-  assert checkpoints.latest_step(run, "toy") == 2
+  assert checkpoints.newest_verified_step(run, "toy") == 2
   assert resumed(run)[-1] == trained[1][6]
   for step in (2, 4, 6):
     flips.flip(folder(run) / str(step) / manifest.NAME, random.Random(step))
@@ -131,7 +131,7 @@ def test_what_a_kill_leaves_is_swept(run, trained, capsys):
   (folder(run) / "6" / manifest.NAME).unlink()
   (folder(run) / "8.orbax-checkpoint-tmp" / "model").mkdir(parents=True)
   (folder(run) / "1.removed").mkdir()
-  assert checkpoints.latest_step(run, "toy") == 4
+  assert checkpoints.newest_verified_step(run, "toy") == 4
   assert resumed(run)[-1] == trained[1][6]
   assert {p.name for p in folder(run).iterdir()} == {"2", "4", "6"}
   assert "6: its manifest was not written; removed" in capsys.readouterr().err
@@ -143,7 +143,7 @@ def test_checkpoints_of_before_still_open(run, trained, capsys):
   assert resumed(run)[-1] == trained[1][6]
   assert "it has no manifest to check it by" in capsys.readouterr().err
   # A bare data position, as it was kept then, counts a batch a step.
-  stream = loop.Stream(toy.batches())
+  stream = loop.BatchStream(toy.batches())
   bare = toy.batches()
   next(bare), next(bare)
   stream.set_state(bare.get_state(), 2)
@@ -191,21 +191,21 @@ def test_a_full_disk_is_said_at_once(run, trained, monkeypatch, capsys):
   assert "checkpoints/8: could not be saved" in said[2]
   assert "6 stays, the next save tries again (1 of 3)" in said[2]
   assert "again (2 of 3)" in said[4]
-  assert checkpoints.latest_step(run, "toy") == 12
+  assert checkpoints.newest_verified_step(run, "toy") == 12
 
 
 FULL = """
 import resource, signal, sys
 from pathlib import Path
 from absl import flags, logging
-from speak_jax import command_line
-from speak_jax.training.checkpoints import Checkpoints
+from speak_jax.common import command_line
+from speak_jax.training.checkpoints import CheckpointManager
 from tests.faults.saves import state_of
 logging.use_absl_handler()  # as commands do
 flags.FLAGS([""])
 command_line.log_warnings()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-saved = Checkpoints(Path(sys.argv[1]))
+saved = CheckpointManager(Path(sys.argv[1]))
 for step in (1, 2, 3):
   most = 1 << 20 if step == 2 else resource.RLIM_INFINITY
   resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
@@ -242,7 +242,7 @@ def test_a_disk_that_stays_full_ends_training(run, monkeypatch):
     loop.fit(toy.run(run / "toy", 90, save_every=2), toy.batches(), {})
   assert "MB free on the disk" in str(caught.value.strerror)
   assert caught.value.filename.endswith("checkpoints/12")  # the third
-  assert checkpoints.latest_step(run, "toy") == 6
+  assert checkpoints.newest_verified_step(run, "toy") == 6
 
 
 def test_a_last_save_without_room_is_no_success(run, monkeypatch, capsys):
@@ -254,10 +254,10 @@ def test_a_last_save_without_room_is_no_success(run, monkeypatch, capsys):
   with pytest.raises(checkpoints.SaveError, match="MB free on the disk"):
     loop.fit(toy.run(run / "toy", 7), toy.batches(), {})
   assert "could not be saved" in capsys.readouterr().err
-  assert checkpoints.latest_step(run, "toy") == 6
+  assert checkpoints.newest_verified_step(run, "toy") == 6
   monkeypatch.undo()
   assert loop.fit(toy.run(run / "toy", 7), toy.batches(), {})[1]
-  assert checkpoints.latest_step(run, "toy") == 7
+  assert checkpoints.newest_verified_step(run, "toy") == 7
 
 
 def test_a_save_does_not_disturb_the_steps_after_it(tmp_path):
@@ -270,18 +270,18 @@ def test_a_save_does_not_disturb_the_steps_after_it(tmp_path):
     on_step=lambda step, state: digests.update({step: digest(state)}),
   )
   run = toy.run(tmp_path / "toy", 9)
-  saved = checkpoints.Checkpoints(folder(tmp_path), 9)
+  saved = checkpoints.CheckpointManager(folder(tmp_path), 9)
   like = jax.eval_shape(lambda: loop.initial(run.stage, run.seed, {}))
-  placing = loop.sharding.rules(like, run.mesh, run.large)
+  placing = loop.sharding.state_sharding(like, run.mesh, run.min_shard_size)
   for step in sorted(digests, reverse=True):
-    assert saved.settle(step) == step
+    assert saved.recover(step) == step
     state, _, meta = saved.restore(like, placing)
     assert digest(state) == digests[step]
   assert "data 2 x model 1" in meta["topology"]
 
 
 def test_a_digest_tells_every_leaf():
-  state = loop.create(toy.stage(), 0, {})
+  state = loop.init_state(toy.stage(), 0, {})
   want = digest(state, {"read": 1})
   assert digest(jax.device_get(state), {"read": 1}) == want
   assert digest(state, {"read": 2}) != want
@@ -300,7 +300,7 @@ def test_other_data_are_refused_or_asked_for(run, capsys):
   other = there._replace(steps=9, meta={"dataset": "b"})
   with pytest.raises(ValueError, match="was trained on other data"):
     loop.fit(other, toy.batches(), {})
-  loop.fit(other._replace(other_data=True), toy.batches(), {})
+  loop.fit(other._replace(allow_other_data=True), toy.batches(), {})
   said = capsys.readouterr().err
   assert "toy/checkpoints/8: was trained on other data, and goes on" in said
   assert meta_of(run / "toy", 9)["dataset"] == "b"
@@ -319,7 +319,7 @@ def test_bad_batches_of_other_data_are_forgotten(tmp_path, capsys):
   data = meta_of(there.folder, 4)["data"]
   assert json.loads(data)["skipped"] == [2]
   loop.fit(
-    there._replace(steps=6, meta={"dataset": "b"}, other_data=True),
+    there._replace(steps=6, meta={"dataset": "b"}, allow_other_data=True),
     toy.batches(),
     {},
   )
@@ -350,18 +350,18 @@ def test_verify(run, capsys):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_takes_figures_but_not_the_run(tmp_path, capsys):
-  log = Log(tmp_path, 0)
+  log = MetricWriter(tmp_path, 0)
   full = os.open("/dev/full", os.O_WRONLY)
   os.dup2(full, log._lines.fileno())
-  log.scalars(1, {"loss": 1.0})
+  log.write_scalars(1, {"loss": 1.0})
   (tmp_path / "samples").rmdir()
-  log.sheet(1, "sheet", np.zeros((1, 1, 8, 8, 3), np.uint8))
+  log.write_image_grid(1, "sheet", np.zeros((1, 1, 8, 8, 3), np.uint8))
   log.close()
   said = capsys.readouterr().err
   assert "metrics.jsonl: step 1 was not written (No space left on" in said
   assert "sheet_0000001.png: could not be written" in said
   assert f"{tmp_path}: the last figures are lost (No space left on" in said
-  account = goodput.Events(tmp_path, "toy", Activity())
+  account = goodput.GoodputLog(tmp_path, "toy", Activity())
   os.dup2(full, account._file.fileno())
   os.close(full)
   with pytest.raises(OSError, match="No space left"):

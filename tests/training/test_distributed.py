@@ -13,9 +13,9 @@ from speak_jax.training import distributed, sharding
 
 
 def test_place_of_flags():
-  assert distributed.place_of_flags(None, None, None) is None
-  place = distributed.place_of_flags("host:1", 2, 1)
-  assert place == distributed.Place("host:1", 2, 1)
+  assert distributed.process_of_flags(None, None, None) is None
+  place = distributed.process_of_flags("host:1", 2, 1)
+  assert place == distributed.ProcessSpec("host:1", 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -30,14 +30,14 @@ def test_place_of_flags():
 )
 def test_half_a_place_is_refused(flags, line):
   with pytest.raises(ValueError, match=line):
-    distributed.place_of_flags(*flags)
+    distributed.process_of_flags(*flags)
 
 
 def test_place_of_jobset():
   told = {"JOBSET_COORDINATOR": "a-0-0.a:8", "JOBSET_PROCESSES": "4"}
-  assert distributed.place_of_jobset(told) is None
-  place = distributed.place_of_jobset(told | {"JOB_COMPLETION_INDEX": "3"})
-  assert place == distributed.Place("a-0-0.a:8", 4, 3)
+  assert distributed.process_of_jobset(told) is None
+  place = distributed.process_of_jobset(told | {"JOB_COMPLETION_INDEX": "3"})
+  assert place == distributed.ProcessSpec("a-0-0.a:8", 4, 3)
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,17 @@ def test_place_of_jobset():
   ],
 )
 def test_errors_of_peers_begin_with_a_status(monkeypatch, text, peers):
-  assert not distributed.is_peers(ValueError(text))  # there are none
+  assert not distributed.is_peer_error(ValueError(text))  # there are none
   monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
-  assert distributed.is_peers(ValueError(text)) == peers
+  assert distributed.is_peer_error(ValueError(text)) == peers
 
 
-@pytest.mark.parametrize(("number", "code"), list(distributed.STOPPED.items()))
+@pytest.mark.parametrize(
+  ("number", "code"), list(distributed.SIGNAL_CODES.items())
+)
 def test_a_signal_stops_after_the_step(number, code):
-  before = {n: signal.getsignal(n) for n in distributed.STOPPED}
-  stopping = distributed.Stopping()
+  before = {n: signal.getsignal(n) for n in distributed.SIGNAL_CODES}
+  stopping = distributed.PreemptionHandler()
   try:
     stopping.install()
     assert not stopping(6)
@@ -82,7 +84,7 @@ def test_stages_do_not_turn_the_clock_back(monkeypatch):
   monkeypatch.setattr(
     distributed.multihost_utils, "reached_preemption_sync_point", reached
   )
-  stopping = distributed.Stopping()
+  stopping = distributed.PreemptionHandler()
   answers = [stopping(step) for step in (1, 2, 1, 2)]
   assert asked == [1, 2, 3, 4]
   assert answers == [False, False, False, True]
@@ -106,11 +108,11 @@ def test_one_bit_is_found(dtype):
   good = rng.integers(0, 2, (5, 7)).astype(dtype)
   bad = good.copy()
   bad.view(np.uint8).flat[-bad.itemsize] ^= 1
-  agree = distributed.Agree(mesh)
+  agree = distributed.ReplicaCheck(mesh)
   other = copies(mesh, *[rng.random(3, np.float32)] * mesh.size)
   agree({"a": copies(mesh, *[good] * mesh.size), "b": other})
   mixed = copies(mesh, *[good] * (mesh.size - 1), bad)
-  with pytest.raises(distributed.UnequalError, match="process 0 of 1"):
+  with pytest.raises(distributed.ReplicaMismatchError, match="process 0 of 1"):
     agree({"a": mixed, "b": other})
 
 
@@ -118,12 +120,14 @@ def test_exchanged_elements_are_found():
   mesh = sharding.make_mesh(-1, 1)
   row = np.arange(8, dtype=np.float32)
   mixed = copies(mesh, *[row] * (mesh.size - 1), row[::-1].copy())
-  with pytest.raises(distributed.UnequalError):
-    distributed.Agree(mesh)([mixed])
+  with pytest.raises(distributed.ReplicaMismatchError):
+    distributed.ReplicaCheck(mesh)([mixed])
 
 
 def test_split_arrays_are_left_out():
   mesh = sharding.make_mesh(-1, 1)
   split = NamedSharding(mesh, PartitionSpec("data"))
   rows = jax.device_put(np.arange(4.0 * mesh.size), split)
-  distributed.Agree(mesh)([rows, copies(mesh, *[np.ones(3)] * mesh.size)])
+  distributed.ReplicaCheck(mesh)(
+    [rows, copies(mesh, *[np.ones(3)] * mesh.size)]
+  )

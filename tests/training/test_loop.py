@@ -10,7 +10,7 @@ import pytest
 
 from speak_jax.stages import base
 from speak_jax.training import checkpoints, loop, run_config, sharding, step
-from speak_jax.training.state import averaged, create, update
+from speak_jax.training.state import ema_params, init_state, update
 from tests.training import toy
 
 
@@ -93,12 +93,12 @@ def test_figures_are_read_while_the_next_step_runs(tmp_path):
 
 def test_a_step_moves_nothing_by_accident(tmp_path, monkeypatch):
   """An array of the host that meets one of the device is an error."""
-  true = loop.advance
+  true = loop.train_step
 
   def careless(phases, state, *args):
     return true(phases, state._replace(step=state.step + 0), *args)
 
-  monkeypatch.setattr(loop, "advance", careless)
+  monkeypatch.setattr(loop, "train_step", careless)
   with pytest.raises(Exception, match="Disallowed host-to-device"):
     loop.fit(toy.run(tmp_path, 2), toy.batches(), {})
 
@@ -137,18 +137,18 @@ def test_collections_are_the_mean_of_the_microbatches(size):
   """Whatever their number and that of the devices."""
   stage = toy.stage()._replace(microbatch=size)
   mesh = sharding.make_mesh(-1, 1)
-  state = create(stage, 0, {})
-  placing = sharding.rules(state, mesh, 8)
-  state = sharding.place(state, placing)
+  state = init_state(stage, 0, {})
+  placing = sharding.state_sharding(state, mesh, 8)
+  state = sharding.shard(state, placing)
   batch = toy.Batch(np.arange(16, dtype=np.float32).reshape(4, 4))
   _, run = step.jit_phases(stage, placing, mesh)[1]
-  state, _ = run(state, sharding.place_batch(batch, mesh), jax.random.key(0))
+  state, _ = run(state, sharding.shard_batch(batch, mesh), jax.random.key(0))
   assert state.vars["a"]["stats"]["seen"] == batch.x.sum() * size / 4
 
 
 def test_bad_batch_changes_nothing():
   stage = toy.stage()
-  state = create(stage, 0, {})
+  state = init_state(stage, 0, {})
   one = jax.jit(update(stage, 1))
   key = jax.random.key(0)
   good = toy.Batch(jnp.ones((4, 4)))
@@ -169,24 +169,24 @@ def test_collapsed_code_ends_the_run(tmp_path):
 
 def test_average_warms_up():
   stage = toy.stage()
-  state = create(stage, 0, {})
+  state = init_state(stage, 0, {})
   old = np.array(state.ema["a"]["w"])
   batch = toy.Batch(jnp.ones((4, 4)))
   state, _ = jax.jit(update(stage, 1))(state, batch, jax.random.key(0))
   new = np.asarray(state.params["a"]["w"])
   want = old + 0.9 * (new - old)  # decay 1/10 at step 0, not .9
   np.testing.assert_allclose(state.ema["a"]["w"], want, rtol=1e-5)
-  assert averaged(state)["a"] is state.ema["a"]
-  assert averaged(state)["c"] is state.params["c"]
+  assert ema_params(state)["a"] is state.ema["a"]
+  assert ema_params(state)["c"] is state.params["c"]
 
 
 def test_state_is_donated(tmp_path):
   run = toy.run(tmp_path, 1)
-  state = create(run.stage, 0, {})
-  placing = sharding.rules(state, run.mesh, run.large)
-  state = sharding.place(state, placing)
+  state = init_state(run.stage, 0, {})
+  placing = sharding.state_sharding(state, run.mesh, run.min_shard_size)
+  state = sharding.shard(state, placing)
   (_, main), *_ = step.jit_phases(run.stage, placing, run.mesh)[1:]
-  batch = sharding.place_batch(next(toy.batches()), run.mesh)
+  batch = sharding.shard_batch(next(toy.batches()), run.mesh)
   main(state, batch, jax.random.key(0))
   assert state.params["a"]["w"].is_deleted()
 
@@ -227,7 +227,7 @@ def test_learning_rates_are_logged():
   stage = toy.stage()
   adam = base.adam(("a",), SETTINGS, 100, {"a/w": 0.5})
   stage = stage._replace(optims={**stage.optims, "main": adam})
-  state = create(stage, 0, {})
+  state = init_state(stage, 0, {})
   one = jax.jit(update(stage, 1))
   for want in (1 / 3, 2 / 3, 1.0):  # of the peak; two steps of warm-up
     state, metrics = one(state, toy.Batch(jnp.ones((4, 4))), jax.random.key(0))
@@ -250,7 +250,7 @@ def test_files(tmp_path):
   assert 0 <= row["data_wait"] <= 1
   run_folder = tmp_path.parent
   name = tmp_path.name
-  assert checkpoints.latest_step(run_folder, name) == 4
+  assert checkpoints.newest_verified_step(run_folder, name) == 4
   params, extra = checkpoints.restore_params(run_folder, name, ["a", "c"])
   equal(params["a"], state.ema["a"])
   equal(params["c"], state.params["c"])
@@ -280,7 +280,7 @@ def test_checkpoint_of_another_model_is_refused(tmp_path):
 
 
 def test_nothing_to_restore(tmp_path):
-  assert checkpoints.latest_step(tmp_path, "toy") is None
+  assert checkpoints.newest_verified_step(tmp_path, "toy") is None
   with pytest.raises(ValueError, match="no checkpoint"):
     checkpoints.restore_params(tmp_path, "toy", ["a"])
   with pytest.raises(ValueError, match="not a run"):

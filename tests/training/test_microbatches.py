@@ -21,12 +21,12 @@ DEVICES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 64)
 @pytest.mark.parametrize("preset", speak.PRESETS)
 def test_every_preset_starts_on(preset, devices):
   config = speak.get_config(preset)
-  fitted, stages, lines = microbatches.fitted(config, devices)
+  fitted, stages, lines = microbatches.fit_to_devices(config, devices)
   assert set(stages) == {"syncnet", "irfd", "speak"}
   for name, stage in stages.items():
     asked, found = config[name], fitted[name]
     assert stage.microbatch == found.microbatch <= asked.microbatch
-    turns = microbatches.steps(stage, found.batch, devices)
+    turns = microbatches.accumulation_steps(stage, found.batch, devices)
     assert turns * found.microbatch * devices == found.batch
     shapes = jax.tree.leaves(stage.batch)
     assert {x.shape[0] for x in shapes} == {found.batch}
@@ -46,10 +46,13 @@ def test_batches_of_base256_are_those_of_eight_devices():
   """No turns on eight, eight turns on one, and nothing is compared less."""
   config = speak.get_config("base256")
   for devices, turns in ((1, 8), (2, 4), (8, 1)):
-    fitted, stages, lines = microbatches.fitted(config, devices)
+    fitted, stages, lines = microbatches.fit_to_devices(config, devices)
     assert lines == []
     for name, stage in stages.items():
-      assert microbatches.steps(stage, fitted[name].batch, devices) == turns
+      assert (
+        microbatches.accumulation_steps(stage, fitted[name].batch, devices)
+        == turns
+      )
 
 
 @pytest.mark.parametrize(
@@ -76,12 +79,12 @@ def test_plan(asked, want):
 def test_microbatches_too_small_for_pairs_are_refused():
   config = speak.get_config("paper,irfd.microbatch=1")
   with pytest.raises(ValueError, match=r"config\.irfd: .* at least 2"):
-    microbatches.fitted(config, 1)
+    microbatches.fit_to_devices(config, 1)
 
 
 def test_a_batch_that_does_not_divide_is_refused():
   with pytest.raises(ValueError, match=r"toy: a batch of 4 .* on 3 devices"):
-    microbatches.steps(toy.stage(), 4, 3)
+    microbatches.accumulation_steps(toy.stage(), 4, 3)
 
 
 def test_a_run_goes_on_with_its_batch_alone(tmp_path, capsys):
@@ -100,7 +103,7 @@ def test_a_run_goes_on_with_its_batch_alone(tmp_path, capsys):
 def test_batches_of_before_are_known_by_the_config(tmp_path):
   """Checkpoints of before kept the batch in the config alone."""
   run = toy.run(tmp_path, 1)
-  saved = loop.Checkpoints(tmp_path / "checkpoints")
+  saved = loop.CheckpointManager(tmp_path / "checkpoints")
   old = {"config": json.dumps({"toy": {"batch": 2}})}
   with pytest.raises(ValueError, match="with batches of 2, and 4"):
     loop._compare(run, saved, old)

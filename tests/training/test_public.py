@@ -10,7 +10,7 @@ from speak_jax.pretrained.goldens import fill
 from speak_jax.pretrained.tensors import WeightsError
 from speak_jax.stages import base, irfd, speak
 from speak_jax.training import public
-from speak_jax.training.state import create
+from speak_jax.training.state import init_state
 from tests.pretrained.reference import resnet_shapes, vgg_shapes
 from tests.stages import small
 
@@ -38,7 +38,7 @@ def test_resnets_start_from_the_file(tmp_path):
   stage = irfd.make(settings)
   given = public.weights(settings, stage)
   assert set(given) == {"resnet"}
-  state = create(stage, 0, given)
+  state = init_state(stage, 0, given)
   params, stats = given["resnet"]
   for name in ("identity_net", "pose_net", "emotion_net"):
     for mine, theirs in (
@@ -46,7 +46,7 @@ def test_resnets_start_from_the_file(tmp_path):
       (state.vars["encoders"]["batch_stats"][name], stats["batch_stats"]),
     ):
       jax.tree.map(np.testing.assert_array_equal, mine, theirs)
-  fresh = create(stage, 0, {})
+  fresh = init_state(stage, 0, {})
   head = "pose_head"
   jax.tree.map(
     np.testing.assert_array_equal,

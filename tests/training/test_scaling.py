@@ -8,7 +8,7 @@ from orbax.checkpoint import v1 as ocp
 
 from speak_jax.stages.base import LossOut, Scaling
 from speak_jax.training import loop, scaling, sharding, step
-from speak_jax.training.state import create, update
+from speak_jax.training.state import init_state, update
 from speak_jax.training.weights import STAGES
 from tests.stages import small
 from tests.training import toy
@@ -40,7 +40,7 @@ def equal(a, b) -> None:
 def test_an_overflow_is_skipped_and_halves_the_scale():
   stage = half(2.0**20)
   one, key = jax.jit(update(stage, 0)), jax.random.key(0)
-  before = create(stage, 0, {})
+  before = init_state(stage, 0, {})
   after, metrics = one(before, ONES, key)
   assert metrics["skipped"] == 1 and metrics["bad"] == 0
   assert np.isfinite(metrics["loss"])
@@ -58,7 +58,7 @@ def test_an_overflow_is_skipped_and_halves_the_scale():
   assert 1 < tries < 20 and metrics["bad"] == 0
   # Now it has learned, as it does in float32.
   plain = stage._replace(scaling=None)
-  want, _ = jax.jit(update(plain, 0))(create(plain, 0, {}), ONES, key)
+  want, _ = jax.jit(update(plain, 0))(init_state(plain, 0, {}), ONES, key)
   np.testing.assert_allclose(
     after.params["a"]["w"], want.params["a"]["w"], atol=1e-3
   )
@@ -75,14 +75,14 @@ def test_one_of_four_microbatches_that_overflows_skips_the_update():
     devices=jax.devices()[:1],
   )
   stage = half(2.0**6)._replace(microbatch=1)
-  before = create(stage, 0, {})
-  placing = sharding.rules(before, mesh, 8)
+  before = init_state(stage, 0, {})
+  placing = sharding.state_sharding(before, mesh, 8)
   ((_, turns),) = step.jit_phases(stage, placing, mesh)
   key = jax.random.key(0)
 
   def updated(x):
-    batch = sharding.place_batch(toy.Batch(x), mesh)
-    state = sharding.place(before, placing)
+    batch = sharding.shard_batch(toy.Batch(x), mesh)
+    state = sharding.shard(before, placing)
     return turns(state, batch, jax.device_put(key, sharding.replicated(mesh)))
 
   x = np.ones((4, 4), np.float32)
@@ -132,7 +132,7 @@ def test_small_gradients_come_through():
   key, weight = jax.random.key(0), 1e-9
 
   def slope(stage):
-    state = create(stage, 0, {})
+    state = init_state(stage, 0, {})
     _, metrics = jax.jit(update(stage, 0))(state, ONES, key)
     return float(metrics["grad_norm"])
 
@@ -189,7 +189,7 @@ def test_a_network_learns_in_float16(name):
   stage = STAGES[name](config)
   assert stage.scaling == Scaling(2.0**15, 2000)
   one = jax.jit(update(stage, 0))
-  state, batch = create(stage, 0, {}), small.batch(stage)
+  state, batch = init_state(stage, 0, {}), small.batch(stage)
   losses, skipped = [], 0
   for _ in range(40):
     state, metrics = one(state, batch, jax.random.key(0))
@@ -210,7 +210,7 @@ def test_a_network_finds_its_scale_in_float16(name):
   )
   stage = STAGES[name](config)
   one = jax.jit(update(stage, 0))
-  state, batch = create(stage, 0, {}), small.batch(stage)
+  state, batch = init_state(stage, 0, {}), small.batch(stage)
   losses, skipped, scale = [], [], 2.0**24
   for _ in range(20):
     state, metrics = one(state, batch, jax.random.key(0))

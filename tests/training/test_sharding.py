@@ -16,7 +16,7 @@ from configs import speak
 from speak_jax.stages import irfd, syncnet
 from speak_jax.stages import speak as speak_stage
 from speak_jax.training import sharding, step
-from speak_jax.training.state import create, initial
+from speak_jax.training.state import init_state, initial
 from tests.stages import small
 
 two = pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
@@ -39,13 +39,13 @@ def test_rules_go_by_name_size_and_divisor():
     "odd": {"kernel": jnp.zeros((4, 33))},
     "small": {"kernel": jnp.zeros((2, 4))},
   }
-  found = sharding.rules(tree, mesh(1, 2), 50)
+  found = sharding.state_sharding(tree, mesh(1, 2), 50)
   assert found["layer"]["kernel"].spec == PartitionSpec(None, None, "model")
   assert found["output"]["kernel"].spec == PartitionSpec("model")
   for copied in (found["layer"]["bias"], *found["odd"].values()):
     assert copied.spec == PartitionSpec()
   assert found["small"]["kernel"].spec == PartitionSpec()
-  for rule in jax.tree.leaves(sharding.rules(tree, mesh(2, 1), 50)):
+  for rule in jax.tree.leaves(sharding.state_sharding(tree, mesh(2, 1), 50)):
     assert rule.spec == PartitionSpec()
 
 
@@ -77,10 +77,10 @@ def test_who_reads_which_part_of_a_batch(owners, parts):
   grid = np.array(owners)
   if parts is None:
     with pytest.raises(ValueError, match=r"config\.mesh"):
-      sharding.part_of(grid, 0)
+      sharding.data_shard_of(grid, 0)
   else:
     ranks = range(grid.max() + 1)
-    assert [sharding.part_of(grid, rank) for rank in ranks] == parts
+    assert [sharding.data_shard_of(grid, rank) for rank in ranks] == parts
 
 
 def on_eight_devices(module):
@@ -163,15 +163,15 @@ def one_step(devices, microbatch):
   stage = syncnet.make(
     small.config(syncnet__batch=4, syncnet__microbatch=microbatch)
   )
-  state = create(stage, 0, {})
-  placing = sharding.rules(state, devices, 64)
+  state = init_state(stage, 0, {})
+  placing = sharding.state_sharding(state, devices, 64)
   if devices.shape["model"] > 1:
     split = [rule.spec for rule in jax.tree.leaves(placing.params)]
     assert any("model" in spec for spec in split)
-  state = sharding.place(state, placing)
+  state = sharding.shard(state, placing)
   ((_, run),) = step.jit_phases(stage, placing, devices)
   key = jax.device_put(jax.random.key(0), sharding.replicated(devices))
-  batch = sharding.place_batch(small.batch(stage), devices)
+  batch = sharding.shard_batch(small.batch(stage), devices)
   state, metrics = run(state, batch, key)
   # Adam's moments hold the gradient; its step is the gradient's sign alone.
   return jax.device_get((metrics, state.opt))

@@ -15,8 +15,8 @@ def run(tmp_path_factory):
   """A run whose SyncNet is there, untrained."""
   folder = tmp_path_factory.mktemp("run")
   config = small.config(stages=("syncnet",))
-  fresh = state.create(weights.STAGES["syncnet"](config), 0, {})
-  saved = checkpoints.Checkpoints(folder / "syncnet" / "checkpoints")
+  fresh = state.init_state(weights.STAGES["syncnet"](config), 0, {})
+  saved = checkpoints.CheckpointManager(folder / "syncnet" / "checkpoints")
   saved.save(fresh, {}, {})
   saved.finish()
   (folder / "config.json").write_text(json.dumps({"config": config.to_dict()}))

@@ -84,7 +84,7 @@ def batches(seed: int = 0, spoil: tuple[int, ...] = (), size: int = 4) -> Any:
   return iter(made.to_iter_dataset(grain.ReadOptions(num_threads=0)))
 
 
-def run(folder: Any, steps: int, **changes: Any) -> loop.Run:
+def run(folder: Any, steps: int, **changes: Any) -> loop.StageRun:
   schedule = dict(
     log_every=1,
     save_every=100,
@@ -104,13 +104,13 @@ def run(folder: Any, steps: int, **changes: Any) -> loop.Run:
     limit_save=600.0,
   )
   schedule.update(changes)
-  return loop.Run(
+  return loop.StageRun(
     stage=stage(),
     steps=steps,
     seed=5,
     folder=folder,
     mesh=sharding.make_mesh(-1, 1),
-    large=8,
+    min_shard_size=8,
     schedule=loop.Schedule(**schedule),
     meta={"commit": "none"},
   )

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from speak_jax.common.ahead import ahead
+from speak_jax.common.prefetch import prefetch
 
 
 def test_it_is_so_many_ahead_and_no_more():
@@ -16,7 +16,7 @@ def test_it_is_so_many_ahead_and_no_more():
       made.append(i)
       yield i
 
-  with ahead(items, 3) as taken:
+  with prefetch(items, 3) as taken:
     assert next(taken) == 0
     deadline = time.monotonic() + 10
     while len(made) < 4 and time.monotonic() < deadline:
@@ -31,7 +31,7 @@ def test_what_it_raises_is_raised_where_it_is_taken():
     yield 1
     raise ValueError("gone")
 
-  with ahead(items, 3) as taken, pytest.raises(ValueError, match="gone"):
+  with prefetch(items, 3) as taken, pytest.raises(ValueError, match="gone"):
     list(taken)
 
 
@@ -45,8 +45,8 @@ def test_it_ends_with_who_takes():
     finally:
       closed.set()
 
-  with pytest.raises(KeyError), ahead(items, 2) as taken:
+  with pytest.raises(KeyError), prefetch(items, 2) as taken:
     next(taken)
     raise KeyError
   assert closed.is_set()
-  assert "ahead" not in [thread.name for thread in threading.enumerate()]
+  assert "prefetch" not in [thread.name for thread in threading.enumerate()]

@@ -10,7 +10,7 @@ _WAKE_S = 0.2  # how often a thread that waits looks whether it is still wanted
 
 
 @contextlib.contextmanager
-def ahead(
+def prefetch(
   make: Callable[[], Generator[Any, None, None]], most: int
 ) -> Iterator[Iterator[Any]]:
   """The items that `make()` gives, at most `most` of them ahead.
@@ -48,7 +48,7 @@ def ahead(
         return
       yield value
 
-  thread = threading.Thread(target=work, name="ahead", daemon=True)
+  thread = threading.Thread(target=work, name="prefetch", daemon=True)
   thread.start()
   try:
     yield take()

@@ -1,8 +1,8 @@
 """What every key of a config may be, looked at before any work.
 
-`configs/speak.py` says what the keys mean and `check` what they can be: there
-is a rule for every key, so none is refused late, or never. What keys may be
-together is up to who uses them.
+`configs/speak.py` says what the keys mean and `validate` what they can be:
+there is a rule for every key, so none is refused late, or never. What keys may
+be together is up to who uses them.
 """
 
 import math
@@ -253,7 +253,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
 )
 
 
-def check(config: ConfigDict) -> None:
+def validate(config: ConfigDict) -> None:
   """Refuses a config with a value that cannot be.
 
   Raises:
