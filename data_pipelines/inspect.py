@@ -19,7 +19,6 @@ import numpy as np
 from absl import app, flags
 from jaxtyping import Float, UInt8
 
-from data_pipelines import outputs
 from data_pipelines.dataset import offsets, opening, reader
 from data_pipelines.dataset.index import (
   SPLITS,
@@ -33,7 +32,7 @@ from data_pipelines.dataset.pictures import decode_frame, scale_landmarks
 from data_pipelines.media import lettering, video
 from data_pipelines.media.error import MediaError
 from speak_jax import spec
-from speak_jax.common import command_line
+from speak_jax.common import command_line, files, outputs
 
 COLUMNS, ROWS = 8, 12
 CELL_PX = 128
@@ -330,7 +329,7 @@ def main(argv: Sequence[str]) -> int:
     if _SHEET.value:
       path = Path(_SHEET.value)
       picture = cv2.imencode(".png", sheet(argv[1])[..., ::-1])[1]
-      with outputs.replacing(path) as partial:
+      with files.replacing(path) as partial:
         partial.write_bytes(picture.tobytes())
       print(f"sheet: {path}")
   except (ValueError, OSError, MediaError) as error:

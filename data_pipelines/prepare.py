@@ -21,7 +21,6 @@ from typing import Any
 
 from absl import app, flags
 
-from data_pipelines import outputs
 from data_pipelines.dataset import writer
 from data_pipelines.faces import cut, face
 from data_pipelines.ingest.engine import (
@@ -36,7 +35,7 @@ from data_pipelines.ingest.engine import (
 from data_pipelines.sources import counts
 from data_pipelines.sources.task import Survey, Task
 from speak_jax import spec
-from speak_jax.common import command_line, names
+from speak_jax.common import command_line, names, outputs
 
 TOO_MANY_REJECTS = 65  # exit code: the input data is at fault
 SHOWN_GAPS = 10

@@ -18,11 +18,8 @@ Goes in: flat weights, artifacts, settings. Comes out: the same, verified. No
 file is ever unpickled.
 """
 
-import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +28,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from speak_jax.common import packaged
-from speak_jax.common.names import printable
+from speak_jax.common import files, packaged
+from speak_jax.common.files import FileError
 
 FORMAT = 2
 REFERENCE = packaged.REFERENCE
@@ -53,11 +50,8 @@ _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini", ".gitattributes", ".cache")
 _POINTER = b"version https://git-lfs"
 
 
-class BundleError(ValueError):
+class BundleError(FileError):
   """A bundle that must not be used; one line: the file and the reason."""
-
-  def __init__(self, path: str | os.PathLike, reason: str):
-    super().__init__(printable(f"{os.fspath(path)}: {reason}"))
 
 
 class Bundle(NamedTuple):
@@ -91,11 +85,7 @@ def write(path: str | os.PathLike, bundle: Bundle, card: str) -> None:
   if sorted(bundle.artifacts) != sorted(FUNCTIONS):
     raise ValueError(f"artifacts {sorted(bundle.artifacts)} != {FUNCTIONS}")
   check_target(target)
-  replace = target.exists()
-  target.parent.mkdir(parents=True, exist_ok=True)
-  # Beside the target, so that the rename stays on one file system.
-  fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-  try:
+  with files.replacing_folder(target) as fresh:
     (fresh / "stablehlo").mkdir()
     contents = {
       _WEIGHTS: _arrays(bundle.weights),
@@ -108,18 +98,8 @@ def write(path: str | os.PathLike, bundle: Bundle, card: str) -> None:
       contents[_EVALUATION] = _arrays(bundle.evaluation)
     for name, content in contents.items():
       (fresh / name).write_bytes(content)
-    sums = "".join(f"{_sha256(fresh / n)}  {n}\n" for n in sorted(contents))
-    (fresh / _SUMS).write_text(sums)
-    fresh.chmod(0o755)  # mkdtemp makes it private
-    if replace:
-      old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-      target.rename(old / "old")
-      fresh.rename(target)
-      shutil.rmtree(old)
-    else:
-      fresh.rename(target)
-  finally:
-    shutil.rmtree(fresh, ignore_errors=True)
+    sums = (f"{files.sha256(fresh / n)}  {n}\n" for n in sorted(contents))
+    (fresh / _SUMS).write_text("".join(sums))
 
 
 def check_target(path: str | os.PathLike) -> None:
@@ -143,7 +123,7 @@ def check_target(path: str | os.PathLike) -> None:
         file, "is not of the bundle that would be replaced; move it away"
       )
   card = target / _CARD
-  if _CARD in sums and card.is_file() and _sha256(card) != sums[_CARD]:
+  if _CARD in sums and card.is_file() and files.sha256(card) != sums[_CARD]:
     raise BundleError(card, "was edited, and would be replaced; move it away")
 
 
@@ -201,12 +181,12 @@ def _verified(folder: Path) -> tuple[dict[str, Any], list[str]]:
       f"bundle format {version}, this program reads 1 to {FORMAT}",
     )
   functions = [_artifact(folder, name) for name in _FUNCTIONS[version]]
-  files = [folder / _WEIGHTS, *functions]
+  needed = [folder / _WEIGHTS, *functions]
   # Weights for evaluation that nothing vouches for are not left out unsaid.
   if _EVALUATION in sums or (folder / _EVALUATION).exists():
-    files.append(folder / _EVALUATION)
-  names = [file.relative_to(folder).as_posix() for file in files]
-  for file, name in zip(files, names, strict=True):
+    needed.append(folder / _EVALUATION)
+  names = [file.relative_to(folder).as_posix() for file in needed]
+  for file, name in zip(needed, names, strict=True):
     _check(file, sums.get(name))
   return config, names
 
@@ -231,7 +211,7 @@ def _check(file: Path, digest: str | None) -> None:
     raise BundleError(file, "missing" + " (a broken link)" * broken)
   if digest is None:
     raise BundleError(file, f"not listed in {_SUMS}")
-  if _sha256(file) == digest:
+  if files.sha256(file) == digest:
     return
   with file.open("rb") as stream:
     if stream.read(len(_POINTER)) == _POINTER:
@@ -256,12 +236,6 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     name: array.astype(np.float32) if array.dtype == np.float16 else array
     for name, array in found.items()
   }
-
-
-def _sha256(file: Path) -> str:
-  """Hex digest of a file's content."""
-  with file.open("rb") as stream:
-    return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -35,10 +35,9 @@ from pathlib import Path
 
 from absl import app, flags
 
-from data_pipelines import outputs
 from data_pipelines.faces import face
 from speak_jax.bundle import is_bundle
-from speak_jax.common import command_line
+from speak_jax.common import command_line, outputs
 from speak_jax.evaluation.cache import Cache
 from speak_jax.evaluation.protocol import SHOWN_CLIPS, Plan, evaluate, tabulate
 from speak_jax.evaluation.report import tables

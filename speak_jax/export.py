@@ -21,13 +21,12 @@ from absl import app, flags
 from flax import traverse_util
 from jaxtyping import Float, UInt8
 
-from data_pipelines import outputs
 from data_pipelines.dataset.index import read_metadata
 from data_pipelines.dataset.opening import open_records
 from data_pipelines.dataset.reader import Records
 from data_pipelines.faces import face
 from speak_jax import bundle, spec
-from speak_jax.common import command_line
+from speak_jax.common import command_line, outputs
 from speak_jax.evaluation.methods import Track
 from speak_jax.evaluation.methods.speak import emotion_pictures
 from speak_jax.generate import Tracker

@@ -45,7 +45,6 @@ from absl import app, flags
 from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 
-from data_pipelines import outputs
 from data_pipelines.faces import face, footage, portrait
 from data_pipelines.faces.follow import (
   MIN_SEEN,
@@ -65,7 +64,8 @@ from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.video import write_video
 from speak_jax import bundle, spec
-from speak_jax.common import command_line
+from speak_jax.common import command_line, files, outputs
+from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
 from speak_jax.common.prefetch import prefetch
 from speak_jax.common.progress import Progress, say
@@ -726,7 +726,7 @@ def _write_sheet(
         picture, cell
       )
   try:
-    with outputs.replacing(path) as partial:
+    with files.replacing(path) as partial:
       Image.fromarray(sheet).save(partial)
   except OSError as error:
     raise MediaError(path, f"cannot be written ({error})") from None
@@ -773,7 +773,7 @@ def main(argv: list[str]) -> int:
       sheet=FLAGS.sheet,
       smooth=FLAGS.smooth,
     )
-  except (MediaError, bundle.BundleError, face.MissingModelError) as error:
+  except (FileError, face.MissingModelError) as error:
     return _fail(str(error))
   took = time.perf_counter() - start
   path = printable(str(result.path))

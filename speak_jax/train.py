@@ -36,13 +36,12 @@ import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from data_pipelines import outputs
 from data_pipelines.dataset import damage, reader
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError
 from data_pipelines.sampling import held_out
 from speak_jax import spec
-from speak_jax.common import command_line, exit_codes, names
+from speak_jax.common import command_line, exit_codes, files, names, outputs
 from speak_jax.common.lock import locked
 from speak_jax.inference import synthesis
 from speak_jax.stages import base
@@ -401,9 +400,7 @@ def _write_config(config: ConfigDict, run: Path) -> None:
     "argv": sys.argv,
   }
   run.mkdir(parents=True, exist_ok=True)
-  part = path.with_suffix(".part")
-  part.write_text(json.dumps(content, indent=1))
-  os.replace(part, path)
+  files.write(path, json.dumps(content, indent=1))
 
 
 def _describe(

@@ -20,23 +20,24 @@ ALLOWED = {
   "launch": OURS,
   "speak_jax.spec": (),
   "speak_jax.common": (),
-  "speak_jax.common.stopping": ("data_pipelines.outputs",),
   "speak_jax.bundle": ("speak_jax.common", "speak_jax.spec"),
   # Raw video to batches.
-  "data_pipelines.outputs": ("data_pipelines.media",),
-  "data_pipelines.media": (
+  "data_pipelines.media": ("speak_jax.common", "speak_jax.spec"),
+  "data_pipelines.faces": (
     "speak_jax.common",
     "speak_jax.spec",
-    "data_pipelines.outputs",
+    "data_pipelines.media",
   ),
-  "data_pipelines.faces": ("speak_jax.spec", "data_pipelines.media"),
-  "data_pipelines.dataset": ("speak_jax.spec", "data_pipelines.faces"),
+  "data_pipelines.dataset": (
+    "speak_jax.common",
+    "speak_jax.spec",
+    "data_pipelines.faces",
+  ),
   "data_pipelines.synthetic": (
     "speak_jax.common",
     "speak_jax.spec",
     "data_pipelines.dataset",
     "data_pipelines.media",
-    "data_pipelines.outputs",
   ),
   "data_pipelines.sources": (
     "speak_jax.common",
@@ -67,8 +68,9 @@ ALLOWED = {
   "speak_jax.nn": ("speak_jax.spec",),
   "speak_jax.losses": ("speak_jax.spec",),
   "speak_jax.metrics": ("speak_jax.spec",),
-  "speak_jax.models": ("speak_jax.spec", "speak_jax.nn"),
+  "speak_jax.models": ("speak_jax.common", "speak_jax.spec", "speak_jax.nn"),
   "speak_jax.pretrained": (
+    "speak_jax.common",
     "speak_jax.spec",
     "speak_jax.nn",
     "speak_jax.models",

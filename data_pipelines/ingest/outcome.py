@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 import warnings
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
@@ -32,6 +31,7 @@ from data_pipelines.dataset.pictures import with_mouths
 from data_pipelines.dataset.record import encode
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.sources.task import Task
+from speak_jax.common import files
 from speak_jax.common.names import printable
 
 DIGEST = 32  # bytes of SHA-256 in front of a staged clip
@@ -195,8 +195,7 @@ def stamps(task: Task) -> list[Stamp]:
 
 def _digest(path: str) -> str:
   try:
-    with open(path, "rb") as file:
-      return hashlib.file_digest(file, "sha256").hexdigest()
+    return files.sha256(path)
   except (OSError, ValueError):
     return ""
 
@@ -251,32 +250,13 @@ def tally(outcome: Outcome) -> Tally:
 # --- files -----------------------------------------------------------------
 
 
-def write(path: Path, data: bytes) -> None:
-  """Writes a file whole or not at all, under a temporary name of its own."""
-  partial = _partial(path)
-  try:
-    with partial.open("wb") as file:
-      file.write(data)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(partial, path)
-  except BaseException:
-    partial.unlink(missing_ok=True)
-    raise
-
-
-def _partial(path: Path) -> Path:
-  """A name beside `path` that no other process or machine will choose."""
-  return path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-
-
 def store(folder: Path, key: str, index: int, outcome: Outcome) -> None:
   """Keeps the outcome of clip `index` of a part."""
   data = msgpack.packb(tuple(outcome))
   assert data is not None
   staged(folder, key, index).parent.mkdir(exist_ok=True)
   digest = hashlib.sha256(data).digest()
-  write(staged(folder, key, index), digest + data)
+  files.write(staged(folder, key, index), digest + data)
 
 
 def load(folder: Path, key: str, index: int) -> Outcome | None:
@@ -322,7 +302,7 @@ def join(folder: Path, key: str, clips: int) -> None:
         rows.append({**row, "row": len(rows)})
         yield example
 
-  partial = _partial(shard_path(folder, key))
+  partial = files.beside(folder, ".array_record")
   try:
     places = writer.write_examples(partial, examples())
     for row, at in zip(rows, places, strict=True):
@@ -396,7 +376,7 @@ def facts(folder: Path, key: str) -> dict[str, Any]:
 
 def store_facts(folder: Path, key: str, found: dict[str, Any]) -> None:
   """Writes what `facts` reads."""
-  write(facts_path(folder, key), json.dumps(found).encode())
+  files.write(facts_path(folder, key), json.dumps(found))
 
 
 def shard_path(folder: Path, key: str) -> Path:

@@ -5,21 +5,12 @@ import os
 import warnings
 from collections.abc import Iterator
 
+from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
 
 
-class MediaError(ValueError):
+class MediaError(FileError):
   """A file that cannot be used; its text is one line, `path: reason`."""
-
-  def __init__(self, path: str | os.PathLike, reason: str):
-    """Joins path and reason, whatever line breaks the reason had."""
-    self.path = os.fspath(path)
-    self.reason = " ".join(str(reason).split())
-    super().__init__(self.path, self.reason)  # both, so that it pickles
-
-  def __str__(self) -> str:
-    """Returns `path: reason`."""
-    return printable(f"{self.path}: {self.reason}")
 
 
 class MediaWarning(UserWarning):

@@ -23,7 +23,6 @@ from av.video.reformatter import Colorspace, Interpolation
 from av.video.stream import VideoStream
 from jaxtyping import Int16, UInt8
 
-from data_pipelines import outputs
 from data_pipelines.media import colour, image
 from data_pipelines.media.audio import Sound, whole
 from data_pipelines.media.container import KINDS as CONTAINERS
@@ -31,6 +30,7 @@ from data_pipelines.media.container import check_picture, opened
 from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.limits import LIMITS
 from speak_jax import spec
+from speak_jax.common import files
 
 _BT709, _BT601, _LIMITED = 1, 6, 1  # H.273's matrices; ffmpeg's range
 AAC_BITS = 96_000  # a second, of a channel
@@ -320,7 +320,7 @@ def write_video(
   """
   sound = whole(audio) if isinstance(audio, np.ndarray) else audio
   try:
-    with outputs.replacing(path) as partial:
+    with files.replacing(path) as partial:
       return _write(path, partial, frames, fps, sound)
   except (av.error.FFmpegError, OSError) as error:
     raise MediaError(path, f"cannot be written ({error})") from None

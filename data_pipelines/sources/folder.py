@@ -34,6 +34,7 @@ from data_pipelines.sources.task import (
   Task,
 )
 from data_pipelines.sources.video import Video, task
+from speak_jax.common import files
 from speak_jax.common.names import printable
 
 KINDS = ("people", "clips", "moments")  # that can be held out
@@ -293,8 +294,7 @@ def _copies(root: str, found: list[_File]) -> list[list[_File]]:
       return first + file.read(_ENDS)
 
   def content(one: _File) -> str:
-    with open(os.path.join(root, one.name), "rb") as file:
-      return hashlib.file_digest(file, "sha256").hexdigest()
+    return files.sha256(os.path.join(root, one.name))
 
   groups = [[one for one in found if one.status.st_size]]
   for key in (size, ends, content):

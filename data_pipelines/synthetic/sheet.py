@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 from absl import app, flags
 
-from data_pipelines import outputs
 from data_pipelines.synthetic import head, motion, render
 from speak_jax import spec
-from speak_jax.common import command_line
+from speak_jax.common import command_line, outputs
 
 _OUT = flags.DEFINE_string("out", "docs/faces.png", "Where the PNG goes.")
 _SIZE = flags.DEFINE_integer("size", 124, "Pixels of one face.", 16)

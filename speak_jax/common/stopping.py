@@ -12,7 +12,7 @@ import signal
 import sys
 from types import FrameType
 
-from data_pipelines import outputs
+from speak_jax.common import files
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,7 +26,7 @@ def install(command: str) -> None:
 
   def end(number: int, frame: FrameType | None) -> None:
     del frame
-    outputs.discard()
+    files.discard()
     with contextlib.suppress(RuntimeError):  # it may be printing
       sys.stdout.flush()
     begin = "\n" if sys.stderr.isatty() else ""  # progress has no line's end

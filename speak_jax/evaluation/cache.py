@@ -8,7 +8,6 @@ put in is made anew.
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,8 @@ import av
 import av.error
 import numpy as np
 from jaxtyping import UInt8
+
+from speak_jax.common import files
 
 _PIXELS = "bgr0"  # the one form of eight-bit RGB that FFV1 takes
 Frames = UInt8[np.ndarray, "n h w 3"]
@@ -61,25 +62,20 @@ class Cache(NamedTuple):
 def write(path: Path, frames: Frames) -> None:
   """Stores frames losslessly, in one go."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-  os.close(handle)
-  part = Path(name)
-  try:
-    with av.open(name, "w", format="matroska") as out:
-      out.metadata["title"] = _digest(frames)
-      stream = out.add_stream("ffv1", rate=25)
-      stream.height, stream.width = frames.shape[1:3]
-      stream.pix_fmt = _PIXELS
-      for frame in frames:
-        picture = av.VideoFrame.from_ndarray(
-          np.ascontiguousarray(frame), format="rgb24"
-        )
-        out.mux(stream.encode(picture.reformat(format=_PIXELS)))
-      out.mux(stream.encode(None))
-    part.chmod(0o644)  # mkstemp makes it private
-    part.replace(path)
-  finally:
-    part.unlink(missing_ok=True)
+  with (
+    files.replacing(path) as partial,
+    av.open(str(partial), "w", format="matroska") as out,
+  ):
+    out.metadata["title"] = _digest(frames)
+    stream = out.add_stream("ffv1", rate=25)
+    stream.height, stream.width = frames.shape[1:3]
+    stream.pix_fmt = _PIXELS
+    for frame in frames:
+      picture = av.VideoFrame.from_ndarray(
+        np.ascontiguousarray(frame), format="rgb24"
+      )
+      out.mux(stream.encode(picture.reformat(format=_PIXELS)))
+    out.mux(stream.encode(None))
 
 
 def read(path: Path) -> Frames | None:

@@ -19,9 +19,10 @@ from einops import rearrange
 from flax import traverse_util
 from jax import Array
 from jaxtyping import Float, PRNGKeyArray, UInt8
-from safetensors.numpy import load_file, save_file
+from safetensors import numpy as safetensors
 
 from speak_jax import spec
+from speak_jax.common import files
 from speak_jax.nn import norm, resnet
 from speak_jax.nn.conv import Conv, leaky
 
@@ -278,10 +279,8 @@ def apply(params: Any, frames: UInt8[Array, "n h w 3"]) -> Judgement:
 def save(params: Any, path: Path) -> None:
   """Writes weights as float16 safetensors, whole or not at all."""
   flat = traverse_util.flatten_dict(params, sep="/")
-  part = path.with_name(path.name + ".tmp")
-  save_file({k: np.asarray(v, np.float16) for k, v in flat.items()}, part)
-  part.chmod(0o644)  # the library makes it the user's alone
-  part.replace(path)
+  halves = {k: np.asarray(v, np.float16) for k, v in flat.items()}
+  files.write(path, safetensors.save(halves))
 
 
 def load(path: Path = WEIGHTS) -> Any:
@@ -294,7 +293,9 @@ def load(path: Path = WEIGHTS) -> Any:
     raise ValueError(
       f"{path}: missing; run `python -m speak_jax.tools.train_judge`"
     )
-  flat = {k: v.astype(np.float32) for k, v in load_file(path).items()}
+  flat = {
+    k: v.astype(np.float32) for k, v in safetensors.load_file(path).items()
+  }
   return traverse_util.unflatten_dict(flat, sep="/")
 
 

@@ -6,11 +6,11 @@ What the hub sends is kept in the hub's own cache. Files whose SHA-256 is known
 files so) are checked before they are used.
 """
 
-import hashlib
 import os
 import re
 from pathlib import Path
 
+from speak_jax.common import files
 from speak_jax.pretrained.tensors import WeightsError
 
 # Tried in this order where a model is named without a file.
@@ -93,8 +93,7 @@ def check(path: Path) -> None:
     known = named["hash"]
   else:
     return
-  with path.open("rb") as stream:
-    found = hashlib.file_digest(stream, "sha256").hexdigest()
+  found = files.sha256(path)
   if not found.startswith(known):
     raise WeightsError(
       f"{path}: damaged, its SHA-256 begins with {found[:8]}, not {known[:8]}"

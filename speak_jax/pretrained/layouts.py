@@ -1,7 +1,6 @@
 """The public layouts that can be read, and which one a file has."""
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 import safetensors.numpy
 from flax import traverse_util
 
+from speak_jax.common.files import write
 from speak_jax.pretrained import (
   files,
   hub,
@@ -134,12 +134,7 @@ def save(path: Path, loaded: Loaded) -> None:
   }
   arrays = {key: np.ascontiguousarray(value) for key, value in flat.items()}
   path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f".{path.name}.part")
-  try:
-    safetensors.numpy.save_file(arrays, part, facts)
-    os.replace(part, path)
-  finally:
-    part.unlink(missing_ok=True)
+  write(path, safetensors.numpy.save(arrays, facts))
 
 
 def _read(paths: Sequence[Path]) -> Tensors:

@@ -5,12 +5,13 @@ many starts found the same. An orderly end removes it.
 """
 
 import json
-import os
 from pathlib import Path
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+
+from speak_jax.common import files
 
 NAME = "attempts.json"
 MAX_RESTARTS = 3  # restarts that may find nothing new
@@ -56,7 +57,5 @@ def _count(path: Path, steps: int) -> int:
   except (OSError, json.JSONDecodeError):
     before = {}
   count = before["starts"] + 1 if before.get("steps") == steps else 1
-  part = path.with_name(f"{NAME}.part{os.getpid()}")
-  part.write_text(json.dumps({"steps": steps, "starts": count}))
-  os.replace(part, path)
+  files.write(path, json.dumps({"steps": steps, "starts": count}))
   return count

@@ -5,10 +5,11 @@ step, so that a person or a launcher sees which process is late, and at what.
 """
 
 import json
-import os
 import statistics
 from pathlib import Path
 from typing import NamedTuple
+
+from speak_jax.common import files
 
 SLOW = 2.0  # times the others' median
 SHARE = 0.1  # of a step that a process has to cost the others
@@ -33,9 +34,9 @@ def write(run: Path, beat: Heartbeat) -> None:
   """Replaces a process's file."""
   folder = run / "heartbeats"
   folder.mkdir(parents=True, exist_ok=True)
-  part = folder / f"{beat.rank}.part{beat.pid}"
-  part.write_text(json.dumps(beat._asdict()))
-  os.replace(part, folder / f"{beat.rank}.json")
+  text = json.dumps(beat._asdict())
+  # The next one comes within seconds: the disk is not made to wait for it.
+  files.write(folder / f"{beat.rank}.json", text, sync=False)
 
 
 def read(run: Path, newer: float = 0.0) -> list[Heartbeat]:

@@ -36,8 +36,7 @@ from absl import app, flags
 from flax import traverse_util
 from ml_collections import ConfigDict, config_flags
 
-from data_pipelines import outputs
-from speak_jax.common import command_line
+from speak_jax.common import command_line, outputs
 from speak_jax.common.exit_codes import BAD_CONFIG
 from speak_jax.configs.ablations import FULL, GROUPS, Row
 from speak_jax.evaluation import methods

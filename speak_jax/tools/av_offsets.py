@@ -21,12 +21,11 @@ from typing import NamedTuple
 
 from absl import app, flags
 
-from data_pipelines import outputs
 from data_pipelines.dataset import damage, offsets, opening, reader
 from data_pipelines.dataset.index import read_index, splits_of
-from data_pipelines.ingest import outcome
 from data_pipelines.media import audio
-from speak_jax.common import command_line, exit_codes
+from speak_jax.common import command_line, exit_codes, outputs
+from speak_jax.common.files import write
 from speak_jax.common.progress import Progress
 from speak_jax.evaluation import systems
 from speak_jax.evaluation.readers import reading, syncnet_v2
@@ -172,7 +171,7 @@ def run(
         out += one.out
         progress.update(len(found), f"{out} out of sync")
   content = "".join(map(offsets.line, found))
-  outcome.write(data / offsets.NAME, content.encode())
+  write(data / offsets.NAME, content)
   part.unlink()
   return found
 

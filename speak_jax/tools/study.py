@@ -26,12 +26,11 @@ import numpy as np
 from absl import app, flags
 from jaxtyping import UInt8
 
-from data_pipelines import outputs
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.media.video import probe, read_frames, write_video
 from speak_jax import spec
-from speak_jax.common import command_line
+from speak_jax.common import command_line, files, outputs
 from speak_jax.common.progress import Progress
 from speak_jax.evaluation import study
 from speak_jax.evaluation.report import html
@@ -125,29 +124,29 @@ def make(
   page = out / "page"
   page.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(dir=out, prefix=".part-") as scratch:
-    files = []
+    encoded = []
     with Progress("study", "video", len(key.items)) as progress:
       for i, item in enumerate(key.items):
         target = Path(scratch) / f"{item.number}.mp4"
         _encode(videos[item.method][item.clip], target, shapes[item.clip])
-        files.append(target)
+        encoded.append(target)
         progress.update(i + 1)
-    size = sum(path.stat().st_size for path in files)
+    size = sum(path.stat().st_size for path in encoded)
     embedded = size * 4 / 3 <= embed_mb * 1e6  # base64 adds a third
     sources = {
       path.stem: html.data_uri(path.read_bytes(), "video/mp4")
       if embedded
       else path.name
-      for path in files
+      for path in encoded
     }
     text = study.page(key, sources, "data:" if embedded else "'self'")
     for old in page.glob("*.mp4"):  # of this study, when made before
       old.unlink()
     if not embedded:
-      for path in files:
+      for path in encoded:
         path.rename(page / path.name)
-    _write(page / "index.html", text)
-    _write(key_path, study.key_text(key))
+    files.write(page / "index.html", text)
+    files.write(key_path, study.key_text(key))
   total = sum(path.stat().st_size for path in page.iterdir())
   return Made(
     page=page / "index.html",
@@ -299,12 +298,6 @@ def _resized(
   return cv2.resize(frame, (shape.width, shape.height), interpolation=way)
 
 
-def _write(path: Path, text: str) -> None:
-  """Whole or not at all."""
-  with outputs.replacing(path) as partial:
-    partial.write_text(text, encoding="utf-8")
-
-
 FLAGS = flags.FLAGS
 
 
@@ -360,7 +353,7 @@ def _collect(names: Sequence[str]) -> int:
   if not answers:
     raise ValueError("no answers are left")
   text = study.table(answers, key, FLAGS.seed)
-  _write(out, text)
+  files.write(out, text)
   print(text, end="")
   print(f"wrote {out}: {len(answers)} raters, {len(refused)} files left out")
   return 0

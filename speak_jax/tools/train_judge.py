@@ -23,11 +23,10 @@ import optax
 from absl import app, flags
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-from data_pipelines import outputs
 from data_pipelines.sampling.augment import MIRROR
 from data_pipelines.synthetic.render import random_frames
 from speak_jax import spec
-from speak_jax.common import command_line
+from speak_jax.common import command_line, files, outputs
 from speak_jax.common.progress import Progress
 from speak_jax.losses import disentangle
 from speak_jax.metrics import identity as identity_metrics
@@ -361,10 +360,7 @@ def make(
     figures = score(params, part)
     report[framing] = {k: round(v, 4) for k, v in figures.items()}
   text = json.dumps(report, indent=2) + "\n"
-  beside = out.with_suffix(".json")
-  part = beside.with_name(beside.name + ".tmp")
-  part.write_text(text)
-  part.replace(beside)
+  files.write(out.with_suffix(".json"), text)
   return report
 
 

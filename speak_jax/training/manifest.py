@@ -6,9 +6,9 @@ text depends on the folder alone: checking is writing it again and comparing,
 which finds a changed bit wherever it is, in the manifest as well.
 """
 
-import hashlib
-import os
 from pathlib import Path
+
+from speak_jax.common import files
 
 NAME = "manifest.sha256"
 
@@ -19,18 +19,7 @@ def write(folder: Path) -> None:
   Raises:
     OSError: a file cannot be read, or the disk is full.
   """
-  path = folder / NAME
-  part = path.with_suffix(".part")
-  with part.open("w") as file:
-    file.write(_text(folder))
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(part, path)
-  inside = os.open(folder, os.O_RDONLY)
-  try:
-    os.fsync(inside)
-  finally:
-    os.close(inside)
+  files.write(folder / NAME, _text(folder))
 
 
 def fault(folder: Path) -> str | None:
@@ -63,20 +52,17 @@ def size(folder: Path) -> int:
 
 
 def _text(folder: Path) -> str:
-  lines = []
-  for path in _files(folder):
-    with path.open("rb") as file:
-      found = hashlib.file_digest(file, "sha256").hexdigest()
-    lines.append(f"{found}  {path.relative_to(folder).as_posix()}\n")
-  return "".join(lines)
+  return "".join(
+    f"{files.sha256(path)}  {path.relative_to(folder).as_posix()}\n"
+    for path in _files(folder)
+  )
 
 
 def _files(folder: Path) -> list[Path]:
-  ours = (NAME, Path(NAME).with_suffix(".part").name)
   return sorted(
     path
     for path in folder.rglob("*")
-    if path.is_file() and path.relative_to(folder).as_posix() not in ours
+    if path.is_file() and path != folder / NAME
   )
 
 

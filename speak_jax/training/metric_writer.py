@@ -6,7 +6,6 @@ RUN/<stage>/samples/         sample sheets (PNG) and videos
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from einops import rearrange
 from jaxtyping import UInt8
 from tensorboardX import SummaryWriter
 
+from speak_jax.common import files
 from speak_jax.common.progress import say
 
 
@@ -81,6 +81,4 @@ def _drop_after(path: Path, step: int) -> None:
         kept.append(line + "\n")
     except (json.JSONDecodeError, KeyError):
       continue  # the half line of a killed run
-  part = path.with_suffix(".part")
-  part.write_text("".join(kept))
-  os.replace(part, path)
+  files.write(path, "".join(kept))

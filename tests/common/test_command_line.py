@@ -10,7 +10,10 @@ from speak_jax.common import exit_codes
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "--config=configs/speak.py:demo"
-COMMANDS = {"train": ["--workdir=run"], "ablate": ["--data=data", "--out=out"]}
+COMMANDS = {
+  "train": ["--workdir=run"],
+  "tools.ablate": ["--data=data", "--out=out"],
+}
 WRONG = {
   "key": ([CONFIG, "--config.datta=1"], """no 'datta' Did you mean "data\""""),
   "value": ([CONFIG, "--config.seed=one"], "invalid literal"),
@@ -21,20 +24,38 @@ WRONG = {
   "none": ([], "Flag --config must have a value other than None"),
 }
 
+# Modules whose command `speak` knows by another name.
+SPOKEN = {
+  "av_offsets": "offsets",
+  "train_judge": "judge",
+  "verify_checkpoints": "checkpoints",
+}
+
+
+def spoken(module: str) -> str:
+  """The name of a module's command in its lines."""
+  name = module.rpartition(".")[2]
+  return SPOKEN.get(name, name)
+
 
 @pytest.mark.parametrize(
   ("command", "wrong"),
-  [*(("train", wrong) for wrong in WRONG), ("ablate", "key")],
+  [*(("train", wrong) for wrong in WRONG), ("tools.ablate", "key")],
 )
 def test_a_wrong_config_is_a_line(command, wrong):
   given, line = WRONG[wrong]
-  words = ["-m", f"speak_jax.{command}", *COMMANDS[command], *given]
+  words = [
+    "-m",
+    f"speak_jax.{command}",
+    *COMMANDS[command],
+    *given,
+  ]
   done = subprocess.run(
     [sys.executable, *words], cwd=ROOT, capture_output=True, text=True
   )
   assert done.returncode == exit_codes.BAD_CONFIG, done.stderr
   assert line in done.stderr
-  assert done.stderr.startswith(f"{command}: ")
+  assert done.stderr.startswith(f"{spoken(command)}: ")
   assert len(done.stderr.splitlines()) == 1
   assert not done.stdout
 
@@ -81,7 +102,7 @@ def test_a_url_is_no_folder(command, given):
   )
   assert done.returncode == exit_codes.BAD_CONFIG, done.stderr
   (line,) = done.stderr.splitlines()
-  assert line.startswith(f"{command.rpartition('.')[2]}: ")
+  assert line.startswith(f"{spoken(command)}: ")
   assert f"{URL}: URLs are no folders; mount the bucket or volume" in line
   assert not (ROOT / "gs:").exists()
 
@@ -101,7 +122,7 @@ def test_every_command_reads_its_words_alike():
 VERBOSE = """
 import logging as std
 from absl import app, logging
-from speak_jax import command_line
+from speak_jax.common import command_line
 def main(argv):
   logging.info("an info")
   logging.warning("a warning")

@@ -51,7 +51,7 @@ def test_other_content_is_refused(wheel, tmp_path, monkeypatch):
 
 
 def test_missing_models_say_what_to_do(tmp_path):
-  with pytest.raises(nets.MissingModelError, match=r"media\.fetch"):
+  with pytest.raises(nets.MissingModelError, match=r"faces\.fetch"):
     nets.checked(tmp_path / "face_landmark.tflite")
 
 

@@ -20,11 +20,11 @@ import pytest
 
 from data_pipelines.dataset import opening
 from data_pipelines.dataset.index import read_index
-from data_pipelines.ingest import engine, outcome, pool
+from data_pipelines.ingest import engine, pool
 from data_pipelines.ingest.engine import PrepareError, TooManyRejectsError
 from data_pipelines.media.error import MediaError, MediaWarning, reject
 from data_pipelines.sources.task import Task
-from speak_jax.common import progress
+from speak_jax.common import files, progress
 from tests import toy_records
 
 META = {"source": "toy", "size": 32}
@@ -525,7 +525,7 @@ def start(tmp_path, root):
   script.write_text(
     "import sys, threading\n"
     f"sys.path.insert(0, {str(root)!r})\n"
-    "from tests import test_engine as t\n"
+    "from tests.ingest import test_engine as t\n"
     "t.engine.FEW = 3\n"
     "if __name__ == '__main__':\n"
     "  tasks = t.listed(40, log=sys.argv[1], wait=float(sys.argv[2]))\n"
@@ -590,20 +590,20 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
   tmp_path, monkeypatch, whole
 ):
   log, data = tmp_path / "log", tmp_path / "data"
-  whole_write, room = outcome.write, [9]
+  whole_write, room = files.write, [9]
 
-  def write(path, data):
+  def write(path, data, **given):
     if not room[0]:
       raise OSError(errno.ENOSPC, "No space left on device", str(path))
     room[0] -= 1
-    whole_write(path, data)
+    whole_write(path, data, **given)
 
-  monkeypatch.setattr(outcome, "write", write)
+  monkeypatch.setattr(files, "write", write)
   with pytest.raises(PrepareError, match=r"data: No space left .*run again"):
     prepare(listed(9, log=log), data)
   made = len(log.read_text().split())
   assert 1 < made < 9
-  monkeypatch.setattr(outcome, "write", whole_write)
+  monkeypatch.setattr(files, "write", whole_write)
   prepare(listed(9, log=log), data)
   # Only the clip that found no room, if it was one, is made again.
   assert made <= 9 <= len(log.read_text().split()) <= 10
@@ -625,10 +625,10 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     raise OSError(errno.EIO, "Input/output error")
 
   path = tmp_path / "facts.json"
-  outcome.write(path, b"old")
+  files.write(path, b"old")
   monkeypatch.setattr(os, "fsync", fail)
   with pytest.raises(OSError, match="Input/output error"):
-    outcome.write(path, b"new")
+    files.write(path, b"new")
   assert content(tmp_path) == {"facts.json": b"old"}
 
 
@@ -643,7 +643,7 @@ def test_a_shard_that_cannot_be_written_is_one_line(tmp_path, whole):
     finally:
       resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   assert "\n" not in str(error.value) and "too large" in str(error.value)
-  assert not list(tmp_path.rglob("*.tmp"))
+  assert not list(tmp_path.rglob("*.partial*"))
   prepare(tasks, tmp_path / "data")
   assert content(tmp_path / "data") == whole(9)
 

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import outputs
 from data_pipelines.media import video
 from data_pipelines.media.audio import RATES_HZ
-from data_pipelines.media.error import MediaError
 from data_pipelines.media.limits import LIMITS
 from data_pipelines.synthetic import demo_inputs
 from speak_jax import bundle, generate
+from speak_jax.common import outputs
+from speak_jax.common.files import FileError
 from speak_jax.inference import synthesis
 from tests import glass
 from tests.reported.voices import RATE, voice
@@ -68,7 +68,7 @@ def there(tmp_path, monkeypatch) -> Path:
 def test_what_must_not_be_written_is_refused(there, name, line):
   name = name.format(there=there)
   before = sorted(there.rglob("*"))
-  with pytest.raises(MediaError) as error:
+  with pytest.raises(FileError) as error:
     outputs.check_file(name, ["pose.mp4", "bundle", "none.wav"], MP4)
   assert line in str(error.value) and str(error.value).startswith(name)
   assert sorted(there.rglob("*")) == before
@@ -97,7 +97,7 @@ def test_what_may_be_written_is_not(there, name):
   ],
 )
 def test_folders_are_refused_alike(there, name, line):
-  with pytest.raises(MediaError) as error:
+  with pytest.raises(FileError) as error:
     outputs.check_folder(name, [], sealed=["bundle"])
   assert line in str(error.value)
   outputs.check_folder("report/of/today", ["pose.mp4"], sealed=["bundle"])
@@ -107,9 +107,9 @@ def test_folders_are_refused_alike(there, name, line):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_refused(there):
   (there / "bundle").chmod(0o555)
-  with pytest.raises(MediaError, match=r"cannot be written .Permission denied"):
+  with pytest.raises(FileError, match=r"cannot be written .Permission denied"):
     outputs.check_file("bundle/out.mp4", [], MP4)
-  with pytest.raises(MediaError, match=r"cannot be written .Permission denied"):
+  with pytest.raises(FileError, match=r"cannot be written .Permission denied"):
     outputs.check_folder("bundle/new", [])
 
 
@@ -120,13 +120,9 @@ def test_a_folder_that_takes_no_file_is_refused(there, monkeypatch):
     raise OSError(30, "Read-only file system", str(path))
 
   monkeypatch.setattr(Path, "touch", refuse)
-  with pytest.raises(
-    MediaError, match=r"cannot be written .Read-only file sys"
-  ):
+  with pytest.raises(FileError, match=r"cannot be written .Read-only file sys"):
     outputs.check_file("out.mp4", [], MP4)
-  with pytest.raises(
-    MediaError, match=r"cannot be written .Read-only file sys"
-  ):
+  with pytest.raises(FileError, match=r"cannot be written .Read-only file sys"):
     outputs.check_folder("new/report", [])
 
 
@@ -213,7 +209,7 @@ def test_generate_refuses_before_the_work(inputs, output, sheet, line):
   made = synthesis.Synthesizer(
     glass.functions(), glass.VARIABLES, glass.SETTINGS
   )
-  with pytest.raises(MediaError, match=line):
+  with pytest.raises(FileError, match=line):
     generate.generate(
       made,
       **inputs,
@@ -242,7 +238,7 @@ def test_the_reported_files_stay(reported, tmp_path, output, sheet):
   made = synthesis.Synthesizer(
     glass.functions(), glass.VARIABLES, glass.SETTINGS
   )
-  with pytest.raises(MediaError, match="would replace the input"):
+  with pytest.raises(FileError, match="would replace the input"):
     generate.generate(
       made,
       **{role: tmp_path / name for role, name in roles.items()},
@@ -263,7 +259,7 @@ def test_an_input_that_is_not_there_is_said_before_the_work(inputs, role):
     glass.functions(), glass.VARIABLES, glass.SETTINGS
   )
   missing = inputs[role].with_name("none.mp4")
-  with pytest.raises(MediaError, match=r"none\.mp4: no such file"):
+  with pytest.raises(FileError, match=r"none\.mp4: no such file"):
     generate.generate(
       made,
       **(inputs | {role: missing}),
@@ -410,7 +406,7 @@ def test_help_says_what_is_limited():
 )
 def test_an_input_that_is_no_file_is_said(inputs, role, given, line):
   folder = inputs["pose"].parent
-  with pytest.raises(MediaError, match=f"^{re.escape(given)}: {line}$"):
+  with pytest.raises(FileError, match=f"^{re.escape(given)}: {line}$"):
     generate.check_files(
       [*(inputs | {role: given}).values()], folder / "out.mp4", None
     )

@@ -1,10 +1,10 @@
 """What a report says beside its figures."""
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from speak_jax.common import files
 from speak_jax.models import judge
 
 _TRACKER = "the face tracker that also made the records"
@@ -68,8 +68,7 @@ def tracked(identity: str) -> str:
 
 def released(path: Path, title: str, sha256: str) -> str:
   """Whether weights are those that everybody else uses."""
-  with path.open("rb") as stream:
-    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+  digest = files.sha256(path)
   kind = "the" if digest == sha256 else "NOT the"
   return f"{title}, {path}: {kind} released file, {digest[:8]}"
 

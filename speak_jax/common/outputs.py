@@ -1,15 +1,11 @@
-"""What a command writes: looked at before the work, and whole or not at all."""
+"""Checks of what a command is going to write, before it starts its work."""
 
-import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from data_pipelines.media.error import MediaError
-
-_COUNT = itertools.count()
-_PARTIAL: set[Path] = set()  # that are being written
+from speak_jax.common import files
+from speak_jax.common.files import FileError
 
 
 def check_file(
@@ -26,23 +22,23 @@ def check_file(
     suffixes: What its name may end with, such as ".mp4".
 
   Raises:
-    MediaError: one line.
+    FileError: one line.
   """
   folder, name = os.path.split(os.fspath(path))
   known = " or ".join(suffixes)
   if os.path.splitext(name)[1].lower() not in suffixes:
-    raise MediaError(path, f"the output is {known[1:]}; name it so")
+    raise FileError(path, f"the output is {known[1:]}; name it so")
   if os.path.isdir(path):
-    raise MediaError(path, "is a folder")
+    raise FileError(path, "is a folder")
   if os.path.exists(path) and not os.path.isfile(path):
-    raise MediaError(path, "is not a regular file")
+    raise FileError(path, "is not a regular file")
   if not os.path.isdir(folder or "."):
-    raise MediaError(path, f"no folder {folder}")
+    raise FileError(path, f"no folder {folder}")
   for other in inputs:
     if _same(path, other):
-      raise MediaError(path, f"would replace the input {other}")
+      raise FileError(path, f"would replace the input {other}")
     if os.path.isdir(other) and _inside(path, other):
-      raise MediaError(path, f"lies in the input {other}")
+      raise FileError(path, f"lies in the input {other}")
   _try(path, folder or ".")
 
 
@@ -59,55 +55,26 @@ def check_folder(
     sealed: Folders that are read; it may not lie in one of them either.
 
   Raises:
-    MediaError: one line.
+    FileError: one line.
   """
   if not os.fspath(path):
-    raise MediaError(path, "a folder without a name")
+    raise FileError(path, "a folder without a name")
   if os.path.lexists(path) and not os.path.isdir(path):
-    raise MediaError(path, "is not a folder")
+    raise FileError(path, "is not a folder")
   sealed = tuple(sealed)
   for other in (*inputs, *sealed):
     if _same(path, other):
-      raise MediaError(path, "is an input, and would be written into")
+      raise FileError(path, "is an input, and would be written into")
   for other in sealed:
     if os.path.isdir(other) and _inside(path, other):
-      raise MediaError(path, f"lies in the input {other}")
+      raise FileError(path, f"lies in the input {other}")
   there = os.path.abspath(path)
   while not os.path.lexists(there):
     _check_name(path, os.path.basename(there), os.path.dirname(there))
     there = os.path.dirname(there)
   if not os.path.isdir(there):
-    raise MediaError(path, f"{there} is not a folder")
+    raise FileError(path, f"{there} is not a folder")
   _try(path, there)
-
-
-@contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-  """A new file beside `path` that takes its place if all goes well.
-
-  Its name is short, for `path` may have the longest that there can be, and it
-  is gone if anything goes wrong.
-  """
-  partial = _beside(os.path.dirname(os.fspath(path)), Path(path).suffix)
-  _PARTIAL.add(partial)
-  try:
-    yield partial
-    os.replace(partial, path)
-  finally:
-    partial.unlink(missing_ok=True)
-    _PARTIAL.discard(partial)
-
-
-def discard() -> None:
-  """Removes what this process has half written, as its last deed."""
-  for partial in tuple(_PARTIAL):
-    with suppress(OSError):
-      partial.unlink()
-
-
-def _beside(folder: str, suffix: str) -> Path:
-  name = f".{os.getpid()}-{next(_COUNT)}.partial{suffix}"
-  return Path(folder) / name
 
 
 def _same(path: str | os.PathLike, other: str | os.PathLike) -> bool:
@@ -136,18 +103,18 @@ def _check_name(path: str | os.PathLike, name: str, folder: str) -> None:
   except (FileNotFoundError, NotADirectoryError):
     pass  # where it must lie is looked at elsewhere
   except (OSError, ValueError) as error:
-    raise MediaError(path, f"cannot be written ({_reason(error)})") from None
+    raise FileError(path, f"cannot be written ({_reason(error)})") from None
 
 
 def _try(path: str | os.PathLike, folder: str) -> None:
   """Refuses what cannot be written there, by writing something."""
   _check_name(path, os.path.basename(os.fspath(path)), folder)
-  probe = _beside(folder, "")
+  probe = files.beside(folder, "")
   try:
     probe.touch(exist_ok=False)
     probe.unlink()
   except OSError as error:
-    raise MediaError(path, f"cannot be written ({_reason(error)})") from None
+    raise FileError(path, f"cannot be written ({_reason(error)})") from None
 
 
 def _reason(error: Exception) -> str:
