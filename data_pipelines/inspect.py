@@ -9,7 +9,6 @@ that a large set takes no longer than a small one.
 import json
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -313,8 +312,7 @@ _SAMPLE = flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
   if len(argv) != 2:
-    print("inspect: name one prepared data set", file=sys.stderr)
-    return 1
+    return command_line.fail("inspect", "name one prepared data set")
   try:
     if _PLAY.value is not None:
       outputs.check_file(_OUT.value, argv[1:], (".mp4",))
@@ -333,8 +331,7 @@ def main(argv: Sequence[str]) -> int:
         partial.write_bytes(picture.tobytes())
       print(f"sheet: {path}")
   except (ValueError, OSError, MediaError) as error:
-    print(f"inspect: {error}", file=sys.stderr)
-    return 1
+    return command_line.fail("inspect", str(error))
   return 0
 
 

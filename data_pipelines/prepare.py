@@ -15,7 +15,6 @@ again with a larger --max-reject to accept it), 1 anything else.
 """
 
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -133,7 +132,8 @@ _TWINS = flags.DEFINE_integer(
 def main(argv: list[str]) -> int:
   """Runs the command; returns the exit code."""
   if len(argv) > 1:
-    return _fail(f"{argv[1]}: what is this? Say --input {argv[1]}")
+    line = f"{argv[1]}: unexpected argument; say --input {argv[1]}"
+    return command_line.fail("prepare", line)
   return run(make)
 
 
@@ -178,11 +178,11 @@ def run(way: Callable[[list[Task], dict[str, Any]], Summary]) -> int:
   except TooManyRejectsError as error:
     _print_table(read_reasons(output))
     print(over, end="\n" * bool(over))
-    return _fail(str(error), TOO_MANY_REJECTS)
+    return command_line.fail("prepare", str(error), TOO_MANY_REJECTS)
   except (ValueError, OSError) as error:
-    return _fail(str(error))
+    return command_line.fail("prepare", str(error))
   except KeyboardInterrupt:
-    return _fail("interrupted; run again to go on", 130)
+    return command_line.fail("prepare", "interrupted; run again to go on", 130)
   _print_table(summary.reasons)
   print(over, end="\n" * bool(over))
   print(
@@ -314,13 +314,6 @@ def _level(text: str) -> int:
   if text not in ("1", "2", "3"):
     raise PrepareError(f"--levels {text}: not 1, 2 or 3")
   return int(text)
-
-
-def _fail(line: str, code: int = 1) -> int:
-  """One line, and the exit code."""
-  line = names.printable(" ".join(line.split()))
-  print(f"prepare: {line}", file=sys.stderr)
-  return code
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ figures: run it once on a machine before trusting a number from it.
 """
 
 import re
-import sys
 from pathlib import Path
 
 from absl import app, flags
@@ -162,8 +161,7 @@ def main(_: list[str]) -> int:
       print("\n".join(_headlines(result)))
       print(f"wrote {out / 'report.html'}")
   except (ValueError, face.MissingModelError) as error:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 1
+    return command_line.fail("error", str(error))
   return 0
 
 

@@ -10,7 +10,6 @@ measures the run.
 """
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -416,8 +415,7 @@ def main(argv: list[str]) -> int:
       evaluation=FLAGS.evaluation,
     )
   except (ValueError, OSError) as error:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 1
+    return command_line.fail("error", str(error))
   size = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
   print(f"wrote {out}: {size / 1e6:.1f} MB; see {out / 'README.md'}")
   return 0

@@ -738,7 +738,8 @@ FLAGS = flags.FLAGS
 def main(argv: list[str]) -> int:
   """Runs the command; 0 if the mp4 is there, 1 with one line if not."""
   if len(argv) > 1:
-    return _fail(f"{argv[1]}: what is this? Inputs are given as --name FILE")
+    line = f"{argv[1]}: unexpected argument; inputs are given as --name FILE"
+    return command_line.fail("error", line)
   warnings.simplefilter("default", MediaWarning)  # each line once
   warnings.showwarning = _show_warning
   start = time.perf_counter()
@@ -751,7 +752,7 @@ def main(argv: list[str]) -> int:
       face.which(FLAGS.get_flag_value("emotion-face", "largest")),
     )
   except ValueError as error:
-    return _fail(str(error))
+    return command_line.fail("error", str(error))
   given = (FLAGS.identity, FLAGS.audio, FLAGS.pose, FLAGS.emotion)
   try:
     inputs = [x for x in given if x is not None]
@@ -774,7 +775,7 @@ def main(argv: list[str]) -> int:
       smooth=FLAGS.smooth,
     )
   except (FileError, face.MissingModelError) as error:
-    return _fail(str(error))
+    return command_line.fail("error", str(error))
   took = time.perf_counter() - start
   path = printable(str(result.path))
   print(
@@ -792,12 +793,6 @@ def _show_warning(message, category, *where, **rest) -> None:
 
 
 _SHOWN: set[str] = set()  # lines; a file is read more than once
-
-
-def _fail(line: str) -> int:
-  """One line, and the exit code."""
-  print(f"error: {printable(' '.join(line.split()))}", file=sys.stderr)
-  return 1
 
 
 def _define_flags() -> None:

@@ -489,7 +489,7 @@ _PROFILE = flags.DEFINE_string(
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code, if this is the only process."""
   if len(argv) > 1:
-    return _fail(f"{argv[1]}: what is this?", exit_codes.BAD_CONFIG)
+    return _fail(f"{argv[1]}: unexpected argument", exit_codes.BAD_CONFIG)
   stopping = distributed.PreemptionHandler()
   try:
     code = _run(_CONFIG.value, stopping)
@@ -557,8 +557,7 @@ def _fail(line: str, code: int) -> int:
   who = "train"
   if jax.distributed.is_initialized():
     who += f": process {jax.process_index()}"
-  print(f"{who}: {' '.join(line.split())}", file=sys.stderr, flush=True)
-  return code
+  return command_line.fail(who, line, code)
 
 
 if __name__ == "__main__":

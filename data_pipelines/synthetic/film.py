@@ -7,7 +7,6 @@ down. `prepare --source folder` then has to find them, as on recordings, and
 the two ways can be compared. Files that are there are kept.
 """
 
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -42,8 +41,7 @@ def main(argv: list[str]) -> int:
   try:
     outputs.check_folder(FLAGS.out, [])
   except ValueError as error:
-    print(f"film: {error}", file=sys.stderr)
-    return 1
+    return command_line.fail("film", str(error))
   clips: Any = FLAGS["clips-per-identity"].value
   recipes = render.recipes(
     seed=FLAGS.seed,

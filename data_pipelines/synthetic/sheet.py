@@ -3,7 +3,6 @@
 python -m data_pipelines.synthetic.sheet --out docs/faces.png
 """
 
-import sys
 from pathlib import Path
 
 import cv2
@@ -118,8 +117,7 @@ def main(argv):
     path.parent.mkdir(parents=True, exist_ok=True)
     outputs.check_file(path, [], (".png",))
   except (ValueError, OSError) as error:
-    print(f"sheet: {error}", file=sys.stderr)
-    return 1
+    return command_line.fail("sheet", str(error))
   image = sheet(_SIZE.value, _SEED.value)
   cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
   print(f"wrote {path}: {image.shape[1]} x {image.shape[0]} px")

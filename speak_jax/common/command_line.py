@@ -65,11 +65,25 @@ def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
     except (flags.Error, OSError, TypeError, ValueError) as error:
       # Above the last line is where it was looked for, or a stack.
       line = [*filter(None, map(str.strip, str(error).splitlines()))][-1]
-    line = printable(" ".join(line.split()))
-    print(f"{command}: {line}", file=sys.stderr, flush=True)
-    sys.exit(BAD_CONFIG)
+    sys.exit(fail(command, line, BAD_CONFIG))
 
   return parse
+
+
+def fail(who: str, line: str, code: int = 1) -> int:
+  """Prints why a command ends, in one line on stderr.
+
+  Args:
+    who: The command, or "error", before the colon.
+    line: The reason; line breaks become spaces.
+    code: Exit code of the process.
+
+  Returns:
+    `code`.
+  """
+  text = printable(" ".join(line.split()))
+  print(f"{who}: {text}", file=sys.stderr, flush=True)
+  return code
 
 
 def print_all() -> None:

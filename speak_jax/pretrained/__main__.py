@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jax
 
+from speak_jax.common import command_line
 from speak_jax.pretrained import goldens, layouts
 from speak_jax.pretrained.tensors import WeightsError
 
@@ -79,8 +80,7 @@ def main() -> int:
       return verify(chosen.folder)
     return convert(chosen.source, chosen.target)
   except (WeightsError, OSError) as error:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 1
+    return command_line.fail("error", str(error))
 
 
 if __name__ == "__main__":

@@ -513,7 +513,9 @@ def _say(text: str) -> None:
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
   if len(argv) > 1:
-    return _fail(f"{argv[1]}: what is this?", BAD_CONFIG)
+    return command_line.fail(
+      "ablate", f"{argv[1]}: unexpected argument", BAD_CONFIG
+    )
   given: Any = flags.FLAGS
   flag = given["config"]
   base = Base(flag.value, flag.config_filename, flag.override_values)
@@ -526,15 +528,9 @@ def main(argv: Sequence[str]) -> int:
     call.install()
     return ablate(jobs, names, out, call)
   except ValueError as error:
-    return _fail(str(error), BAD_CONFIG)
+    return command_line.fail("ablate", str(error), BAD_CONFIG)
   except OSError as error:
-    return _fail(f"{error.filename}: {error.strerror}", 1)
-
-
-def _fail(line: str, code: int) -> int:
-  """One line, and the exit code."""
-  _say(" ".join(line.split()))
-  return code
+    return command_line.fail("ablate", f"{error.filename}: {error.strerror}", 1)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ the file takes everything back. The same command goes on where it was stopped.
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -194,8 +193,8 @@ FLAGS = flags.FLAGS
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
   if len(argv) != 2:
-    print("offsets: name one prepared data set", file=sys.stderr)
-    return exit_codes.BAD_CONFIG
+    line = "name one prepared data set"
+    return command_line.fail("offsets", line, exit_codes.BAD_CONFIG)
   data = Path(argv[1])
   try:
     fps = float(read_index(data)[0].fps)
@@ -208,8 +207,7 @@ def main(argv: Sequence[str]) -> int:
     )
     found = run(data, judge, FLAGS.most, FLAGS.move)
   except (ValueError, OSError) as error:
-    print(f"offsets: {' '.join(str(error).split())}", file=sys.stderr)
-    return exit_codes.BAD_DATA
+    return command_line.fail("offsets", str(error), exit_codes.BAD_DATA)
   print("\n".join(offsets.summary(found)))
   print(f"wrote {data / offsets.NAME}")
   return exit_codes.DONE

@@ -7,7 +7,6 @@ saves, evaluation, steps that a restart had to make again, and time in which
 nothing ran. Then the processes' last signs of life. Exit code 64: no run.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,15 +63,14 @@ def signs(beats: list[heartbeat.Heartbeat], now: float) -> list[str]:
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
   if len(argv) != 2:
-    print("goodput: name one run", file=sys.stderr)
-    return exit_codes.BAD_CONFIG
+    line = "name one run"
+    return command_line.fail("goodput", line, exit_codes.BAD_CONFIG)
   run = Path(argv[1])
   try:
     print(table(goodput.summary(run)))
     print("\n".join(signs(heartbeat.read(run), time.time())))
   except ValueError as error:
-    print(f"goodput: {error}", file=sys.stderr)
-    return exit_codes.BAD_CONFIG
+    return command_line.fail("goodput", str(error), exit_codes.BAD_CONFIG)
   return exit_codes.DONE
 
 

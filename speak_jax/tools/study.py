@@ -14,7 +14,6 @@ keep it.
 
 import hashlib
 import math
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -310,11 +309,10 @@ def main(argv: list[str]) -> int:
     if FLAGS.collect:
       return _collect([FLAGS.collect, *argv[1:]])
     if len(argv) > 1:
-      raise ValueError(f"{argv[1]}: what is this?")
+      raise ValueError(f"{argv[1]}: unexpected argument")
     return _make()
   except (ValueError, OSError) as error:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 1
+    return command_line.fail("error", str(error))
 
 
 def _make() -> int:
@@ -349,7 +347,7 @@ def _collect(names: Sequence[str]) -> int:
   key = _key(Path(FLAGS.key))
   answers, refused = collect([Path(name) for name in names], key)
   for line in refused:
-    print(f"left out: {' '.join(line.split())}", file=sys.stderr)
+    command_line.fail("left out", line)
   if not answers:
     raise ValueError("no answers are left")
   text = study.table(answers, key, FLAGS.seed)

@@ -404,8 +404,7 @@ def main(_: list[str]) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     outputs.check_file(out, [], (".safetensors",))
   except (ValueError, OSError) as error:
-    print(f"judge: {error}", file=sys.stderr)
-    return 1
+    return command_line.fail("judge", str(error))
   report = make(out, FLAGS.minutes, FLAGS.seed)
   print(json.dumps(report, indent=2))
   return 0

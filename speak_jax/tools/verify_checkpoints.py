@@ -6,7 +6,6 @@ One line a checkpoint; nothing is changed. Exit code 0: all are good; 67: one
 of them is not, or a stage has none that can be restored; 64: no run.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,8 +26,8 @@ def verify(run: Path) -> int:
   """
   folders = sorted(run.glob("*/checkpoints"))
   if not folders:
-    print(f"checkpoints: {run}: no run with checkpoints", file=sys.stderr)
-    return exit_codes.BAD_CONFIG
+    line = f"{run}: no run with checkpoints"
+    return command_line.fail("checkpoints", line, exit_codes.BAD_CONFIG)
   bad = False
   for folder in folders:
     kinds = []
@@ -47,8 +46,8 @@ def verify(run: Path) -> int:
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
   if len(argv) != 3 or argv[1] != "verify":
-    print("checkpoints: say verify, and name one run", file=sys.stderr)
-    return exit_codes.BAD_CONFIG
+    line = "say verify, and name one run"
+    return command_line.fail("checkpoints", line, exit_codes.BAD_CONFIG)
   return verify(Path(argv[2]))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from speak_jax.common import exit_codes
+from speak_jax.common import command_line, exit_codes
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "--config=configs/speak.py:demo"
@@ -117,6 +117,13 @@ def test_every_command_reads_its_words_alike():
     assert text.count("app.run(") == text.count("=command_line.parser("), path
     if "app.run(" in text and path.stem != "command_line":
       assert "set_verbosity" not in text, path
+
+
+def test_a_command_fails_in_one_line(capsys):
+  assert command_line.fail("x", "a\x1b[1m:\n  no  room") == 1
+  assert command_line.fail("x", "b", exit_codes.BAD_DATA) == 65
+  said = capsys.readouterr()
+  assert said.err == "x: a\\x1b[1m: no room\nx: b\n" and not said.out
 
 
 VERBOSE = """
