@@ -120,6 +120,43 @@ def test_files_that_a_page_names_are_there(page):
   assert wrong == []
 
 
+def defined(file: Path) -> set[str]:
+  """Functions, classes, methods and constants of a file."""
+  found = set()
+  for node in ast.walk(ast.parse(file.read_text())):
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+      found.add(node.name)
+    if isinstance(node, ast.Assign):
+      found |= {ast.unparse(target) for target in node.targets}
+  return found
+
+
+@pytest.mark.parametrize("page", LIVING, ids=name)
+def test_functions_that_a_page_names_are_there(page):
+  """`losses/sync.py:match`, but presets of configs/speak.py."""
+  wrong = []
+  for span in spans(page):
+    for path, found in re.findall(r"(?<!\S)([\w/]+\.py):(\w+)", span):
+      files = [ROOT / home / path for home in HOMES]
+      there = [defined(x) for x in files if x.is_file()]
+      if path != "configs/speak.py" and not any(found in x for x in there):
+        wrong.append(f"{path}:{found}")
+  assert wrong == []
+
+
+def test_the_hops_are_there():
+  """Each call of the page is in the file beside it."""
+  page = (DOCS / "five_hops.md").read_text()
+  rows = re.findall(r"^\| \d \| (.+?) \| (.+?) \|", page, re.MULTILINE)
+  assert len(rows) == 5
+  for calls, files in rows:
+    there = [defined(ROOT / x) for x in re.findall(r"`([\w/]+\.py)`", files)]
+    asked = re.findall(r"`(?:\w+\.)?(\w+)`", calls)
+    assert asked and there
+    for call in asked:
+      assert any(call in names for names in there), call
+
+
 def names_of(module: str) -> set[str]:
   """What a module of ours defines at its top, and the modules in it."""
   path = ROOT.joinpath(*module.split("."))
