@@ -46,6 +46,9 @@ LIPS_SQUARE = (1.7, 0.72)
 # Grey of red, green and blue: BT.601, as in OpenCV and in a JPEG.
 LUMA = (0.299, 0.587, 0.114)
 EYE_TO_NOSE = 0.68  # height of a face's nose below its eyes, the same unit
+# Of SSIM, as metric and as loss: (K L)^2 holds its quotients where all is flat,
+# L the range of values. Wang et al. 2004.
+SSIM_K = (0.01, 0.03)
 
 
 def samples_per_frame(fps: float) -> float:

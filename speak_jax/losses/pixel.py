@@ -90,9 +90,9 @@ def dissimilarity(
   for window in ((side, 1), (1, side)):
     means = nn.avg_pool(means, window)
   x, y, xx, yy, xy = jnp.split(means, 5, -1)
-  # (.01 L)^2 and (.03 L)^2, L = 1, hold the quotients where all is flat.
-  shade = (2 * x * y + 1e-4) / (x * x + y * y + 1e-4)
-  detail = (2 * (xy - x * y) + 9e-4) / (xx - x * x + yy - y * y + 9e-4)
+  c1, c2 = (k**2 for k in spec.SSIM_K)  # L = 1
+  shade = (2 * x * y + c1) / (x * x + y * y + c1)
+  detail = (2 * (xy - x * y) + c2) / (xx - x * x + yy - y * y + c2)
   return 1 - (shade * detail).mean((1, 2, 3))
 
 

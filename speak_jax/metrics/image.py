@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from speak_jax import spec
+
 PSNR_CEILING = 100.0  # dB, of identical frames
 SIGMA, REACH = 1.5, 5  # px, of the Gaussian window: 11 x 11
 
@@ -102,10 +104,10 @@ def _similarity(
   Args:
     x: One side's frames.
     y: The other's.
-    mean: Of every window of a frame that lies wholly inside.
+    mean: Averages over every window that lies wholly inside a frame.
     sample: Factor from the windows' (co)variance to the one wanted.
   """
-  c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+  c1, c2 = ((k * 255) ** 2 for k in spec.SSIM_K)
 
   def of(a, b):
     ma, mb = mean(a), mean(b)
