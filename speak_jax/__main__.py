@@ -4,6 +4,7 @@
   speak COMMAND --help
 
 `speak train ...` is `python -m speak_jax.train ...`, and so are all others.
+Names may be written with - or _.
 """
 
 import difflib
@@ -30,12 +31,15 @@ COMMANDS = {
   ),
   "prepare": ("data_pipelines.prepare", "raw videos, or drawn faces, to data"),
   "inspect": ("data_pipelines.inspect", "what a data set holds"),
-  "offsets": ("speak_jax.tools.av_offsets", "clips whose sound does not fit"),
+  "av-offsets": (
+    "speak_jax.tools.av_offsets",
+    "clips whose sound does not fit",
+  ),
   "train": ("speak_jax.train", "the three stages, resumable"),
   "goodput": ("speak_jax.tools.goodput", "where the time of a run went"),
-  "checkpoints": (
+  "verify-checkpoints": (
     "speak_jax.tools.verify_checkpoints",
-    "verifies those of a run",
+    "whether a run's checkpoints are whole",
   ),
   "evaluate": ("speak_jax.evaluate", "figures on held-out people"),
   "self-test": ("speak_jax.tools.self_test", "does this machine measure well"),
@@ -43,8 +47,15 @@ COMMANDS = {
   "ablate": ("speak_jax.tools.ablate", "what each part gives, in one table"),
   "export": ("speak_jax.export", "a run to a bundle for generate"),
   "pretrained": ("speak_jax.pretrained", "public weights: verify, convert"),
-  "judge": ("speak_jax.tools.train_judge", "trains the judge of drawn frames"),
+  "train-judge": ("speak_jax.tools.train_judge", "the judge of drawn frames"),
   "film": ("data_pipelines.synthetic.film", "drawn people as mp4 files"),
+}
+
+# Names of earlier versions.
+ALIASES = {
+  "offsets": "av-offsets",
+  "checkpoints": "verify-checkpoints",
+  "judge": "train-judge",
 }
 
 
@@ -75,13 +86,15 @@ def main() -> None:
   if command == "--version":
     print(f"speak {speak_jax.__version__}")
     return
-  if command not in COMMANDS:
-    near = difflib.get_close_matches(command, COMMANDS, 1)
+  name = command.replace("_", "-")
+  name = ALIASES.get(name, name)
+  if name not in COMMANDS:
+    near = difflib.get_close_matches(name, COMMANDS, 1)
     hint = f"; did you mean {near[0]}?" if near else "; see speak --help"
     print(f"speak: there is no command {command}{hint}", file=sys.stderr)
     sys.exit(BAD_CONFIG)
   sys.argv[1:] = rest
-  runpy.run_module(COMMANDS[command][0], run_name="__main__", alter_sys=True)
+  runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Checks that a run's checkpoints are what was written, bit for bit.
 
-  python -m speak_jax.tools.verify_checkpoints verify RUN
+  python -m speak_jax.tools.verify_checkpoints RUN
 
 One line a checkpoint; nothing is changed. Exit code 0: all are good; 67: one
 of them is not, or a stage has none that can be restored; 64: no run.
@@ -45,10 +45,13 @@ def verify(run: Path) -> int:
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
-  if len(argv) != 3 or argv[1] != "verify":
-    line = "say verify, and name one run"
+  words = argv[1:]
+  if len(words) == 2 and words[0] == "verify":  # as it was said before
+    words = words[1:]
+  if len(words) != 1:
+    line = "name one run"
     return command_line.fail("checkpoints", line, exit_codes.BAD_CONFIG)
-  return verify(Path(argv[2]))
+  return verify(Path(words[0]))
 
 
 if __name__ == "__main__":

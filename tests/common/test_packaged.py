@@ -115,6 +115,28 @@ def test_every_command_has_its_place_in_speak():
     assert name == {"fetch": "models"}.get(own, own)
 
 
+@pytest.mark.parametrize(
+  ("name", "module"),
+  [
+    ("judge", "train_judge"),
+    ("train-judge", "train_judge"),
+    ("train_judge", "train_judge"),
+    ("offsets", "av_offsets"),
+    ("checkpoints", "verify_checkpoints"),
+    ("self_test", "self_test"),
+  ],
+)
+def test_old_names_and_underscores_are_understood(name, module, monkeypatch):
+  ran = []
+  monkeypatch.setattr(sys, "argv", ["speak", name, "--help"])
+  monkeypatch.setattr(
+    command.runpy, "run_module", lambda module, **_: ran.append(module)
+  )
+  command.main()
+  assert ran == [f"speak_jax.tools.{module}"]
+  assert sys.argv[1:] == ["--help"]
+
+
 def test_speak_helps_at_once_and_without_jax():
   code = (
     "import sys; sys.argv = ['speak', '--help']\n"
@@ -209,7 +231,7 @@ def test_wheel_works_outside_the_checkout(site, tmp_path):
   """From an empty folder, with the packaged configs and no other."""
   outside = {"PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
   code = (
-    "import pathlib, speak_jax.tools.ablate as a;"
+    "import pathlib, speak_jax.tools.ablate.plan as a;"
     "from speak_jax.common import packaged;"
     "from data_pipelines.faces import nets;"
     "print(a.__file__, packaged.CONFIGS, nets.models_dir(), sep='\\n')"
@@ -227,7 +249,7 @@ def test_wheel_works_outside_the_checkout(site, tmp_path):
   )
   assert done.returncode == 0, done.stderr
   module, configs, models = done.stdout.splitlines()
-  assert module == str(site / "speak_jax" / "tools" / "ablate.py")
+  assert module == str(site / "speak_jax" / "tools" / "ablate" / "plan.py")
   assert configs == str(site / "speak_jax" / "configs")
   assert models == str(tmp_path / "cache" / "speak_jax" / "models")
 

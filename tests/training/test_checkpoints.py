@@ -344,8 +344,9 @@ def test_verify(run, capsys):
   shutil.rmtree(folder(run) / "6")
   shutil.rmtree(folder(run) / "2")
   (folder(run) / "4").rename(folder(run) / "4.corrupt")
-  assert command.verify(run) == 67
+  assert command.main(["", str(run)]) == 67
   assert command.verify(run.parent) == 64
+  assert command.main(["", "verify"]) == command.main([""]) == 64
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
