@@ -38,10 +38,11 @@ from data_pipelines.faces import face
 from speak_jax.bundle import is_bundle
 from speak_jax.common import command_line, outputs
 from speak_jax.evaluation.cache import Cache
-from speak_jax.evaluation.protocol import SHOWN_CLIPS, Plan, evaluate, tabulate
+from speak_jax.evaluation.plan import SHOWN_CLIPS, Plan
+from speak_jax.evaluation.protocol import evaluate, tabulate
 from speak_jax.evaluation.report import tables
 from speak_jax.evaluation.report.paper_tables import KINDS, Result
-from speak_jax.tools import self_test
+from speak_jax.tools.self_test import check
 
 FLAGS = flags.FLAGS
 
@@ -73,17 +74,17 @@ def named_models(flag: str) -> dict[str, Path]:
   Raises:
     ValueError: a name is missing, odd, reserved or there twice.
   """
-  found = {}
+  paths = {}
   for part in flag.split(","):
     name, sign, path = part.partition("=")
     if not sign or not path:
       raise ValueError(f"--models: {part!r} is not NAME=RUN")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name in _RESERVED:
       raise ValueError(f"--models: {name!r} cannot be a name")
-    if name in found:
+    if name in paths:
       raise ValueError(f"--models: {name} is there twice")
-    found[name] = Path(path)
-  return found
+    paths[name] = Path(path)
+  return paths
 
 
 def _headlines(result: Result) -> list[str]:
@@ -99,10 +100,10 @@ def _headlines(result: Result) -> list[str]:
 
 
 def _plan() -> Plan:
-  """The flags.
+  """What the flags ask for.
 
   Raises:
-    ValueError: they do not go together.
+    ValueError: the flags do not go together; one line.
   """
   if bool(FLAGS.model) == bool(FLAGS.models):
     raise ValueError("give either --model or --models")
@@ -113,7 +114,7 @@ def _plan() -> Plan:
   models = (
     named_models(FLAGS.models) if FLAGS.models else {ALONE: Path(FLAGS.model)}
   )
-  most = round(FLAGS.cache_gb * 1e9)
+  max_bytes = round(FLAGS.cache_gb * 1e9)
   return Plan(
     models=models,
     clips=FLAGS.clips,
@@ -121,7 +122,7 @@ def _plan() -> Plan:
     syncnet=Path(FLAGS.syncnet) if FLAGS.syncnet else None,
     lpips=FLAGS.lpips,
     inception=FLAGS.inception,
-    cache=Cache(Path(FLAGS.cache), most) if FLAGS.cache else None,
+    cache=Cache(Path(FLAGS.cache), max_bytes) if FLAGS.cache else None,
     swap=FLAGS.swap,
     videos=FLAGS.videos,
   )
@@ -145,16 +146,16 @@ def _check_out(out: Path, plan: Plan) -> None:
 def main(_: list[str]) -> int:
   """Reads the flags, measures, prints the headlines; 1 and a line if not."""
   if FLAGS["self-test"].value:
-    outcome = self_test.run()
-    print("\n".join(self_test.lines(outcome)))
+    outcome = check.run()
+    print("\n".join(check.lines(outcome)))
     return int(not outcome.passed)
   try:
     plan = _plan()
     out = Path(FLAGS.out)
     _check_out(out, plan)
     if FLAGS.table:
-      made = tabulate(plan, FLAGS.table, FLAGS.data, out)
-      print("\n".join(map(tables.markdown, made)), end="")
+      written = tabulate(plan, FLAGS.table, FLAGS.data, out)
+      print("\n".join(map(tables.markdown, written)), end="")
       print(f"wrote {out / 'table.md'}")
     else:
       result = evaluate(plan, FLAGS.data, out)

@@ -26,7 +26,7 @@ from data_pipelines.dataset.reader import Records
 from data_pipelines.faces import face
 from speak_jax import bundle, spec
 from speak_jax.common import command_line, outputs
-from speak_jax.evaluation.methods import Track
+from speak_jax.evaluation.methods.base import Track
 from speak_jax.evaluation.methods.speak import emotion_pictures
 from speak_jax.generate import Tracker
 from speak_jax.inference import synthesis

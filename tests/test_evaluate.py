@@ -12,15 +12,23 @@ from safetensors.numpy import save_file
 from data_pipelines.dataset import reader
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.video import read_frames
+from data_pipelines.sampling import held_out as held_out_clips
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import evaluate, spec, train
-from speak_jax.evaluation import clips, methods, protocol, systems
+from speak_jax.evaluation import (
+  dataset,
+  eval_clip,
+  models,
+  protocol,
+  sections,
+)
 from speak_jax.evaluation.cache import Cache
-from speak_jax.evaluation.disentanglement import swaps
-from speak_jax.evaluation.methods import speak
-from speak_jax.evaluation.readers import reading
+from speak_jax.evaluation.disentanglement import subjects, swaps
+from speak_jax.evaluation.methods import base as methods
+from speak_jax.evaluation.methods import registry, speak
+from speak_jax.evaluation.readers import face_reader, own_syncnet
 from speak_jax.evaluation.report import tables
-from speak_jax.evaluation.report.prose import lenders
+from speak_jax.evaluation.report.prose import identity_pictures
 from speak_jax.inference import synthesis
 from speak_jax.models.irfd import Codes, Portrait
 from tests import toy_records
@@ -97,7 +105,7 @@ def _decode(portrait, codes):
 
 def _judge(frames):
   n = len(frames)
-  return reading.Reading(
+  return face_reader.Reading(
     np.ones(n, bool),
     np.full((n, 68, 2), 32.0),
     np.zeros((n, 3)),
@@ -109,15 +117,15 @@ def _judge(frames):
 
 @pytest.fixture
 def stand_ins(held_out, monkeypatch):
-  model = systems.System(
+  model = models.Model(
     method=speak.METHOD,
     restored=methods.Restored(
       Echo(), "echo", SIZE, 25.0, preset="demo", commit="abc"
     ),
-    parts=systems.Parts(
+    parts=models.Parts(
       irfd=swaps.Irfd(_encode, _decode),
       settings=SETTINGS,
-      sync=reading.OwnSync(
+      sync=own_syncnet.OwnSyncNet(
         lambda mouth: (np.ones((len(mouth), 4)) / 2,),
         lambda audio: (np.ones((len(audio), 4)) / 2,),
         5,
@@ -127,15 +135,46 @@ def stand_ins(held_out, monkeypatch):
       same_session=True,
     ),
   )
-  monkeypatch.setattr(systems, "load", lambda path, frames: model)
+  monkeypatch.setattr(models, "load", lambda path, frames: model)
   monkeypatch.setattr(protocol, "open_records", lambda path, split: held_out)
-  monkeypatch.setattr(reading, "judge_reader", lambda params: _judge)
+  monkeypatch.setattr(face_reader, "judge_reader", lambda params: _judge)
   return model
 
 
 def _measured(path, out, **plan) -> Any:
   given = {"clips": 2, "seed": 0, "models": {"speak": path}} | plan
   return protocol.evaluate(protocol.Plan(**given), "DATA", out).metrics
+
+
+TOY = methods.Method(
+  name="toy",
+  needs=frozenset({"pose"}),
+  sees="every frame, which it shows backwards",
+  samples=False,
+  owns=lambda path: path.suffix == ".toy",
+  restore=lambda path, frames: methods.Restored({}, "toy", SIZE, 25.0),
+  prepare=lambda weights, request: request,
+  generate=lambda weights, request, key: request.pose.frames[::-1],
+  place=lambda frames, request: frames,
+)
+
+
+def test_a_method_is_one_file_and_one_row(held_out, tmp_path, monkeypatch):
+  monkeypatch.setattr(registry, "METHODS", (TOY, speak.METHOD))
+  monkeypatch.setattr(protocol, "open_records", lambda path, split: held_out)
+  monkeypatch.setattr(face_reader, "judge_reader", lambda params: _judge)
+  weights = tmp_path / "weights.toy"
+  weights.touch()
+  out = tmp_path / "report"
+  metrics = _measured(tmp_path, out, models={"mine": weights})
+  assert 0 < metrics["mine/psnr"] < 100
+  assert "meta/identity pictures" not in metrics
+  text = (out / "report.md").read_text()
+  assert "| mine | " in text and "which it shows backwards" in text
+  assert "mine cannot use emotion, which were there." in text
+  assert (out / "videos" / "mine").is_dir()
+  with pytest.raises(ValueError, match=r"known method \(toy, SPEAK\)"):
+    registry.find(tmp_path)
 
 
 def test_from_records_to_a_report(stand_ins, tmp_path):
@@ -245,30 +284,32 @@ def test_how_well_the_codes_are_apart(stand_ins, tmp_path):
 
 
 def test_only_a_run_with_irfd_can_be_swapped(stand_ins, tmp_path, monkeypatch):
-  bare = stand_ins._replace(parts=systems.NO_PARTS)
-  monkeypatch.setattr(systems, "load", lambda path, frames: bare)
+  bare = stand_ins._replace(parts=models.NO_PARTS)
+  monkeypatch.setattr(models, "load", lambda path, frames: bare)
   with pytest.raises(ValueError, match="has no stage irfd"):
     _measured(tmp_path, tmp_path / "r", swap=True)
 
 
 def test_twins_have_the_pose_and_the_mouth_of_their_frames(held_out):
-  made = clips.twins(held_out, SETTINGS, 24, limit=4, seed=0, same_session=True)
+  made = subjects.twins(
+    held_out, SETTINGS, 24, limit=4, seed=0, same_session=True
+  )
   assert made is not None
-  subjects = made.subjects
-  assert len(subjects.target) == 4 * clips.SUBJECTS
+  frames = made.subjects
+  assert len(frames.target) == 4 * subjects.SUBJECTS
   poses = np.concatenate([held_out[i].pose for i in range(len(held_out.index))])
-  for angles in subjects.pose:
+  for angles in frames.pose:
     assert (np.abs(poses - angles).max(1) < 1e-5).any()
-  assert made.pose.shape == subjects.target.shape
-  assert made.mouth.shape == subjects.mouth.shape
-  assert (made.pose != subjects.target).any((1, 2, 3)).all()
-  again = clips.twins(
+  assert made.pose.shape == frames.target.shape
+  assert made.mouth.shape == frames.mouth.shape
+  assert (made.pose != frames.target).any((1, 2, 3)).all()
+  again = subjects.twins(
     held_out, SETTINGS, 24, limit=4, seed=0, same_session=True
   )
   assert again is not None
   np.testing.assert_array_equal(again.pose, made.pose)
   assert (
-    clips.twins(held_out, SETTINGS, 24, limit=1, seed=0, same_session=True)
+    subjects.twins(held_out, SETTINGS, 24, limit=1, seed=0, same_session=True)
     is None
   )
 
@@ -294,11 +335,12 @@ def test_identity_pictures_come_as_the_model_has_learned(
   data, lent = of_sessions("aabaab"), {}
   parts = stand_ins.parts._replace(same_session=same_session)
   model = stand_ins._replace(parts=parts)
-  monkeypatch.setattr(systems, "load", lambda path, frames: model)
+  monkeypatch.setattr(models, "load", lambda path, frames: model)
   monkeypatch.setattr(protocol, "open_records", lambda path, split: data)
-  monkeypatch.setattr(reading, "tracker_reader", lambda *_: _judge)
-  monkeypatch.setattr(protocol.face, "Tracker", lambda: None)
-  for name, real in {"subjects": clips.subjects, "twins": clips.twins}.items():
+  monkeypatch.setattr(face_reader, "tracker_reader", lambda *_: _judge)
+  monkeypatch.setattr(dataset.face, "Tracker", lambda: None)
+  for name in ("swap_subjects", "twins"):
+    real = getattr(subjects, name)
 
     def spy(*args, real=real, name=name, **options):
       made = real(*args, **options)
@@ -309,7 +351,7 @@ def test_identity_pictures_come_as_the_model_has_learned(
       }
       return made
 
-    monkeypatch.setattr(clips, name, spy)
+    monkeypatch.setattr(subjects, name, spy)
   metrics = _measured(tmp_path, tmp_path / "r", clips=6, swap=True)
   across = {(2, 0), (2, 1), (5, 3), (5, 4)}  # the video of one clip is alone
   for name, pairs in lent.items():
@@ -324,9 +366,9 @@ def test_identity_pictures_come_as_the_model_has_learned(
 
 
 def test_the_report_says_where_sessions_are_not_known():
-  assert lenders(False, ["a"]) == "another clip of the person"
-  assert lenders(True, ["", ""]).endswith("sessions are not known")
-  assert lenders(True, ["a", "", "b"]).endswith("(1 of 3 clips)")
+  assert identity_pictures(False, ["a"]) == "another clip of the person"
+  assert identity_pictures(True, ["", ""]).endswith("sessions are not known")
+  assert identity_pictures(True, ["a", "", "b"]).endswith("(1 of 3 clips)")
 
 
 @pytest.mark.parametrize("same_session", [True, False])
@@ -351,8 +393,8 @@ def test_the_sample_film_has_its_identity_as_training_has(
 def test_a_model_without_irfd_or_sync_leaves_their_tables_out(
   stand_ins, tmp_path, monkeypatch
 ):
-  bare = stand_ins._replace(parts=systems.NO_PARTS)
-  monkeypatch.setattr(systems, "load", lambda path, frames: bare)
+  bare = stand_ins._replace(parts=models.NO_PARTS)
+  monkeypatch.setattr(models, "load", lambda path, frames: bare)
   metrics = _measured(tmp_path, tmp_path / "r")
   assert not any(key.startswith(("irfd", "syncnet")) for key in metrics)
   assert not any("sync" in key for key in metrics)
@@ -363,20 +405,20 @@ def test_clips_without_landmarks_are_left_out_of_our_own_syncnets_figures(
   stand_ins, held_out
 ):
   sync = stand_ins.parts.sync._replace(mouth=24)
-  wholes = protocol.evaluation_clips(
+  wholes = held_out_clips.evaluation_clips(
     held_out,
     size=SIZE,
     face_size=48,
     emotion_frames=4,
     same_session=True,
   )
-  seen = [clips.take(whole) for whole in wholes]
+  seen = [eval_clip.eval_clip(whole) for whole in wholes]
   blind = [
     x._replace(landmarks=np.full_like(x.landmarks, np.nan)) for x in seen
   ]
-  some = protocol._sync_alone(sync, [blind[0], *seen[1:]], 0)
+  some = sections.own_syncnet_part(sync, [blind[0], *seen[1:]], 0).values
   assert some["syncnet/two_way"].clips == len(seen) - 1
-  assert protocol._sync_alone(sync, blind, 0) == {}
+  assert sections.own_syncnet_part(sync, blind, 0).values == {}
 
 
 def test_the_official_syncnet_gives_the_fields_figures(stand_ins, tmp_path):
@@ -438,8 +480,8 @@ def test_without_weights_the_runs_own_network_is_named(stand_ins, tmp_path):
 def test_a_bundle_has_sync_figures_with_the_official_syncnet(
   stand_ins, tmp_path, monkeypatch
 ):
-  bare = stand_ins._replace(parts=systems.NO_PARTS)
-  monkeypatch.setattr(systems, "load", lambda path, frames: bare)
+  bare = stand_ins._replace(parts=models.NO_PARTS)
+  monkeypatch.setattr(models, "load", lambda path, frames: bare)
   weights = tmp_path / "w.safetensors"
   save_file(narrow_syncnet.weights(), weights)
   metrics = _measured(tmp_path, tmp_path / "r", syncnet=weights)
@@ -468,7 +510,7 @@ def test_weights_that_cannot_be_used_are_one_line(stand_ins, tmp_path, damage):
 
 def test_subjects_hold_the_truth_of_their_frames(held_out):
   wholes = list(
-    protocol.evaluation_clips(
+    held_out_clips.evaluation_clips(
       held_out,
       size=SIZE,
       face_size=48,
@@ -476,8 +518,8 @@ def test_subjects_hold_the_truth_of_their_frames(held_out):
       same_session=True,
     )
   )
-  found = clips.subjects(wholes, SETTINGS, mouth=24)
-  assert found.target.shape == (4 * clips.SUBJECTS, SIZE, SIZE, 3)
+  found = subjects.swap_subjects(wholes, SETTINGS, mouth=24)
+  assert found.target.shape == (4 * subjects.SUBJECTS, SIZE, SIZE, 3)
   assert found.mouth.shape[1:] == (24, 24, 3)
   for i in range(len(found.target)):
     whole = wholes[found.clip[i]]
@@ -495,7 +537,7 @@ def test_subjects_hold_the_truth_of_their_frames(held_out):
 def test_real_clips_take_the_opening_from_landmarks(held_out):
   whole = next(
     iter(
-      protocol.evaluation_clips(
+      held_out_clips.evaluation_clips(
         held_out,
         size=SIZE,
         face_size=48,
@@ -506,14 +548,19 @@ def test_real_clips_take_the_opening_from_landmarks(held_out):
   )
   real = whole._replace(factors=whole.factors[:0])
   np.testing.assert_allclose(
-    clips.opening(real), spec.mouth_opening(whole.landmarks)
+    eval_clip.mouth_opening(real), spec.mouth_opening(whole.landmarks)
   )
-  assert np.corrcoef(clips.opening(real), clips.opening(whole))[0, 1] > 0.8
+  assert (
+    np.corrcoef(eval_clip.mouth_opening(real), eval_clip.mouth_opening(whole))[
+      0, 1
+    ]
+    > 0.8
+  )
 
 
 def test_another_frame_rate_is_one_line(stand_ins, tmp_path, monkeypatch):
   slow = stand_ins._replace(restored=stand_ins.restored._replace(fps=30.0))
-  monkeypatch.setattr(systems, "load", lambda path, frames: slow)
+  monkeypatch.setattr(models, "load", lambda path, frames: slow)
   with pytest.raises(ValueError, match=r"25 frames/s, the model .* 30"):
     _measured(tmp_path, tmp_path / "r")
   assert not (tmp_path / "r").exists()
@@ -548,7 +595,7 @@ def test_one_held_out_clip_is_one_line(
 
 def test_neither_run_nor_bundle(tmp_path):
   with pytest.raises(ValueError, match="not a run"):
-    systems.load(tmp_path, 10)
+    models.load(tmp_path, 10)
 
 
 def test_several_models_stand_side_by_side(stand_ins, tmp_path):
@@ -601,7 +648,7 @@ def test_tables_of_the_paper(stand_ins, tmp_path, kind):
   if kind != "1":
     moved = made[1].rows
     assert [row.method for row in moved] == ["no_pose"] * 4
-    assert moved[0].figures["psnr"].value == 0
+    assert moved[0].values["psnr"].value == 0
     assert set(moved[0].marks.values()) == {"unclear"}
 
 
@@ -615,7 +662,7 @@ def test_a_model_that_cannot_speak_is_not_tabulated(
   stand_ins, tmp_path, monkeypatch
 ):
   mute = stand_ins._replace(restored=stand_ins.restored._replace(weights=None))
-  monkeypatch.setattr(systems, "load", lambda path, frames: mute)
+  monkeypatch.setattr(models, "load", lambda path, frames: mute)
   plan = protocol.Plan({"full": tmp_path}, clips=2, seed=0)
   with pytest.raises(ValueError, match="no stage that speaks"):
     protocol.tabulate(plan, "1", "DATA", tmp_path)
@@ -628,10 +675,12 @@ def test_names_of_models_and_data_sets(tmp_path):
     with pytest.raises(ValueError, match="--models"):
       evaluate.named_models(flag)
   plan = protocol.Plan({"a": tmp_path / "run"}, 2, 0)
-  assert protocol.sets("M=d/mead,d/hdtf", plan) == {
+  assert dataset.named_folders("M=d/mead,d/hdtf", plan.models) == {
     "M": "d/mead",
     "hdtf": "d/hdtf",
   }
-  assert protocol.sets("", plan) == {"data": str(tmp_path / "run" / "data")}
+  assert dataset.named_folders("", plan.models) == {
+    "data": str(tmp_path / "run" / "data")
+  }
   with pytest.raises(ValueError, match="two data sets"):
-    protocol.sets("d/x,e/x", plan)
+    dataset.named_folders("d/x,e/x", plan.models)

@@ -27,24 +27,24 @@ class Cache(NamedTuple):
   """A folder of clips of bounded size."""
 
   folder: Path
-  most_bytes: int  # the least recently used files go when there are more
+  max_bytes: int  # the least recently used files go when there are more
 
   def frames(self, name: str, make: Callable[[], Frames]) -> Frames:
-    """The frames stored under a name, else made and stored.
+    """The frames stored under a name; else they are made and stored.
 
     Args:
-      name: Tells everything that the frames depend on; a file name.
-      make: Called where there is no such file, or a damaged one.
+      name: Name of the file; names everything that the frames depend on.
+      make: Makes the frames where there is no such file, or a damaged one.
     """
     path = self.folder / f"{name}.mkv"
-    found = read(path)
-    if found is not None:
+    cached = read(path)
+    if cached is not None:
       os.utime(path)
-      return found
-    made = make()
-    write(path, made)
+      return cached
+    frames = make()
+    write(path, frames)
     self._bound(path)
-    return made
+    return frames
 
   def _bound(self, newest: Path) -> None:
     """Deletes the oldest files over the bound, the newest never."""
@@ -52,7 +52,7 @@ class Cache(NamedTuple):
     files.sort(key=lambda pair: pair[0].st_mtime_ns)
     total = sum(stat.st_size for stat, _ in files)
     for stat, path in files:
-      if total <= self.most_bytes:
+      if total <= self.max_bytes:
         return
       if path != newest:
         path.unlink(missing_ok=True)
@@ -84,14 +84,14 @@ def read(path: Path) -> Frames | None:
     with av.open(str(path)) as video:
       title = video.metadata["title"]
       frames = [x.to_ndarray(format="rgb24") for x in video.decode(video=0)]
-    made = np.stack(frames)
+    stored = np.stack(frames)
   except (av.error.FFmpegError, OSError, KeyError, IndexError, ValueError):
     return None
-  return made if _digest(made) == title else None
+  return stored if _digest(stored) == title else None
 
 
 def _digest(frames: Frames) -> str:
-  """Of the pixels and how they lie."""
-  found = hashlib.sha256(str(frames.shape).encode())
-  found.update(np.ascontiguousarray(frames).tobytes())
-  return found.hexdigest()
+  """SHA-256 of the pixels and of the frames' shape."""
+  digest = hashlib.sha256(str(frames.shape).encode())
+  digest.update(np.ascontiguousarray(frames).tobytes())
+  return digest.hexdigest()

@@ -42,9 +42,10 @@ def agreement_row(
   """Sums behind `agreement`, of rows that ought to have one code.
 
   Args:
-    codes: Of some frames.
-    twins: Of other frames that share what the code is for, and nothing else.
-    mean: Of all codes.
+    codes: Codes of some frames.
+    twins: Codes of other frames that share what the code is for, and nothing
+      else.
+    mean: Mean of all codes.
   """
   apart = ((np.asarray(codes, np.float64) - twins) ** 2).sum() / 2
   spread = sum(

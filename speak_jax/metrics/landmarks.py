@@ -33,7 +33,7 @@ def distances(
 
   Args:
     pred: Landmarks, in pixels of the frames.
-    true: Of the real frames, by the same detector.
+    true: Landmarks of the real frames, by the same detector.
     size: Side of the frames in pixels.
   """
   face, lips = f_lmd(pred, true), m_lmd(pred, true)

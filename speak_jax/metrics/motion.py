@@ -63,8 +63,8 @@ def sharpness(
   blurs as it goes on.
 
   Args:
-    pred: From `image.gradient_energy`.
-    true: Of the real frames.
+    pred: `image.gradient_energy` of the generated frames.
+    true: The same of the real frames.
   """
   return np.log(pred.clip(1e-6)) - np.log(true.clip(1e-6))
 

@@ -17,12 +17,29 @@ def mouth_box(
   Take it from the true frames' landmarks, so that every row is measured in
   one place. At least one pixel is inside.
   """
-  lips = landmarks[:, spec.MOUTH]
+  return box_mask(landmarks, landmarks[:, spec.MOUTH], size)
+
+
+def box_mask(
+  landmarks: Float[np.ndarray, "n 68 2"],
+  points: Float[np.ndarray, "n k 2"],
+  size: int,
+) -> Bool[np.ndarray, "n h w"]:
+  """The pixels round some points, whatever lies within a margin of them.
+
+  The margin is a tenth of the eye distance, a fifth below.
+
+  Args:
+    landmarks: Landmarks of each frame, x and y in pixels; they give the eye
+      distance.
+    points: Those that the box holds.
+    size: Side of the frames in pixels.
+  """
   eyes = spec.interocular(landmarks)[:, None]
-  low = np.floor(lips.min(1) - eyes * [0.1, 0.1]).clip(0, size - 1)
-  high = np.ceil(lips.max(1) + eyes * [0.1, 0.2]).clip(low, size - 1)
-  along = np.arange(size)
-  inside = (along >= low[..., None]) & (along <= high[..., None])
+  low = np.floor(points.min(1) - eyes * [0.1, 0.1]).clip(0, size - 1)
+  high = np.ceil(points.max(1) + eyes * [0.1, 0.2]).clip(low, size - 1)
+  pixels = np.arange(size)
+  inside = (pixels >= low[..., None]) & (pixels <= high[..., None])
   return inside[:, 1, :, None] & inside[:, 0, None, :]
 
 

@@ -1,6 +1,8 @@
-"""Rows of sums, one per clip: they merge by concatenation, and a statistic of
-their total gives the figure. The same rows give its bootstrap interval, over
-clips because frames of one clip are not independent.
+"""Rows of sums, one per clip, behind every metric.
+
+Rows of clips merge by concatenation, and a statistic of their total gives the
+metric's value. The same rows give its bootstrap interval, over clips because
+frames of one clip are not independent.
 """
 
 from collections.abc import Callable
@@ -13,7 +15,7 @@ Rows = Float[np.ndarray, "n k"]
 
 
 class Interval(NamedTuple):
-  """A figure and its 95 % bootstrap interval over clips."""
+  """A value and its 95 % bootstrap interval over clips."""
 
   value: float
   low: float

@@ -13,7 +13,7 @@ APART = 3  # frames; closer windows are no fair negatives
 
 
 class Score(NamedTuple):
-  """Of one clip, after Chung and Zisserman's released evaluation."""
+  """Lip sync of one clip, after Chung and Zisserman's released evaluation."""
 
   confidence: float  # median - minimum over offsets
   distance: float  # the minimum
@@ -87,8 +87,8 @@ def two_way(
   fair = _apart(len(mouth))
   own = np.diagonal(full)[:, None]
   wins = (own < full) + 0.5 * (own == full)
-  kept = fair.any(1)
-  return (wins * fair).sum(1)[kept] / fair.sum(1)[kept]
+  some = fair.any(1)
+  return (wins * fair).sum(1)[some] / fair.sum(1)[some]
 
 
 def _apart(n: int) -> Bool[np.ndarray, "n n"]:

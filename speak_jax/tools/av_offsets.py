@@ -26,8 +26,9 @@ from data_pipelines.media import audio
 from speak_jax.common import command_line, exit_codes, outputs
 from speak_jax.common.files import write
 from speak_jax.common.progress import Progress
-from speak_jax.evaluation import systems
-from speak_jax.evaluation.readers import reading, syncnet_v2
+from speak_jax.evaluation import models
+from speak_jax.evaluation.readers import syncnet_v2
+from speak_jax.evaluation.readers.own_syncnet import SyncScorer
 from speak_jax.metrics import sync
 from speak_jax.pretrained import files, syncnet
 
@@ -41,7 +42,7 @@ class Judge(NamedTuple):
   """Who measures, and from what confidence on it is believed."""
 
   name: str
-  sync: reading.Sync
+  sync: SyncScorer
   size: int | None  # px of the frames that it sees; None: as they are stored
   fps: float
   confidence: float
@@ -66,12 +67,12 @@ def judge_of(
     raise ValueError("give either --model or --syncnet")
   if public is not None:
     sure = SURE_PUBLIC if confidence is None else confidence
-    found = syncnet.convert(files.read(public))
-    net = syncnet_v2.released(found.variables, found.sizes, fps)
+    converted = syncnet.convert(files.read(public))
+    net = syncnet_v2.official_syncnet(converted.variables, converted.sizes, fps)
     return Judge(str(public), net, None, fps, sure)
   assert model is not None
-  system = systems.load(model, 1)
-  own = system.parts.sync
+  opened = models.load(model, 1)
+  own = opened.parts.sync
   if own is None:
     raise ValueError(f"{model}: it has no SyncNet")
   if confidence is None and not own.unit:
@@ -80,7 +81,7 @@ def judge_of(
       " False), so no confidence is usual: give --confidence"
     )
   sure = SURE if confidence is None else confidence
-  return Judge(str(model), own, system.restored.size, own.fps, sure)
+  return Judge(str(model), own, opened.restored.size, own.fps, sure)
 
 
 def measure(
@@ -102,21 +103,21 @@ def measure(
   frames = source.frames(i, range(row.frames), size)
   points = source.landmarks(i, slice(None), size)
   try:
-    seen = judge.sync.lips(frames, points)
-    if seen is None:
+    lips = judge.sync.lip_codes(frames, points)
+    if lips is None:
       return none("no face")
-    heard = judge.sync.sound(sound, len(frames))
-    count = min(len(seen), len(heard))
-    found = sync.score(sync.distances(seen[:count], heard[:count]))
+    heard = judge.sync.sound_codes(sound, len(frames))
+    count = min(len(lips), len(heard))
+    score = sync.score(sync.distances(lips[:count], heard[:count]))
   except ValueError as error:  # too short
     return none(str(error))
-  sure = found.confidence >= judge.confidence
-  far = sure and abs(found.offset) > most
+  sure = score.confidence >= judge.confidence
+  far = sure and abs(score.offset) > most
   return offsets.Offset(
     row.clip,
-    found.offset,
-    round(1e3 * found.offset / judge.fps, 1),
-    round(found.confidence, 4),
+    score.offset,
+    round(1e3 * score.offset / judge.fps, 1),
+    round(score.confidence, 4),
     far and not move,
     "" if sure else "unsure: another's speech, or one that it cannot read",
     far and move,
@@ -145,34 +146,34 @@ def run(
   asked = {"judge": judge.name, "most": most, "confidence": judge.confidence}
   head = json.dumps(asked | ({"move": True} if move else {}))
   part = data / f"{offsets.NAME}.part"
-  found = _so_far(part, head)
+  measured = _so_far(part, head)
   with (
     part.open("a", encoding="utf-8") as file,
-    Progress("offsets", "clip", len(index), len(found)) as progress,
+    Progress("offsets", "clip", len(index), len(measured)) as progress,
   ):
-    if not found:
+    if not measured:
       file.truncate(0)
       print(head, file=file)
-    known = {one.clip for one in found}
-    out = sum(one.out for one in found)
+    known = {offset.clip for offset in measured}
+    out_of_sync = sum(offset.out for offset in measured)
     for split in splits_of(index):
       source = opening.open_records(data, split, whole=True)
       for i, row in enumerate(source.index):
         if row.clip in known:
           continue
         try:
-          one = measure(source, i, judge, most, move)
+          offset = measure(source, i, judge, most, move)
         except damage.DamagedError as error:
-          one = offsets.Offset(row.clip, None, None, None, False, str(error))
-        file.write(offsets.line(one))
+          offset = offsets.Offset(row.clip, None, None, None, False, str(error))
+        file.write(offsets.line(offset))
         file.flush()
-        found.append(one)
-        out += one.out
-        progress.update(len(found), f"{out} out of sync")
-  content = "".join(map(offsets.line, found))
+        measured.append(offset)
+        out_of_sync += offset.out
+        progress.update(len(measured), f"{out_of_sync} out of sync")
+  content = "".join(map(offsets.line, measured))
   write(data / offsets.NAME, content)
   part.unlink()
-  return found
+  return measured
 
 
 def _so_far(part: Path, head: str) -> list[offsets.Offset]:
@@ -205,10 +206,10 @@ def main(argv: Sequence[str]) -> int:
       fps,
       FLAGS.confidence,
     )
-    found = run(data, judge, FLAGS.most, FLAGS.move)
+    measured = run(data, judge, FLAGS.most, FLAGS.move)
   except (ValueError, OSError) as error:
     return command_line.fail("offsets", str(error), exit_codes.BAD_DATA)
-  print("\n".join(offsets.summary(found)))
+  print("\n".join(offsets.summary(measured)))
   print(f"wrote {data / offsets.NAME}")
   return exit_codes.DONE
 

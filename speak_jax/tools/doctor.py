@@ -71,13 +71,13 @@ def packages() -> Iterator[Finding]:
   from packaging.requirements import Requirement
 
   try:
-    asked = importlib.metadata.requires("speak_jax") or []
+    requirements = importlib.metadata.requires("speak_jax") or []
   except importlib.metadata.PackageNotFoundError:
     set_up = f"source {shlex.quote(str(_LAUNCH / 'setup.sh'))}"
     yield Finding(MISSING, f"{_ROOT} is not installed", set_up)
     return
-  missing = []
-  for line in asked:
+  lacking = []
+  for line in requirements:
     wanted = Requirement(line)
     if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
       continue
@@ -86,13 +86,13 @@ def packages() -> Iterator[Finding]:
     except importlib.metadata.PackageNotFoundError:
       have = ""
     if not have or not wanted.specifier.contains(have, prereleases=True):
-      missing.append((f"{wanted.name}{wanted.specifier}", have))
-  if missing:
-    said = ", ".join(f"{x} (here {have or 'not'})" for x, have in missing)
+      lacking.append((f"{wanted.name}{wanted.specifier}", have))
+  if lacking:
+    said = ", ".join(f"{x} (here {have or 'not'})" for x, have in lacking)
     yield Finding(
       MISSING,
       said,
-      _pip(*(wanted for wanted, _ in missing)),
+      _pip(*(wanted for wanted, _ in lacking)),
     )
     return
   shown = [f"{x} {importlib.metadata.version(x)}" for x in SHOWN]
@@ -108,14 +108,14 @@ def devices() -> Iterator[Finding]:
     why = lines[-1] if lines else f"no answer within {_DEVICES_S} s"
     yield Finding(MISSING, f"JAX finds no device: {why}", _install(""))
     return
-  found = json.loads(done.stdout.splitlines()[-1])
-  kinds = {kind: found.count([p, kind]) for p, kind in found}
+  local_devices = json.loads(done.stdout.splitlines()[-1])
+  kinds = {kind: local_devices.count([p, kind]) for p, kind in local_devices}
   says = ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
-  seen = {platform for platform, _ in found}
+  platforms = {platform for platform, _ in local_devices}
   gpus = _gpus()
-  if gpus and seen == {"cpu"}:
+  if gpus and platforms == {"cpu"}:
     yield from _blind(gpus)
-  elif os.path.exists("/dev/accel0") and seen == {"cpu"}:
+  elif os.path.exists("/dev/accel0") and platforms == {"cpu"}:
     yield Finding(MISSING, "a TPU that JAX does not see", _install("tpu"))
   else:
     yield Finding(OK, f"{says}; {os.cpu_count()} CPU cores")
@@ -123,16 +123,16 @@ def devices() -> Iterator[Finding]:
 
 def _gpus() -> list[tuple[str, float, float]]:
   """Name, compute capability and driver of each NVIDIA GPU."""
-  asked = "name,compute_cap,driver_version"
-  done = _run(["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"])
+  query = "name,compute_cap,driver_version"
+  done = _run(["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"])
   if done is None or done.returncode:
     return []
-  found = []
+  gpus = []
   for line in done.stdout.splitlines():
     with contextlib.suppress(ValueError):  # a card that does not tell
       name, capability, driver = line.split(", ")
-      found.append((name, float(capability), float(driver.split(".")[0])))
-  return found
+      gpus.append((name, float(capability), float(driver.split(".")[0])))
+  return gpus
 
 
 def _blind(gpus: list[tuple[str, float, float]]) -> Iterator[Finding]:
@@ -276,17 +276,17 @@ def _install(extra: str) -> str:
     return _pip(*("--force-reinstall",) * (not extra), *words)
   own = importlib.metadata.distribution("speak_jax")
   if not extra:
-    came = json.loads(own.read_text("direct_url.json") or "{}")
-    return _pip("--force-reinstall", came.get("url", own.name))
+    direct_url = json.loads(own.read_text("direct_url.json") or "{}")
+    return _pip("--force-reinstall", direct_url.get("url", own.name))
   from packaging.requirements import Requirement
 
   chosen = []
-  for asked in map(Requirement, own.requires or []):
-    marker = asked.marker
+  for requirement in map(Requirement, own.requires or []):
+    marker = requirement.marker
     if marker and marker.evaluate({"extra": extra}):
-      parts = f"[{','.join(asked.extras)}]" if asked.extras else ""
-      exact = str(asked.specifier) or _pinned(asked.name)
-      chosen.append(f"{asked.name}{parts}{exact}")
+      parts = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
+      exact = str(requirement.specifier) or _pinned(requirement.name)
+      chosen.append(f"{requirement.name}{parts}{exact}")
   return _pip(*chosen)
 
 
@@ -301,8 +301,8 @@ def _pip(*words: str) -> str:
 
 def _python() -> str:
   """How this interpreter is called: by its name where that is the same."""
-  found = shutil.which("python")
-  same = found and os.path.samefile(found, sys.executable)
+  python_path = shutil.which("python")
+  same = python_path and os.path.samefile(python_path, sys.executable)
   return "python" if same else sys.executable
 
 

@@ -29,17 +29,17 @@ WORDS = {
 }
 
 
-def table(found: goodput.Summary) -> str:
+def table(summary: goodput.Summary) -> str:
   """A summary in words."""
   lines = [
-    f"{WORDS[name]:20} {seconds:10.1f} s {seconds / found.wall:7.1%}"
-    for name, seconds in found.seconds.items()
+    f"{WORDS[name]:20} {seconds:10.1f} s {seconds / summary.wall:7.1%}"
+    for name, seconds in summary.seconds.items()
   ]
-  total = sum(found.seconds.values())
-  lines.append(f"{'together':20} {total:10.1f} s {total / found.wall:7.1%}")
+  total = sum(summary.seconds.values())
+  lines.append(f"{'together':20} {total:10.1f} s {total / summary.wall:7.1%}")
   lines.append(
-    f"goodput {found.goodput:.1%} of {clock(found.wall)}, in {found.starts}"
-    f" start{'s' * (found.starts > 1)}"
+    f"goodput {summary.goodput:.1%} of {clock(summary.wall)}, in"
+    f" {summary.starts} start{'s' * (summary.starts > 1)}"
   )
   return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from absl import flags
 from speak_jax import export, train
 from speak_jax.evaluation import protocol
 from speak_jax.nn import precision
-from speak_jax.tools import study
+from speak_jax.tools.study import build as study
 from speak_jax.training import (
   checkpoints,
   distributed,
@@ -335,12 +335,12 @@ def test_a_run_and_its_bundle_are_evaluated(run, bundle, tmp_path):
   assert ours["bundle"]["psnr"].value == pytest.approx(
     ours["run"]["psnr"].value, abs=0.1
   )
-  clips = study.find([str(tmp_path / "tables" / "videos")])
-  rated = study.make(
+  clips = study.find_videos([str(tmp_path / "tables" / "videos")])
+  rated = study.build(
     {name: clips[name] for name in ("run", "bundle", "ground-truth")},
     tmp_path / "study",
     seed=0,
-    most=0,
+    limit=0,
     embed_mb=20,
   )
   assert rated.page.stat().st_size

@@ -18,14 +18,14 @@ import numpy as np
 
 from data_pipelines.faces import face
 from data_pipelines.media import video
-from speak_jax.evaluation import ledger as figures
+from speak_jax.evaluation import metric_table as figures
 from speak_jax.evaluation.readers import aligned
 from speak_jax.metrics import image, landmarks, sums
 
 SIZE, FRAMES, LATE = 256, 30, 10
 MEASURES = ("psnr", "ssim", "m_lmd", "f_lmd")
 EXTRA = ("wrapped_psnr", "gaussian_ssim", "m_lmd_eyes", "f_lmd_eyes", "missed")
-Table = dict[tuple[str, str], figures.Figure]  # (pair, measure)
+Table = dict[tuple[str, str], figures.MetricValue]  # (pair, measure)
 
 
 def crop(path: Path, tracker: face.Tracker, count: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def measure(
     tracker: The landmark detector; it reads every side anew.
     only: Names of pairs; all of them when empty.
   """
-  ledgers = figures.Ledger(), figures.Ledger()
+  ledgers = figures.MetricTable(), figures.MetricTable()
   for path in clips:
     frames = crop(path, tracker, FRAMES + LATE)
     for name, damaged, true in pairs(frames):
@@ -111,7 +111,7 @@ def measure(
         run = getattr(landmarks, measure)
         values = run(cuts[0].landmarks, cuts[1].landmarks)
         ledgers[1].add(f"{name}/{measure}", sums.found_row(values))
-  static, upright = (ledger.figures(0) for ledger in ledgers)
+  static, upright = (ledger.values(0) for ledger in ledgers)
   return _table(static), _table(upright)
 
 
@@ -129,7 +129,7 @@ def _book(ledger, name, damaged, true, ours, theirs) -> None:
   ledger.add(f"{name}/missed", sums.mean_row(missed))
 
 
-def _table(found: figures.Figures) -> Table:
+def _table(found: figures.MetricValues) -> Table:
   split = {name: name.rsplit("/", 1) for name in found}
   return {(a, b): found[name] for name, (a, b) in split.items()}
 

@@ -1,4 +1,4 @@
-"""Audio counterfactuals of systems that listen, that do not, or too widely.
+"""Audio swaps of models that listen, that do not, or too widely.
 
 In a fake clip the mouth's block is as bright as the sound of its frame is
 loud; the fake reader measures the block, and moves lips and brows by it.
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from speak_jax import spec
-from speak_jax.evaluation import methods
-from speak_jax.evaluation.readers import reading
+from speak_jax.evaluation.eval_clip import EvalClip
+from speak_jax.evaluation.methods import base as methods
+from speak_jax.evaluation.readers import face_reader, own_syncnet
 from speak_jax.evaluation.reenactment import audio_swap
 
 N, SIZE = 40, 32
@@ -40,15 +41,15 @@ def _read(frames):
   points = np.repeat(_face()[None], n, 0)
   points[:, spec.MOUTH, 1] += opening[:, None]
   points[:, spec.BROWS, 1] += frames[:, 8, 16, :1] / 200.0
-  return reading.Reading(
+  return face_reader.Reading(
     np.ones(n, bool), points, np.zeros((n, 3)), opening, None, None
   )
 
 
 def _take(seed):
   opening = np.random.default_rng(seed).random(N)
-  return reading.Take(
-    clip=f"clip{seed}",
+  return EvalClip(
+    name=f"clip{seed}",
     person=f"person{seed % 2}",
     emotion=-1,
     level=0,
@@ -76,9 +77,9 @@ def _codes(loud):
   return (np.stack([np.cos(loud), np.sin(loud)], -1),)
 
 
-LIPS = reading.OwnSync(
-  see=lambda lower: _codes(lower[:, :, 6, 16, 0] / 200.0),
-  hear=lambda audio: _codes(audio[:, 320::640] / 10_000.0),
+LIPS = own_syncnet.OwnSyncNet(
+  lip_tower=lambda lower: _codes(lower[:, :, 6, 16, 0] / 200.0),
+  sound_tower=lambda audio: _codes(audio[:, 320::640] / 10_000.0),
   frames=5,
   fps=25.0,
 )

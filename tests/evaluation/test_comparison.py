@@ -9,7 +9,7 @@ from skimage import metrics as skimage
 
 from speak_jax import spec
 from speak_jax.evaluation.readers.aligned import TEMPLATE, align
-from speak_jax.evaluation.readers.reading import Reading
+from speak_jax.evaluation.readers.face_reader import Reading
 from speak_jax.evaluation.reenactment import comparison
 
 N, SIZE = 9, 96
@@ -35,7 +35,7 @@ def true():
     [cv2.resize(x, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) for x in coarse]
   )
   points = _face() + rng.normal(size=(N, 1, 2)) * 2
-  return comparison.side(
+  return comparison.read_side(
     frames,
     Reading(
       np.ones(N, bool),
@@ -51,9 +51,9 @@ def true():
 def _lost(side, where):
   """The same clip, of which no face is found in some frames."""
   gone = np.isin(np.arange(N), where)
-  seen = side.seen
+  seen = side.reading
   points = np.where(gone[:, None, None], np.nan, seen.landmarks)
-  return comparison.side(
+  return comparison.read_side(
     side.frames, seen._replace(found=~gone, landmarks=points)
   )
 
@@ -64,8 +64,8 @@ def _values(found):
 
 def test_a_clip_against_itself(true):
   found = _values(
-    comparison.faces(true.seen, true.seen, SIZE)
-    | comparison.crops(true.upright, true.upright)
+    comparison.face_metrics(true.reading, true.reading, SIZE)
+    | comparison.aligned_metrics(true.aligned, true.aligned)
   )
   assert found.pop("found") == 1
   for best in ("aligned_ssim", "pose_r", "pose_r2", "mouth_r"):
@@ -79,10 +79,10 @@ def test_the_aligned_crop_by_scikit_image(true):
   rng = np.random.default_rng(1)
   noise = rng.integers(-20, 21, true.frames.shape)
   frames = (true.frames.astype(int) + noise).clip(0, 255).astype(np.uint8)
-  points = true.seen.landmarks + rng.normal(size=(N, 68, 2))
+  points = true.reading.landmarks + rng.normal(size=(N, 68, 2))
   made = align(frames, points)
-  found = _values(comparison.crops(made, true.upright))
-  pairs = list(zip(made.frames, true.upright.frames, strict=True))
+  found = _values(comparison.aligned_metrics(made, true.aligned))
+  pairs = list(zip(made.frames, true.aligned.frames, strict=True))
   want = [skimage.peak_signal_noise_ratio(b, a) for a, b in pairs]
   assert found["aligned_psnr"] == pytest.approx(np.mean(want))
   want = [
@@ -90,7 +90,7 @@ def test_the_aligned_crop_by_scikit_image(true):
   ]
   assert found["aligned_ssim"] == pytest.approx(np.mean(want))
   want = []
-  for p, q in zip(made.landmarks, true.upright.landmarks, strict=True):
+  for p, q in zip(made.landmarks, true.aligned.landmarks, strict=True):
     p, q = p[48:] - p[48:].mean(0), q[48:] - q[48:].mean(0)
     want.append(np.mean([math.dist(a, b) for a, b in zip(p, q, strict=True)]))
   assert made.frames.shape[1] == 128
@@ -99,15 +99,15 @@ def test_the_aligned_crop_by_scikit_image(true):
 
 def test_a_lost_face_makes_every_distance_worse(true):
   rng = np.random.default_rng(2)
-  seen = true.seen._replace(
-    landmarks=true.seen.landmarks + rng.normal(size=(N, 68, 2))
+  seen = true.reading._replace(
+    landmarks=true.reading.landmarks + rng.normal(size=(N, 68, 2))
   )
-  made = comparison.side(true.frames, seen)
+  made = comparison.read_side(true.frames, seen)
   rows = []
   for gone in ((), (3,), (3, 4, 7), range(N)):
     one = _lost(made, gone)
-    found = comparison.faces(one.seen, true.seen, SIZE)
-    found |= comparison.crops(one.upright, true.upright)
+    found = comparison.face_metrics(one.reading, true.reading, SIZE)
+    found |= comparison.aligned_metrics(one.aligned, true.aligned)
     rows.append(_values(found))
     assert rows[-1]["undetected"] == pytest.approx(len(gone) / N)
     assert rows[-1]["found"] == pytest.approx(1 - len(gone) / N)
@@ -126,8 +126,8 @@ def test_a_lost_face_makes_every_distance_worse(true):
 def test_a_true_face_that_is_unknown_is_nobodys_failure(true):
   blind = _lost(true, (2, 5))
   found = _values(
-    comparison.faces(true.seen, blind.seen, SIZE)
-    | comparison.crops(true.upright, blind.upright)
+    comparison.face_metrics(true.reading, blind.reading, SIZE)
+    | comparison.aligned_metrics(true.aligned, blind.aligned)
   )
   assert found["m_lmd"] == found["aligned_m_lmd"] == 0
   assert found["aligned_psnr"] == 100
@@ -143,7 +143,7 @@ def test_pixels_over_time_by_loops(true):
   )
   box = np.zeros((N, SIZE, SIZE), bool)
   box[:, 60:80, 30:60] = True
-  found = _values(comparison.pictures(blurred, true.frames, box, 25.0))
+  found = _values(comparison.pixel_metrics(blurred, true.frames, box, 25.0))
   energies = []
   for frames in (blurred, true.frames):
     x = frames.astype(float)
@@ -169,32 +169,35 @@ def test_pixels_over_time_by_loops(true):
 
 def test_silence_counts_where_it_is_and_where_a_face_is(true):
   hushed = np.isin(np.arange(N), (1, 2, 6))
-  seen = _lost(true, (2,)).seen
-  found = _values(comparison.silence(seen, hushed))
-  opening = true.seen.opening
+  seen = _lost(true, (2,)).reading
+  found = _values(comparison.silence_metrics(seen, hushed))
+  opening = true.reading.opening
   assert found == {"silent_opening": pytest.approx(opening[[1, 6]].mean())}
-  assert comparison.silence(seen, np.zeros(N, bool)) == {}
+  assert comparison.silence_metrics(seen, np.zeros(N, bool)) == {}
 
 
 def test_emotions_of_faces_that_are_found(true):
   # Frames are taken for 0, 1, 2, 0, ...; two of the three 1s are lost.
-  seen = _lost(true, (1, 4)).seen
-  found = _values(comparison.emotions(seen, 1))
+  seen = _lost(true, (1, 4)).reading
+  found = _values(comparison.emotion_metrics(seen, 1))
   assert found["emotion"] == pytest.approx(1 / 7)
-  assert comparison.emotions(seen, spec.UNKNOWN) == {}
-  assert comparison.emotions(seen._replace(emotion=None), 1) == {}
+  assert comparison.emotion_metrics(seen, spec.UNKNOWN) == {}
+  assert comparison.emotion_metrics(seen._replace(emotion=None), 1) == {}
   # Over clips: the second emotion has a frame in nine, and counts as half.
-  other = comparison.emotions(true.seen.part(np.arange(1)), 0)
+  other = comparison.emotion_metrics(true.reading.part(np.arange(1)), 0)
   rows = np.stack(
-    [x["emotion_balanced"].row for x in (comparison.emotions(seen, 1), other)]
+    [
+      x["emotion_balanced"].row
+      for x in (comparison.emotion_metrics(seen, 1), other)
+    ]
   )
   balanced = other["emotion_balanced"].statistic(rows)
   assert balanced == pytest.approx((1 / 7 + 1) / 2)
 
 
 def test_motions_are_silent_without_a_face(true):
-  assert comparison.motions(_lost(true, range(N)).seen, 25.0) == {}
-  found = comparison.motions(_lost(true, (4,)).seen, 25.0)
+  assert comparison.motion_metrics(_lost(true, range(N)).reading, 25.0) == {}
+  found = comparison.motion_metrics(_lost(true, (4,)).reading, 25.0)
   assert all(
     np.isfinite(x) and x > 0
     for x in (_values(found)["jitter"], _values(found)["head_speed"])

@@ -7,8 +7,9 @@ mouth's opening; the fake reader reads their brightness.
 import numpy as np
 import pytest
 
-from speak_jax.evaluation import methods
-from speak_jax.evaluation.readers import reading
+from speak_jax.evaluation.eval_clip import EvalClip
+from speak_jax.evaluation.methods import base as methods
+from speak_jax.evaluation.readers import face_reader
 from speak_jax.evaluation.reenactment import cross_driven
 
 N, SIZE = 20, 16
@@ -31,7 +32,7 @@ def _read(frames):
   n = len(frames)
   pose = frames[:, 5, 0].astype(float) - 100
   person = np.eye(256)[frames[:, 0, 0, 0]]
-  return reading.Reading(
+  return face_reader.Reading(
     found=np.ones(n, bool),
     landmarks=np.zeros((n, 68, 2)),
     pose=pose,
@@ -47,8 +48,8 @@ def _take(index, emotion):
   opening = rng.random(N)
   frames = _frames(50 + 10 * index, turn[:, 0], emotion, opening)
   face = np.zeros((N, 68, 2))
-  return reading.Take(
-    clip=f"clip{index}",
+  return EvalClip(
+    name=f"clip{index}",
     person=f"person{index}",
     emotion=emotion,
     level=1,
@@ -90,8 +91,8 @@ def test_who_follows_every_input_scores_as_real_frames_do():
   assert found["driven/emotion/emotion_source"].value == 0
   assert abs(found["driven/all/mouth_r_source"].value) < 0.5
   assert "driven/own/pose_moved" not in found
-  assert cross_driven.grid(shown).shape == (2, 9, SIZE, SIZE, 3)
-  assert len(cross_driven.titles()) == 9
+  assert cross_driven.sheet_cells(shown).shape == (2, 9, SIZE, SIZE, 3)
+  assert len(cross_driven.sheet_titles()) == 9
   text = cross_driven.markdown(found)
   assert "three people | 1.00" in text and "| cosine to the portrait |" in text
 

@@ -8,7 +8,8 @@ import pytest
 
 from data_pipelines.synthetic.render import random_frames
 from speak_jax import spec
-from speak_jax.evaluation.readers import aligned, reading
+from speak_jax.evaluation import batching
+from speak_jax.evaluation.readers import aligned, face_reader, own_syncnet
 from speak_jax.models import judge
 from tests.stages import small
 
@@ -20,9 +21,9 @@ def test_batches_are_padded_and_kept_in_order():
     sizes.append(len(a))
     return a + b, a[:, None]
 
-  x = np.arange(2 * reading.BATCH + 3)
-  total, column = reading.in_batches(run, x, 2 * x)
-  assert sizes == [reading.BATCH] * 3
+  x = np.arange(2 * batching.BATCH + 3)
+  total, column = batching.in_batches(run, x, 2 * x)
+  assert sizes == [batching.BATCH] * 3
   np.testing.assert_array_equal(total, 3 * x)
   assert column.shape == (len(x), 1)
 
@@ -32,7 +33,7 @@ def test_the_judge_reads_larger_frames_in_their_own_pixels():
   shrunk = np.stack(
     [cv2.resize(x, (64, 64), interpolation=cv2.INTER_AREA) for x in made.frames]
   )
-  read = reading.judge_reader(judge.load())
+  read = face_reader.judge_reader(judge.load())
   large, own = read(made.frames), read(shrunk)
   assert large.found.all()
   np.testing.assert_allclose(
@@ -56,7 +57,9 @@ def test_the_tracker_tells_neither_emotion_nor_identity():
       points[1] = np.nan
       return Track(points, np.zeros((n, 3)), found)
 
-  seen = reading.tracker_reader(Tracker())(np.zeros((3, 64, 64, 3), np.uint8))
+  seen = face_reader.tracker_reader(Tracker())(
+    np.zeros((3, 64, 64, 3), np.uint8)
+  )
   assert seen.emotion is None
   assert seen.identity is None
   np.testing.assert_array_equal(np.isnan(seen.opening), [False, True, False])
@@ -68,7 +71,7 @@ def test_the_tracker_tells_neither_emotion_nor_identity():
     assert faces.shape == (3, aligned.SIZE, aligned.SIZE, 3)
     return faces[:, 0, 0].astype(float)
 
-  told = reading.tracker_reader(Tracker(), look)
+  told = face_reader.tracker_reader(Tracker(), look)
   seen = told(np.full((3, 64, 64, 3), 9, np.uint8))
   np.testing.assert_array_equal(seen.identity, [[9] * 3, [np.nan] * 3, [9] * 3])
 
@@ -78,15 +81,15 @@ def test_sync_windows_of_sound_and_picture_start_together():
   frames = np.zeros((n, 4, 4, 3), np.uint8)
   frames[:, 3] = np.arange(n)[:, None, None]
   audio = np.arange(n, dtype=np.int16).repeat(640)
-  lips = reading.OwnSync(
-    see=lambda mouth: (mouth[:, :, 1, 0, 0].astype(float),),
-    hear=lambda sound: (sound[:, 320::640].astype(float),),
+  lips = own_syncnet.OwnSyncNet(
+    lip_tower=lambda mouth: (mouth[:, :, 1, 0, 0].astype(float),),
+    sound_tower=lambda sound: (sound[:, 320::640].astype(float),),
     frames=5,
     fps=25.0,
   )
-  seen = lips.lips(frames, np.zeros((n, 68, 2)))
+  seen = lips.lip_codes(frames, np.zeros((n, 68, 2)))
   assert seen.shape == (5, 5)
-  np.testing.assert_array_equal(seen, lips.sound(audio, n))
+  np.testing.assert_array_equal(seen, lips.sound_codes(audio, n))
 
 
 @pytest.mark.parametrize("square", [spec.LIPS_SQUARE, (1.4, 0.45)])
@@ -97,17 +100,17 @@ def test_sync_sees_the_mouth_where_the_face_is(square):
   for t in range(n):
     x, y = spec.lips_square(points[t], square)[0].astype(int)
     frames[t, y - 3 : y + 4, x - 3 : x + 4] = 20 * t
-  lips = reading.OwnSync(
-    see=lambda mouth: (mouth[:, :, 12, 12, 0].astype(float),),
-    hear=lambda sound: (sound,),
+  lips = own_syncnet.OwnSyncNet(
+    lip_tower=lambda mouth: (mouth[:, :, 12, 12, 0].astype(float),),
+    sound_tower=lambda sound: (sound,),
     frames=5,
     fps=25.0,
     mouth=24,
     square=square,
   )
   want = 20.0 * np.add.outer(range(5), range(5))
-  np.testing.assert_allclose(lips.lips(frames, points), want, atol=1)
+  np.testing.assert_allclose(lips.lip_codes(frames, points), want, atol=1)
   lost = points.copy()
   lost[4] = np.nan  # it is where its neighbours have it
-  np.testing.assert_allclose(lips.lips(frames, lost), want, atol=1)
-  assert lips.lips(frames, np.full_like(points, np.nan)) is None
+  np.testing.assert_allclose(lips.lip_codes(frames, lost), want, atol=1)
+  assert lips.lip_codes(frames, np.full_like(points, np.nan)) is None

@@ -13,7 +13,8 @@ import pytest
 from speak_jax.evaluation.disentanglement import matrix, swap_report
 from speak_jax.models import judge as models
 from speak_jax.stages import irfd, speak, syncnet
-from speak_jax.tools import train_judge
+from speak_jax.tools.train_judge import faces as rendered
+from speak_jax.tools.train_judge import learning, make
 from tests.stages import small
 from tests.test_evaluate import (  # noqa: F401
   _measured,
@@ -66,23 +67,27 @@ def test_it_shares_no_array_with_a_run(run):
 
 
 def test_its_training_takes_a_renderer_and_nothing_of_a_model():
-  arguments = inspect.signature(train_judge.make).parameters
+  arguments = inspect.signature(make.make).parameters
   assert list(arguments) == [
     "out", "minutes", "seed", "renderer", "frames", "steps",
   ]  # fmt: skip
-  assert list(inspect.signature(train_judge.train).parameters) == [
+  assert list(inspect.signature(learning.train).parameters) == [
     "faces", "seed", "seconds", "steps",
   ]  # fmt: skip
-  tree = ast.parse(Path(train_judge.__file__).read_text())
   names = set()
-  for node in ast.walk(tree):
-    if isinstance(node, ast.ImportFrom):
-      names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    elif isinstance(node, ast.Import):
-      names |= {alias.name for alias in node.names}
-  ours = {name for name in names if name.startswith("speak_jax")}
+  for path in Path(make.__file__).parent.glob("*.py"):
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.ImportFrom):
+        names |= {f"{node.module}.{alias.name}" for alias in node.names}
+      elif isinstance(node, ast.Import):
+        names |= {alias.name for alias in node.names}
+  own = "speak_jax.tools.train_judge"
+  ours = {x for x in names if x.startswith("speak_jax") and own not in x}
   assert ours == {
     "speak_jax.common.command_line",
+    "speak_jax.common.files",
+    "speak_jax.common.outputs",
+    "speak_jax.evaluation.batching.in_batches",
     "speak_jax.spec",
     "speak_jax.losses.disentangle",
     "speak_jax.metrics.identity",
@@ -112,14 +117,12 @@ def test_it_learns_and_is_scored_on_what_the_renderer_gave(
     scored.extend(frame.tobytes() for frame in faces.frames)
     return {"frames": float(len(faces.frames))}
 
-  monkeypatch.setattr(train_judge, "CHUNK", 24)
-  monkeypatch.setattr(train_judge, "HELD_OUT", 24)
-  monkeypatch.setattr(train_judge, "train", train)
-  monkeypatch.setattr(train_judge, "score", score)
-  monkeypatch.setattr(train_judge, "centre", lambda params, faces: params)
-  train_judge.make(
-    tmp_path / "j.safetensors", 60.0, 0, renderer=renderer, frames=48
-  )
+  monkeypatch.setattr(rendered, "CHUNK", 24)
+  monkeypatch.setattr(make, "HELD_OUT", 24)
+  monkeypatch.setattr(make, "train", train)
+  monkeypatch.setattr(make, "score", score)
+  monkeypatch.setattr(make, "centre", lambda params, faces: params)
+  make.make(tmp_path / "j.safetensors", 60.0, 0, renderer=renderer, frames=48)
   assert len(learned) == 48
   assert len(scored) == 3 * 24
   assert set(learned) | set(scored) <= given

@@ -7,10 +7,11 @@ leak of a quarter: identity and emotion as vectors of shares, pose in degrees.
 import numpy as np
 import pytest
 
-from speak_jax.evaluation import ledger
+from speak_jax.evaluation import metric_table
 from speak_jax.evaluation.disentanglement import matrix as disentangle
 from speak_jax.evaluation.disentanglement import swap_report, swaps
-from speak_jax.evaluation.readers import reading
+from speak_jax.evaluation.disentanglement.subjects import Subjects, Twins
+from speak_jax.evaluation.readers import face_reader
 from speak_jax.models.irfd import Codes, Portrait
 
 SIZE, PEOPLE = 16, 4
@@ -29,7 +30,7 @@ def _draw(who, pose, mood, opening):
 
 def _read(frames):
   mood = frames[:, 2, :8, 0] / 200.0
-  return reading.Reading(
+  return face_reader.Reading(
     np.ones(len(frames), bool),
     np.zeros((len(frames), 68, 2)),
     (frames[:, 1, 0] - 120.0) / 2,
@@ -62,7 +63,7 @@ def _subjects(seed=0, clips=12, frames=3):
   opening = rng.integers(0, 100, n) / 100
   who, mood = np.eye(PEOPLE)[person], np.eye(8)[label]
   target = _draw(who, pose, mood, opening[:, None])
-  return swaps.Subjects(
+  return Subjects(
     target=target,
     identity=_draw(who, 0 * pose, mood, 0 * opening[:, None]),
     identity_landmarks=np.zeros((n, 68, 2), np.float32),
@@ -222,7 +223,7 @@ def _twins(subjects):
   mood = np.eye(8)[rng.integers(0, 8, n)]
   any_pose = rng.integers(-40, 40, (n, 3)).astype(float)
   opening = subjects.opening[:, None]
-  return disentangle.Twins(
+  return Twins(
     subjects,
     pose=_draw(someone, subjects.pose, mood, rng.random((n, 1))),
     mouth=_draw(someone, any_pose, mood, opening),
@@ -231,7 +232,7 @@ def _twins(subjects):
 
 def test_exact_swaps_of_a_perfect_model(subjects):
   model = swaps.Irfd(_encode, _perfect)
-  found = disentangle.exact(_twins(subjects), model, _read, seed=0)
+  found = disentangle.measure_twins(_twins(subjects), model, _read, seed=0)
   for row in ("own", "pose_twin", "mouth_twin", "both"):
     assert found[f"twins/psnr/{row}"].value == 100
     assert found[f"twins/pose_error/{row}"].value == 0
@@ -258,7 +259,7 @@ def test_exact_swaps_find_what_a_pose_code_smuggles(subjects):
     return _perfect(portrait._replace(identity=who), made)
 
   model = swaps.Irfd(encode, decode)
-  found = disentangle.exact(_twins(subjects), model, _read, seed=0)
+  found = disentangle.measure_twins(_twins(subjects), model, _read, seed=0)
   assert found["twins/psnr/own"].value == 100
   assert found["twins/psnr/pose_twin"].value < 40
   assert found["twins/psnr/mouth_twin"].value == 100
@@ -271,7 +272,7 @@ def test_sheets_hold_the_rows_person_in_the_columns_pose_or_mood(subjects):
   assert sorted(subjects.person[rows]) == [0, 1, 2]
   columns = swap_report.donors_of(subjects, "pose", 4)
   assert np.all(np.diff(subjects.pose[columns, 0]) >= 0)
-  cells = swap_report.sheet(subjects, model, "pose", rows, columns)
+  cells = swap_report.sheet_cells(subjects, model, "pose", rows, columns)
   assert cells.shape == (4, 5, SIZE, SIZE, 3)
   assert (cells[0, 0] == 255).all()
   np.testing.assert_array_equal(cells[0, 1:], subjects.target[columns])
@@ -282,7 +283,7 @@ def test_sheets_hold_the_rows_person_in_the_columns_pose_or_mood(subjects):
     assert (seen.identity.argmax(-1) == subjects.person[row]).all()
   columns = swap_report.donors_of(subjects, "emotion", 8)
   assert subjects.label[columns].tolist() == [0, 1, 2]
-  cells = swap_report.sheet(subjects, model, "emotion", rows, columns)
+  cells = swap_report.sheet_cells(subjects, model, "emotion", rows, columns)
   mood = _read(cells[1, 1:]).emotion.argmax(-1)
   assert mood.tolist() == [0, 1, 2]
   names = swap_report.sheet_names(subjects, "emotion", columns)
@@ -293,7 +294,7 @@ def test_sheets_hold_the_rows_person_in_the_columns_pose_or_mood(subjects):
 
 def test_rank_and_variance_of_each_code(subjects):
   model = swaps.Irfd(_encode, _perfect)
-  codes = disentangle.codes_held(subjects, model)
+  codes = disentangle.codes_of(subjects, model)
   assert list(codes) == ["identity", "pose", "emotion", "mouth"]
   found = disentangle.spread(codes)
   assert found["code/identity/rank"].value == pytest.approx(PEOPLE - 1)
@@ -302,4 +303,4 @@ def test_rank_and_variance_of_each_code(subjects):
   level = subjects.pose.var(0)
   assert found["code/pose/variance"].value == pytest.approx(level.mean())
   assert found["code/pose/variance_most"].value == pytest.approx(level.max())
-  assert isinstance(found["code/pose/rank"], ledger.Figure)
+  assert isinstance(found["code/pose/rank"], metric_table.MetricValue)

@@ -1,10 +1,15 @@
 """Methods see what they name and no more; references are what they say."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from speak_jax.evaluation import methods
-from speak_jax.evaluation.methods import REFERENCES, Track
+from speak_jax.evaluation import h264
+from speak_jax.evaluation.methods import base as methods
+from speak_jax.evaluation.methods import references, speak
+from speak_jax.evaluation.methods.base import Track
+from speak_jax.evaluation.methods.references import REFERENCES
 
 N, SIZE = 24, 48
 
@@ -48,7 +53,7 @@ def test_the_references(request_):
   late = _made("late", request_)
   np.testing.assert_array_equal(late[10:], true[:-10])
   # What it shows before is not compared, and it says so.
-  begins = {entry.name: entry.method.begins for entry in REFERENCES}
+  begins = {entry.name: entry.method.lag_s for entry in REFERENCES}
   assert begins.pop("late") * request_.fps == 10
   assert set(begins.values()) == {0}
   mouth = _made("mouth_only", request_)
@@ -61,7 +66,7 @@ def test_h264_costs_something_but_not_much(request_):
   made = _made("h264", request_)
   error = np.abs(made.astype(int) - request_.target.frames)
   assert 0 < error.mean() < 12
-  odd = methods.through_h264(request_.target.frames[:, :47, :45], 25.0)
+  odd = h264.round_trip(request_.target.frames[:, :47, :45], 25.0, 23)
   assert odd.shape == (N, 47, 45, 3)
 
 
@@ -70,10 +75,10 @@ def _spy(needs, seen):
     seen.append(request)
     return request
 
-  method = methods.STATIC.method._replace(
+  method = references.STATIC.method._replace(
     needs=frozenset(needs), prepare=prepare
   )
-  return methods.STATIC._replace(method=method)
+  return references.STATIC._replace(method=method)
 
 
 @pytest.mark.parametrize("needs", [(), ("pose",), ("emotion", "target")])
@@ -83,7 +88,9 @@ def test_a_method_is_given_what_it_needs_and_no_more(request_, needs):
   methods.run(entry, request_, 0)
   for field in methods.OPTIONAL:
     assert (getattr(seen[0], field) is not None) == (field in needs)
-  assert set(methods.ignored(entry.method)) == {"pose", "emotion"} - set(needs)
+  assert set(methods.unused_inputs(entry.method)) == {"pose", "emotion"} - set(
+    needs
+  )
 
 
 def test_the_clock_runs_while_frames_are_generated(request_, monkeypatch):
@@ -97,13 +104,13 @@ def test_the_clock_runs_while_frames_are_generated(request_, monkeypatch):
 
     return slow
 
-  method = methods.STATIC.method
+  method = references.STATIC.method
   slow = method._replace(
     prepare=takes(7, method.prepare),
     generate=takes(2, method.generate),
     place=takes(30, method.place),
   )
-  entry = methods.STATIC._replace(method=slow)
+  entry = references.STATIC._replace(method=slow)
   made = methods.timed(entry, request_, 0)
   assert made.seconds == 2
   np.testing.assert_array_equal(made.frames, methods.run(entry, request_, 0))
@@ -115,24 +122,32 @@ def test_a_missing_input_is_named(request_):
 
 
 def test_frames_of_another_shape_are_refused(request_):
-  method = methods.STATIC.method._replace(place=lambda x, inputs: x[:-1])
+  method = references.STATIC.method._replace(place=lambda x, inputs: x[:-1])
   with pytest.raises(ValueError, match="asked for"):
-    methods.run(methods.STATIC._replace(method=method), request_, 0)
+    methods.run(references.STATIC._replace(method=method), request_, 0)
 
 
 def test_the_digest_moves_with_all_that_is_shown(request_):
   entry = _spy(["pose"], [])
-  name = methods.digest(entry, request_, 0)
-  assert name == methods.digest(entry, request_, 0)
+  name = methods.cache_key(entry, request_, 0)
+  assert name == methods.cache_key(entry, request_, 0)
   weights = entry.restored._replace(digest="other")
   track = Track(request_.pose.frames[::-1], request_.pose.landmarks)
   different = [
-    methods.digest(entry, request_, 1),
-    methods.digest(entry._replace(restored=weights), request_, 0),
-    methods.digest(entry, request_._replace(audio=request_.audio + 1), 0),
-    methods.digest(entry, request_._replace(pose=track), 0),
-    methods.digest(entry, request_._replace(identity=track.frames[0]), 0),
+    methods.cache_key(entry, request_, 1),
+    methods.cache_key(entry._replace(restored=weights), request_, 0),
+    methods.cache_key(entry, request_._replace(audio=request_.audio + 1), 0),
+    methods.cache_key(entry, request_._replace(pose=track), 0),
+    methods.cache_key(entry, request_._replace(identity=track.frames[0]), 0),
   ]
   assert len({name, *different}) == 6
   # What it does not see makes no difference.
-  assert methods.digest(entry, request_._replace(target=track), 0) == name
+  assert methods.cache_key(entry, request_._replace(target=track), 0) == name
+
+
+def test_the_code_that_frames_depend_on_is_there():
+  """A path that is gone would let stale frames be taken from the cache."""
+  package = Path(speak.__file__).parents[2]
+  for name in speak.CODE:
+    path = package / name
+    assert path.is_file() or any(path.rglob("*.py")), name

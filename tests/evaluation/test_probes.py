@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from speak_jax.evaluation import methods
-from speak_jax.evaluation.disentanglement import probes
-from speak_jax.evaluation.readers import reading
+from data_pipelines.faces import face
+from speak_jax.evaluation.disentanglement import probes, subjects
+from speak_jax.evaluation.eval_clip import EvalClip
+from speak_jax.evaluation.methods import base as methods
+from speak_jax.inference import synthesis
 
 PEOPLE, CLIPS, FRAMES = 8, 6, 4
 
@@ -13,13 +15,13 @@ PEOPLE, CLIPS, FRAMES = 8, 6, 4
 def _take(person, number):
   rng = np.random.default_rng((person, number))
   n = 9
-  return reading.Take(
-    clip=f"{person}_{number}",
+  return EvalClip(
+    name=f"{person}_{number}",
     person=f"p{person}",
     emotion=(number + person) % 4,
     level=2,
     frames=rng.integers(0, 256, (n, 8, 8, 3), np.uint8),
-    landmarks=rng.random((n, 68, 2)),
+    landmarks=8 * rng.random((n, 68, 2)),
     pose=rng.normal(size=(n, 3)) * 9,
     opening=rng.random(n),
     audio=np.zeros(9, np.int16),
@@ -37,9 +39,8 @@ def takes():
 
 @pytest.fixture(scope="module")
 def asked(takes):
-  return probes.subjects(
-    takes, lambda frame, points: (frame[:6, :6], frame[:3, :3])
-  )
+  settings = synthesis.Settings(8, 8, "frame", 5, 5, 25.0)
+  return subjects.probe_subjects(takes, settings, 3)
 
 
 def test_subjects_give_every_code_from_one_frame(takes, asked):
@@ -52,8 +53,9 @@ def test_subjects_give_every_code_from_one_frame(takes, asked):
     np.testing.assert_array_equal(
       asked.identity_landmarks[i], take.landmarks[t]
     )
-    np.testing.assert_array_equal(asked.emotion[i], take.frames[t, :6, :6])
-    np.testing.assert_array_equal(asked.mouth[i], take.frames[t, :3, :3])
+    np.testing.assert_array_equal(asked.emotion[i], take.frames[t])
+    mouth = face.align_mouth(take.frames[t], take.landmarks[t], 3)
+    np.testing.assert_array_equal(asked.mouth[i], mouth)
     np.testing.assert_array_equal(asked.pose[i], take.pose[t])
     assert asked.clip[i] == 2
     assert asked.person[i] == 0

@@ -4,29 +4,36 @@ import json
 
 import numpy as np
 
-from speak_jax.evaluation import ledger, methods
-from speak_jax.evaluation.reenactment import self_driven
-from speak_jax.evaluation.report import markdown
+from speak_jax.evaluation import metric_table
+from speak_jax.evaluation.methods import references
+from speak_jax.evaluation.reenactment import lines
+from speak_jax.evaluation.report import markdown, sheets
 
-ENTRY = methods.STATIC._replace(name="speak")
+ENTRY = references.STATIC._replace(name="speak")
 
 
 def _found():
   """The least that every line of a report has."""
   found = {}
-  for line in self_driven.lines([ENTRY]):
-    found[self_driven.name(line, "psnr")] = ledger.Figure(9.5, 9.0, 10.0, 4)
-    found[self_driven.name(line, "undetected")] = ledger.Figure(0.125, 0, 1, 4)
+  for line in lines.lines([ENTRY]):
+    found[lines.metric_name(line, "psnr")] = metric_table.MetricValue(
+      9.5, 9.0, 10.0, 4
+    )
+    found[lines.metric_name(line, "undetected")] = metric_table.MetricValue(
+      0.125, 0, 1, 4
+    )
   return found
 
 
 def test_tables_hold_what_was_measured_and_no_more():
   found = _found() | {
-    "speak/psnr": ledger.Figure(25.126, 24.0, 26.0, 4),
-    "speak/static_psnr": ledger.Figure(21.3, 20.0, 22.0, 4),
-    "speak/mouth_box_psnr_shuffled": ledger.Figure(18.25, 18.0, 18.5, 4),
-    "speak/psnr_over_static": ledger.Figure(3.8, 3.0, 4.0, 4),
-    "syncnet/two_way": ledger.Figure(0.8649, 0.8, 0.9, 4),
+    "speak/psnr": metric_table.MetricValue(25.126, 24.0, 26.0, 4),
+    "speak/static_psnr": metric_table.MetricValue(21.3, 20.0, 22.0, 4),
+    "speak/mouth_box_psnr_shuffled": metric_table.MetricValue(
+      18.25, 18.0, 18.5, 4
+    ),
+    "speak/psnr_over_static": metric_table.MetricValue(3.8, 3.0, 4.0, 4),
+    "syncnet/two_way": metric_table.MetricValue(0.8649, 0.8, 0.9, 4),
   }
   text = markdown.markdown(
     found, {"seed": "3"}, ["Words."], {"a.png": "A."}, [ENTRY]
@@ -44,7 +51,7 @@ def test_tables_hold_what_was_measured_and_no_more():
 
 
 def test_without_a_system_there_is_no_table_of_it():
-  found = {"syncnet/two_way": ledger.Figure(0.5, 0.4, 0.6, 4)}
+  found = {"syncnet/two_way": metric_table.MetricValue(0.5, 0.4, 0.6, 4)}
   text = markdown.markdown(found, {}, [], {}, [])
   assert "The whole system" not in text
   assert "## SyncNet" in text
@@ -52,11 +59,11 @@ def test_without_a_system_there_is_no_table_of_it():
 
 def test_flat_figures_are_json_numbers():
   found = {
-    "a": ledger.Figure(1.0, 0.5, 1.5),
-    "b": ledger.Figure(2.0, float("nan"), float("nan")),
-    "c": ledger.Figure(float("nan"), float("nan"), float("nan")),
+    "a": metric_table.MetricValue(1.0, 0.5, 1.5),
+    "b": metric_table.MetricValue(2.0, float("nan"), float("nan")),
+    "c": metric_table.MetricValue(float("nan"), float("nan"), float("nan")),
   }
-  flat = ledger.flat(found)
+  flat = metric_table.flat(found)
   assert flat == {"a": 1.0, "a/low": 0.5, "a/high": 1.5, "b": 2.0}
   assert json.loads(json.dumps(flat)) == flat
 
@@ -64,7 +71,7 @@ def test_flat_figures_are_json_numbers():
 def test_sheet_enlarges_small_pictures_and_keeps_their_order():
   cells = np.zeros((2, 3, 64, 64, 3), np.uint8)
   cells[1, 2] = 200
-  sheet = markdown.sheet(cells, ["one", "two"], ["a", "b", "c"])
+  sheet = sheets.draw(cells, ["one", "two"], ["a", "b", "c"])
   top = sheet.shape[0] - 2 * 128
   left = sheet.shape[1] - 3 * 128
   assert top > 0

@@ -1,4 +1,4 @@
-"""The speaking figures on systems whose quality is known beforehand.
+"""The speaking figures on models whose quality is known beforehand.
 
 A fake face: a block of the frame is as bright as the mouth is open, and the
 sound of a frame is as loud. The fake reader measures the block.
@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from speak_jax import spec
-from speak_jax.evaluation import methods
 from speak_jax.evaluation.cache import Cache
-from speak_jax.evaluation.readers import reading
-from speak_jax.evaluation.readers.perceptual import Features, Paired
-from speak_jax.evaluation.reenactment import self_driven
+from speak_jax.evaluation.eval_clip import EvalClip
+from speak_jax.evaluation.methods import base as methods
+from speak_jax.evaluation.methods import references
+from speak_jax.evaluation.readers import face_reader, own_syncnet
+from speak_jax.evaluation.readers.perceptual import FeatureMetric, PairedMetric
+from speak_jax.evaluation.reenactment import donors, lines, self_driven
 from speak_jax.metrics import features, image, mouth
 
 N, SIZE = 40, 32
@@ -43,8 +45,8 @@ def _take(seed, person):
   rng = np.random.default_rng(seed)
   opening = rng.random(N)
   loud = (opening * 10_000).astype(np.int16)
-  return reading.Take(
-    clip=f"clip{seed}",
+  return EvalClip(
+    name=f"clip{seed}",
     person=person,
     emotion=seed % 8,
     level=2,
@@ -73,7 +75,7 @@ def _reader(takes):
     opening = frames[:, 22, 16, 0] / 200.0
     emotion = np.zeros((n, 8))
     emotion[:, round((int(frames[0, -1, -1, 0]) - 90) / 20) % 8] = 1
-    return reading.Reading(
+    return face_reader.Reading(
       np.ones(n, bool),
       np.repeat(_face()[None], n, 0),
       pose[:n],
@@ -98,8 +100,8 @@ def _entry(takes, talk, name="speak", samples=False):
     )
     return talk(take, request.audio, *([key] * samples))
 
-  method = methods.STATIC.method._replace(generate=generate, samples=samples)
-  return methods.STATIC._replace(name=name, method=method)
+  method = references.STATIC.method._replace(generate=generate, samples=samples)
+  return references.STATIC._replace(name=name, method=method)
 
 
 def _measure(
@@ -107,7 +109,7 @@ def _measure(
   talk,
   lips=None,
   show=lambda talked: None,
-  looks=None,
+  perceptual=None,
   cache=None,
   **entry,
 ):
@@ -118,7 +120,7 @@ def _measure(
     lips,
     seed=0,
     show=show,
-    looks=looks or {},
+    perceptual=perceptual or {},
     cache=cache,
   )
 
@@ -126,7 +128,7 @@ def _measure(
 def _run(takes, talk, **entry):
   shown = []
   made = _measure(takes, talk, show=shown.append, **entry)
-  return {k: v.value for k, v in made.figures.items()}, shown
+  return {k: v.value for k, v in made.values.items()}, shown
 
 
 def test_a_perfect_system(takes):
@@ -143,9 +145,15 @@ def test_a_perfect_system(takes):
   assert figures["speak/gradient_energy"] == pytest.approx(1, abs=0.02)
   assert figures["speak/f_lmd"] == pytest.approx(0, abs=1e-6)
   assert figures["speak/emotion"] == 1
-  assert [one.clip for one in shown] == [take.clip for take in takes]
+  assert [one.clip for one in shown] == [take.name for take in takes]
   rows = ["ground truth", "static first frame", "speak"]
-  assert self_driven.grid(shown[:2], 5, rows).shape == (6, 5, SIZE, SIZE, 3)
+  assert self_driven.sheet_cells(shown[:2], 5, rows).shape == (
+    6,
+    5,
+    SIZE,
+    SIZE,
+    3,
+  )
 
 
 def test_a_system_that_does_not_listen(takes):
@@ -171,16 +179,16 @@ def test_sync_figures_follow_the_sound(takes):
     codes = np.stack([np.cos(loud.mean(1) * 3), np.sin(loud.mean(1) * 3)], -1)
     return (codes,)
 
-  lips = reading.OwnSync(
-    see=lambda mouth: codes(mouth[:, :, 6, 16, 0] / 200.0),
-    hear=lambda audio: codes(audio[:, 320::640] / 10_000.0),
+  lips = own_syncnet.OwnSyncNet(
+    lip_tower=lambda mouth: codes(mouth[:, :, 6, 16, 0] / 200.0),
+    sound_tower=lambda audio: codes(audio[:, 320::640] / 10_000.0),
     frames=5,
     fps=25.0,
   )
   made = _measure(
     takes, lambda take, audio: _draw(_heard(audio), 99), lips=lips
   )
-  value = {k: v.value for k, v in made.figures.items()}
+  value = {k: v.value for k, v in made.values.items()}
   assert value["syncnet/two_way"] > 0.95
   assert value["speak/two_way"] > 0.95
   assert value["speak/two_way_shuffled"] > 0.95
@@ -196,9 +204,9 @@ def test_sync_figures_follow_the_sound(takes):
 def test_of_one_person_other_speech_is_another_clips(takes):
   mine = [take._replace(person="A") for take in takes]
   for i, take in enumerate(mine):
-    assert self_driven.next_person(mine, i).clip != take.clip
+    assert donors.next_speaker(mine, i).name != take.name
   with pytest.raises(ValueError, match="two clips"):
-    self_driven.next_person(mine[:1], 0)
+    donors.next_speaker(mine[:1], 0)
 
 
 def test_keys_of_one_clip_do_not_narrow_the_interval(takes):
@@ -208,12 +216,12 @@ def test_keys_of_one_clip_do_not_narrow_the_interval(takes):
     noise = rng.integers(0, 20, take.frames.shape)
     return np.minimum(take.frames + noise, 255).astype(np.uint8)
 
-  many = _measure(takes, noisy, samples=True).figures["speak/psnr"]
+  many = _measure(takes, noisy, samples=True).values["speak/psnr"]
   assert many.clips == len(takes)
   alone = [
     image.psnr(noisy(take, take.audio, key)[1:], take.frames[1:]).mean()
     for take in takes
-    for key in range(methods.KEYS)
+    for key in range(methods.RANDOM_KEYS)
   ]
   assert len(set(alone)) == len(alone)
   assert many.value == pytest.approx(np.mean(alone))
@@ -237,22 +245,22 @@ def test_undetected_frames_are_counted_not_hidden(takes):
     None,
     seed=0,
   )
-  rows = self_driven.table_rows(made.figures, [], "x")
+  rows = lines.table_rows(made.values, [], "x")
   assert rows[0].undetected == pytest.approx(9 / 39)
   assert rows[0].clips == len(takes)
-  assert made.figures["speak/found"].value == pytest.approx(30 / 39)
+  assert made.values["speak/found"].value == pytest.approx(30 / 39)
   # Landmarks that are found are exact: all that is wrong is what is lost.
   lips = _face()[spec.MOUTH]
   radius = np.linalg.norm(lips - lips.mean(0), axis=-1).mean()
   worse = 9 / 39 * radius * 256 / SIZE
-  assert made.figures["speak/m_lmd"].value == pytest.approx(worse)
-  assert made.figures["speak/m_lmd"].clips == len(takes)
-  assert made.figures["speak/frechet_identity"].value == pytest.approx(0)
+  assert made.values["speak/m_lmd"].value == pytest.approx(worse)
+  assert made.values["speak/m_lmd"].clips == len(takes)
+  assert made.values["speak/frechet_identity"].value == pytest.approx(0)
 
 
 def test_the_late_line_is_scored_from_its_first_real_frame_on(takes):
   figures, _ = _run(takes, lambda take, audio: take.frames.copy())
-  lag = round(methods.LATE_SECONDS * 25)
+  lag = round(references.LATE_S * 25)
   want = [
     image.psnr(take.frames[:-lag], take.frames[lag:]).mean() for take in takes
   ]
@@ -279,8 +287,8 @@ def test_clips_shorter_than_the_lag_have_no_late_line(takes):
     for take in takes
   ]
   made = _measure(short, lambda take, audio: take.frames.copy())
-  assert not any("late" in name for name in made.figures)
-  rows = self_driven.table_rows(made.figures, [_entry(short, None)])
+  assert not any("late" in name for name in made.values)
+  rows = lines.table_rows(made.values, [_entry(short, None)])
   assert len(rows) == 6
 
 
@@ -323,12 +331,15 @@ def test_looks_are_figures_of_every_line(takes):
   def apart(a, b):
     return np.abs(a.astype(float) - b).mean((1, 2, 3))
 
-  looks = {"lpips": Paired(apart), "fid": Features(code, every=2)}
+  perceptual = {
+    "lpips": PairedMetric(apart),
+    "fid": FeatureMetric(code, every=2),
+  }
 
   def grey(take, audio):
     return (take.frames // 2 + 60).astype(np.uint8)
 
-  found = _measure(takes, grey, looks=looks).figures
+  found = _measure(takes, grey, perceptual=perceptual).values
   want = [apart(grey(x, None)[1:], x.frames[1:]).mean() for x in takes]
   assert found["speak/lpips"].value == pytest.approx(np.mean(want))
   assert found["speak/true_lpips"].value == 0
@@ -343,8 +354,8 @@ def test_looks_are_figures_of_every_line(takes):
   assert found["speak/fid"].clips == len(takes)
   # The fake reader sees one person everywhere.
   assert found["speak/frechet_identity"].value == pytest.approx(0, abs=1e-9)
-  row = self_driven.table_rows(found, [_entry(takes, grey)])[0]
-  assert row.figures["lpips"] == found["speak/lpips"]
+  row = lines.table_rows(found, [_entry(takes, grey)])[0]
+  assert row.values["lpips"] == found["speak/lpips"]
 
 
 def test_frames_a_second_leave_out_what_is_cached_or_compiles(
@@ -381,8 +392,8 @@ def test_every_line_has_a_row_and_says_what_it_sees(takes):
   entry = _entry(takes, lambda take, audio: take.frames.copy(), name="a")
   found = _measure(
     takes, lambda take, audio: take.frames.copy(), name="a"
-  ).figures
-  rows = self_driven.table_rows(found, [entry], "data")
+  ).values
+  rows = lines.table_rows(found, [entry], "data")
   assert [row.method for row in rows[:3]] == [
     "a",
     "a, other speech",
@@ -390,4 +401,4 @@ def test_every_line_has_a_row_and_says_what_it_sees(takes):
   ]
   assert len({row.method for row in rows}) == len(rows) == 7
   assert all(row.sees for row in rows)
-  assert all(row.figures["psnr"].clips == 4 for row in rows)
+  assert all(row.values["psnr"].clips == 4 for row in rows)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from speak_jax.evaluation.disentanglement import swaps
-from speak_jax.evaluation.readers import reading
+from speak_jax.evaluation.disentanglement.subjects import Subjects
+from speak_jax.evaluation.readers import face_reader
 from speak_jax.models.irfd import Codes, Portrait
 
 N, SIZE = 24, 16
@@ -26,7 +27,7 @@ def _draw(person, pose, label, opening):
 def _read(frames):
   person = frames[:, 0, 0, 0] / 20.0
   emotion = np.eye(8)[frames[:, 0, 2, 0]]
-  return reading.Reading(
+  return face_reader.Reading(
     np.ones(len(frames), bool),
     np.zeros((len(frames), 68, 2)),
     frames[:, 0, 1] - 60.0,
@@ -43,7 +44,7 @@ def subjects():
   label = np.arange(N) // 3 % 8
   pose, opening = rng.uniform(-40, 40, (N, 3)).round(), rng.random(N).round(2)
   target = _draw(person, pose, label, opening)
-  return swaps.Subjects(
+  return Subjects(
     target=target,
     identity=_draw(person, 0 * pose, 0 * label, 0 * opening),
     identity_landmarks=np.zeros((N, 68, 2), np.float32),
@@ -98,7 +99,7 @@ def test_a_perfect_model(subjects):
   assert figures["code_std/pose"] == pytest.approx(
     subjects.pose.std(0).mean(), rel=1e-3
   )
-  assert swaps.grid(kept).shape == (5, 8, SIZE, SIZE, 3)
+  assert swaps.sheet_cells(kept).shape == (5, 8, SIZE, SIZE, 3)
 
 
 def test_a_model_that_ignores_its_codes(subjects):

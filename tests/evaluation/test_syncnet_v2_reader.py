@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from speak_jax.evaluation.readers import syncnet_v2
-from speak_jax.evaluation.readers.syncnet_v2 import Released
+from speak_jax.evaluation.readers.syncnet_v2 import OfficialSyncNet
 from speak_jax.nn.mfcc import mfcc
 from speak_jax.pretrained import syncnet
 from speak_jax.pretrained.tensors import Tensors
@@ -41,7 +41,7 @@ def _toy(fps=25.0):
     loud = np.exp((rows[:, 1::4, 0].astype(float) - full) / 2)
     return (np.cos(np.arange(1, 9) * loud.mean(1)[:, None] * 4),)
 
-  return Released(see, hear, fps)
+  return OfficialSyncNet(see, hear, fps)
 
 
 def _face(size=64):
@@ -70,10 +70,13 @@ def _clip(frames, lag=0):
 def test_score_and_padding_are_the_released_ones(frames, lag):
   pictures, landmarks, audio = _clip(frames, lag)
   toy = _toy()
-  seen, heard = toy.lips(pictures, landmarks), toy.sound(audio, frames)
+  seen, heard = (
+    toy.lip_codes(pictures, landmarks),
+    toy.sound_codes(audio, frames),
+  )
   # One window fewer than fit.
   assert len(seen) == len(heard) == frames - 5
-  got = toy.figures(seen, heard)
+  got = toy.metrics(seen, heard)
   want = _released_score(seen, heard)
   assert sorted(got) == ["sync_c", "sync_d", "sync_offset"]
   for name, value in zip(
@@ -99,10 +102,10 @@ def test_windows_are_those_of_the_released_code():
 
     return run
 
-  net = Released(keep("clips"), keep("rows"), 25.0)
+  net = OfficialSyncNet(keep("clips"), keep("rows"), 25.0)
   points = np.repeat(_face(200)[None], frames, 0)
-  net.lips(pictures, points)
-  net.sound(audio, frames)
+  net.lip_codes(pictures, points)
+  net.sound_codes(audio, frames)
   clips = np.concatenate(taken["clips"])[: frames - 5]
   rows = np.concatenate(taken["rows"])[: frames - 5]
   assert clips.shape == (5, 5, 224, 224, 3)
@@ -168,7 +171,7 @@ def test_frames_without_a_face_lie_between_their_neighbours():
 def test_no_face_gives_no_codes():
   pictures, landmarks, _ = _clip(8)
   toy = _toy()
-  assert toy.lips(pictures, np.full_like(landmarks, np.nan)) is None
+  assert toy.lip_codes(pictures, np.full_like(landmarks, np.nan)) is None
 
 
 @pytest.mark.parametrize(
@@ -197,23 +200,26 @@ def test_at_30_frames_the_sound_keeps_step():
   audio = (level[:, None] * 1000 * WAVE).astype(np.int16).ravel()
   toy = _toy(30.0)
   landmarks = np.repeat(_face()[None], frames, 0)
-  seen, heard = toy.lips(pictures, landmarks), toy.sound(audio, frames)
+  seen, heard = (
+    toy.lip_codes(pictures, landmarks),
+    toy.sound_codes(audio, frames),
+  )
   assert len(seen) == len(heard) == 55
-  assert toy.figures(seen, heard)["sync_offset"] == [0]
+  assert toy.metrics(seen, heard)["sync_offset"] == [0]
 
 
 def test_five_frames_are_too_few():
   pictures, landmarks, audio = _clip(5)
   with pytest.raises(ValueError, match="5 frames at 25 frames/s are too few"):
-    _toy().lips(pictures, landmarks)
+    _toy().lip_codes(pictures, landmarks)
   with pytest.raises(ValueError, match="too few"):
-    _toy().sound(audio, 5)
+    _toy().sound_codes(audio, 5)
 
 
 def test_the_network_itself():
   """Codes are the converted network's, whatever the batch."""
   converted = syncnet.convert(Tensors(narrow_syncnet.weights(), "w"))
-  net = syncnet_v2.released(converted.variables, converted.sizes, 25.0)
+  net = syncnet_v2.official_syncnet(converted.variables, converted.sizes, 25.0)
   rng = np.random.default_rng(3)
   clips = rng.integers(0, 256, (2, 5, 224, 224, 3)).astype(np.uint8)
   rows = rng.normal(size=(2, 20, 13)).astype(np.float32)
@@ -224,12 +230,12 @@ def test_the_network_itself():
       "mfcc": rows.transpose(0, 2, 1)[:, None],
     },
   )
-  np.testing.assert_allclose(net.see(clips)[0], want["lip"], rtol=1e-5)
-  np.testing.assert_allclose(net.hear(rows)[0], want["audio"], rtol=1e-5)
+  np.testing.assert_allclose(net.lip_tower(clips)[0], want["lip"], rtol=1e-5)
+  np.testing.assert_allclose(net.sound_tower(rows)[0], want["audio"], rtol=1e-5)
 
 
 def test_a_network_for_other_pictures_is_refused():
   converted = syncnet.convert(Tensors(narrow_syncnet.weights(), "w"))
   sizes = converted.sizes | {"lip_last": (2, 2)}
   with pytest.raises(ValueError, match="224 px"):
-    syncnet_v2.released(converted.variables, sizes, 25.0)
+    syncnet_v2.official_syncnet(converted.variables, sizes, 25.0)

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from speak_jax.evaluation.ledger import Figure
-from speak_jax.evaluation.report import published, tables
-from speak_jax.evaluation.report.tables import Column, Row, Table, exact
+from speak_jax.evaluation.metric_table import MetricValue, exact
+from speak_jax.evaluation.report import metrics, published, tables
+from speak_jax.evaluation.report.tables import Column, Row, Table
 
 COLUMNS = (
   Column("ssim", "SSIM", 3),
@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def _row(method, data, value, **rest):
-  figures = {"ssim": Figure(value, value - 0.1, value + 0.1, 7)}
+  figures = {"ssim": MetricValue(value, value - 0.1, value + 0.1, 7)}
   figures["psnr"] = exact(float("nan"))
   return Row(
     method, data, tables.MEASURED, figures, "first_frame", 7, 0.25, **rest
@@ -108,15 +108,18 @@ def test_csv_and_json_hold_the_same_rows():
 
 def test_signs_are_compared_only_where_they_are_known():
   agree = tables.agreement
-  assert agree(Figure(-1, -2, -0.5), -3.0) == "same sign"
-  assert agree(Figure(1, 0.5, 2), -3.0) == "opposite"
-  assert agree(Figure(-1, -2, 0.5), -3.0) == "unclear"
-  assert agree(Figure(-1, -2, -0.5), 0.0) == "unclear"
+  assert agree(MetricValue(-1, -2, -0.5), -3.0) == "same sign"
+  assert agree(MetricValue(1, 0.5, 2), -3.0) == "opposite"
+  assert agree(MetricValue(-1, -2, 0.5), -3.0) == "unclear"
+  assert agree(MetricValue(-1, -2, -0.5), 0.0) == "unclear"
   assert agree(exact(-1), -3.0) == "unclear"
 
 
 def test_changes_are_two_rows_with_signs():
-  found = {"psnr": Figure(-1.5, -2, -1, 9), "ssim": Figure(0.1, 0.05, 0.2, 9)}
+  found = {
+    "psnr": MetricValue(-1.5, -2, -1, 9),
+    "ssim": MetricValue(0.1, 0.05, 0.2, 9),
+  }
   moved = published.change(published.ENCODERS, "no_pose")
   assert moved["psnr"] == pytest.approx(24.77 - 29.41)
   ours, theirs = tables.changes("no_pose", "toy", found, moved)
@@ -134,13 +137,13 @@ def test_changes_are_two_rows_with_signs():
 
 def test_published_rows_are_the_papers():
   rows = {(row.method, row.data): row for row in published.table_1()}
-  best = rows["SPEAK, v3", "HDTF"].figures
+  best = rows["SPEAK, v3", "HDTF"].values
   assert best["sync_c"].value == 5.76
   assert best["ssim"].value == 0.83
-  assert "psnr" not in rows["ground truth, v1", "MEAD"].figures
+  assert "psnr" not in rows["ground truth, v1", "MEAD"].values
   assert all(row.source == tables.PUBLISHED for row in rows.values())
   assert all(
-    np.isnan(x.low) for row in rows.values() for x in row.figures.values()
+    np.isnan(x.low) for row in rows.values() for x in row.values.values()
   )
   # Every ablation made the paper's full system worse in SSIM and PSNR.
   for ablation in (published.ENCODERS, published.LOSSES):
@@ -149,3 +152,15 @@ def test_published_rows_are_the_papers():
         moved = published.change(ablation, name)
         assert moved["ssim"] < 0
         assert moved["psnr"] < 0
+
+
+def test_every_metric_is_listed_once():
+  listed = (*metrics.SELF_DRIVEN, *metrics.GAINS, *metrics.IRFD)
+  names = [metric.name for metric in listed]
+  assert len(set(names)) == len(names)
+  assert set(metrics.EVERY_ROW) <= {x.name for x in metrics.SELF_DRIVEN}
+  (column,) = metrics.columns(["aligned_psnr"], "speak/")
+  assert column == Column("speak/aligned_psnr", "PSNR, aligned 128 (ours)", 2)
+  assert len({x.title for x in metrics.columns(metrics.EVERY_ROW)}) == 16
+  with pytest.raises(KeyError):
+    metrics.columns(["psrn"])

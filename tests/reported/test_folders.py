@@ -36,11 +36,10 @@ from speak_jax import bundle as bundles
 from speak_jax import generate
 from speak_jax.common import command_line, exit_codes, names
 from speak_jax.configs import speak
-from speak_jax.evaluation import protocol
-from speak_jax.evaluation.report import markdown
-from speak_jax.evaluation.report import prose as words
+from speak_jax.evaluation import dataset
+from speak_jax.evaluation.report import prose, sheets
 from speak_jax.inference import synthesis
-from speak_jax.tools import ablate
+from speak_jax.tools.ablate import plan as ablate
 from speak_jax.training import config_validation
 from tests import glass, toy_records
 from tests.sources.conftest import RECIPE
@@ -681,8 +680,8 @@ def test_moments_of_one_person_become_two_splits(tmp_path, film):
   held_out = sum(row.frames for row in test.index) / 25
   assert learned == pytest.approx(6.6 * 0.6 - folder.GAP_S, abs=0.1)
   assert held_out == pytest.approx(6.6 * 0.4, abs=0.1)
-  assert protocol._held_out(test) == {"moments"}
-  assert words.unseen(1, {"moments"}).startswith("moments of 1 person, of")
+  assert dataset.held_out_kinds(test) == {"moments"}
+  assert prose.held_out(1, {"moments"}).startswith("moments of 1 person, of")
 
 
 def test_a_missing_split_names_the_flag_that_makes_one(raw):
@@ -753,7 +752,7 @@ def test_a_long_name_ends_in_dots_and_within_its_picture():
 def test_sheets_have_the_names(tmp_path):
   cells = np.zeros((2, 3, 32, 32, 3), np.uint8)
   names_of = [
-    markdown.sheet(cells, [x, "b"]) for x in ("\u00c4nna", "?nna", "Anna")
+    sheets.draw(cells, [x, "b"]) for x in ("\u00c4nna", "?nna", "Anna")
   ]
   assert all((names_of[0] != other).any() for other in names_of[1:])
   one = toy_records.record(1, frames=8, size=64)

@@ -11,10 +11,10 @@ from ml_collections import config_flags
 
 from configs import ablations, common, speak
 from speak_jax import train
-from speak_jax.evaluation.ledger import Figure
+from speak_jax.evaluation.metric_table import MetricValue
 from speak_jax.evaluation.report import published
 from speak_jax.evaluation.report.paper_tables import ABLATIONS
-from speak_jax.tools import ablate
+from speak_jax.tools.ablate import plan, run, table
 from speak_jax.training import run_config
 from speak_jax.training.weights import STAGES
 
@@ -25,29 +25,29 @@ OVERRIDES = {"seed": 3, "irfd.pairs": "self", "model.maps": (8,)}
 @pytest.fixture
 def base():
   config = common.override(speak.get_config("demo"), OVERRIDES)
-  return ablate.Base(config, "configs/speak.py:demo", OVERRIDES)
+  return plan.Base(config, "configs/speak.py:demo", OVERRIDES)
 
 
 # --- rows ------------------------------------------------------------------
 
 
 def test_rows_have_names_of_their_own_and_the_papers_are_all_there():
-  assert next(iter(ablate.ROWS)) == "full"
-  assert len(ablate.ROWS) == 1 + sum(map(len, ablations.GROUPS.values()))
+  assert next(iter(plan.ROWS)) == "full"
+  assert len(plan.ROWS) == 1 + sum(map(len, ablations.GROUPS.values()))
   for group, ablation in ABLATIONS.items():
     assert ["full", *ablations.GROUPS[group]] == list(ablation.rows)
-  metrics = {column.metric for column in ablate.COLUMNS}
-  for name, row in ablate.ROWS.items():
-    assert set(ablate.expected(name)) <= metrics
+  metrics = {column.metric for column in table.COLUMNS}
+  for name, row in plan.ROWS.items():
+    assert set(table.expected(name)) <= metrics
     assert bool(row.expects) == bool(row.source)
 
 
 @pytest.mark.parametrize("preset", ["demo", "small64"])
-@pytest.mark.parametrize("name", ablate.ROWS)
+@pytest.mark.parametrize("name", plan.ROWS)
 def test_row_is_a_config_of_which_its_stages_can_be_made(name, preset):
-  row = ablate.ROWS[name]
+  row = plan.ROWS[name]
   config = speak.get_config(preset)
-  changed = ablate._changed(config, row.overrides)
+  changed = plan.overridden(config, row.overrides)
   # No key is new, and each value is of its key's type.
   assert changed == common.override(config, row.overrides)
   for stage in row.stages:
@@ -62,7 +62,7 @@ def touched(key):
 
 
 def test_rows_share_the_stages_that_no_override_touches():
-  for name, row in ablate.ROWS.items():
+  for name, row in plan.ROWS.items():
     if name != "full":
       longest = max(map(touched, row.overrides), key=len)
       assert row.stages == longest, name
@@ -72,8 +72,8 @@ def test_rows_share_the_stages_that_no_override_touches():
 
 def test_swapped_keys_of_the_model_do_not_reach_syncnet():
   one, *others = (
-    STAGES["syncnet"](ablate._changed(speak.get_config("demo"), row.overrides))
-    for row in ablate.ROWS.values()
+    STAGES["syncnet"](plan.overridden(speak.get_config("demo"), row.overrides))
+    for row in plan.ROWS.values()
   )
   assert all(stage.batch == one.batch for stage in others)
 
@@ -82,7 +82,7 @@ def test_swapped_keys_of_the_model_do_not_reach_syncnet():
 
 
 def test_job_shares_full_and_has_its_budget(base, tmp_path):
-  jobs = ablate.plan(base, "data", tmp_path, 24)
+  jobs = plan.plan(base, "data", tmp_path, 24)
   full, job = jobs["full"], jobs["losses/no_sync"]
   assert full.config.init_from == ""
   assert job.config.init_from == str(full.run)
@@ -97,7 +97,7 @@ def test_job_shares_full_and_has_its_budget(base, tmp_path):
 # How config_flags loads a config file.
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 def test_train_reads_the_jobs_config_from_its_flags(base, tmp_path):
-  for job in ablate.plan(base, "data", tmp_path, 24).values():
+  for job in plan.plan(base, "data", tmp_path, 24).values():
     found = flags.FlagValues()
     args = ["train", *job.train[2:-1]]
     config_flags.DEFINE_config_file(
@@ -108,7 +108,7 @@ def test_train_reads_the_jobs_config_from_its_flags(base, tmp_path):
 
 
 def test_row_that_changes_nothing_is_left_out(base, tmp_path):
-  jobs = ablate.plan(base, "data", tmp_path, 24)
+  jobs = plan.plan(base, "data", tmp_path, 24)
   # The demo has neither a discriminator nor swaps without a ground truth.
   assert not {"losses/no_gan", "losses/no_pose", "ours/pairs_self"} & set(jobs)
   assert {"ours/gan", "3/no_pose", "ours/pairs_swap_cycle"} <= set(jobs)
@@ -116,8 +116,8 @@ def test_row_that_changes_nothing_is_left_out(base, tmp_path):
 
 @pytest.mark.parametrize("preset", ["base256", "small64", "demo"])
 def test_robust_presets_have_no_swap_terms_to_leave_out(preset, tmp_path):
-  base = ablate.Base(speak.get_config(preset), "configs/speak.py", {})
-  left = set(ablate.ROWS) - set(ablate.plan(base, "data", tmp_path, 24))
+  base = plan.Base(speak.get_config(preset), "configs/speak.py", {})
+  left = set(plan.ROWS) - set(plan.plan(base, "data", tmp_path, 24))
   none = {f"losses/no_{x}" for x in ("identity", "pose", "emotion")}
   assert none <= left
   if preset == "base256":
@@ -125,20 +125,20 @@ def test_robust_presets_have_no_swap_terms_to_leave_out(preset, tmp_path):
 
 
 def test_names_are_chosen_with_or_without_their_group():
-  assert ablate.chosen("all", "") == list(ablate.ROWS)
-  assert ablate.chosen("3", "")[1:] == [f"3/{x}" for x in ablations.GROUPS["3"]]
+  assert plan.chosen("all", "") == list(plan.ROWS)
+  assert plan.chosen("3", "")[1:] == [f"3/{x}" for x in ablations.GROUPS["3"]]
   both = ["full", "3/no_pose", "losses/no_pose"]
-  assert ablate.chosen("all", "no_pose") == both
-  assert ablate.chosen("all", "3/no_pose, full") == both[:2]
-  assert ablate.chosen("losses", "no_pose") == ["full", "losses/no_pose"]
+  assert plan.chosen("all", "no_pose") == both
+  assert plan.chosen("all", "3/no_pose, full") == both[:2]
+  assert plan.chosen("losses", "no_pose") == ["full", "losses/no_pose"]
   with pytest.raises(ValueError, match="no row 'no_maps' among full, 3/no_id"):
-    ablate.chosen("3", "no_maps")
+    plan.chosen("3", "no_maps")
 
 
 # --- running ---------------------------------------------------------------
 
 
-class Toy(ablate.Commands):
+class Toy(run.Commands):
   """Commands that leave behind what the real ones would."""
 
   def __init__(self, jobs, fails=(), stops=""):
@@ -191,8 +191,8 @@ def jobs(base, tmp_path, monkeypatch):
     folders = (run / stage / "checkpoints").glob("*")
     return max((int(x.name) for x in folders), default=None)
 
-  monkeypatch.setattr(ablate.checkpoints, "newest_verified_step", latest)
-  return ablate.plan(base, "data", tmp_path, 24)
+  monkeypatch.setattr(run.checkpoints, "newest_verified_step", latest)
+  return plan.plan(base, "data", tmp_path, 24)
 
 
 NAMES = ("full", "3/no_pose", "losses/no_gan", "losses/no_sync")
@@ -204,13 +204,13 @@ WITHOUT_GAN = (
 
 def test_second_call_does_only_what_is_missing(jobs, tmp_path, capsys):
   call = Toy(jobs)
-  assert ablate.ablate(jobs, NAMES[:2], tmp_path, call) == 0
+  assert run.ablate(jobs, NAMES[:2], tmp_path, call) == 0
   assert call.ran == [
     (what, name) for name in NAMES[:2] for what in ("train", "evaluate")
   ]
   capsys.readouterr()
   call = Toy(jobs)
-  assert ablate.ablate(jobs, NAMES, tmp_path, call) == 0
+  assert run.ablate(jobs, NAMES, tmp_path, call) == 0
   assert call.ran == [
     ("train", "losses/no_sync"), ("evaluate", "losses/no_sync")
   ]  # fmt: skip
@@ -224,7 +224,7 @@ def test_second_call_does_only_what_is_missing(jobs, tmp_path, capsys):
   ]
   # Rows of earlier calls are still in the table.
   call = Toy(jobs)
-  assert ablate.ablate(jobs, ["full"], tmp_path, call) == 0
+  assert run.ablate(jobs, ["full"], tmp_path, call) == 0
   assert not call.ran
   stored = json.loads((tmp_path / "table.json").read_text())
   assert [row["method"] for row in stored["rows"]] == [
@@ -243,16 +243,16 @@ def test_second_call_does_only_what_is_missing(jobs, tmp_path, capsys):
 def test_report_is_made_anew_if_it_is_older_or_was_asked_for_otherwise(
   base, jobs, tmp_path
 ):
-  ablate.ablate(jobs, NAMES, tmp_path, Toy(jobs))
+  run.ablate(jobs, NAMES, tmp_path, Toy(jobs))
   speaks = jobs["3/no_pose"].run / "speak" / "checkpoints"
   late = (jobs["3/no_pose"].report / "metrics.json").stat().st_mtime + 9
   os.utime(next(speaks.iterdir()), (late, late))
   call = Toy(jobs)
-  ablate.ablate(jobs, NAMES, tmp_path, call)
+  run.ablate(jobs, NAMES, tmp_path, call)
   assert call.ran == [("evaluate", "3/no_pose")]
-  more = ablate.plan(base, "data", tmp_path, 48)
+  more = plan.plan(base, "data", tmp_path, 48)
   call = Toy(more)
-  ablate.ablate(more, ["full"], tmp_path, call)
+  run.ablate(more, ["full"], tmp_path, call)
   assert call.ran == [("evaluate", "full")]
   # What was measured on other clips is not in the same table.
   assert "no_sync" not in (tmp_path / "table.md").read_text()
@@ -260,7 +260,7 @@ def test_report_is_made_anew_if_it_is_older_or_was_asked_for_otherwise(
 
 def test_failing_row_is_named_and_the_others_run(jobs, tmp_path, capsys):
   call = Toy(jobs, fails=["3/no_pose"])
-  assert ablate.ablate(jobs, NAMES, tmp_path, call) == 66
+  assert run.ablate(jobs, NAMES, tmp_path, call) == 66
   assert ("evaluate", "losses/no_sync") in call.ran
   told = capsys.readouterr().err
   why = "exit code 66: train: step 7 is not finite"
@@ -273,57 +273,57 @@ def test_failing_row_is_named_and_the_others_run(jobs, tmp_path, capsys):
 
 def test_nothing_is_run_without_full(jobs, tmp_path):
   call = Toy(jobs, fails=["full"])
-  assert ablate.ablate(jobs, NAMES, tmp_path, call) == 66
+  assert run.ablate(jobs, NAMES, tmp_path, call) == 66
   assert call.ran == [("train", "full")]
 
 
 def test_a_stop_leaves_the_rest_for_the_next_call(jobs, tmp_path, capsys):
   call = Toy(jobs, stops="3/no_pose")
-  assert ablate.ablate(jobs, NAMES, tmp_path, call) == 130
+  assert run.ablate(jobs, NAMES, tmp_path, call) == 130
   assert call.ran[-1] == ("train", "3/no_pose")
   assert "the same command goes on" in capsys.readouterr().err
   call = Toy(jobs)
-  assert ablate.ablate(jobs, NAMES, tmp_path, call) == 0
+  assert run.ablate(jobs, NAMES, tmp_path, call) == 0
   assert call.ran[0] == ("train", "3/no_pose")
 
 
 def test_folder_of_another_experiment_is_refused(base, jobs, tmp_path):
-  ablate.ablate(jobs, ["full"], tmp_path, Toy(jobs))
+  run.ablate(jobs, ["full"], tmp_path, Toy(jobs))
   base.config.unlock()
   base.config.mesh.cpu_devices = 2  # how, not what
   base.config.data.workers = 0
-  ablate.plan(base, "data", tmp_path, 24)
+  plan.plan(base, "data", tmp_path, 24)
   base.config.irfd.batch += DEVICES
   with pytest.raises(ValueError, match=r"full: .* another irfd\.batch; choose"):
-    ablate.plan(base, "data", tmp_path, 24)
+    plan.plan(base, "data", tmp_path, 24)
   base.config.irfd.batch -= DEVICES
   base.config.speak.convolutions = "fixed"
   with pytest.raises(ValueError, match=r"another speak\.convolutions"):
-    ablate.plan(base, "data", tmp_path, 24)
+    plan.plan(base, "data", tmp_path, 24)
   base.config.speak.convolutions = "auto"
   base.config.irfd.steps = 7
   with pytest.raises(ValueError, match=r"full: .* another irfd\.steps; choose"):
-    ablate.plan(base, "data", tmp_path, 24)
+    plan.plan(base, "data", tmp_path, 24)
 
 
 def test_a_run_is_compared_as_train_writes_it(base, jobs, tmp_path):
   """Resolved by what it has and by its devices, of which plan takes none."""
-  ablate.ablate(jobs, NAMES, tmp_path, Toy(jobs))
+  run.ablate(jobs, NAMES, tmp_path, Toy(jobs))
   stored = run_config.read(jobs["full"].run)
   for key in ("model.dtype", "speak.convolutions", "irfd.batch"):
     old, new = stored, jobs["full"].config
     for word in key.split("."):
       old, new = old[word], new[word]
     assert old != new, key
-  again = ablate.plan(base, "data", tmp_path, 24)
+  again = plan.plan(base, "data", tmp_path, 24)
   call = Toy(again)
-  assert ablate.ablate(again, NAMES, tmp_path, call) == 0
+  assert run.ablate(again, NAMES, tmp_path, call) == 0
   assert not call.ran
 
 
 def test_signal_is_handed_on_once_and_nothing_follows(tmp_path):
-  before = {number: signal.getsignal(number) for number in ablate.STOPPED}
-  call = ablate.Commands()
+  before = {number: signal.getsignal(number) for number in run.SIGNAL_CODES}
+  call = run.Commands()
   ready = tmp_path / "ready"
   code = (
     "import pathlib, signal, time\n"
@@ -365,12 +365,12 @@ def test_signal_is_handed_on_once_and_nothing_follows(tmp_path):
   ],
 )
 def test_verdict_is_the_sign_unless_intervals_overlap(value, sign, said):
-  row = Figure(value, value - 0.2, value + 0.2)
-  assert ablate.verdict(row, Figure(2.0, 1.8, 2.2), sign) == said
+  row = MetricValue(value, value - 0.2, value + 0.2)
+  assert table.verdict(row, MetricValue(2.0, 1.8, 2.2), sign) == said
 
 
 def test_table_has_changes_signs_and_references():
-  made = ablate.table(
+  made = table.ablation_table(
     {
       "full": metrics(25.0),
       "losses/no_sync": metrics(24.0),
@@ -390,11 +390,11 @@ def test_table_has_changes_signs_and_references():
     "irfd/pose_moved": "+0.00, + expected: within noise",
   }
   # no_sync has full's IRFD, the references have none.
-  assert "irfd/pose_moved" not in rows["losses/no_sync"].figures
-  assert rows["static first frame"].figures == {
-    "speak/psnr": pytest.approx(Figure(19.0, 18.9, 19.1))
+  assert "irfd/pose_moved" not in rows["losses/no_sync"].values
+  assert rows["static first frame"].values == {
+    "speak/psnr": pytest.approx(MetricValue(19.0, 18.9, 19.1))
   }
-  assert rows["ground truth"].figures["speak/psnr"].value == 100
+  assert rows["ground truth"].values["speak/psnr"].value == 100
   notes = "\n".join(made.notes)
   assert "losses/no_sync: without L_sync" in notes
   assert "speak.weights.sync = 0.0" in notes
@@ -402,9 +402,9 @@ def test_table_has_changes_signs_and_references():
 
 def test_expected_signs_are_the_published_ones():
   theirs = published.change(published.ENCODERS, "no_pose")
-  found = ablate.expected("3/no_pose")
+  found = table.expected("3/no_pose")
   assert found["speak/f_lmd"] == 1 and theirs["f_lmd"] > 0
   assert found["speak/sync_confidence"] == -1 and theirs["sync_c"] < 0
   # The same name in the other group is another row.
-  assert ablate.expected("losses/no_emotion")["speak/m_lmd"] == -1
-  assert ablate.expected("3/no_emotion")["speak/m_lmd"] == 1
+  assert table.expected("losses/no_emotion")["speak/m_lmd"] == -1
+  assert table.expected("3/no_emotion")["speak/m_lmd"] == 1

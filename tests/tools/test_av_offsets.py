@@ -14,7 +14,7 @@ from data_pipelines.sources import synthetic
 from data_pipelines.sources.task import Task
 from data_pipelines.synthetic import render
 from speak_jax import bundle, spec
-from speak_jax.evaluation import systems
+from speak_jax.evaluation import models
 from speak_jax.tools import av_offsets as command
 from speak_jax.training import input_pipeline
 from tests import toy_records
@@ -39,25 +39,25 @@ class Make:
 
 
 class Codes:
-  """A `reading.Sync` that knows what toy frames and their sound say."""
+  """A `SyncScorer` that knows what toy frames and their sound say."""
 
   def __init__(self):
     table = np.random.default_rng(0).normal(size=(FRAMES, 8))
     self.table = table / np.linalg.norm(table, axis=1, keepdims=True)
     self.looked = 0
 
-  def lips(self, frames, landmarks):
+  def lip_codes(self, frames, landmarks):
     del landmarks
     self.looked += 1
     if toy_records.read(frames)[0] == 6:  # what the lips do, nobody says
       return np.repeat(self.table[:1], len(frames), 0)
     return self.table[[toy_records.read(x)[1] for x in frames]]
 
-  def sound(self, audio, frames):
+  def sound_codes(self, audio, frames):
     starts = (np.arange(frames) * spec.samples_per_frame(25.0)).round()
     return self.table[audio[starts.astype(int)] // LOUD - 1]
 
-  def figures(self, seen, sound):
+  def metrics(self, lips, sound):
     raise NotImplementedError
 
 
@@ -279,14 +279,14 @@ def test_the_reference_finds_a_late_picture(tmp_path):
 
 
 def test_vectors_of_any_length_have_no_usual_confidence(monkeypatch):
-  load = systems.trained.load
+  load = models.trained.load
 
   def raw(path, stages):
     config, found = load(path, stages)
     model = {**config.model.to_dict(), "sync_unit": False}
     return ConfigDict({**config.to_dict(), "model": model}), found
 
-  monkeypatch.setattr(systems.trained, "load", raw)
+  monkeypatch.setattr(models.trained, "load", raw)
   with pytest.raises(ValueError, match="give --confidence") as error:
     command.judge_of(bundle.REFERENCE, None, 25.0, None)
   assert "\n" not in str(error.value)

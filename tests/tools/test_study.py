@@ -16,8 +16,8 @@ import pytest
 
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.video import probe, read_frames, write_video
-from speak_jax.evaluation import study
-from speak_jax.tools import study as command
+from speak_jax.tools.study import answers as answer_files
+from speak_jax.tools.study import build, design, report
 from tests.browser import browser
 
 METHODS, CLIPS = ("ours", "wav2lip", "truth"), ("ann_happy", "bob_sad")
@@ -46,8 +46,8 @@ def results(tmp_path):
 
 
 def made(results, out, embed_mb=25.0, **changed):
-  options = {"seed": 0, "most": 0, "embed_mb": embed_mb, **changed}
-  return command.make(command.find([str(results)]), out, **options)
+  options = {"seed": 0, "limit": 0, "embed_mb": embed_mb, **changed}
+  return build.build(build.find_videos([str(results)]), out, **options)
 
 
 def answers(key, rater="r1", mark=lambda item, q: 3, **changed):
@@ -69,7 +69,7 @@ def answers(key, rater="r1", mark=lambda item, q: 3, **changed):
 def test_order_is_balanced(n, m):
   methods = [f"m{i}" for i in range(n)]
   clips = [f"c{i}" for i in range(m)]
-  key = study.plan(methods, clips, 1)
+  key = design.plan(methods, clips, 1)
   shown = [(item.method, item.clip) for item in key.items]
   assert sorted(shown) == sorted((a, b) for a in methods for b in clips)
   for r in range(n):
@@ -82,21 +82,21 @@ def test_order_is_balanced(n, m):
 
 
 def test_seed_and_content_fix_the_study():
-  a = study.plan(METHODS, CLIPS, 3, "x")
-  assert a == study.plan(METHODS, CLIPS, 3, "x")
-  assert a.study != study.plan(METHODS, CLIPS, 3, "y").study
-  orders = {study.plan(METHODS, CLIPS, seed).items for seed in range(9)}
+  a = design.plan(METHODS, CLIPS, 3, "x")
+  assert a == design.plan(METHODS, CLIPS, 3, "x")
+  assert a.study != design.plan(METHODS, CLIPS, 3, "y").study
+  orders = {design.plan(METHODS, CLIPS, seed).items for seed in range(9)}
   assert len(orders) > 3
   with pytest.raises(ValueError, match="two methods"):
-    study.plan(METHODS[:1], CLIPS, 0)
+    design.plan(METHODS[:1], CLIPS, 0)
 
 
 def test_key_is_read_back():
-  key = study.plan(METHODS, CLIPS, 3)
-  assert study.read_key(study.key_text(key).encode()) == key
+  key = design.plan(METHODS, CLIPS, 3)
+  assert design.read_key(design.key_text(key).encode()) == key
   for damaged in (b"", b"[]", b'{"format": "speak-study-key", "version": 1}'):
     with pytest.raises(ValueError):
-      study.read_key(damaged)
+      design.read_key(damaged)
 
 
 # --- making ------------------------------------------------------------------
@@ -122,7 +122,7 @@ def test_nothing_of_a_page_tells_the_method(results, tmp_path):
       tags.add(json.dumps(container.metadata, sort_keys=True))
   assert looks == {(64, 64, 25)}
   assert len(lengths) == 1 and len(tags) == 1
-  key = study.read_key(out.key.read_bytes())
+  key = design.read_key(out.key.read_bytes())
   for item in key.items:  # the key tells the truth
     value = 40 * (2 * METHODS.index(item.method) + CLIPS.index(item.clip))
     frame = next(read_frames(page / f"{item.number}.mp4"))
@@ -139,35 +139,35 @@ def test_small_page_is_one_file(results, tmp_path):
 
 
 def test_no_source_ends_the_script_that_holds_it():
-  key = study.plan(METHODS, CLIPS[:1], 0)
-  plain = study.page(key, {item.number: "a" for item in key.items}, "data:")
+  key = design.plan(METHODS, CLIPS[:1], 0)
+  plain = design.page(key, {item.number: "a" for item in key.items}, "data:")
   hostile = {item.number: "</script><b>" for item in key.items}
-  text = study.page(key, hostile, "data:")
+  text = design.page(key, hostile, "data:")
   assert text.count("</script>") == plain.count("</script>")
 
 
 def test_only_shared_clips_and_at_most_so_many(results, tmp_path, capsys):
   clip(results / "ours" / "extra.mp4", 9)
-  out = made(results, tmp_path / "out", most=1)
+  out = made(results, tmp_path / "out", limit=1)
   assert "have them: 1 clips" in capsys.readouterr().out
   assert len(out.clips) == 1 and out.clips[0] in CLIPS
 
 
 def test_results_may_be_named(results):
-  found = command.find([f"a={results / 'ours'}", str(results / "truth")])
+  found = build.find_videos([f"a={results / 'ours'}", str(results / "truth")])
   assert list(found) == ["a", "truth"]
-  assert list(command.find([f"a={results}"])) == [
+  assert list(build.find_videos([f"a={results}"])) == [
     "a/ours",
     "a/truth",
     "a/wav2lip",
   ]
   with pytest.raises(ValueError, match="a second method ours"):
-    command.find([str(results), str(results / "ours")])
+    build.find_videos([str(results), str(results / "ours")])
   with pytest.raises(ValueError, match="no such folder"):
-    command.find([str(results / "none")])
+    build.find_videos([str(results / "none")])
   (results / "ours" / "empty").mkdir()
   with pytest.raises(ValueError, match="no mp4"):
-    command.find([str(results / "ours" / "empty")])
+    build.find_videos([str(results / "ours" / "empty")])
 
 
 def test_what_cannot_be_compared_is_refused(results, tmp_path):
@@ -203,30 +203,30 @@ def test_alpha_is_that_of_the_published_example():
     "1 2 3 3 2 4 4 1 2 5 1 .",
   )
   table = [[NAN if x == "." else float(x) for x in row.split()] for row in rows]
-  assert study.alpha(np.array(table)) == pytest.approx(0.815, abs=5e-4)
+  assert report.alpha(np.array(table)) == pytest.approx(0.815, abs=5e-4)
 
 
 def test_alpha_at_its_ends():
   marks = np.array([[1.0, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
-  assert study.alpha(marks) == pytest.approx(1)
+  assert report.alpha(marks) == pytest.approx(1)
   rng = np.random.default_rng(0)
-  assert abs(study.alpha(rng.integers(1, 6, (20, 400)).astype(float))) < 0.02
+  assert abs(report.alpha(rng.integers(1, 6, (20, 400)).astype(float))) < 0.02
   # Only the order counts: other numbers for the same marks.
   table = rng.integers(1, 6, (3, 30)).astype(float)
-  assert study.alpha(table**3) == pytest.approx(study.alpha(table))
-  assert np.isnan(study.alpha(np.full((3, 4), 2.0)))
-  assert np.isnan(study.alpha(np.array([[1.0, NAN], [NAN, 2.0]])))
-  assert np.isnan(study.alpha(np.full((2, 2), NAN)))
+  assert report.alpha(table**3) == pytest.approx(report.alpha(table))
+  assert np.isnan(report.alpha(np.full((3, 4), 2.0)))
+  assert np.isnan(report.alpha(np.array([[1.0, NAN], [NAN, 2.0]])))
+  assert np.isnan(report.alpha(np.full((2, 2), NAN)))
 
 
 # --- collecting --------------------------------------------------------------
 
 
 def test_table_has_means_intervals_and_numbers():
-  key = study.plan(METHODS, CLIPS, 0)
+  key = design.plan(METHODS, CLIPS, 0)
   worth = {"ours": 3, "wav2lip": 2, "truth": 5}
   raters = [
-    study.read_answers(
+    answer_files.read_answers(
       answers(
         key,
         f"r{r}",
@@ -236,13 +236,13 @@ def test_table_has_means_intervals_and_numbers():
     )
     for r in range(4)
   ]
-  text = study.table(raters, key, seed=0)
+  text = report.table(raters, key, seed=0)
   assert "4 raters, 2 clips, 6 videos of 3 methods; 24 videos rated" in text
   row = next(x for x in text.splitlines() if x.startswith("| ours"))
   assert re.search(r"\| 3\.50 \[3\.\d\d, [34]\.\d\d\] \|", row)
   assert "| truth | 5.00 [5.00, 5.00]" in text
-  marks = study.scores(raters, key)
-  assert f"{study.alpha(marks[..., 0]):.3f}" in text
+  marks = answer_files.scores(raters, key)
+  assert f"{report.alpha(marks[..., 0]):.3f}" in text
   rows = [x for x in text.splitlines() if "(published)" in x]
   assert rows == [
     "| SPEAK, v1, MEAD (published) | 4.12 | 3.97 | 4.09 | - |",
@@ -253,8 +253,8 @@ def test_table_has_means_intervals_and_numbers():
   ]
   assert "not comparable" in text
   cells = {x.count("|") for x in text.splitlines() if x.startswith("|")}
-  assert cells == {len(study.QUESTIONS) + 3}
-  alone = study.table(raters[:1], key, seed=0)
+  assert cells == {len(design.QUESTIONS) + 3}
+  alone = report.table(raters[:1], key, seed=0)
   assert "[" not in alone.split("---|\n")[1].split("Agreement")[0]
 
 
@@ -280,16 +280,16 @@ def test_table_has_means_intervals_and_numbers():
   ],
 )
 def test_damaged_and_foreign_answers_are_refused(content, reason):
-  key = study.plan(METHODS, CLIPS, 0)
+  key = design.plan(METHODS, CLIPS, 0)
   if isinstance(content, dict):
     content = answers(key, **content)
   with pytest.raises(ValueError, match=reason) as error:
-    study.read_answers(content, key)
+    answer_files.read_answers(content, key)
   assert "\n" not in str(error.value)
 
 
 def test_collect_goes_on_with_the_rest(tmp_path):
-  key = study.plan(METHODS, CLIPS, 0)
+  key = design.plan(METHODS, CLIPS, 0)
   files = {
     "a.json": answers(key, "a"),
     "half.json": answers(key, "b", answers={"001": [1, 1, 1]}),
@@ -300,7 +300,7 @@ def test_collect_goes_on_with_the_rest(tmp_path):
   paths = [tmp_path / name for name in (*files, "missing.json")]
   for path in paths[:-1]:
     path.write_bytes(files[path.name])
-  found, refused = command.collect(paths, key)
+  found, refused = answer_files.collect(paths, key)
   assert [(one.rater, len(one.marks)) for one in found] == [("a", 6), ("b", 6)]
   assert len(refused) == 4
   assert {Path(line.split(": ")[0]).name for line in refused} == {
@@ -326,7 +326,7 @@ def test_command_makes_and_collects(results, tmp_path):
   done = run("--results", str(results), "--out", "study/", cwd=tmp_path)
   assert done.returncode == 0, done.stderr
   assert "send this one file" in done.stdout
-  key = study.read_key((tmp_path / "study" / "key.json").read_bytes())
+  key = design.read_key((tmp_path / "study" / "key.json").read_bytes())
   for name in ("a", "b"):
     (tmp_path / f"{name}.json").write_bytes(answers(key, name))
   (tmp_path / "c.json").write_text("no\n")
@@ -357,7 +357,7 @@ def appeared(folder, pattern):
 def test_rater_goes_through_the_page(results, tmp_path, embed_mb):
   """Keys, a break in the middle, the file that is saved, and the table."""
   out = made(results, tmp_path / "out", embed_mb=embed_mb)
-  key = study.read_key(out.key.read_bytes())
+  key = design.read_key(out.key.read_bytes())
   where = "document.getElementById('where').textContent"
   start = "document.getElementById('start').click()"
   with browser(tmp_path / "profile") as program:
@@ -392,6 +392,6 @@ def test_rater_goes_through_the_page(results, tmp_path, embed_mb):
   found = json.loads(saved.read_text())
   assert set(found) == {"format", "version", "study", "rater", "answers"}
   assert re.fullmatch("[0-9a-f]{16}", found["rater"])
-  (one,), refused = command.collect([saved], key)
+  (one,), refused = answer_files.collect([saved], key)
   assert refused == []
   assert one.marks == {item.number: (5, 1, 2) for item in key.items}

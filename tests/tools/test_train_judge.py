@@ -9,9 +9,11 @@ import pytest
 
 from speak_jax import spec
 from speak_jax.models import judge as models
-from speak_jax.tools import train_judge
+from speak_jax.tools.train_judge import faces as rendered
+from speak_jax.tools.train_judge import learning, make, scoring
+from speak_jax.tools.train_judge.augment import augment
 
-disturb = jax.jit(train_judge.disturb)
+disturb = jax.jit(augment)
 
 
 def dots(seed, n, framing):
@@ -24,7 +26,7 @@ def dots(seed, n, framing):
   for frame, marks in zip(frames, points, strict=True):
     x, y = marks.round().astype(int).T.clip(0, 63)
     frame[y, x] = 255
-  return train_judge.Faces(
+  return rendered.Faces(
     frames=frames,
     landmarks=points.astype(np.float32),
     pose=rng.normal(size=(n, 3)).astype(np.float32) * 9,
@@ -67,15 +69,16 @@ def test_mirrored_landmarks_keep_their_names():
 
 
 def test_the_command_writes_weights_and_their_score(tmp_path, monkeypatch):
-  for name, frames in (("BATCH", 16), ("CHUNK", 24), ("HELD_OUT", 24)):
-    monkeypatch.setattr(train_judge, name, frames)
+  monkeypatch.setattr(learning, "BATCH", 16)
+  monkeypatch.setattr(rendered, "CHUNK", 24)
+  monkeypatch.setattr(make, "HELD_OUT", 24)
   out = tmp_path / "judge.safetensors"
-  report = train_judge.make(out, 60.0, 3, renderer=dots, frames=48, steps=2)
+  report = make.make(out, 60.0, 3, renderer=dots, frames=48, steps=2)
   stored = json.loads(out.with_suffix(".json").read_text())
   assert stored == report
   assert stored["frames"] == 48
   assert stored["seed"] == 3
-  for framing in train_judge.FRAMINGS:
+  for framing in rendered.FRAMINGS:
     score = stored[framing]
     assert 0 <= score["emotion"] <= 1
     assert score["landmarks_px"] > 0
@@ -83,16 +86,16 @@ def test_the_command_writes_weights_and_their_score(tmp_path, monkeypatch):
 
 
 def test_people_of_different_chunks_are_different():
-  faces = train_judge.collect(dots, 0, 99.0, 2 * train_judge.CHUNK)
-  assert len(faces.frames) == 2 * train_judge.CHUNK
-  assert len(np.unique(faces.identity)) == 2 * train_judge.CHUNK // 8
+  faces = rendered.collect(dots, 0, 99.0, 2 * rendered.CHUNK)
+  assert len(faces.frames) == 2 * rendered.CHUNK
+  assert len(np.unique(faces.identity)) == 2 * rendered.CHUNK // 8
 
 
-@pytest.mark.parametrize("framing", train_judge.FRAMINGS)
+@pytest.mark.parametrize("framing", rendered.FRAMINGS)
 def test_the_packaged_judge_reads_rendered_faces(framing):
   """On people whom it never saw; the bounds say what it is good for."""
-  score = train_judge.score(
-    models.load(), train_judge.render(77_000_000, 128, framing)
+  score = scoring.score(
+    models.load(), rendered.render(77_000_000, 128, framing)
   )
   assert score["landmarks_px"] < 2
   assert score["yaw_r2"] > 0.6

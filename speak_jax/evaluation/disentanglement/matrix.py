@@ -12,8 +12,7 @@ A perfect model has 1 on the diagonal and 0 elsewhere. The reader is not
 perfect, so two rows say what it makes of real frames: where the factor is the
 donor's, and where it is still the source's.
 
-Twins are rendered frames of somebody else in exactly the pose, or with exactly
-the mouth, of a frame: a swap with them has a true picture.
+A swap with twins (`subjects.Twins`) has a true picture.
 """
 
 import itertools
@@ -22,13 +21,19 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
 from speak_jax import spec
-from speak_jax.evaluation import ledger as figures
 from speak_jax.evaluation.disentanglement import swaps
-from speak_jax.evaluation.disentanglement.swaps import Irfd, Subjects
-from speak_jax.evaluation.readers.reading import Reader, Reading
+from speak_jax.evaluation.disentanglement.subjects import Subjects, Twins
+from speak_jax.evaluation.disentanglement.swaps import Irfd
+from speak_jax.evaluation.metric_table import (
+  MetricTable,
+  MetricValue,
+  MetricValues,
+  exact,
+)
+from speak_jax.evaluation.readers.face_reader import Reader, Reading
 from speak_jax.metrics import codes as code_metrics
 from speak_jax.metrics import identity, image, pose, sums
 
@@ -41,7 +46,7 @@ _MEASURES = ("toward", "change", "absolute")
 
 
 class Matrix(NamedTuple):
-  """The figures in place: [code that was swapped, factor that was read].
+  """The metrics in place: [code that was swapped, factor that was read].
 
   NaN where the reader cannot tell.
   """
@@ -56,25 +61,16 @@ class Matrix(NamedTuple):
   stayed: Float[np.ndarray, "3"]  # the same: change, nothing was exchanged
 
 
-class Twins(NamedTuple):
-  """n frames that swaps with their twins must make again exactly."""
-
-  # Identity from another clip, emotion from the target's; own pose and mouth.
-  subjects: Subjects
-  pose: UInt8[np.ndarray, "n h w 3"]  # somebody else in the target's pose
-  mouth: UInt8[np.ndarray, "n m m 3"]  # patch of a third one, same mouth
-
-
 def measure(
   subjects: Subjects, model: Irfd, read: Reader, *, seed: int
-) -> figures.Figures:
+) -> MetricValues:
   """The swap matrix of held-out people.
 
   Args:
     subjects: Frames of two or more people.
     model: The networks.
-    read: Who reads pose, and identity and emotion if it can, off frames.
-    seed: Of the donors and of the bootstrap.
+    read: Reads pose, and identity and emotion if it can, off frames.
+    seed: Seed of the donors and of the bootstrap.
 
   Returns:
     swap/CODE/FACTOR/toward, change and absolute; swap/CODE/found, the share
@@ -88,52 +84,56 @@ def measure(
   Raises:
     ValueError: all subjects are one person.
   """
-  lender = swaps.donors(subjects, seed)
+  donor = swaps.donors(subjects, seed)
   portrait, codes, _ = swaps.encode(model, subjects)
-  made = swaps.swaps(model, portrait, codes, lender)
-  seen = {swap: read(made[swap]) for swap in ("none", *FACTORS)}
+  frames = swaps.swaps(model, portrait, codes, donor)
+  readings = {swap: read(frames[swap]) for swap in ("none", *FACTORS)}
   real, other = read(subjects.target), read(subjects.identity)
-  still = _neighbour(subjects.clip)
-  ledger = figures.Ledger()
-  clips = [np.flatnonzero(subjects.clip == c) for c in np.unique(subjects.clip)]
+  neighbour = _neighbour(subjects.clip)
+  table = MetricTable()
+  clips = subjects.by_clip()
   for code in FACTORS:
-    found = seen[code].found
     for rows in clips:
-      ledger.add(f"swap/{code}/found", sums.mean_row(found[rows]))
+      found = readings[code].found[rows]
+      table.add(f"swap/{code}/found", sums.mean_row(found))
   for prefix, factor in itertools.product(_PREFIXES.values(), FACTORS):
-    now = _value(factor, real)
-    goal = _truth(factor, subjects, other) if prefix == "swap" else now
-    if now is None or goal is None:
+    source = _value(factor, real)
+    truth = _truth(factor, subjects, other) if prefix == "swap" else source
+    if source is None or truth is None:
       continue
-    way = goal[lender] - goal
+    way = truth[donor] - truth
     # Equal labels, none, or a face that was not found: nowhere to go.
     far = np.linalg.norm(way, axis=-1) > 1e-6
-    before = _value(factor, seen["none"])
+    before = _value(factor, readings["none"])
     for code in FACTORS:
-      after = _value(factor, seen[code])
-      ok = far & seen["none"].found & seen[code].found
+      after = _value(factor, readings[code])
+      known = far & readings["none"].found & readings[code].found
       name = f"{prefix}/{code}/{factor}"
-      _book(ledger, name, factor, before, after, way, clips, ok)
-    ok = far & real.found & real.found[lender]
-    name, kept = f"{prefix}/reader/{factor}", ("toward",)
-    _book(ledger, name, factor, now, now[lender], way, clips, ok, kept)
+      _add_cell(table, name, factor, before, after, way, clips, known)
+    known = far & real.found & real.found[donor]
+    name, measures = f"{prefix}/reader/{factor}", ("toward",)
+    _add_cell(
+      table, name, factor, source, source[donor], way, clips, known, measures
+    )
     if factor != "pose":  # which is never twice the same within a clip
-      kept = ("change", "absolute")
-      ok = far & real.found & real.found[still] & (still != np.arange(len(ok)))
-      _book(ledger, name, factor, now, now[still], way, clips, ok, kept)
-  return ledger.figures(seed)
+      measures = ("change", "absolute")
+      known = far & real.found & real.found[neighbour]
+      known &= neighbour != np.arange(len(known))
+      after = source[neighbour]
+      _add_cell(table, name, factor, source, after, way, clips, known, measures)
+  return table.values(seed)
 
 
-def exact(
+def measure_twins(
   twins: Twins, model: Irfd, read: Reader, *, seed: int
-) -> figures.Figures:
+) -> MetricValues:
   """Swaps whose true picture is known: the codes come from the twins.
 
   Args:
     twins: Rendered frames and their twins, of two people or more.
     model: The networks.
-    read: Who reads pose off frames.
-    seed: Of the donors and of the bootstrap.
+    read: Reads pose off frames.
+    seed: Seed of the donors and of the bootstrap.
 
   Returns:
     twins/psnr/ROW and twins/pose_error/ROW (degrees): own codes, pose twin,
@@ -147,7 +147,7 @@ def exact(
     ValueError: all are one person.
   """
   subjects = twins.subjects
-  lender = swaps.donors(subjects, seed)
+  donor = swaps.donors(subjects, seed)
   portrait, own, _ = swaps.encode(model, subjects)
   borrowed = subjects._replace(target=twins.pose, mouth=twins.mouth)
   _, lent, _ = swaps.encode(model, borrowed)
@@ -156,55 +156,61 @@ def exact(
     "pose_twin": own._replace(pose=lent.pose),
     "mouth_twin": own._replace(mouth=lent.mouth),
     "both": own._replace(pose=lent.pose, mouth=lent.mouth),
-    "stranger": own._replace(pose=own.pose[lender]),
+    "stranger": own._replace(pose=own.pose[donor]),
   }
-  ledger = figures.Ledger()
-  people = [
-    np.flatnonzero(subjects.person == p) for p in np.unique(subjects.person)
-  ]
+  table = MetricTable()
+  people = subjects.by_person()
 
-  def book(name, values, ok):
-    for at in people:
-      ledger.add(name, sums.mean_row(values[at[ok[at]]]))
+  def add(name, values, known):
+    for one in people:
+      table.add(name, sums.mean_row(values[one[known[one]]]))
 
   for row, codes in rows.items():
-    made = swaps.decode(model, portrait, codes)
-    seen = read(made)
-    all_of_them = np.ones(len(made), bool)
-    book(f"twins/psnr/{row}", image.psnr(made, subjects.target), all_of_them)
-    wrong = pose.error(seen.pose, subjects.pose)
-    book(f"twins/pose_error/{row}", wrong, seen.found)
+    frames = swaps.decode(model, portrait, codes)
+    reading = read(frames)
+    every = np.ones(len(frames), bool)
+    add(f"twins/psnr/{row}", image.psnr(frames, subjects.target), every)
+    error = pose.error(reading.pose, subjects.pose)
+    add(f"twins/pose_error/{row}", error, reading.found)
   for field in ("pose", "mouth"):
     a, b = getattr(own, field), getattr(lent, field)
     if not a.shape[-1]:
       continue
     mean = np.concatenate([a, b]).mean(0, np.float64)
-    for at in people:
-      ledger.add(
+    for one in people:
+      table.add(
         f"twins/agreement/{field}",
-        code_metrics.agreement_row(a[at], b[at], mean),
+        code_metrics.agreement_row(a[one], b[one], mean),
         code_metrics.agreement,
       )
   real, twin = read(subjects.target), read(twins.pose)
   for prefix, goal in (("swap", subjects.pose), ("swap_seen", real.pose)):
-    way = goal[lender] - goal
-    ok = real.found & twin.found & (np.linalg.norm(way, axis=-1) > 1e-6)
-    kept = ("change", "absolute")
-    name = f"{prefix}/reader/pose"
-    _book(ledger, name, "pose", real.pose, twin.pose, way, people, ok, kept)
-  return ledger.figures(seed)
+    way = goal[donor] - goal
+    known = real.found & twin.found & (np.linalg.norm(way, axis=-1) > 1e-6)
+    _add_cell(
+      table,
+      f"{prefix}/reader/pose",
+      "pose",
+      real.pose,
+      twin.pose,
+      way,
+      people,
+      known,
+      ("change", "absolute"),
+    )
+  return table.values(seed)
 
 
-def codes_held(
+def codes_of(
   subjects: Subjects, model: Irfd
 ) -> dict[str, Float[np.ndarray, "n d"]]:
   """Every code of every subject by its name; those of no width are left out."""
   portrait, codes, _ = swaps.encode(model, subjects)
-  found = {"identity": portrait.identity, **codes._asdict()}
-  return {name: code for name, code in found.items() if code.shape[-1]}
+  every = {"identity": portrait.identity, **codes._asdict()}
+  return {name: code for name, code in every.items() if code.shape[-1]}
 
 
-def spread(codes: Mapping[str, Float[np.ndarray, "n d"]]) -> figures.Figures:
+def spread(codes: Mapping[str, Float[np.ndarray, "n d"]]) -> MetricValues:
   """How much of each code is used.
 
   Returns:
@@ -213,7 +219,7 @@ def spread(codes: Mapping[str, Float[np.ndarray, "n d"]]) -> figures.Figures:
     variance_most; code/NAME/still: share of dimensions that vary by less
     than a hundredth of the mean. Without intervals.
   """
-  found = {}
+  spreads = {}
   for name, code in codes.items():
     variances = code_metrics.variances(code)
     level = variances.mean()
@@ -226,31 +232,31 @@ def spread(codes: Mapping[str, Float[np.ndarray, "n d"]]) -> figures.Figures:
       "still": float((variances <= 0.01 * level).mean()),
     }
     for key, value in values.items():
-      found[f"code/{name}/{key}"] = figures.Figure(value, math.nan, math.nan)
-  return found
+      spreads[f"code/{name}/{key}"] = exact(value)
+  return spreads
 
 
-def matrix(found: Mapping[str, figures.Figure], ends: Ends = "truth") -> Matrix:
-  """Puts the figures of `measure` (and `exact`) into their places.
+def matrix(values: Mapping[str, MetricValue], ends: Ends = "truth") -> Matrix:
+  """Puts the values of `measure` (and `measure_twins`) into their places.
 
   Args:
-    found: The figures.
+    values: By metric.
     ends: Whether the way is from truth to truth, or as the reader sees it.
   """
-  none = figures.Figure(math.nan, math.nan, math.nan)
 
-  def figure(row, factor, measure):
-    return found.get(f"{_PREFIXES[ends]}/{row}/{factor}/{measure}", none)
+  def value(row, factor, measure):
+    key = f"{_PREFIXES[ends]}/{row}/{factor}/{measure}"
+    return values.get(key, exact(math.nan))
 
   def table(measure):
     return np.array(
-      [[figure(c, f, measure(c, f)).value for f in FACTORS] for c in FACTORS]
+      [[value(c, f, measure(c, f)).value for f in FACTORS] for c in FACTORS]
     )
 
   def shown(code, factor):
     return "toward" if code == factor else "change"
 
-  cells = [[figure(c, f, shown(c, f)) for f in FACTORS] for c in FACTORS]
+  cells = [[value(c, f, shown(c, f)) for f in FACTORS] for c in FACTORS]
   return Matrix(
     toward=table(lambda c, f: "toward"),
     change=table(lambda c, f: "change"),
@@ -258,8 +264,8 @@ def matrix(found: Mapping[str, figures.Figure], ends: Ends = "truth") -> Matrix:
     share=np.array([[x.value for x in row] for row in cells]),
     low=np.array([[x.low for x in row] for row in cells]),
     high=np.array([[x.high for x in row] for row in cells]),
-    arrived=np.array([figure("reader", f, "toward").value for f in FACTORS]),
-    stayed=np.array([figure("reader", f, "change").value for f in FACTORS]),
+    arrived=np.array([value("reader", f, "toward").value for f in FACTORS]),
+    stayed=np.array([value("reader", f, "change").value for f in FACTORS]),
   )
 
 
@@ -282,19 +288,19 @@ def _truth(
   return np.where(subjects.label[:, None] >= 0, known, np.nan)
 
 
-def _value(factor: str, seen: Reading) -> Float[np.ndarray, "n d"] | None:
-  """What a reader sees, in the unit of `_truth`."""
+def _value(factor: str, reading: Reading) -> Float[np.ndarray, "n d"] | None:
+  """What a reader sees, in the unit of `_truth`; None: it cannot tell."""
   if factor == "pose":
-    return seen.pose
+    return reading.pose
   if factor == "identity":
-    return seen.identity
-  if seen.emotion is None:
+    return reading.identity
+  if reading.emotion is None:
     return None
-  power = np.exp(seen.emotion - seen.emotion.max(-1, keepdims=True))
+  power = np.exp(reading.emotion - reading.emotion.max(-1, keepdims=True))
   return power / power.sum(-1, keepdims=True)
 
 
-def _apart(
+def _distance(
   factor: str, a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"]
 ) -> Float[np.ndarray, "n"]:
   """How unlike two readings are, in the factor's unit."""
@@ -305,34 +311,34 @@ def _apart(
   return pose.error(a, b)
 
 
-def _book(
-  ledger: figures.Ledger,
+def _add_cell(
+  table: MetricTable,
   name: str,
   factor: str,
   before: Float[np.ndarray, "n d"] | None,
   after: Float[np.ndarray, "n d"] | None,
   way: Float[np.ndarray, "n d"],
   groups: Sequence[Int[np.ndarray, "g"]],
-  ok: Bool[np.ndarray, "n"],
-  kept: Sequence[str] = _MEASURES,
+  known: Bool[np.ndarray, "n"],
+  measures: Sequence[str] = _MEASURES,
 ) -> None:
-  """One cell, a row of sums for each group of subjects.
+  """Adds one cell of the matrix, a row of sums for each group of subjects.
 
   Args:
-    ledger: Where to.
-    name: Of the cell.
-    factor: What was read.
+    table: Takes the sums.
+    name: Name of the cell.
+    factor: What was read: one of FACTORS.
     before: Without the swap; None: the reader cannot tell.
     after: With it.
     way: From the source to the donor.
     groups: Subjects that are not independent, by index.
-    ok: Which subjects count.
-    kept: Which measures.
+    known: Which subjects count.
+    measures: Which of toward, change and absolute are added.
   """
-  if before is None or after is None or not ok.any():
+  if before is None or after is None or not known.any():
     return
-  for rows in groups:
-    rows = rows[ok[rows]]
+  for group in groups:
+    rows = group[known[group]]
     gone, far = after[rows] - before[rows], way[rows]
     lengths = [np.linalg.norm(x, axis=-1).sum() for x in (gone, far)]
     cell = {
@@ -340,18 +346,18 @@ def _book(
       "toward": (np.array([(gone * far).sum(), (far * far).sum()]), sums.ratio),
       "change": (np.array(lengths), sums.ratio),
       "absolute": (
-        sums.mean_row(_apart(factor, before[rows], after[rows])),
+        sums.mean_row(_distance(factor, before[rows], after[rows])),
         sums.mean,
       ),
     }
-    for measure in kept:
-      ledger.add(f"{name}/{measure}", *cell[measure])
+    for measure in measures:
+      table.add(f"{name}/{measure}", *cell[measure])
 
 
 def _neighbour(clip: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
   """For each subject the next one of its clip; itself if there is none."""
-  out = np.arange(len(clip))
+  following = np.arange(len(clip))
   for name in np.unique(clip):
-    at = np.flatnonzero(clip == name)
-    out[at] = np.roll(at, -1)
-  return out
+    rows = np.flatnonzero(clip == name)
+    following[rows] = np.roll(rows, -1)
+  return following

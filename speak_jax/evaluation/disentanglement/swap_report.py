@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -10,30 +9,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Plot
 
 from speak_jax import spec
-from speak_jax.evaluation import ledger as figures
+from speak_jax.evaluation import metric_table
 from speak_jax.evaluation.disentanglement import matrix, probes, swaps
-from speak_jax.evaluation.disentanglement.matrix import (
-  FACTORS,
-  UNITS,
-  Matrix,
-  Twins,
-)
-from speak_jax.evaluation.disentanglement.swaps import Irfd, Subjects
-from speak_jax.evaluation.ledger import Figures
-from speak_jax.evaluation.readers.reading import Reader
-from speak_jax.evaluation.report import markdown as report
+from speak_jax.evaluation.disentanglement.matrix import FACTORS, UNITS, Matrix
+from speak_jax.evaluation.disentanglement.subjects import Subjects, Twins
+from speak_jax.evaluation.disentanglement.swaps import Irfd
+from speak_jax.evaluation.metric_table import MetricValue
+from speak_jax.evaluation.readers.face_reader import Reader
+from speak_jax.evaluation.report import sheets, tables
+from speak_jax.evaluation.report.section import Section
 
 ROWS, COLUMNS = 5, 8  # of a sheet at most
 _DPI = 110
 _CODES = ("identity", "pose", "emotion", "mouth")
-
-
-class Swaps(NamedTuple):
-  """What is reported."""
-
-  figures: Figures
-  sections: list[str]  # Markdown
-  sheets: dict[str, UInt8[np.ndarray, "h w 3"]]  # by file
 
 
 def measure(
@@ -45,7 +33,7 @@ def measure(
   reader: str,
   *,
   seed: int,
-) -> Swaps:
+) -> Section:
   """The swap matrix, twins, probes and spread of every code, and the sheets.
 
   Args:
@@ -53,51 +41,50 @@ def measure(
     probed: Frames whose every code is read off the frame itself.
     twins: Rendered frames with exact swap targets, where there are some.
     model: The networks.
-    read: Who reads pose, and identity and emotion if it can, off frames.
+    read: Reads pose, and identity and emotion if it can, off frames.
     reader: Who that is and how well it does on held-out frames.
-    seed: Of the donors and of the bootstrap.
+    seed: Seed of the donors and of the bootstrap.
 
   Raises:
     ValueError: all are one person.
   """
-  found = matrix.measure(subjects, model, read, seed=seed)
+  values = matrix.measure(subjects, model, read, seed=seed)
   if twins is not None:
-    found |= matrix.exact(twins, model, read, seed=seed)
-  codes = matrix.codes_held(probed, model)
-  found |= matrix.spread(codes) | probes.measure(codes, probed, seed=seed)
-  shown = matrix.matrix(found, "truth")
-  seen = matrix.matrix(found, "reader")
-  sections = [
+    values |= matrix.measure_twins(twins, model, read, seed=seed)
+  codes = matrix.codes_of(probed, model)
+  values |= matrix.spread(codes) | probes.measure(codes, probed, seed=seed)
+  by_truth = matrix.matrix(values, "truth")
+  paragraphs = [
     "## Disentanglement",
     "From truth to truth:",
-    markdown(shown, reader),
+    markdown(by_truth, reader),
     "The same between the reader's own readings of source and donor, so that"
     " a reader who says little does not shorten every step:",
-    markdown(seen, reader),
+    markdown(matrix.matrix(values, "reader"), reader),
   ]
   if twins is not None:
-    sections += [
+    paragraphs += [
       "Twins: somebody else was rendered in exactly the frame's pose, and a"
       " third with exactly its mouth. Swaps with them have a true picture:",
-      twins_markdown(found),
+      twins_markdown(values),
     ]
-  sections += [
+  paragraphs += [
     "What a line reads off each code:",
-    probes.markdown(found),
+    probes.markdown(values),
     "How much of each code is used:",
-    spread_markdown(found),
+    spread_markdown(values),
   ]
-  sheets = {"matrix.png": picture(shown, reader)}
+  pictures = {"matrix.png": picture(by_truth, reader)}
   rows = people(subjects, ROWS)
   for code in ("pose", "emotion"):
     if code == "emotion" and (subjects.label < 0).all():
       continue
     columns = donors_of(subjects, code, COLUMNS)
-    cells = sheet(subjects, model, code, rows, columns)
+    cells = sheet_cells(subjects, model, code, rows, columns)
     names = ["donor", *(f"person {i + 1}" for i in range(len(rows)))]
     heads = sheet_names(subjects, code, columns)
-    sheets[f"{code}_sheet.png"] = report.sheet(cells, names, heads)
-  return Swaps(found, [text for text in sections if text], sheets)
+    pictures[f"{code}_sheet.png"] = sheets.draw(cells, names, heads)
+  return Section(values, [text for text in paragraphs if text], pictures)
 
 
 def markdown(shown: Matrix, reader: str) -> str:
@@ -111,8 +98,7 @@ def markdown(shown: Matrix, reader: str) -> str:
     ValueError: nothing is said of the reader.
   """
   _check(reader)
-  titles = " | ".join(f"{f} ({UNITS[f]})" for f in FACTORS)
-  lines = [f"| code swapped | {titles} |", "|---|---|---|---|"]
+  rows = []
   for i, code in enumerate(FACTORS):
     cells = []
     for j in range(len(FACTORS)):
@@ -121,12 +107,13 @@ def markdown(shown: Matrix, reader: str) -> str:
       parts = [_number(shown.share[i, j]), _range(shown, i, j), notes]
       cell = " ".join(x for x in parts if x and x != "()")
       cells.append(f"**{cell}**" if i == j else cell)
-    lines.append(f"| {code} | {' | '.join(cells)} |")
+    rows.append([code, *cells])
   for title, row in (
     ("*reader, real frames: factor exchanged*", shown.arrived),
     ("*reader, real frames: factor kept*", shown.stayed),
   ):
-    lines.append(f"| {title} | {' | '.join(map(_number, row))} |")
+    rows.append([title, *map(_number, row)])
+  head = ["code swapped", *(f"{f} ({UNITS[f]})" for f in FACTORS)]
   note = (
     "Diagonal: share of the way to the donor (best 1). Elsewhere: change in"
     " any direction over the length of that way (best 0). In parentheses the"
@@ -134,7 +121,7 @@ def markdown(shown: Matrix, reader: str) -> str:
     " against the same frame without a swap; the last two rows are what the"
     f" reader makes of perfect swaps. Reader: {reader}."
   )
-  return "\n".join(lines) + "\n\n" + note
+  return f"{tables.pipe_table(head, rows)}\n\n{note}"
 
 
 def picture(shown: Matrix, reader: str) -> UInt8[np.ndarray, "y x 3"]:
@@ -216,7 +203,7 @@ def donors_of(
   return first[labels >= 0][:count]
 
 
-def sheet(
+def sheet_cells(
   subjects: Subjects,
   model: Irfd,
   code: str,
@@ -230,11 +217,11 @@ def sheet(
   """
   portrait, codes, _ = swaps.encode(model, subjects)
   who, what = (x.ravel() for x in np.meshgrid(rows, columns, indexing="ij"))
-  used = swaps.chosen(codes, who)
+  used = swaps.take_rows(codes, who)
   used = used._replace(**{code: getattr(codes, code)[what]})
-  made = swaps.decode(model, swaps.chosen(portrait, who), used)
-  made = made.reshape(len(rows), len(columns), *made.shape[1:])
-  body = np.concatenate([subjects.target[rows][:, None], made], 1)
+  frames = swaps.decode(model, swaps.take_rows(portrait, who), used)
+  frames = frames.reshape(len(rows), len(columns), *frames.shape[1:])
+  body = np.concatenate([subjects.target[rows][:, None], frames], 1)
   corner = np.full_like(subjects.target[:1], 255)
   head = np.concatenate([corner, subjects.target[columns]])
   return np.concatenate([head[None], body])
@@ -249,9 +236,9 @@ def sheet_names(
   return ["source"] + [spec.EMOTIONS[subjects.label[i]] for i in columns]
 
 
-def twins_markdown(found: Mapping[str, figures.Figure]) -> str:
-  """Table of `exact`; "" without its figures."""
-  if "twins/psnr/own" not in found:
+def twins_markdown(values: Mapping[str, MetricValue]) -> str:
+  """Table of `matrix.measure_twins`; "" without its values."""
+  if "twins/psnr/own" not in values:
     return ""
   titles = {
     "own": "own pose and mouth",
@@ -260,38 +247,35 @@ def twins_markdown(found: Mapping[str, figures.Figure]) -> str:
     "both": "both from twins",
     "stranger": "a stranger's pose: wrong on purpose",
   }
-  lines = [
-    "| codes | PSNR to the truth, dB | pose error, deg |",
-    "|---|---|---|",
-  ]
-  for row, title in titles.items():
-    cells = [
-      figures.text(found.get(f"twins/{metric}/{row}"), 2)
-      for metric in ("psnr", "pose_error")
+  rows = [
+    [
+      title,
+      *(
+        metric_table.text(values.get(f"twins/{metric}/{row}"), 2)
+        for metric in ("psnr", "pose_error")
+      ),
     ]
-    lines.append(f"| {title} | {' | '.join(cells)} |")
-  agreed = [
-    f"{field} code {figures.text(found[key], 2)}"
-    for field in ("pose", "mouth")
-    if (key := f"twins/agreement/{field}") in found
+    for row, title in titles.items()
   ]
-  note = "Share of a code's variance that twins have in common (best 1): "
-  return "\n".join(lines) + "\n\n" + note + ", ".join(agreed) + "."
+  agreement = ", ".join(
+    f"{field} code {metric_table.text(values[key], 2)}"
+    for field in ("pose", "mouth")
+    if (key := f"twins/agreement/{field}") in values
+  )
+  head = ["codes", "PSNR to the truth, dB", "pose error, deg"]
+  note = "Share of a code's variance that twins have in common (best 1):"
+  return f"{tables.pipe_table(head, rows)}\n\n{note} {agreement}."
 
 
-def spread_markdown(found: Mapping[str, figures.Figure]) -> str:
-  """Table of `disentangle.spread`; "" without its figures."""
-  names = [name for name in _CODES if f"code/{name}/rank" in found]
+def spread_markdown(values: Mapping[str, MetricValue]) -> str:
+  """Table of `matrix.spread`; "" without its values."""
+  names = [name for name in _CODES if f"code/{name}/rank" in values]
   if not names:
     return ""
-  lines = [
-    "| code | effective rank | of | mean variance | least | most |"
-    " share of still dimensions |",
-    "|---|---|---|---|---|---|---|",
-  ]
+  rows = []
   for name in names:
     value = {
-      key: found[f"code/{name}/{key}"].value
+      key: values[f"code/{name}/{key}"].value
       for key in (
         "rank",
         "width",
@@ -301,12 +285,22 @@ def spread_markdown(found: Mapping[str, figures.Figure]) -> str:
         "still",
       )
     }
-    lines.append(
-      f"| {name} | {value['rank']:.1f} | {value['width']:.0f} |"
-      f" {value['variance']:.3g} | {value['variance_least']:.2g} |"
-      f" {value['variance_most']:.2g} | {value['still']:.0%} |"
+    rows.append(
+      [
+        name,
+        f"{value['rank']:.1f}",
+        f"{value['width']:.0f}",
+        f"{value['variance']:.3g}",
+        f"{value['variance_least']:.2g}",
+        f"{value['variance_most']:.2g}",
+        f"{value['still']:.0%}",
+      ]
     )
-  return "\n".join(lines)
+  head = [
+    *("code", "effective rank", "of", "mean variance", "least", "most"),
+    "share of still dimensions",
+  ]
+  return tables.pipe_table(head, rows)
 
 
 def _check(reader: str) -> None:

@@ -13,27 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from speak_jax.evaluation import ledger as figures
-from speak_jax.evaluation.readers.reading import Reader, Reading, in_batches
+from speak_jax.evaluation.batching import in_batches
+from speak_jax.evaluation.disentanglement.subjects import Subjects
+from speak_jax.evaluation.metric_table import (
+  MetricTable,
+  MetricValues,
+  Statistic,
+  exact,
+)
+from speak_jax.evaluation.readers.face_reader import Reader, Reading
 from speak_jax.metrics import identity, image, pose, sums
 from speak_jax.models.irfd import Codes, Portrait, hide_maps
+from speak_jax.stages import base
 
 SWAPS = ("none", "identity", "emotion", "pose", "mouth")
-
-
-class Subjects(NamedTuple):
-  """n frames, and what their codes are read from."""
-
-  target: UInt8[np.ndarray, "n h w 3"]  # also gives the pose
-  identity: UInt8[np.ndarray, "n h w 3"]
-  identity_landmarks: Float[np.ndarray, "n 68 2"]
-  emotion: UInt8[np.ndarray, "n f f 3"]
-  mouth: UInt8[np.ndarray, "n m m 3"]
-  pose: Float[np.ndarray, "n 3"]  # true angles of the target, degrees
-  opening: Float[np.ndarray, "n"]
-  label: Int[np.ndarray, "n"]  # emotion, -1 unknown
-  person: Int[np.ndarray, "n"]
-  clip: Int[np.ndarray, "n"]
 
 
 class Swapped(NamedTuple):
@@ -53,19 +46,26 @@ class Irfd(NamedTuple):
   decode: Callable[[Portrait, Codes], Any]  # -> (frames u8,)
 
 
-def irfd(nets: Any, encoders: Any, decoder: Any) -> Irfd:
-  """Networks and their variables, compiled once."""
+def compile_irfd(nets: Any, encoders: Any, decoder: Any) -> Irfd:
+  """IRFD's networks with their variables, compiled once.
 
-  def unit(x):
-    return x.astype("float32") / 127.5 - 1
+  Args:
+    nets: From `stages.base.networks`.
+    encoders: Variables of nets.encoders.
+    decoder: Variables of nets.decoder.
+  """
 
   @jax.jit
   def encode(variables, face, landmarks, frame, emotion, mouth):
     def run(net):
-      code = net.emotion(unit(emotion))
+      code = net.emotion(base.as_frames(emotion))
       return (
-        net.portrait(unit(face), landmarks),
-        Codes(net.pose(unit(frame)), code, net.mouth(unit(mouth))),
+        net.portrait(base.as_frames(face), landmarks),
+        Codes(
+          net.pose(base.as_frames(frame)),
+          code,
+          net.mouth(base.as_frames(mouth)),
+        ),
         net.classify(code),
       )
 
@@ -73,9 +73,7 @@ def irfd(nets: Any, encoders: Any, decoder: Any) -> Irfd:
 
   @jax.jit
   def decode(variables, portrait, codes):
-    made = nets.decoder.apply(variables, portrait, codes)
-    scaled = ((made.astype("float32") + 1) * 127.5).round()
-    return scaled.clip(0, 255).astype("uint8")
+    return base.as_bytes(nets.decoder.apply(variables, portrait, codes))
 
   return Irfd(
     lambda *pictures: encode(encoders, *pictures),
@@ -85,6 +83,10 @@ def irfd(nets: Any, encoders: Any, decoder: Any) -> Irfd:
 
 def donors(subjects: Subjects, seed: int) -> Int[np.ndarray, "n"]:
   """For each subject one of another person, of another emotion if possible.
+
+  Args:
+    subjects: Frames of two or more people.
+    seed: Seed of the draws.
 
   Raises:
     ValueError: all subjects are one person.
@@ -103,165 +105,197 @@ def donors(subjects: Subjects, seed: int) -> Int[np.ndarray, "n"]:
 
 def measure(
   subjects: Subjects, model: Irfd, read: Reader, *, seed: int, shown: int
-) -> tuple[figures.Figures, Swapped]:
-  """All of IRFD's figures, and some of its pictures.
+) -> tuple[MetricValues, Swapped]:
+  """All of IRFD's metrics, and some of its pictures.
 
   Args:
     subjects: Frames of two or more held-out people.
     model: The networks.
-    read: Who reads pose and so on off frames.
-    seed: Of the donors and of the bootstrap.
+    read: Reads pose and so on off frames.
+    seed: Seed of the donors and of the bootstrap.
     shown: How many subjects are kept for the sheet.
+
+  Raises:
+    ValueError: all subjects are one person.
   """
-  lender = donors(subjects, seed)
+  donor = donors(subjects, seed)
   portrait, codes, logits = encode(model, subjects)
-  made = swaps(model, portrait, codes, lender)
-  ledger = figures.Ledger()
+  frames = swaps(model, portrait, codes, donor)
+  table = MetricTable()
   real = read(subjects.target)
-  clips = [np.flatnonzero(subjects.clip == c) for c in np.unique(subjects.clip)]
+  clips = subjects.by_clip()
 
-  def book(name, row, statistic=sums.mean):
+  def add(name: str, row_of: RowOf, statistic: Statistic = sums.mean) -> None:
     for rows in clips:
-      ledger.add(f"irfd/{name}", row(rows), statistic)
+      table.add(f"irfd/{name}", row_of(rows), statistic)
 
-  psnr = image.psnr(made["none"], subjects.target)
-  ssim = image.ssim(made["none"], subjects.target)
-  book("psnr", lambda r: sums.mean_row(psnr[r]))
-  book("ssim", lambda r: sums.mean_row(ssim[r]))
+  _add_likeness(add, "", frames["none"], subjects.target)
   if portrait.maps:
-    plain = hide_maps(portrait, jnp.ones(len(real.found), bool))
-    drawn = decode(model, jax.tree.map(np.asarray, plain), codes)
-    bare = image.psnr(drawn, subjects.target)
-    like = image.ssim(drawn, subjects.target)
-    book("codes_only_psnr", lambda r: sums.mean_row(bare[r]))
-    book("codes_only_ssim", lambda r: sums.mean_row(like[r]))
-  sharp = image.gradient_energy(made["none"])
-  truly = image.gradient_energy(subjects.target)
-  book(
-    "gradient_energy",
-    lambda r: np.array([sharp[r].sum(), truly[r].sum()]),
-    sums.ratio,
-  )
+    bare = hide_maps(portrait, jnp.ones(len(real.found), bool))
+    drawn = decode(model, jax.tree.map(np.asarray, bare), codes)
+    _add_likeness(add, "codes_only_", drawn, subjects.target)
+  _add_sharpness(add, frames["none"], subjects.target)
   if (subjects.label >= 0).any():
     known = subjects.label >= 0
     right = logits.argmax(-1) == subjects.label
-    book("emotion_accuracy", lambda r: _share(right, known, r))
+    add("emotion_accuracy", lambda r: _share(right, known, r))
   for swap in SWAPS:
-    _pose(book, swap, read(made[swap]), real, subjects, lender)
-  _judge(book, read, real, subjects, lender)
-  found = ledger.figures(seed)
+    _add_swap(add, swap, read(frames[swap]), real, subjects, donor)
+  _add_reader(add, read, real, subjects, donor)
+  values = table.values(seed)
   for field, code in {"identity": portrait.identity, **codes._asdict()}.items():
     if code.shape[-1]:
-      spread = float(code.std(0).mean())
-      found[f"irfd/code_std/{field}"] = _plain(spread)
+      values[f"irfd/code_std/{field}"] = exact(float(code.std(0).mean()))
   moved = (
-    found["irfd/pose_moved"].value - found["irfd/pose_moved_no_swap"].value
+    values["irfd/pose_moved"].value - values["irfd/pose_moved_no_swap"].value
   )
-  found["irfd/pose_moved_over_no_swap"] = _plain(moved)
+  values["irfd/pose_moved_over_no_swap"] = exact(moved)
   # One of each clip first, so that the sheet shows different people.
   picks = np.concatenate([rows[:1] for rows in clips] + clips)[:shown]
-  kept = Swapped(
+  pictures = {swap: swap_frames[picks] for swap, swap_frames in frames.items()}
+  swapped = Swapped(
     Subjects(*(x[picks] for x in subjects)),
-    lender[picks],
-    {
-      "donor": subjects.target[lender[picks]],
-      **{swap: frames[picks] for swap, frames in made.items()},
-    },
+    donor[picks],
+    {"donor": subjects.target[donor[picks]], **pictures},
   )
-  return found, kept
+  return values, swapped
 
 
-def _pose(
-  book: Callable,
+# Indices of a clip's subjects to the row of their sums.
+RowOf = Callable[[Int[np.ndarray, "k"]], Float[np.ndarray, "c"]]
+Adder = Callable[..., None]  # takes a metric's name, RowOf and statistic
+
+
+def _add_likeness(
+  add: Adder,
+  prefix: str,
+  frames: UInt8[np.ndarray, "n h w 3"],
+  true: UInt8[np.ndarray, "n h w 3"],
+) -> None:
+  """PSNR and SSIM of frames made again."""
+  psnr, ssim = image.psnr(frames, true), image.ssim(frames, true)
+  add(f"{prefix}psnr", lambda r: sums.mean_row(psnr[r]))
+  add(f"{prefix}ssim", lambda r: sums.mean_row(ssim[r]))
+
+
+def _add_sharpness(
+  add: Adder,
+  frames: UInt8[np.ndarray, "n h w 3"],
+  true: UInt8[np.ndarray, "n h w 3"],
+) -> None:
+  """Gradient energy of frames made again over that of the true ones."""
+  energy, real = image.gradient_energy(frames), image.gradient_energy(true)
+  add(
+    "gradient_energy",
+    lambda r: np.array([energy[r].sum(), real[r].sum()]),
+    sums.ratio,
+  )
+
+
+def _add_swap(
+  add: Adder,
   swap: str,
-  seen: Reading,
+  reading: Reading,
   real: Reading,
   subjects: Subjects,
-  lender: np.ndarray,
+  donor: Int[np.ndarray, "n"],
 ) -> None:
-  """One row of the swap matrix."""
-  source, donor = subjects.pose, subjects.pose[lender]
-  ok = seen.found
+  """One row of the swap matrix: how far each factor moved.
+
+  Args:
+    add: Takes a metric's name, its sums and their statistic.
+    swap: One of SWAPS.
+    reading: What the reader sees in the frames with the swap.
+    real: Of the subjects' own frames.
+    subjects: The sources.
+    donor: Whose code each source got.
+  """
+  source_pose, donor_pose = subjects.pose, subjects.pose[donor]
+  found = reading.found
   key = {"none": "no_swap"}.get(swap, f"{swap}_swap")
   moved = {"none": "pose_moved_no_swap", "pose": "pose_moved"}.get(
     swap, f"pose_moved_{swap}_swap"
   )
 
   def rows(r):
-    return r[ok[r]]
+    return r[found[r]]
 
-  book(
+  add(
     moved,
     lambda r: pose.moved_row(
-      seen.pose[rows(r)], source[rows(r)], donor[rows(r)]
+      reading.pose[rows(r)], source_pose[rows(r)], donor_pose[rows(r)]
     ),
     sums.ratio,
   )
-  kept, goal = ("donor", donor) if swap == "pose" else ("source", source)
-  book(
-    f"pose_r2_{kept}_{key}",
-    lambda r: sums.r2_row(seen.pose[rows(r)], goal[rows(r)]),
+  who, goal = (
+    ("donor", donor_pose) if swap == "pose" else ("source", source_pose)
+  )
+  add(
+    f"pose_r2_{who}_{key}",
+    lambda r: sums.r2_row(reading.pose[rows(r)], goal[rows(r)]),
     sums.r2,
   )
-  for who, at in (("source", np.arange(len(lender))), ("donor", lender)):
-    target = subjects.opening[at]
-    book(
+  for who, people in (("source", np.arange(len(donor))), ("donor", donor)):
+    opening = subjects.opening[people]
+    add(
       f"mouth_r_{who}_{key}",
-      lambda r, t=target: _moments(seen.opening[rows(r)], t[rows(r)]),
+      lambda r, x=opening: _moments(reading.opening[rows(r)], x[rows(r)]),
       _correlation,
     )
-  if seen.identity is not None and real.identity is not None:
-    near = identity.cosine(seen.identity, real.identity)
-    far = identity.cosine(seen.identity, real.identity[lender])
-    book(f"identity_source_{key}", lambda r: sums.mean_row(near[r]))
-    book(f"identity_donor_{key}", lambda r: sums.mean_row(far[r]))
+  if reading.identity is not None and real.identity is not None:
+    near = identity.cosine(reading.identity, real.identity)
+    far = identity.cosine(reading.identity, real.identity[donor])
+    add(f"identity_source_{key}", lambda r: sums.mean_row(near[r]))
+    add(f"identity_donor_{key}", lambda r: sums.mean_row(far[r]))
     if swap == "identity":
-      book("identity_swap_margin", lambda r: sums.mean_row(far[r] - near[r]))
-  if seen.emotion is not None:
-    guess = seen.emotion.argmax(-1)
+      add("identity_swap_margin", lambda r: sums.mean_row(far[r] - near[r]))
+  if reading.emotion is not None:
+    guess = reading.emotion.argmax(-1)
     for who, label in (
       ("source", subjects.label),
-      ("donor", subjects.label[lender]),
+      ("donor", subjects.label[donor]),
     ):
       known = label >= 0
       if known.any():
-        book(
+        add(
           f"emotion_{who}_{key}",
           lambda r, g=guess == label, k=known: _share(g, k, r),
         )
 
 
-def _judge(
-  book: Callable,
+def _add_reader(
+  add: Adder,
   read: Reader,
   real: Reading,
   subjects: Subjects,
-  lender: np.ndarray,
+  donor: Int[np.ndarray, "n"],
 ) -> None:
   """The reader's own score on the real frames."""
-  ok = real.found
-  book(
+  found = real.found
+  add(
     "judge/pose_r2",
-    lambda r: sums.r2_row(real.pose[r[ok[r]]], subjects.pose[r[ok[r]]]),
+    lambda r: sums.r2_row(real.pose[r[found[r]]], subjects.pose[r[found[r]]]),
     sums.r2,
   )
-  book(
+  add(
     "judge/mouth_r",
-    lambda r: _moments(real.opening[r[ok[r]]], subjects.opening[r[ok[r]]]),
+    lambda r: _moments(
+      real.opening[r[found[r]]], subjects.opening[r[found[r]]]
+    ),
     _correlation,
   )
   if real.emotion is not None:
     known = subjects.label >= 0
     right = real.emotion.argmax(-1) == subjects.label
     if known.any():
-      book("judge/emotion", lambda r: _share(right, known, r))
+      add("judge/emotion", lambda r: _share(right, known, r))
   if real.identity is not None:
     # Against the identity picture: the same person in another clip.
     other: Any = read(subjects.identity).identity
     same = identity.cosine(real.identity, other)
-    apart = identity.cosine(real.identity, real.identity[lender])
-    book("judge/identity_same", lambda r: sums.mean_row(same[r]))
-    book("judge/identity_other", lambda r: sums.mean_row(apart[r]))
+    strangers = identity.cosine(real.identity, real.identity[donor])
+    add("judge/identity_same", lambda r: sums.mean_row(same[r]))
+    add("judge/identity_other", lambda r: sums.mean_row(strangers[r]))
 
 
 def encode(model: Irfd, subjects: Subjects) -> tuple[Portrait, Codes, Any]:
@@ -297,28 +331,31 @@ def decode(
 
 
 def swaps(
-  model: Irfd, portrait: Portrait, codes: Codes, lender: Int[np.ndarray, "n"]
+  model: Irfd, portrait: Portrait, codes: Codes, donor: Int[np.ndarray, "n"]
 ) -> dict[str, UInt8[np.ndarray, "n h w 3"]]:
   """Every subject made again, once for each of `SWAPS`.
 
   Args:
     model: The networks.
     portrait: Of all subjects; an identity swap exchanges all of it.
-    codes: Of all subjects.
-    lender: Whose code each subject gets.
+    codes: Codes of all subjects.
+    donor: Whose code each subject gets.
+
+  Returns:
+    {swap: frames}.
   """
-  made = {}
+  frames = {}
   for swap in SWAPS:
-    fed = portrait if swap != "identity" else chosen(portrait, lender)
-    used = codes
+    face = portrait if swap != "identity" else take_rows(portrait, donor)
+    swapped = codes
     if swap in Codes._fields:
-      used = codes._replace(**{swap: getattr(codes, swap)[lender]})
-    made[swap] = decode(model, fed, used)
-  return made
+      swapped = codes._replace(**{swap: getattr(codes, swap)[donor]})
+    frames[swap] = decode(model, face, swapped)
+  return frames
 
 
-def chosen(tree: Any, rows: np.ndarray) -> Any:
-  """Some rows of every array."""
+def take_rows(tree: Any, rows: Int[np.ndarray, "k"]) -> Any:
+  """Some rows of every array of a tree."""
   return jax.tree.map(lambda x: x[rows], tree)
 
 
@@ -341,11 +378,7 @@ def _correlation(rows: np.ndarray) -> float:
   return float((xy - x * y / n) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def _plain(value: float) -> figures.Figure:
-  return figures.Figure(value, float("nan"), float("nan"))
-
-
-def grid(
+def sheet_cells(
   swapped: Swapped, columns: Sequence[str] = ("donor", *SWAPS)
 ) -> UInt8[np.ndarray, "r c h w 3"]:
   """Cells of the sheet: identity picture, source, donor, then every swap."""

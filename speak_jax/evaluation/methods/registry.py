@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from speak_jax.evaluation.methods import Method, speak
+from speak_jax.evaluation.methods import speak
+from speak_jax.evaluation.methods.base import Method
 
+# The first that owns a path has it: SPEAK, which owns all runs, comes last.
 METHODS = (speak.METHOD,)
 
 
@@ -11,7 +13,7 @@ def find(path: Path) -> Method:
   """The method that a run, a bundle or a file of weights belongs to.
 
   Raises:
-    ValueError: to none of those known.
+    ValueError: it belongs to none of METHODS.
   """
   for method in METHODS:
     if method.owns(path):

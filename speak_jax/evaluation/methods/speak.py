@@ -11,19 +11,27 @@ from jaxtyping import Float, Int16, UInt8
 from data_pipelines.dataset.pictures import resize, scale_landmarks
 from data_pipelines.faces import face
 from speak_jax import bundle
-from speak_jax.evaluation.methods import Method, Request, Restored, Track
+from speak_jax.evaluation.methods.base import (
+  Method,
+  Request,
+  Restored,
+  Track,
+)
 from speak_jax.inference import synthesis
 from speak_jax.training import run_config
 from speak_jax.training.trained import where
 
-MOST_WINDOWS = 16  # that the system makes at a time
+MAX_WINDOWS = 16  # that are generated at a time
 _PACKAGE = Path(__file__).parents[2]
-# What frames depend on beside the weights; a change makes cached ones stale.
-_CODE = (
+# What frames depend on beside the weights: a change of one of these files makes
+# cached frames stale. The files themselves are hashed and not the version and
+# the commit, because an installed package has no commit and a developer's tree
+# is seldom the one of its commit; and a commit elsewhere keeps the cache.
+CODE = (
   "spec.py",
   "nn",
   "models",
-  "stages/base.py",
+  "stages",
   "inference",
   "evaluation/methods",
 )
@@ -57,12 +65,12 @@ def restore(path: Path, frames: int) -> Restored:
   if bundle.is_bundle(path):
     facts = bundle.read(path).config
     settings = synthesis.settings_from_json(facts["settings"])
-    made = synthesis.Synthesizer.from_bundle(
+    synthesizer = synthesis.Synthesizer.from_bundle(
       path, windows=_windows(frames, settings)
     )
     content = (path / "SHA256SUMS").read_bytes()
-    found = _restored(made, hashlib.sha256(content).hexdigest())
-    return found._replace(
+    restored = _restored(synthesizer, hashlib.sha256(content).hexdigest())
+    return restored._replace(
       preset=str(facts["preset"]), commit=str(facts["commit"])
     )
   config = run_config.read(path)
@@ -71,14 +79,22 @@ def restore(path: Path, frames: int) -> Restored:
   origin = {"preset": config.preset, "commit": config.commit}
   if run is None:
     return Restored(None, "", settings.image, settings.fps, **origin)
-  made = synthesis.Synthesizer.from_run(run, windows=_windows(frames, settings))
-  return _restored(made, _weights_digest(made.variables))._replace(**origin)
+  synthesizer = synthesis.Synthesizer.from_run(
+    run, windows=_windows(frames, settings)
+  )
+  digest = _weights_digest(synthesizer.variables)
+  return _restored(synthesizer, digest)._replace(**origin)
 
 
 def emotion_pictures(
   track: Track, settings: synthesis.Settings
 ) -> UInt8[np.ndarray, "k f f 3"]:
-  """What the emotion encoder sees of frames that are of the model's size."""
+  """What the emotion encoder sees of frames that are of the model's size.
+
+  Args:
+    track: Frames and landmarks at the model's size.
+    settings: Whether the encoder sees frames or faces, and their side.
+  """
   if settings.emotion_input == "frame":
     return track.frames
   pairs = zip(track.frames, track.landmarks, strict=True)
@@ -87,11 +103,11 @@ def emotion_pictures(
   )
 
 
-def prepare(made: synthesis.Synthesizer, request: Request) -> Inputs:
+def prepare(synthesizer: synthesis.Synthesizer, request: Request) -> Inputs:
   """Everything at the model's size, and faces cut for the emotion encoder."""
   assert request.pose is not None
   assert request.emotion is not None
-  crop, settings = len(request.identity), made.settings
+  crop, settings = len(request.identity), synthesizer.settings
   emotion = _scaled(request.emotion, settings.image)
   return Inputs(
     portrait=resize(request.identity, settings.image),
@@ -104,14 +120,14 @@ def prepare(made: synthesis.Synthesizer, request: Request) -> Inputs:
 
 
 def generate(
-  made: synthesis.Synthesizer, inputs: Inputs, key: int
+  synthesizer: synthesis.Synthesizer, inputs: Inputs, key: int
 ) -> UInt8[np.ndarray, "n h w 3"]:
   """One frame for each of the pose's; nothing is drawn at random."""
   del key
-  pieces = made.stream(
-    made.portrait(inputs.portrait, inputs.landmarks),
-    made.pose(inputs.pose),
-    made.emotion(inputs.emotion).mean(0),
+  pieces = synthesizer.stream(
+    synthesizer.portrait(inputs.portrait, inputs.landmarks),
+    synthesizer.pose(inputs.pose),
+    synthesizer.emotion(inputs.emotion).mean(0),
     inputs.audio,
   )
   return np.concatenate(list(pieces))
@@ -138,28 +154,35 @@ METHOD = Method(
 
 
 def _windows(frames: int, settings: synthesis.Settings) -> int:
-  return min(-(-frames // settings.frames), MOST_WINDOWS)
+  return min(-(-frames // settings.frames), MAX_WINDOWS)
 
 
-def _restored(made: synthesis.Synthesizer, weights: str) -> Restored:
+def _restored(synthesizer: synthesis.Synthesizer, weights: str) -> Restored:
+  """The synthesizer as weights, with the digest of it all.
+
+  Args:
+    synthesizer: Synthesizer of the model.
+    weights: SHA-256 of its weights.
+  """
   code = hashlib.sha256(f"{jax.__version__} {jax.default_backend()}".encode())
-  for name in _CODE:
+  for name in CODE:
     path = _PACKAGE / name
     for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
       code.update(file.read_bytes())
   digest = f"{weights[:16]}-{code.hexdigest()[:16]}"
-  return Restored(made, digest, made.settings.image, made.settings.fps)
+  settings = synthesizer.settings
+  return Restored(synthesizer, digest, settings.image, settings.fps)
 
 
 def _weights_digest(variables) -> str:
-  """Of every array and its name."""
-  found = hashlib.sha256()
+  """SHA-256 of every array and its name."""
+  digest = hashlib.sha256()
   for name, leaf in jax.tree_util.tree_leaves_with_path(variables):
     array = np.asarray(leaf)
     shape = f"{jax.tree_util.keystr(name)} {array.dtype} {array.shape} "
-    found.update(shape.encode())
-    found.update(array.tobytes())
-  return found.hexdigest()
+    digest.update(shape.encode())
+    digest.update(array.tobytes())
+  return digest.hexdigest()
 
 
 def _scaled(track: Track, size: int) -> Track:

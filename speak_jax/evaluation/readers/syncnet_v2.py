@@ -2,7 +2,7 @@
 
 After joonson/syncnet_python (SyncNetInstance.py, run_pipeline.py): 25 frames/s,
 face crops of 224 px, windows of 5 frames and 20 steps of MFCC.
-Where ours differs: the released pipeline finds faces by S3FD, here the box is
+Where ours differs: the official pipeline finds faces by S3FD, here the box is
 made from landmarks; and its frames pass through XVID and JPEG on the way.
 """
 
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Int16, UInt8
 
-from speak_jax.evaluation.readers.reading import in_batches
+from speak_jax.evaluation.batching import in_batches
 from speak_jax.metrics import sync
 from speak_jax.models.syncnet_v2 import FRAMES, SIDE, STEPS, SyncNetV2
 from speak_jax.nn.mfcc import mfcc
@@ -34,14 +34,14 @@ SMOOTHED = 13  # frames of the median over boxes
 GREY = 110  # outside the picture
 
 
-class Released(NamedTuple):
-  """The public SyncNet v2; a `reading.Sync`."""
+class OfficialSyncNet(NamedTuple):
+  """The official SyncNet v2; an `own_syncnet.SyncScorer`."""
 
-  see: Callable[[UInt8[np.ndarray, "n 5 224 224 3"]], tuple]  # BGR
-  hear: Callable[[Float[np.ndarray, "n 20 13"]], tuple]
+  lip_tower: Callable[[UInt8[np.ndarray, "n 5 224 224 3"]], tuple]  # BGR
+  sound_tower: Callable[[Float[np.ndarray, "n 20 13"]], tuple]
   fps: float  # of the frames that are scored
 
-  def lips(
+  def lip_codes(
     self,
     frames: UInt8[np.ndarray, "n h w 3"],
     landmarks: Float[np.ndarray, "n 68 2"],
@@ -49,25 +49,25 @@ class Released(NamedTuple):
     """Codes of the windows that start at frames 0, 1, ... of 25 a second.
 
     Raises:
-      ValueError: less than 6 frames.
+      ValueError: the clip has less than 6 frames.
     """
     count = _windows(len(frames), self.fps)
     if np.isnan(landmarks).any((1, 2)).all():
-      return None  # where the released pipeline finds no track
+      return None  # where the official pipeline finds no track
     times = resampled(len(frames), self.fps)
     boxes = face_boxes(landmarks)[times]
     faces = crops(frames[times], boxes)[..., ::-1]
     windows = np.lib.stride_tricks.sliding_window_view(faces, FRAMES, axis=0)
     windows = np.moveaxis(windows, -1, 1)[:count]
-    return in_batches(self.see, windows, size=BATCH)[0]
+    return in_batches(self.lip_tower, windows, size=BATCH)[0]
 
-  def sound(
+  def sound_codes(
     self, audio: Int16[np.ndarray, "s"], frames: int
   ) -> Float[np.ndarray, "t d"]:
     """Codes of the windows that start with frames 0, 1, ... of 25 a second.
 
     Raises:
-      ValueError: less sound than of 6 frames.
+      ValueError: the sound is shorter than 6 frames.
     """
     count = min(
       _windows(frames, self.fps), _windows(len(audio) // SAMPLES, FPS)
@@ -76,25 +76,30 @@ class Released(NamedTuple):
     windows = np.stack(
       [rows[i * ROWS : i * ROWS + STEPS] for i in range(count)]
     )
-    return in_batches(self.hear, windows, size=BATCH)[0]
+    return in_batches(self.sound_tower, windows, size=BATCH)[0]
 
-  def figures(
-    self, seen: Float[np.ndarray, "t d"], sound: Float[np.ndarray, "u d"]
+  def metrics(
+    self, lips: Float[np.ndarray, "t d"], sound: Float[np.ndarray, "u d"]
   ) -> dict[str, Float[np.ndarray, "1"]]:
     """sync_c, sync_d and sync_offset of one clip."""
-    count = min(len(seen), len(sound))
-    found = sync.score(sync.padded_distances(seen[:count], sound[:count]))
+    count = min(len(lips), len(sound))
+    score = sync.score(sync.padded_distances(lips[:count], sound[:count]))
     return {
-      "sync_c": np.array([found.confidence]),
-      "sync_d": np.array([found.distance]),
-      "sync_offset": np.array([float(found.offset)]),
+      "sync_c": np.array([score.confidence]),
+      "sync_d": np.array([score.distance]),
+      "sync_offset": np.array([float(score.offset)]),
     }
 
 
-def released(
+def official_syncnet(
   variables: dict[str, Any], sizes: dict[str, Any], fps: float
-) -> Released:
-  """The network of `pretrained.syncnet.convert`, for frames at a rate.
+) -> OfficialSyncNet:
+  """The official SyncNet v2, compiled.
+
+  Args:
+    variables: The network's, which `pretrained.syncnet.convert` gives.
+    sizes: The network's fields, from there too.
+    fps: Frames/s of the clips that are scored.
 
   Raises:
     ValueError: it is not for pictures of 224 px.
@@ -110,13 +115,13 @@ def released(
     @jax.jit
     def run(variables, x):
       with jax.default_matmul_precision("highest"):
-        made: Any = net.apply(variables, x.astype(jnp.float32), method=method)
-      return (made.code,)
+        output: Any = net.apply(variables, x.astype(jnp.float32), method=method)
+      return (output.code,)
 
     return lambda x: run(variables, x)
 
   variables = jax.device_put(variables)
-  return Released(tower("see"), tower("hear"), fps)
+  return OfficialSyncNet(tower("see"), tower("hear"), fps)
 
 
 def resampled(frames: int, fps: float) -> Int[np.ndarray, "m"]:
@@ -133,7 +138,7 @@ def face_boxes(
   """Where a detector would see the face: centre x, centre y, half larger side.
 
   An approximation of S3FD's boxes, see `FOREHEAD`. Frames without a face (NaN)
-  lie between their neighbours, as in the released pipeline.
+  lie between their neighbours, as in the official pipeline.
 
   Args:
     landmarks: In the frames' pixels, some of them found.
@@ -152,15 +157,15 @@ def face_boxes(
 def crops(
   frames: UInt8[np.ndarray, "n h w 3"], boxes: Float[np.ndarray, "n 3"]
 ) -> UInt8[np.ndarray, "n 224 224 3"]:
-  """Face crops framed as the released pipeline frames them.
+  """Face crops framed as the official pipeline frames them.
 
   The box of the median over 13 frames, half its larger side s: from the box's
   top (s above the centre) to 1.8 s below, 1.4 s to either side; grey outside.
-  Ours: the median repeats the ends, where the released one takes in zeros.
+  Ours: the median repeats the ends, where the official one takes in zeros.
 
   Args:
-    frames: Of 25 a second.
-    boxes: From `face_boxes`.
+    frames: Frames of 25 a second.
+    boxes: What `face_boxes` gives.
   """
   reach = SMOOTHED // 2
   padded = np.pad(boxes, ((reach, reach), (0, 0)), mode="edge")
@@ -168,7 +173,7 @@ def crops(
     np.lib.stride_tricks.sliding_window_view(padded, SMOOTHED, axis=0), -1
   )
   height, width = frames.shape[1:3]
-  made = []
+  faces = []
   for frame, (x, y, half) in zip(frames, smooth, strict=True):
     half = max(half, 1.0)
     x, y = x.clip(0, width), y.clip(0, height)
@@ -176,12 +181,12 @@ def crops(
     edge = (border, border)
     wide = np.pad(frame, (edge, edge, (0, 0)), constant_values=GREY)
     x, y, side = x + border, y + border, half * (1 + MARGIN)
-    face = wide[
+    cut = wide[
       int(y - half) : int(y + half * (1 + 2 * MARGIN)),
       int(x - side) : int(x + side),
     ]
-    made.append(cv2.resize(face, (SIDE, SIDE)))
-  return np.stack(made)
+    faces.append(cv2.resize(cut, (SIDE, SIDE)))
+  return np.stack(faces)
 
 
 def _at_25(frames: int, fps: float) -> int:
@@ -193,7 +198,7 @@ def _windows(frames: int, fps: float) -> int:
   """Windows of a clip: one less than fit, whose last MFCC rows are missing.
 
   Raises:
-    ValueError: none.
+    ValueError: the clip is shorter than a window and a frame.
   """
   count = _at_25(frames, fps) - FRAMES
   if count < 1:

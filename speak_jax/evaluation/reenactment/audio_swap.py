@@ -1,9 +1,9 @@
-"""What if the sound had been another, or none? Who listens must differ.
+"""Audio swap: what changes when the sound is another's, or none?
 
-Each clip is made three times, with its own speech, with another person's, and
-with silence; all else stays. The mouth should change and the upper face should
-not, and lip sync to the clip's own speech should fall to what the real clip
-scores against another's.
+Each clip is generated three times, with its own speech, with another person's,
+and with silence; all else stays. The mouth should change and the upper face
+should not, and lip sync to the clip's own speech should fall to what the real
+clip scores against another's.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,35 +12,51 @@ import numpy as np
 from jaxtyping import Bool, Float, Int16, UInt8
 
 from speak_jax import spec
-from speak_jax.evaluation import ledger as figures
-from speak_jax.evaluation.readers.reading import Reader, Reading, Sync, Take
-from speak_jax.evaluation.reenactment.self_driven import fit, next_person
+from speak_jax.evaluation import metric_table
+from speak_jax.evaluation.eval_clip import EvalClip
+from speak_jax.evaluation.metric_table import (
+  MetricTable,
+  MetricValue,
+  MetricValues,
+)
+from speak_jax.evaluation.readers.face_reader import Reader, Reading
+from speak_jax.evaluation.readers.own_syncnet import SyncScorer
+from speak_jax.evaluation.reenactment.donors import fit_audio, next_speaker
+from speak_jax.evaluation.report import tables
 from speak_jax.metrics import mouth, sums
 
 OTHER, SILENT = "shuffled", "silent"
+_UPPER = [*range(68)[spec.BROWS], *range(36, 48)]  # brows and eyes
+_NOTE = (
+  "Sync is against the clip's own speech; the real clip's column is the real"
+  " frames under another's speech (Sync), or against their own first frame"
+  " (pixels)."
+)
 
 # A clip and the sound to say; gives as many frames as the clip has.
-Talk = Callable[[Take, Int16[np.ndarray, "s"]], UInt8[np.ndarray, "n h w 3"]]
+Generate = Callable[
+  [EvalClip, Int16[np.ndarray, "s"]], UInt8[np.ndarray, "n h w 3"]
+]
 
 
 def measure(
-  takes: Sequence[Take],
-  talk: Talk,
+  clips: Sequence[EvalClip],
+  generate: Generate,
   read: Reader,
-  lips: Sync | None,
+  sync: SyncScorer | None,
   *,
   seed: int,
-  progress: Callable[[Sequence[Take]], Iterable[Take]] = lambda x: x,
-) -> figures.Figures:
+  progress: Callable[[Sequence[EvalClip]], Iterable[EvalClip]] = lambda x: x,
+) -> MetricValues:
   """Compares what a system makes of a clip's own sound, another's, and none.
 
   Args:
-    takes: Clips of two people or more. The first frame, the identity picture,
+    clips: Clips of two people or more. The first frame, the identity picture,
       is left out.
-    talk: The system.
-    read: Who reads landmarks and the opening off frames.
-    lips: SyncNet; None leaves its figures out.
-    seed: Of the bootstrap.
+    generate: The system.
+    read: Reads landmarks and the mouth's opening off frames.
+    sync: SyncNet; None leaves its metrics out.
+    seed: Seed of the bootstrap.
     progress: Wraps the clips.
 
   Returns:
@@ -49,7 +65,7 @@ def measure(
     the mouth box and from the brows to below the eyes, of 255; /ratio: the
     first over the second; /mouth_landmarks and upper_landmarks: mean shift in
     percent of the eye distance; /opening: mean absolute change of the mouth's
-    opening; /sync_...: figures against the clip's own speech, less those of
+    opening; /sync_...: values against the clip's own speech, less those of
     the frames made with it. audio/real_shuffled/sync_...: the same of the
     real frames when another speech is laid over them. audio/motion/mouth and
     upper: how much the real clip differs from its own first frame, a scale to
@@ -58,50 +74,44 @@ def measure(
     audio/own/opening_spread: the same with the clip's speech.
 
   Raises:
-    ValueError: all clips are of one person.
+    ValueError: there is but one clip.
   """
-  ledger = figures.Ledger()
-  for index, take in enumerate(progress(takes)):
-    other = fit(next_person(takes, index).audio, len(take.audio))
-    sounds = {OTHER: other, SILENT: np.zeros_like(take.audio)}
-    own = talk(take, take.audio)
-    seen = read(own)
-    size = own.shape[1]
-    boxes = {
-      "mouth": mouth.mouth_box(take.landmarks[1:], size),
-      "upper": upper_box(take.landmarks[1:], size),
-    }
-    for where, box in boxes.items():
-      moved = _difference(take.frames[1:], take.frames[:1], box)
-      ledger.add(f"audio/motion/{where}", moved)
-    _spread(ledger, "audio/own", seen)
-    for sound, audio in sounds.items():
-      made = talk(take, audio)
-      after = read(made)
-      rows = {
-        where: _difference(made[1:], own[1:], box)
-        for where, box in boxes.items()
-      }
-      for where, row in rows.items():
-        ledger.add(f"audio/{sound}/{where}", row)
-      both = np.array([rows["mouth"][0], rows["upper"][0]]) / [
-        rows["mouth"][1],
-        rows["upper"][1],
-      ]
-      ledger.add(f"audio/{sound}/ratio", both, sums.ratio)
-      _shifts(ledger, f"audio/{sound}", seen, after, take.landmarks)
+  table = MetricTable()
+  for index, clip in enumerate(progress(clips)):
+    other = fit_audio(next_speaker(clips, index).audio, len(clip.audio))
+    own = generate(clip, clip.audio)
+    reading = read(own)
+    boxes = _boxes(clip, own.shape[1])
+    for part, box in boxes.items():
+      motion = _difference(clip.frames[1:], clip.frames[:1], box)
+      table.add(f"audio/motion/{part}", motion)
+    _add_opening(table, "audio/own", reading)
+    for sound, audio in (
+      (OTHER, other),
+      (SILENT, np.zeros_like(clip.audio)),
+    ):
+      frames = generate(clip, audio)
+      changed = read(frames)
+      _add_pixels(table, f"audio/{sound}", frames, own, boxes)
+      _add_shifts(table, f"audio/{sound}", reading, changed, clip.landmarks)
       if sound == SILENT:
-        _spread(ledger, f"audio/{sound}", after)
-      if lips is not None:
-        before = _sync(lips, own, seen, take.audio)
-        now = _sync(lips, made, after, take.audio)
-        _changes(ledger, f"audio/{sound}", before, now)
-    if lips is not None:
-      real = read(take.frames)
-      before = _sync(lips, take.frames, real, take.audio)
-      now = _sync(lips, take.frames, real, other)
-      _changes(ledger, f"audio/real_{OTHER}", before, now)
-  return ledger.figures(seed)
+        _add_opening(table, f"audio/{sound}", changed)
+      if sync is not None:
+        _add_sync_change(
+          table,
+          f"audio/{sound}",
+          _sync_metrics(sync, own, reading, clip.audio),
+          _sync_metrics(sync, frames, changed, clip.audio),
+        )
+    if sync is not None:
+      real = read(clip.frames)
+      _add_sync_change(
+        table,
+        f"audio/real_{OTHER}",
+        _sync_metrics(sync, clip.frames, real, clip.audio),
+        _sync_metrics(sync, clip.frames, real, other),
+      )
+  return table.values(seed)
 
 
 def upper_box(
@@ -109,29 +119,21 @@ def upper_box(
 ) -> Bool[np.ndarray, "n h w"]:
   """Rectangle from the brows to a fifth of the eye distance below the eyes.
 
-  Take it from the true frames, as `mouth.mouth_box`.
+  Args:
+    landmarks: Landmarks of the true frames, so that every row is measured in
+      one place.
+    size: Side of the frames in pixels.
   """
-  points = landmarks[:, [*range(68)[spec.BROWS], *range(36, 48)]]
-  eyes = spec.interocular(landmarks)[:, None]
-  low = np.floor(points.min(1) - 0.1 * eyes).clip(0, size - 1)
-  high = np.ceil(points.max(1) + eyes * [0.1, 0.2]).clip(low, size - 1)
-  along = np.arange(size)
-  inside = (along >= low[..., None]) & (along <= high[..., None])
-  return inside[:, 1, :, None] & inside[:, 0, None, :]
+  return mouth.box_mask(landmarks, landmarks[:, _UPPER], size)
 
 
-def markdown(found: Mapping[str, figures.Figure]) -> str:
-  """Table of `measure`; "" without its figures."""
-  if f"audio/{OTHER}/mouth" not in found:
+def markdown(values: Mapping[str, MetricValue]) -> str:
+  """Table of `measure`; "" without its values."""
+  if f"audio/{OTHER}/mouth" not in values:
     return ""
-  lines = [
-    "| made with other sound, against the clip's own | shuffled | silent |"
-    " real clip |",
-    "|---|---|---|---|",
-  ]
   sync = sorted(
     key.split("/")[-1]
-    for key in found
+    for key in values
     if key.startswith(f"audio/real_{OTHER}/sync_")
   )
   titles = {
@@ -145,18 +147,27 @@ def markdown(found: Mapping[str, figures.Figure]) -> str:
     "opening_level": "mouth opening, mean",
     "opening_spread": "mouth opening, standard deviation in a clip",
   }
+  rows = []
   for metric, title in titles.items():
     beside = "real_shuffled" if metric in sync else "motion"
     keys = [f"audio/{row}/{metric}" for row in (OTHER, SILENT, beside)]
-    if any(key in found for key in keys):
-      cells = [figures.text(found.get(key), 3) for key in keys]
-      lines.append(f"| {title} | {' | '.join(cells)} |")
-  note = (
-    "Sync is against the clip's own speech; the real clip's column is the real"
-    " frames under another's speech (Sync), or against their own first frame"
-    " (pixels)."
-  )
-  return "\n".join(lines) + "\n\n" + note
+    if any(key in values for key in keys):
+      cells = [metric_table.text(values.get(key), 3) for key in keys]
+      rows.append([title, *cells])
+  head = [
+    "made with other sound, against the clip's own",
+    *("shuffled", "silent", "real clip"),
+  ]
+  return f"{tables.pipe_table(head, rows)}\n\n{_NOTE}"
+
+
+def _boxes(clip: EvalClip, size: int) -> dict[str, Bool[np.ndarray, "n h w"]]:
+  """Masks of the mouth and of the upper face in all but the first frame."""
+  landmarks = clip.landmarks[1:]
+  return {
+    "mouth": mouth.mouth_box(landmarks, size),
+    "upper": upper_box(landmarks, size),
+  }
 
 
 def _difference(
@@ -165,71 +176,88 @@ def _difference(
   box: Bool[np.ndarray, "n h w"],
 ) -> Float[np.ndarray, "2"]:
   """Sums for the mean absolute difference inside a box."""
-  apart = np.abs(a.astype(np.float64) - b).mean(-1)
-  return np.array([(apart * box).sum(), float(box.sum())])
+  difference = np.abs(a.astype(np.float64) - b).mean(-1)
+  return np.array([(difference * box).sum(), float(box.sum())])
 
 
-def _shifts(
-  ledger: figures.Ledger,
+def _add_pixels(
+  table: MetricTable,
+  name: str,
+  frames: UInt8[np.ndarray, "n h w 3"],
+  own: UInt8[np.ndarray, "n h w 3"],
+  boxes: Mapping[str, Bool[np.ndarray, "m h w"]],
+) -> None:
+  """How far pixels move in each box, and the mouth's over the upper face's."""
+  rows = {
+    part: _difference(frames[1:], own[1:], box) for part, box in boxes.items()
+  }
+  for part, row in rows.items():
+    table.add(f"{name}/{part}", row)
+  means = [total / count for total, count in rows.values()]
+  table.add(f"{name}/ratio", np.array(means), sums.ratio)
+
+
+def _add_shifts(
+  table: MetricTable,
   name: str,
   before: Reading,
   after: Reading,
   true: Float[np.ndarray, "n 68 2"],
 ) -> None:
-  """How far the reader sees landmarks and the opening move."""
-  ok = before.found & after.found
-  ok[0] = False
-  if not ok.any():
+  """How far the reader sees landmarks and the mouth's opening move."""
+  known = before.found & after.found
+  known[0] = False
+  if not known.any():
     return
-  apart = np.linalg.norm(after.landmarks[ok] - before.landmarks[ok], axis=-1)
-  apart *= 100 / spec.interocular(true[ok]).clip(1e-3)[:, None]
-  upper = [*range(68)[spec.BROWS], *range(36, 48)]
-  opened = np.abs(after.opening[ok] - before.opening[ok])
-  for metric, values in (
-    ("mouth_landmarks", apart[:, spec.MOUTH]),
-    ("upper_landmarks", apart[:, upper]),
-    ("opening", opened),
-  ):
-    ledger.add(f"{name}/{metric}", sums.mean_row(values))
-
-
-def _spread(ledger: figures.Ledger, name: str, seen: Reading) -> None:
-  """How open the mouth is, and how much that varies within the clip."""
-  ok = seen.found.copy()
-  ok[0] = False
-  if not ok.any():
-    return
-  opening = seen.opening[ok]
-  ledger.add(f"{name}/opening_level", sums.mean_row(opening))
-  ledger.add(
-    f"{name}/opening_spread", sums.mean_row(opening.std(keepdims=True))
+  shift = np.linalg.norm(
+    after.landmarks[known] - before.landmarks[known], axis=-1
   )
+  shift *= 100 / spec.interocular(true[known]).clip(1e-3)[:, None]
+  opening = np.abs(after.opening[known] - before.opening[known])
+  for metric, values in (
+    ("mouth_landmarks", shift[:, spec.MOUTH]),
+    ("upper_landmarks", shift[:, _UPPER]),
+    ("opening", opening),
+  ):
+    table.add(f"{name}/{metric}", sums.mean_row(values))
 
 
-def _sync(
-  lips: Sync,
+def _add_opening(table: MetricTable, name: str, reading: Reading) -> None:
+  """How open the mouth is, and how much that varies within the clip."""
+  known = reading.found.copy()
+  known[0] = False
+  if not known.any():
+    return
+  opening = reading.opening[known]
+  table.add(f"{name}/opening_level", sums.mean_row(opening))
+  table.add(f"{name}/opening_spread", sums.mean_row(opening.std(keepdims=True)))
+
+
+def _sync_metrics(
+  sync: SyncScorer,
   frames: UInt8[np.ndarray, "n h w 3"],
-  seen: Reading,
+  reading: Reading,
   audio: Int16[np.ndarray, "s"],
 ) -> dict[str, float] | None:
-  """SyncNet's figures of one clip; None without a face."""
-  codes = lips.lips(frames, seen.landmarks)
-  if codes is None:
+  """SyncNet's metrics of one clip; None without a face."""
+  lips = sync.lip_codes(frames, reading.landmarks)
+  if lips is None:
     return None
-  found = lips.figures(codes, lips.sound(audio, len(frames)))
-  return {name: float(np.mean(values)) for name, values in found.items()}
+  metrics = sync.metrics(lips, sync.sound_codes(audio, len(frames)))
+  return {name: float(np.mean(values)) for name, values in metrics.items()}
 
 
-def _changes(
-  ledger: figures.Ledger,
+def _add_sync_change(
+  table: MetricTable,
   name: str,
-  before: dict[str, float] | None,
-  after: dict[str, float] | None,
+  before: Mapping[str, float] | None,
+  after: Mapping[str, float] | None,
 ) -> None:
+  """How much SyncNet's metrics change; nothing where a side has no face."""
   if before is None or after is None:
     return
   for metric in sorted(before.keys() & after.keys()):
-    # two_way and the like are Sync figures too.
+    # two_way and the like are Sync metrics too.
     key = metric if metric.startswith("sync_") else f"sync_{metric}"
     change = np.array([after[metric] - before[metric]])
-    ledger.add(f"{name}/{key}", sums.mean_row(change))
+    table.add(f"{name}/{key}", sums.mean_row(change))

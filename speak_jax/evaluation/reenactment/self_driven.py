@@ -1,68 +1,65 @@
-"""Whole systems on held-out clips: self-driven, and with other speech.
+"""Self-driven: whole systems on held-out clips, also with other speech.
 
 The clip's first frame is the identity picture and is left out of every
-figure; pose and emotion come from the clip. Lines: every model, every model
-with another clip's speech, and the references of `methods`. What a made clip
-is compared by stands in `comparison`.
+metric; pose and emotion come from the clip. `lines` says which lines there
+are, `comparison` by what a generated clip is compared.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
 from speak_jax import spec
-from speak_jax.evaluation import methods
 from speak_jax.evaluation.cache import Cache
-from speak_jax.evaluation.ledger import Figure, Figures, Ledger
-from speak_jax.evaluation.methods import REFERENCES, STATIC, TRUE, Entry
-from speak_jax.evaluation.readers.aligned import align
-from speak_jax.evaluation.readers.perceptual import (
-  Crowd,
-  Features,
-  Look,
-  distances,
+from speak_jax.evaluation.eval_clip import EvalClip
+from speak_jax.evaluation.methods import base as methods
+from speak_jax.evaluation.methods.base import Entry
+from speak_jax.evaluation.metric_table import (
+  MetricTable,
+  MetricValues,
+  Statistic,
 )
-from speak_jax.evaluation.readers.reading import Reader, Reading, Sync, Take
+from speak_jax.evaluation.readers.aligned import align
+from speak_jax.evaluation.readers.face_reader import Reader, Reading
+from speak_jax.evaluation.readers.own_syncnet import SyncScorer
+from speak_jax.evaluation.readers.perceptual import (
+  FeatureMetric,
+  FeatureStats,
+  PerceptualMetric,
+  paired_sums,
+)
 from speak_jax.evaluation.reenactment import comparison
-from speak_jax.evaluation.reenactment.comparison import Side, Sums
-from speak_jax.evaluation.report import tables
+from speak_jax.evaluation.reenactment.comparison import ClipSums, Side
+from speak_jax.evaluation.reenactment.donors import fit_audio, next_speaker
+from speak_jax.evaluation.reenactment.lines import (
+  STATIC_LINE,
+  TRUE_LINE,
+  Kind,
+  Line,
+  lines,
+  metric_name,
+)
 from speak_jax.metrics import mouth, sums
 
 IDENTITIES = "frechet_identity"  # in the reader's own identity features
-LEAST_SYNC = 0.4  # s; less is not two of SyncNet's windows
+MIN_SYNC_S = 0.4  # less is not two of SyncNet's windows
 
-Kind = Literal["own", "shuffled", "reference"]
-
-
-class Line(NamedTuple):
-  """A line of the table: who made the clips, hearing whose speech."""
-
-  entry: Entry
-  kind: Kind
-
-  @property
-  def title(self) -> str:
-    """As tables print it."""
-    titles = {
-      "own": self.entry.name,
-      "shuffled": f"{self.entry.name}, other speech",
-      "reference": self.entry.method.name,
-    }
-    return titles[self.kind]
+# {name of an entry: (frames, seconds) of each clip that it generated}
+Times = dict[str, list[tuple[int, float]]]
 
 
-class Clip(NamedTuple):
+class Generated(NamedTuple):
   """What a line made of one clip, and what is read off it."""
 
   frames: UInt8[np.ndarray, "n h w 3"]
-  seen: Reading
-  begins: int  # frames before it only fill the clip
+  reading: Reading
+  first: int  # frames before it only fill the clip
 
 
-class Talked(NamedTuple):
+class ClipVideos(NamedTuple):
   """One clip in all lines, to look at; by the lines' titles."""
 
   clip: str
@@ -71,363 +68,311 @@ class Talked(NamedTuple):
 
 
 class Measured(NamedTuple):
-  """What `measure` finds."""
+  """What `measure` gives."""
 
-  figures: Figures
-  ledger: Ledger
+  values: MetricValues
+  table: MetricTable
   # That each entry generates, by its name. Cached clips do not count, nor the
   # first, which compiles; an entry without any other is not there.
   frames_per_second: dict[str, float]
 
 
-def lines(entries: Sequence[Entry]) -> list[Line]:
-  """Every line of the table, in its order."""
-  own = [Line(entry, "own") for entry in entries]
-  shuffled = [Line(entry, "shuffled") for entry in entries]
-  return [*own, *shuffled, *(Line(entry, "reference") for entry in REFERENCES)]
+class _ClipTable(NamedTuple):
+  """The part of a table that is one clip's."""
 
+  table: MetricTable
+  clip: str
 
-def name(line: Line, metric: str) -> str:
-  """Key of a figure: NAME/psnr, NAME/psnr_shuffled, speak/static_psnr.
+  def add(
+    self, name: str, row: np.ndarray, statistic: Statistic = sums.mean
+  ) -> None:
+    self.table.add(name, row, statistic, self.clip)
 
-  How our own SyncNet does on real clips says nothing of speaking, and is
-  syncnet/two_way.
-  """
-  if line.entry is TRUE and metric == "two_way":
-    return "syncnet/two_way"
-  return {
-    "own": f"{line.entry.name}/{metric}",
-    "shuffled": f"{line.entry.name}/{metric}_shuffled",
-    "reference": f"speak/{line.entry.name}_{metric}",
-  }[line.kind]
+  def add_all(self, sums_by_metric: ClipSums, line: Line) -> None:
+    """Adds a line's sums under their names."""
+    for metric, clip_sum in sums_by_metric.items():
+      self.add(metric_name(line, metric), *clip_sum)
 
 
 def measure(
-  takes: Sequence[Take],
+  clips: Sequence[EvalClip],
   entries: Sequence[Entry],
   read: Reader,
-  lips: Sync | None,
+  sync: SyncScorer | None,
   *,
   seed: int,
-  show: Callable[[Talked], None] = lambda talked: None,
-  looks: Mapping[str, Look] = {},
+  show: Callable[[ClipVideos], None] = lambda videos: None,
+  perceptual: Mapping[str, PerceptualMetric] = {},
   cache: Cache | None = None,
-  progress: Callable[[Sequence[Take]], Iterable[Take]] = lambda x: x,
+  progress: Callable[[Sequence[EvalClip]], Iterable[EvalClip]] = lambda x: x,
 ) -> Measured:
-  """All of the speaking figures.
+  """All metrics of systems that speak, and of the references.
 
   Args:
-    takes: Clips of one length each; two at least, of different people if the
+    clips: Clips of one length each; two at least, of different people if the
       other speech is to be another person's.
     entries: The systems, of different names.
-    read: Who reads landmarks and so on off frames.
-    lips: SyncNet; None leaves its figures out.
-    seed: Of the bootstrap.
-    show: Is given every clip as it is made; frames are not kept here.
-    looks: Networks to see frames through, by the names of their figures.
+    read: Reads landmarks, pose and so on off frames.
+    sync: SyncNet; None leaves its metrics out.
+    seed: Seed of the bootstrap.
+    show: Is given every clip as it is generated; frames are not kept here.
+    perceptual: Metrics of frames seen through a network, by name.
     cache: Where generated frames are kept; None makes them every time.
     progress: Wraps the clips.
   """
-  table, ledger, crowd = lines(entries), Ledger(), Crowd()
-  clock: Clock = defaultdict(list)
-  for index, take in enumerate(progress(takes)):
-    driver = next_person(takes, index)
-    sounds = _sounds(take, driver)
-    made = {
-      line.title: [
-        _clip(line, request(take, sounds[line.kind]), key, read, cache, clock)
-        for key in range(methods.KEYS if line.entry.method.samples else 1)
-      ]
-      for line in table
+  table, features, times = MetricTable(), FeatureStats(), defaultdict(list)
+  table_lines = lines(entries)
+  for index, clip in enumerate(progress(clips)):
+    speaker = next_speaker(clips, index)
+    sounds = _sounds(clip, speaker)
+    generated = {
+      line.title: _generate(
+        line, request(clip, sounds[line.kind]), read, cache, times
+      )
+      for line in table_lines
     }
-    real, still = made[_REAL][0], made[_STILL][0]
-    true = _truth(take, real.seen)
-    clip = _Clip(ledger, str(index), take)
-    for line in table:
-      for one in made[line.title]:
-        found = _line(take, true, one, sounds[line.kind], looks)
-        for metric, total in found.items():
-          clip.add(name(line, metric), *total)
+    rows = _ClipTable(table, str(index))
+    true = _truth(clip, generated[TRUE_LINE.title][0].reading)
+    for line in table_lines:
+      heard = sounds[line.kind]
+      for one in generated[line.title]:
+        rows.add_all(_metrics(clip, true, one, heard, perceptual), line)
       # One key alone: the distance falls with the number of frames.
-      for metric, values in _features(made[line.title][0], looks).items():
-        crowd.add(name(line, metric), values)
-    if lips is not None:
-      _sync(clip, made, table, lips, sounds)
+      first_key = _features(generated[line.title][0], perceptual)
+      for metric, values in first_key.items():
+        features.add(metric_name(line, metric), values)
+    if sync is not None:
+      _add_sync(rows, clip, table_lines, generated, sync, sounds)
     for entry in entries:
-      own = made[Line(entry, "own").title]
-      other = made[Line(entry, "shuffled").title]
-      for one, two in zip(own, other, strict=True):
-        found = _between(take, driver, one, two, still, real)
-        for metric, total in found.items():
-          clip.add(f"{entry.name}/{metric}", *total)
+      _add_differences(rows, clip, speaker, entry, generated)
     show(
-      Talked(
-        take.clip,
-        {title: clips[0].frames for title, clips in made.items()},
-        {line.title: sounds[line.kind] for line in table},
+      ClipVideos(
+        clip.name,
+        {title: by_key[0].frames for title, by_key in generated.items()},
+        {line.title: sounds[line.kind] for line in table_lines},
       )
     )
-  seen = [IDENTITIES, *(k for k, x in looks.items() if isinstance(x, Features))]
-  pairs = {
-    name(line, metric): name(Line(TRUE, "reference"), metric)
-    for line in table
-    for metric in seen
-  }
-  figures = ledger.figures(seed) | crowd.figures(pairs)
-  return Measured(figures, ledger, _speeds(clock))
+  values = table.values(seed) | features.frechet(
+    _feature_pairs(table_lines, perceptual)
+  )
+  return Measured(values, table, _frames_per_second(times))
 
 
-def request(take: Take, audio: Int16[np.ndarray, "s"]) -> methods.Request:
+def request(clip: EvalClip, audio: Int16[np.ndarray, "s"]) -> methods.Request:
   """Self-driven: what there is to know of a clip, and a sound to say."""
-  track = methods.Track(take.frames, take.landmarks)
+  track = methods.Track(clip.frames, clip.landmarks)
   return methods.Request(
-    identity=take.frames[0],
-    landmarks=take.landmarks[0],
+    identity=clip.frames[0],
+    landmarks=clip.landmarks[0],
     audio=audio,
-    frames=len(take.frames),
-    fps=take.fps,
+    frames=len(clip.frames),
+    fps=clip.fps,
     pose=track,
-    emotion=take.emotion_track,
+    emotion=clip.emotion_track,
     target=track,
   )
 
 
-_REAL = Line(TRUE, "reference").title
-_STILL = Line(STATIC, "reference").title
-
-
-# {name of an entry: (frames, seconds) of each clip that it generated}
-Clock = dict[str, list[tuple[int, float]]]
-
-
-class _Clip(NamedTuple):
-  """Where one clip's sums are booked."""
-
-  ledger: Ledger
-  index: str
-  take: Take
-
-  def add(self, name, row, statistic=sums.mean):
-    self.ledger.add(name, row, statistic, self.index)
-
-
-def _clip(
+def _generate(
   line: Line,
-  asked: methods.Request,
-  key: int,
+  clip_request: methods.Request,
   read: Reader,
   cache: Cache | None,
-  clock: Clock,
-) -> Clip:
-  """Makes a clip by the clock, or finds it in the cache, and reads it."""
+  times: Times,
+) -> list[Generated]:
+  """A line's clip, once for each key, and what is read off it."""
+  entry = line.entry
+  keys = range(methods.RANDOM_KEYS if entry.method.samples else 1)
+  first = round(entry.method.lag_s * clip_request.fps)
 
-  def make():
-    frames, seconds = methods.timed(line.entry, asked, key)
+  def make(key: int) -> UInt8[np.ndarray, "n h w 3"]:
+    frames, seconds = methods.timed(entry, clip_request, key)
     if line.kind != "reference":
-      clock[line.entry.name].append((len(frames), seconds))
+      times[entry.name].append((len(frames), seconds))
     return frames
 
-  if cache is None or not line.entry.restored.digest:
-    frames = make()
-  else:
-    frames = cache.frames(methods.digest(line.entry, asked, key), make)
-  begins = round(line.entry.method.begins * asked.fps)
-  return Clip(frames, read(frames), begins)
+  def cached(key: int) -> UInt8[np.ndarray, "n h w 3"]:
+    if cache is None or not entry.restored.digest:
+      return make(key)
+    name = methods.cache_key(entry, clip_request, key)
+    return cache.frames(name, lambda: make(key))
+
+  clips = [cached(key) for key in keys]
+  return [Generated(frames, read(frames), first) for frames in clips]
 
 
-def _speeds(clock: Clock) -> dict[str, float]:
+def _frames_per_second(times: Times) -> dict[str, float]:
   return {
     entry: sums.ratio(np.array(clips[1:], np.float64))
-    for entry, clips in clock.items()
+    for entry, clips in times.items()
     if len(clips) > 1
   }
 
 
-def _truth(take: Take, seen: Reading) -> Side:
-  """What made frames are compared with.
+def _truth(clip: EvalClip, reading: Reading) -> Side:
+  """What generated frames are compared with.
 
   Landmarks, pose and opening are the clip's own, so that the ground truth's
   line shows the reader's error; the identity is that of the first frame. The
   aligned crop needs the same landmarks on both sides, the reader's.
   """
-  faces = seen.identity
+  identity = reading.identity
+  if identity is not None:
+    identity = np.repeat(identity[:1], len(identity), 0)
   known = Reading(
-    found=np.ones(len(take.frames), bool),
-    landmarks=take.landmarks,
-    pose=take.pose,
-    opening=take.opening,
+    found=np.ones(len(clip.frames), bool),
+    landmarks=clip.landmarks,
+    pose=clip.pose,
+    opening=clip.opening,
     emotion=None,
-    identity=None if faces is None else np.repeat(faces[:1], len(faces), 0),
+    identity=identity,
   )
-  return Side(take.frames, known, align(take.frames, seen.landmarks))
+  return Side(clip.frames, known, align(clip.frames, reading.landmarks))
 
 
-def _line(
-  take: Take,
+def _metrics(
+  clip: EvalClip,
   true: Side,
-  one: Clip,
+  generated: Generated,
   heard: Int16[np.ndarray, "s"],
-  looks: Mapping[str, Look],
-) -> Sums:
-  """Figures of one line of one clip; none if it begins after the end."""
-  at = slice(max(one.begins, 1), None)
-  if one.begins >= len(one.frames):
+  perceptual: Mapping[str, PerceptualMetric],
+) -> ClipSums:
+  """Metrics of one line of one clip; {} if it starts after the clip's end."""
+  if generated.first >= len(generated.frames):
     return {}
-  made, true = comparison.side(one.frames, one.seen).part(at), true.part(at)
-  size = true.frames.shape[1]
-  box = mouth.mouth_box(true.seen.landmarks, size)
-  hushed = mouth.silent(heard, len(take.frames), take.fps)[at]
+  compared = slice(max(generated.first, 1), None)
+  side = comparison.read_side(generated.frames, generated.reading)
+  side, true = side.part(compared), true.part(compared)
+  box = mouth.mouth_box(true.reading.landmarks, true.frames.shape[1])
+  silent = mouth.silent(heard, len(clip.frames), clip.fps)[compared]
   return {
-    **comparison.pictures(made.frames, true.frames, box, take.fps),
-    **comparison.crops(made.upright, true.upright),
-    **comparison.faces(made.seen, true.seen, size),
-    **comparison.motions(made.seen, take.fps),
-    **comparison.silence(made.seen, hushed),
-    **comparison.emotions(made.seen, take.emotion),
-    **distances(looks, made.frames, true.frames),
+    **comparison.clip_metrics(side, true, box=box, silent=silent, fps=clip.fps),
+    **comparison.emotion_metrics(side.reading, clip.emotion),
+    **paired_sums(perceptual, side.frames, true.frames),
   }
 
 
 def _features(
-  one: Clip, looks: Mapping[str, Look]
+  generated: Generated, perceptual: Mapping[str, PerceptualMetric]
 ) -> dict[str, Float[np.ndarray, "n d"]]:
   """What Frechet distances are measured in, of the frames compared."""
-  at = slice(max(one.begins, 1), None)
-  if one.begins >= len(one.frames):
+  if generated.first >= len(generated.frames):
     return {}
-  frames, seen = one.frames[at], one.seen.part(at)
-  found = {
-    metric: look.run(frames[:: look.every])
-    for metric, look in looks.items()
-    if isinstance(look, Features)
+  compared = slice(max(generated.first, 1), None)
+  frames = generated.frames[compared]
+  reading = generated.reading.part(compared)
+  features = {
+    name: metric.run(frames[:: metric.every])
+    for name, metric in perceptual.items()
+    if isinstance(metric, FeatureMetric)
   }
-  if seen.identity is not None:
-    found[IDENTITIES] = seen.identity[seen.found]
-  return found
+  if reading.identity is not None:
+    features[IDENTITIES] = reading.identity[reading.found]
+  return features
 
 
-def _between(
-  take: Take, driver: Take, own: Clip, other: Clip, still: Clip, real: Clip
-) -> Sums:
-  """Figures between the lines of one model, so that intervals are paired."""
-  after = slice(1, None)
-  true = take.frames[after]
-  box = mouth.mouth_box(take.landmarks[after], true.shape[1])
-  made, misled, stood = (x.frames[after] for x in (own, other, still))
-  hushed = mouth.silent(take.audio, len(take.frames), take.fps)[after]
-  # The other speech may be the shorter one.
-  heard = slice(1, min(len(take.frames), len(driver.frames)))
+def _feature_pairs(
+  table_lines: Sequence[Line], perceptual: Mapping[str, PerceptualMetric]
+) -> dict[str, str]:
+  """{name of a line's Frechet distance: name of the truth's features}."""
+  metrics = [
+    IDENTITIES,
+    *(k for k, x in perceptual.items() if isinstance(x, FeatureMetric)),
+  ]
   return {
-    **comparison.gains(made, misled, stood, true, box),
-    **comparison.wider(own.seen.part(after), real.seen.part(after), hushed),
-    **comparison.followed(
-      other.seen.part(heard), driver.opening[heard], take.opening[heard]
-    ),
+    metric_name(line, metric): metric_name(TRUE_LINE, metric)
+    for line in table_lines
+    for metric in metrics
   }
 
 
-def _sync(
-  clip: _Clip,
-  made: Mapping[str, Sequence[Clip]],
-  table: Sequence[Line],
-  lips: Sync,
-  sounds: Mapping[Kind, np.ndarray],
+def _add_differences(
+  rows: _ClipTable,
+  clip: EvalClip,
+  speaker: EvalClip,
+  entry: Entry,
+  generated: Mapping[str, Sequence[Generated]],
+) -> None:
+  """Differences between lines of one entry, so that intervals are paired."""
+  still, real = generated[STATIC_LINE.title][0], generated[TRUE_LINE.title][0]
+  compared = slice(1, None)
+  true = clip.frames[compared]
+  box = mouth.mouth_box(clip.landmarks[compared], true.shape[1])
+  silent = mouth.silent(clip.audio, len(clip.frames), clip.fps)[compared]
+  # The other speech may be the shorter one.
+  heard = slice(1, min(len(clip.frames), len(speaker.frames)))
+  for own, other in zip(
+    generated[Line(entry, "own").title],
+    generated[Line(entry, "shuffled").title],
+    strict=True,
+  ):
+    differences = {
+      **comparison.gain_metrics(
+        own.frames[compared],
+        other.frames[compared],
+        still.frames[compared],
+        true,
+        box,
+      ),
+      **comparison.silence_over_true(
+        own.reading.part(compared), real.reading.part(compared), silent
+      ),
+      **comparison.speech_following(
+        other.reading.part(heard), speaker.opening[heard], clip.opening[heard]
+      ),
+    }
+    for metric, clip_sum in differences.items():
+      rows.add(f"{entry.name}/{metric}", *clip_sum)
+
+
+def _add_sync(
+  rows: _ClipTable,
+  clip: EvalClip,
+  table_lines: Sequence[Line],
+  generated: Mapping[str, Sequence[Generated]],
+  sync: SyncScorer,
+  sounds: Mapping[Kind, Int16[np.ndarray, "s"]],
 ) -> None:
   """SyncNet's opinion of every line against the sound that it heard."""
-  take = clip.take
-  step = spec.samples_per_frame(take.fps)
-  codes: dict[tuple[Kind, int], np.ndarray] = {}
-  for line in table:
-    for one in made[line.title]:
-      first, count = one.begins, len(take.frames) - one.begins
-      if first and count < LEAST_SYNC * take.fps:
+  step = spec.samples_per_frame(clip.fps)
+  sound_codes: dict[tuple[Kind, int], np.ndarray] = {}
+  for line in table_lines:
+    for one in generated[line.title]:
+      first, count = one.first, len(clip.frames) - one.first
+      if first and count < MIN_SYNC_S * clip.fps:
         continue
-      seen = lips.lips(one.frames[first:], one.seen.landmarks[first:])
-      if seen is None:
+      lips = sync.lip_codes(one.frames[first:], one.reading.landmarks[first:])
+      if lips is None:
         continue
-      if (line.kind, first) not in codes:
+      heard = line.kind, first
+      if heard not in sound_codes:
         sound = sounds[line.kind][round(first * step) :]
-        codes[line.kind, first] = lips.sound(sound, count)
-      heard = codes[line.kind, first]
-      for metric, values in lips.figures(seen, heard).items():
-        clip.add(name(line, metric), sums.mean_row(values))
+        sound_codes[heard] = sync.sound_codes(sound, count)
+      for metric, values in sync.metrics(lips, sound_codes[heard]).items():
+        rows.add(metric_name(line, metric), sums.mean_row(values))
 
 
-def _sounds(take: Take, driver: Take) -> dict[Kind, np.ndarray]:
+def _sounds(
+  clip: EvalClip, speaker: EvalClip
+) -> dict[Kind, Int16[np.ndarray, "s"]]:
   """What a line of each kind hears."""
-  other = fit(driver.audio, len(take.audio))
-  return {"own": take.audio, "reference": take.audio, "shuffled": other}
+  other = fit_audio(speaker.audio, len(clip.audio))
+  return {"own": clip.audio, "reference": clip.audio, "shuffled": other}
 
 
-def next_person(takes: Sequence[Take], index: int) -> Take:
-  """The next clip of another person: whose speech is put in.
-
-  Where all clips are of one person it is the next of theirs.
-
-  Raises:
-    ValueError: there is but one clip.
-  """
-  order = [*takes[index + 1 :], *takes[:index]]
-  if not order:
-    raise ValueError("shuffled speech needs two clips")
-  others = [t for t in order if t.person != takes[index].person]
-  return (others or order)[0]
-
-
-def fit(audio: Int16[np.ndarray, "s"], length: int) -> np.ndarray:
-  """Cut, or silence added, to a length."""
-  return np.pad(audio[:length], (0, max(length - len(audio), 0)))
-
-
-def grid(
-  talked: Sequence[Talked], columns: int, rows: Sequence[str]
+def sheet_cells(
+  videos: Sequence[ClipVideos], columns: int, rows: Sequence[str]
 ) -> UInt8[np.ndarray, "r c h w 3"]:
-  """Cells of the sheet: some lines of each clip, evenly spaced frames."""
-  cells = []
-  for one in talked:
-    n = len(one.frames[rows[0]])
-    at = np.linspace(1, n - 1, columns).round().astype(int)
-    cells += [one.frames[row][at] for row in rows]
-  return np.stack(cells)
-
-
-def sheet_rows(entries: Sequence[Entry]) -> dict[str, str]:
-  """{title of a line that the sheet shows: its short name}."""
-  rows = {_REAL: "true", _STILL: "static"}
-  for entry in entries:
-    rows[Line(entry, "own").title] = entry.name
-    rows[Line(entry, "shuffled").title] = "other speech"
-  return rows
-
-
-def table_rows(
-  found: Mapping[str, Figure], entries: Sequence[Entry], data: str = ""
-) -> list[tables.Row]:
-  """The lines as rows of a table.
+  """Cells of the contact sheet: some lines of each clip, `columns` frames.
 
   Args:
-    found: From `measure`.
-    entries: The same as there.
-    data: What the data set is called, where there are several.
+    videos: Clips that the sheet shows.
+    columns: Frames of each, evenly spaced.
+    rows: Titles of the lines that are shown.
   """
-  rows = []
-  for line in lines(entries):
-    if name(line, "psnr") not in found:  # no clip is as long as its lag
-      continue
-    own = {
-      metric: found[name(line, metric)]
-      for metric in tables.METRICS
-      if name(line, metric) in found
-    }
-    rows.append(
-      tables.Row(
-        method=line.title,
-        data=data,
-        source=tables.MEASURED,
-        sees=line.entry.method.sees,
-        clips=found[name(line, "psnr")].clips,
-        undetected=found[name(line, "undetected")].value,
-        figures=own,
-      )
-    )
-  return rows
+  cells = []
+  for clip in videos:
+    n = len(clip.frames[rows[0]])
+    times = np.linspace(1, n - 1, columns).round().astype(int)
+    cells += [clip.frames[row][times] for row in rows]
+  return np.stack(cells)

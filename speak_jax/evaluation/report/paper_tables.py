@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from speak_jax.evaluation.ledger import Figures, Ledger
-from speak_jax.evaluation.methods import Entry
-from speak_jax.evaluation.reenactment import self_driven
-from speak_jax.evaluation.report import published, tables
+from speak_jax.evaluation.methods.base import Entry
+from speak_jax.evaluation.metric_table import MetricTable, MetricValues
+from speak_jax.evaluation.reenactment.lines import table_rows
+from speak_jax.evaluation.report import metrics, published, tables
 
 ABLATIONS = {"3": published.ENCODERS, "losses": published.LOSSES}
 KINDS = ("1", *ABLATIONS)
@@ -17,8 +17,8 @@ class Result(NamedTuple):
 
   metrics: dict[str, float | str]  # metrics.json
   entries: Sequence[Entry]
-  figures: Figures
-  ledger: Ledger
+  values: MetricValues
+  table: MetricTable
 
 
 def paper_tables(
@@ -29,12 +29,12 @@ def paper_tables(
   Args:
     kind: One of `KINDS`.
     results: By name of the data set.
-    seed: Of the bootstrap.
+    seed: Seed of the bootstrap.
   """
   rows = [
     row
     for name, result in results.items()
-    for row in self_driven.table_rows(result.figures, result.entries, name)
+    for row in table_rows(result.values, result.entries, name)
   ]
   notes = (
     published.NOTE,
@@ -43,22 +43,23 @@ def paper_tables(
     " report; 100 dB stands for equal frames. Rows that see more of the target"
     " are not to be ranked with those that see less.",
   )
+  columns = metrics.columns(metrics.PAPER)
   if kind not in ABLATIONS:
     title = "Self-driven (the layout of the paper's Table I)"
     rows += published.table_1()
-    return [tables.Table(title, tables.PAPER, rows, notes)]
+    return [tables.Table(title, columns, rows, notes)]
   ablation = ABLATIONS[kind]
   moved = []
   for data, result in results.items():
     for entry in result.entries:
       if entry.name != published.FULL:
-        found = _moved(result, entry, seed)
-        theirs = published.change(ablation, entry.name)
-        moved += tables.changes(entry.name, data, found, theirs)
+        measured = _changes(result, entry, seed)
+        expected = published.change(ablation, entry.name)
+        moved += tables.changes(entry.name, data, measured, expected)
   rows += published.ablated(ablation)
-  signed = [column._replace(signed=True) for column in tables.PAPER]
+  signed = [column._replace(signed=True) for column in columns]
   return [
-    tables.Table(ablation.title, tables.PAPER, rows, notes),
+    tables.Table(ablation.title, columns, rows, notes),
     tables.Table(
       f"{ablation.title}: row minus {published.FULL}",
       signed,
@@ -72,8 +73,9 @@ def paper_tables(
   ]
 
 
-def _moved(result: Result, entry: Entry, seed: int) -> Figures:
-  """An entry's figures minus those of the full model."""
-  metrics = [column.metric for column in tables.PAPER]
-  pairs = {x: (f"{entry.name}/{x}", f"{published.FULL}/{x}") for x in metrics}
-  return result.ledger.differences(pairs, seed)
+def _changes(result: Result, entry: Entry, seed: int) -> MetricValues:
+  """An entry's values minus those of the full model, paired over clips."""
+  pairs = {
+    x: (f"{entry.name}/{x}", f"{published.FULL}/{x}") for x in metrics.PAPER
+  }
+  return result.table.differences(pairs, seed)

@@ -1,10 +1,8 @@
-"""What a report says beside its figures."""
+"""What a report says beside its numbers."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
-from speak_jax.common import files
 from speak_jax.models import judge
 
 _TRACKER = "the face tracker that also made the records"
@@ -21,19 +19,19 @@ _CAPTIONS = {
 }
 
 
-def captions(files: Mapping[str, object]) -> dict[str, str]:
+def captions(names: Mapping[str, object]) -> dict[str, str]:
   """{file: what it shows} of a report's pictures."""
-  return {name: _CAPTIONS[name] for name in files}
+  return {name: _CAPTIONS[name] for name in names}
 
 
-def joined(of: Mapping[str, str]) -> str:
-  """One value for each model; of a single one without its name."""
-  if len(of) == 1:
-    return next(iter(of.values()))
-  return "; ".join(f"{name}: {value}" for name, value in of.items())
+def per_model(facts: Mapping[str, str]) -> str:
+  """One fact for each model; of a single one without its name."""
+  if len(facts) == 1:
+    return next(iter(facts.values()))
+  return "; ".join(f"{name}: {fact}" for name, fact in facts.items())
 
 
-def judged() -> str:
+def judge_reader() -> str:
   """Who the judge is and what it scores itself, tight framing."""
   path = judge.WEIGHTS.with_suffix(".json")
   score = json.loads(path.read_text())["tight"]
@@ -48,11 +46,11 @@ def judged() -> str:
   )
 
 
-def tracked(identity: str) -> str:
-  """The same of the tracker, and of what tells people apart beside it.
+def tracker_reader(identity: str) -> str:
+  """Who the tracker is, and what tells people apart beside it.
 
   Args:
-    identity: Whose features; "" nobody's.
+    identity: The network whose features do; "": none does.
   """
   if not identity:
     return (
@@ -66,19 +64,25 @@ def tracked(identity: str) -> str:
   )
 
 
-def released(path: Path, title: str, sha256: str) -> str:
-  """Whether weights are those that everybody else uses."""
-  digest = files.sha256(path)
+def official_weights(path: str, title: str, digest: str, sha256: str) -> str:
+  """Whether weights are those that everybody else uses.
+
+  Args:
+    path: Path of the file.
+    title: What it should be.
+    digest: Its SHA-256.
+    sha256: That of the released file.
+  """
   kind = "the" if digest == sha256 else "NOT the"
   return f"{title}, {path}: {kind} released file, {digest[:8]}"
 
 
-def lenders(same_session: bool, sessions: Sequence[str]) -> str:
-  """Which clips lend IRFD its identity pictures.
+def identity_pictures(same_session: bool, sessions: Sequence[str]) -> str:
+  """Which clips IRFD's identity pictures come from.
 
   Args:
     same_session: Whether the model learned from pictures of the session.
-    sessions: Of every clip; "" where it is not known.
+    sessions: Session of every clip; "" where it is not known.
   """
   if not same_session:
     return "another clip of the person"
@@ -93,12 +97,12 @@ def lenders(same_session: bool, sessions: Sequence[str]) -> str:
   )
 
 
-def unseen(people: int, kinds: Collection[str]) -> str:
+def held_out(people: int, kinds: Collection[str]) -> str:
   """What training has not seen.
 
   Args:
-    people: How many there are.
-    kinds: What of them was held out, "clips" or "moments", where it is not all.
+    people: Number of people whose clips are measured.
+    kinds: What of them was held out: "clips" or "moments"; none: all of it.
   """
   many = "1 person" if people == 1 else f"{people} people"
   if not kinds:
@@ -107,59 +111,61 @@ def unseen(people: int, kinds: Collection[str]) -> str:
   return f"{what} of {many}, of whom the training split has others"
 
 
-def warnings(
+def introduction(
   *, demo: bool, synthetic: bool, speaks: bool, sync: str, people: int
 ) -> list[str]:
-  """Paragraphs that a report begins with.
+  """Paragraphs that a report begins with: how to read its numbers.
 
   Args:
     demo: Whether a model is of the demo preset.
     synthetic: Whether the faces are drawn.
-    speaks: Whether anything does.
-    sync: Whose SyncNet judges: "public", "own", or "" where there is none.
-    people: Whose clips there are.
+    speaks: Whether one of the models speaks.
+    sync: Whose SyncNet judges: "official", "own", or "" where there is none.
+    people: Number of people whose clips are measured.
   """
-  found = []
+  paragraphs = []
   if people == 1:
-    found.append(
+    paragraphs.append(
       "All clips are of one person. Other speech is that of another clip of"
       " theirs, and swaps, whose donors must be others, are left out."
     )
   if demo:
-    found.append(
+    paragraphs.append(
       "**This shows that the pipeline works, not what quality it can reach:**"
       " the `demo` preset trains small networks for minutes. Expect soft lips"
       " and emotions that hardly show."
     )
   if synthetic:
-    found.append(
+    paragraphs.append(
       "All faces and voices here are synthetic. Nothing below says how the"
       " model does on real people."
     )
-  found.append(
+  paragraphs.append(
     "Read every figure beside two others: the static first frame, which"
     " already scores well, and the ground-truth column, which is what the"
     " reader itself scores on real frames. A high Sync figure without a"
     " mouth box above shuffled speech means lips that only SyncNet sees."
   )
-  if sync == "public" and speaks:
-    found.append(
+  if sync == "official" and speaks:
+    paragraphs.append(
       "Sync-C, Sync-D and the Sync offset are those of the official SyncNet"
       " v2, scored as its authors' code does, but for the face crop, which is"
       " made from landmarks instead of S3FD's boxes. That code takes zeros for"
       " the sound beyond a clip's ends, so that clips of other lengths than the"
       " literature's (its pipeline wants 100 frames) do not compare."
     )
-  elif sync == "public":
-    found.append("Nothing speaks yet: the official SyncNet had nothing to do.")
+  elif sync == "official":
+    paragraphs.append(
+      "Nothing speaks yet: the official SyncNet had nothing to do."
+    )
   elif sync == "own":
-    found.append(
+    paragraphs.append(
       "Sync figures are those of the run's own SyncNet: they compare the rows"
       " below, and are not the literature's Sync-C and Sync-D. For those, give"
       " the official SyncNet's weights (`--syncnet`)."
     )
   else:
-    found.append(
+    paragraphs.append(
       "No SyncNet is at hand (a bundle may have none): no Sync figures."
     )
-  return found
+  return paragraphs

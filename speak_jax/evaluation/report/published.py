@@ -9,7 +9,8 @@ for the ground truth.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from speak_jax.evaluation.report.tables import PUBLISHED, Row, exact
+from speak_jax.evaluation.metric_table import exact
+from speak_jax.evaluation.report.tables import PUBLISHED, Row
 
 NOTE = (
   "Published figures (SPEAK, arXiv 2405.07257) are of another protocol and not"
@@ -146,15 +147,15 @@ def change(ablation: Ablation, name: str) -> dict[str, float]:
   """Ablated minus full as published; {} for a name that is not in it."""
   if name not in ablation.rows:
     return {}
-  ours, full = (_figures(ablation.rows[x][1]) for x in (name, FULL))
-  return {metric: ours[metric] - full[metric] for metric in ours}
+  row, full = (_values(ablation.rows[x][1]) for x in (name, FULL))
+  return {metric: row[metric] - full[metric] for metric in row}
 
 
 def _row(method: str, data: str, five: _Five) -> Row:
-  figures = {metric: exact(x) for metric, x in _figures(five).items()}
-  return Row(method, data, PUBLISHED, figures)
+  values = {metric: exact(x) for metric, x in _values(five).items()}
+  return Row(method, data, PUBLISHED, values)
 
 
-def _figures(five: _Five) -> dict[str, float]:
+def _values(five: _Five) -> dict[str, float]:
   pairs = zip(_METRICS, five, strict=True)
   return {metric: value for metric, value in pairs if value is not None}

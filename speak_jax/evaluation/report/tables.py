@@ -1,20 +1,21 @@
 """Tables of methods: rows in, text out.
 
 One row is one method on one data set, measured here or published elsewhere;
-Markdown, LaTeX, CSV and JSON are made of the same rows. The layout is that of
-the paper's Table I: methods down, for every data set its figures across.
+Markdown, LaTeX, CSV, JSON and HTML are made of the same rows. The layout is
+that of the paper's Table I: methods down, for every data set its metrics
+across.
 """
 
 import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from speak_jax.evaluation.ledger import Figure
+from speak_jax.evaluation.metric_table import MetricValue, exact
 
 MEASURED, PUBLISHED = "measured", "published"
 
@@ -22,23 +23,24 @@ MEASURED, PUBLISHED = "measured", "published"
 class Row(NamedTuple):
   """One method on one data set."""
 
-  method: str
+  method: str  # or whatever else `Table.head` says
   data: str  # "" where there is but one
   source: str  # MEASURED, or PUBLISHED: another protocol, not comparable
-  figures: Mapping[str, Figure]  # by `Column.metric`
+  values: Mapping[str, MetricValue]  # by `Column.metric`
   sees: str = ""  # of the target; "" unknown
   clips: int | None = None
   undetected: float | None = None  # share of frames without a face found
-  marks: Mapping[str, str] = {}  # a word beside a figure, by metric
+  marks: Mapping[str, str] = {}  # a word beside a value, by metric
 
 
 class Column(NamedTuple):
-  """One figure of every row."""
+  """One metric of every row."""
 
   metric: str
   title: str
   digits: int
   signed: bool = False  # a difference: + is printed
+  note: str = ""  # unit, and whether more is better; HTML prints it
 
 
 class Table(NamedTuple):
@@ -48,37 +50,21 @@ class Table(NamedTuple):
   columns: Sequence[Column]
   rows: Sequence[Row]
   notes: Sequence[str] = ()
+  head: str = "method"  # what a row is
+
+  def filled(self, rows: Iterable[Row]) -> list[Column]:
+    """Columns that one of the rows at least has a value in."""
+    rows = list(rows)
+    return [x for x in self.columns if any(x.metric in r.values for r in rows)]
 
 
-PAPER = (
-  Column("ssim", "SSIM", 3),
-  Column("psnr", "PSNR", 2),
-  Column("f_lmd", "F-LMD", 2),
-  Column("m_lmd", "M-LMD", 2),
-  Column("sync_c", "Sync", 2),
-  Column("sync_confidence", "Sync, own network", 3),
-)
-HONEST = (
-  *PAPER,
-  Column("sync_offset", "Sync offset", 1),
-  Column("aligned_psnr", "PSNR, aligned 128 (ours)", 2),
-  Column("aligned_ssim", "SSIM, aligned 128 (ours)", 3),
-  Column("aligned_m_lmd", "M-LMD, aligned 128 (ours)", 2),
-  Column("mouth_box_psnr", "mouth-box PSNR", 2),
-  Column("mouth_gradient_energy", "mouth sharpness / real", 2),
-  Column("silent_opening", "mouth opening in silence", 3),
-  Column("lpips", "LPIPS", 3),
-  Column("fid", "FID", 1),
-  Column("frechet_identity", "Frechet distance, reader's identity (ours)", 3),
-)
-_METHOD, _SEES = "method", "sees of the target"
-METRICS = tuple(column.metric for column in HONEST)
+_SEES = "sees of the target"
 
 
 def changes(
   method: str,
   data: str,
-  measured: Mapping[str, Figure],
+  measured: Mapping[str, MetricValue],
   published: Mapping[str, float],
 ) -> list[Row]:
   """What an ablation moves, here and as published, as two rows.
@@ -87,38 +73,42 @@ def changes(
     method: Its name.
     data: Where it was measured.
     measured: Ablated minus full, paired over clips.
-    published: The same of the published figures; {} where there are none.
+    published: The same difference as published; {} where there is none.
   """
   metrics = [metric for metric in measured if metric in published]
   marks = {x: agreement(measured[x], published[x]) for x in metrics}
-  clips = max((figure.clips for figure in measured.values()), default=0)
+  clips = max((value.clips for value in measured.values()), default=0)
   rows = [Row(method, data, MEASURED, measured, clips=clips, marks=marks)]
   if published:
-    figures = {k: exact(value) for k, value in published.items()}
-    rows.append(Row(method, data, PUBLISHED, figures))
+    values = {k: exact(value) for k, value in published.items()}
+    rows.append(Row(method, data, PUBLISHED, values))
   return rows
 
 
-def agreement(measured: Figure, published: float) -> str:
+def agreement(measured: MetricValue, published: float) -> str:
   """Whether a change has the published sign; "unclear" if 0 is within it."""
   if not measured.low * measured.high > 0 or published == 0:
     return "unclear"
   return "same sign" if measured.value * published > 0 else "opposite"
 
 
-def exact(value: float) -> Figure:
-  """A figure without an interval."""
-  return Figure(value, float("nan"), float("nan"))
+def pipe_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+  """A Markdown table of cells that are safe as they are."""
+  return "\n".join([_pipes(head), "|---" * len(head) + "|", *map(_pipes, rows)])
+
+
+def _pipes(cells: Sequence[str]) -> str:
+  return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"
 
 
 def markdown(table: Table) -> str:
   """A heading, one table for each block of data sets, and the notes."""
   parts = [f"## {_plain(table.title)}"]
   for names, rows in _blocks(table.rows):
-    grid = _grid(table, names, rows)
-    lines = [f"| {' | '.join(map(_plain, line))} |" for line in grid]
-    lines.insert(1, "|---" * len(grid[0]) + "|")
-    parts.append("\n".join(lines))
+    head, *body = (
+      [_plain(cell) for cell in line] for line in _grid(table, names, rows)
+    )
+    parts.append(pipe_table(head, body))
   parts += [f"- {note}" for note in table.notes]
   return "\n\n".join(parts) + "\n"
 
@@ -128,17 +118,17 @@ def latex(table: Table) -> str:
   parts = [f"% {' '.join(table.title.split())}"]
   for names, rows in _blocks(table.rows):
     head, *body = _grid(table, names, rows)
-    sides = "".join("l" if x in (_METHOD, _SEES) else "r" for x in head)
+    sides = "".join("l" if x in (table.head, _SEES) else "r" for x in head)
     lines = [f"\\begin{{tabular}}{{{sides}}}", "\\toprule"]
-    lines += [f"{_cells(head)} \\\\", "\\midrule"]
-    lines += [f"{_cells(line)} \\\\" for line in body]
+    lines += [f"{_ampersands(head)} \\\\", "\\midrule"]
+    lines += [f"{_ampersands(line)} \\\\" for line in body]
     parts.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]))
   notes = " ".join(escaped(note) for note in table.notes)
   return "\n\n".join([*parts, f"\\footnotesize {notes}"]) + "\n"
 
 
 def comma_separated(table: Table) -> str:
-  """A line for every row, a figure's interval in columns of their own."""
+  """A line for every row, a value's interval in columns of their own."""
   stream = io.StringIO()
   flat = [_flat(table, row) for row in table.rows]
   writer = csv.DictWriter(stream, list(flat[0]), lineterminator="\n")
@@ -148,10 +138,10 @@ def comma_separated(table: Table) -> str:
 
 
 def as_json(table: Table) -> str:
-  """Title, notes and the rows of `comma_separated`; null for no figure."""
+  """Title, notes and the rows of `comma_separated`; null for no value."""
   rows = [_flat(table, row) for row in table.rows]
-  whole = {"title": table.title, "notes": list(table.notes), "rows": rows}
-  return json.dumps(whole, indent=2) + "\n"
+  content = {"title": table.title, "notes": list(table.notes), "rows": rows}
+  return json.dumps(content, indent=2) + "\n"
 
 
 def escaped(text: str) -> str:
@@ -191,16 +181,20 @@ def _blocks(rows: Sequence[Row]) -> list[tuple[list[str], list[Row]]]:
 def _grid(
   table: Table, names: Sequence[str], rows: Sequence[Row]
 ) -> list[list[str]]:
-  """Cells of a block, the heading first."""
-  columns = [
-    column for column in table.columns if any(_has(r, column) for r in rows)
-  ]
+  """Cells of a block, the heading first.
+
+  Args:
+    table: The table that has the columns.
+    names: Data sets, side by side.
+    rows: Those of these data sets.
+  """
+  columns = table.filled(rows)
   counted = any(row.clips is not None for row in rows)
   tracked = any(row.undetected is not None for row in rows)
-  seen = any(row.sees for row in rows)
+  sees = any(row.sees for row in rows)
 
-  def across(data: str, row: Row | None) -> list[str]:
-    cells = [_figure(row, column) for column in columns]
+  def across(row: Row | None) -> list[str]:
+    cells = [_cell(row, column) for column in columns]
     if counted:
       known = row is not None and row.clips is not None
       cells.append(str(row.clips) if row and known else "-")
@@ -212,34 +206,30 @@ def _grid(
   titles = [column.title for column in columns]
   titles += ["clips"] * counted + ["undetected"] * tracked
   grid = [
-    [_METHOD]
+    [table.head]
     + [f"{data}: {x}" if data else x for data in names for x in titles]
-    + [_SEES] * seen
+    + [_SEES] * sees
   ]
   for method, source in _unique((row.method, row.source) for row in rows):
-    of = {r.data: r for r in rows if (r.method, r.source) == (method, source)}
+    own = {r.data: r for r in rows if (r.method, r.source) == (method, source)}
     label = f"{method} (published)" if source == PUBLISHED else method
-    line = [x for data in names for x in across(data, of.get(data))]
-    sees = next(iter(of.values())).sees or "-"
-    grid.append([label, *line, *([sees] * seen)])
+    line = [x for data in names for x in across(own.get(data))]
+    seen = next(iter(own.values())).sees or "-"
+    grid.append([label, *line, *([seen] * sees)])
   return grid
 
 
-def _has(row: Row, column: Column) -> bool:
-  return column.metric in row.figures
-
-
-def _figure(row: Row | None, column: Column) -> str:
+def _cell(row: Row | None, column: Column) -> str:
   """0.890 [0.882, 0.898] (same sign)."""
-  figure = row.figures.get(column.metric) if row else None
-  if row is None or figure is None or not np.isfinite(figure.value):
+  value = row.values.get(column.metric) if row else None
+  if row is None or value is None or not np.isfinite(value.value):
     return "-"
   # The paper prints two digits.
   digits = min(column.digits, 2 if row.source == PUBLISHED else 9)
   form = f"{'+' * column.signed}.{digits}f"
-  text = f"{figure.value:{form}}"
-  if np.isfinite(figure.low) and np.isfinite(figure.high):
-    text += f" [{figure.low:{form}}, {figure.high:{form}}]"
+  text = f"{value.value:{form}}"
+  if np.isfinite(value.low) and np.isfinite(value.high):
+    text += f" [{value.low:{form}}, {value.high:{form}}]"
   mark = row.marks.get(column.metric)
   return f"{text} ({mark})" if mark else text
 
@@ -255,15 +245,15 @@ def _flat(table: Table, row: Row) -> dict[str, Any]:
     "undetected": row.undetected,
   }
   for metric in (column.metric for column in table.columns):
-    figure = row.figures.get(metric, exact(float("nan")))
-    for part, value in zip(("", "_low", "_high"), figure[:3], strict=True):
-      flat[metric + part] = float(value) if np.isfinite(value) else None
+    value = row.values.get(metric, exact(float("nan")))
+    for part, number in zip(("", "_low", "_high"), value[:3], strict=True):
+      flat[metric + part] = float(number) if np.isfinite(number) else None
     if any(metric in other.marks for other in table.rows):
       flat[f"{metric}_mark"] = row.marks.get(metric)
   return flat
 
 
-def _unique(items) -> list:
+def _unique(items: Iterable) -> list:
   return list(dict.fromkeys(items))
 
 
@@ -272,5 +262,5 @@ def _plain(text: str) -> str:
   return " ".join(text.split()).replace("|", "\\|")
 
 
-def _cells(line: Sequence[str]) -> str:
+def _ampersands(line: Sequence[str]) -> str:
   return " & ".join(escaped(" ".join(cell.split())) for cell in line)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from data_pipelines.media.video import write_video
-from speak_jax.evaluation.ledger import Figure
-from speak_jax.evaluation.report import html
+from speak_jax.evaluation.metric_table import MetricValue
+from speak_jax.evaluation.report import curves, markup, page, tables
+from speak_jax.evaluation.report.curves import Curve
+from speak_jax.evaluation.report.tables import Column, Row, Table
 from tests.browser import browser
 
 HOSTILE = '"><script>document.title="owned"</script><b>\u202e\udcff&amp;'
@@ -29,43 +31,58 @@ def mp4(tmp_path_factory):
 
 
 def rows():
+  def row(name, psnr, other, clips=24, undetected=None, source=tables.MEASURED):
+    values = {"psnr": psnr, "other": other}
+    values = {k: x for k, x in values.items() if x is not None}
+    return Row(name, "", source, values, "", clips, undetected)
+
   return [
-    html.Row(
-      "model", [Figure(27.8, 27.2, 28.4), Figure(9.0, NAN, NAN)], 24, 0.01
+    row(
+      "model",
+      MetricValue(27.8, 27.2, 28.4),
+      MetricValue(9.0, NAN, NAN),
+      24,
+      0.01,
     ),
-    html.Row("static", [Figure(25.3, 24.6, 26.0), None], 24, 0.0),
-    html.Row("paper", [Figure(29.4, NAN, NAN), "same"], published=True),
-    html.Row("none", [None, Figure(10.0, 9.0, 11.0)], 24, None),
+    row("static", MetricValue(25.3, 24.6, 26.0), None, 24, 0.0),
+    row(
+      "paper", MetricValue(29.4, NAN, NAN), None, None, None, tables.PUBLISHED
+    ),
+    row("none", None, MetricValue(10.0, 9.0, 11.0)),
   ]
 
 
 def report(mp4=b"", name=HOSTILE, **changed):
   parts = {
     "title": "Evaluation",
-    "words": ["**Small** networks, `demo` preset.", name],
+    "introduction": ["**Small** networks, `demo` preset.", name],
     "facts": {"commit": "0123abc", "seed": "0", name: name},
     "sees": {"model": "pose and emotion frames", "static": "nothing"},
-    "judge": "the judge; yaw R2 .95",
+    "reader": "the judge; yaw R2 .95",
     "clips": [
-      html.Clip(clip, [html.Video(x, mp4) for x in ("model", "truth")])
+      page.Clip(clip, [page.Video(x, mp4) for x in ("model", "truth")])
       for clip in ("one", name)
     ],
-    "tables": [
-      html.Table(
+    "shown_tables": [
+      Table(
         "Table I",
-        [html.Column("PSNR", "dB", 1), html.Column(name)],
+        [
+          Column("psnr", "PSNR", 1, note="dB"),
+          Column("other", name, 2),
+          Column("nobody", "NOBODY", 2),
+        ],
         rows(),
       )
     ],
     "pictures": [
-      html.Picture("swaps", html.png(np.full((9, 30, 3), 200, np.uint8)))
+      page.Picture("swaps", markup.png(np.full((9, 30, 3), 200, np.uint8)))
     ],
     "curves": [
-      html.Curve("irfd", "gen/loss", [1, 2, 3], [3.0, 2.0, 1.0]),
-      html.Curve("irfd", "gen/grad_norm", [1], [3.0]),
+      Curve("irfd", "gen/loss", [1, 2, 3], [3.0, 2.0, 1.0]),
+      Curve("irfd", "gen/grad_norm", [1], [3.0]),
     ],
   }
-  return html.page(**{**parts, **changed})
+  return page.page(**{**parts, **changed})
 
 
 class Tags(HTMLParser):
@@ -105,26 +122,21 @@ def test_cells_tell_interval_n_and_undetected():
   assert '<td data-sort="9.0">9.00</td>' in text  # no interval
   assert "<small>clips</small>" in text and ">1.0%<" in text
   assert "(published)" in text
-  plain = [html.Row("a", [None]), html.Row("b", [None])]
-  bare = report(tables=[html.Table("t", [html.Column("x")], plain)])
+  assert "NOBODY" not in text  # a column that no row fills
+  plain = [Row(x, "", tables.MEASURED, {}) for x in "ab"]
+  bare = report(shown_tables=[Table("t", [Column("x", "x", 2)], plain)])
   assert "clips</small>" not in bare and "no face" not in bare
 
 
-def test_row_of_another_width_is_refused():
-  table = html.Table("t", [html.Column("x")], [html.Row("a", [None, None])])
-  with pytest.raises(ValueError):
-    report(tables=[table])
-
-
 def test_empty_sections_are_left_out():
-  text = html.page(
+  text = page.page(
     title="t",
-    words=[],
+    introduction=[],
     facts={},
     sees={},
-    judge="",
+    reader="",
     clips=[],
-    tables=[],
+    shown_tables=[],
     pictures=[],
     curves=[],
   )
@@ -144,7 +156,7 @@ def test_curves_of_a_run(tmp_path):
   }.items():
     (tmp_path / stage).mkdir()
     (tmp_path / stage / "metrics.jsonl").write_text("\n".join(lines))
-  found = html.curves(tmp_path)
+  found = curves.read(tmp_path)
   assert [(x.stage, x.metric) for x in found] == [
     ("syncnet", "a"),
     ("syncnet", "b"),
@@ -163,9 +175,7 @@ def test_what_tells_of_health_is_folded():
     *("data_wait", "data/damaged_clips", "machine/tflops"),
   ]
   text = report(
-    curves=[
-      html.Curve("speak", x, [1, 2], [1.0, 2.0]) for x in learned + health
-    ]
+    curves=[Curve("speak", x, [1, 2], [1.0, 2.0]) for x in learned + health]
   )
   before, folded = text.split("<details><summary>norms of gradients")
   folded = folded.split("</details>")[0]
@@ -181,8 +191,8 @@ def test_long_and_flat_curves_stay_in_their_frame():
   steps = list(range(5000))
   text = report(
     curves=[
-      html.Curve("a", "long", steps, [float(x % 7) for x in steps]),
-      html.Curve("a", "flat", [1, 2], [5.0, 5.0]),
+      Curve("a", "long", steps, [float(x % 7) for x in steps]),
+      Curve("a", "flat", [1, 2], [5.0, 5.0]),
     ]
   )
   paths = re.findall(r'<path d="M([^"]+)"', text)
@@ -198,7 +208,7 @@ def test_png_is_read_back():
   from PIL import Image
 
   picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-  opened = Image.open(io.BytesIO(html.png(picture)))
+  opened = Image.open(io.BytesIO(markup.png(picture)))
   np.testing.assert_array_equal(np.asarray(opened), picture)
 
 
@@ -206,33 +216,33 @@ def test_browser_shows_plays_sorts_and_sounds(mp4, tmp_path):
   path = tmp_path / "report.html"
   path.write_text(report(mp4), encoding="utf-8")
   with browser(tmp_path / "profile") as program:
-    page = program.page()
-    page.open(path)
-    assert page.run("document.title") == "Evaluation"  # no clip's script ran
-    page.wait(
+    shown = program.page()
+    shown.open(path)
+    assert shown.run("document.title") == "Evaluation"  # no clip's script ran
+    shown.wait(
       "[...document.querySelectorAll('video')].every(v => v.readyState > 1)"
     )
-    page.wait("document.querySelector('video').currentTime > 0")
-    assert page.run(
+    shown.wait("document.querySelector('video').currentTime > 0")
+    assert shown.run(
       "[...document.querySelectorAll('video')].every(v => v.muted)"
     )
     names = (
       "[...document.querySelectorAll('tbody th')].map(x => x.dataset.sort)"
     )
     head = "document.querySelectorAll('thead th button')"
-    page.run(f"{head}[1].click()")
-    assert page.run(names) == ["static", "model", "paper", "none"]
-    page.run(f"{head}[2].click()")  # 9 before 10, what has no number last
-    assert page.run(names)[:2] == ["model", "none"]
-    page.run(f"{head}[2].click()")
-    assert page.run(names)[:2] == ["none", "model"]
+    shown.run(f"{head}[1].click()")
+    assert shown.run(names) == ["static", "model", "paper", "none"]
+    shown.run(f"{head}[2].click()")  # 9 before 10, what has no number last
+    assert shown.run(names)[:2] == ["model", "none"]
+    shown.run(f"{head}[2].click()")
+    assert shown.run(names)[:2] == ["none", "model"]
     sound = "document.querySelectorAll('.row button')"
-    page.run(f"{sound}[0].click()")
-    page.run(f"{sound}[1].click()")  # one at a time
+    shown.run(f"{sound}[0].click()")
+    shown.run(f"{sound}[1].click()")  # one at a time
     muted = "[...document.querySelectorAll('video')].map(v => v.muted)"
-    assert page.run(muted) == [True, False, True, True]
-    assert page.pdf().startswith(b"%PDF")
-    assert page.complaints() == []
+    assert shown.run(muted) == [True, False, True, True]
+    assert shown.pdf().startswith(b"%PDF")
+    assert shown.complaints() == []
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -240,13 +250,13 @@ def test_browser_fits_a_phone_without_scripts(mp4, tmp_path, dark):
   path = tmp_path / "report.html"
   path.write_text(report(mp4), encoding="utf-8")
   with browser(tmp_path / "profile") as program:
-    page = program.page()
-    page.open(path, width=360, height=740, dark=dark, script=False)
-    assert page.run("document.documentElement.scrollWidth") <= 360
-    assert page.run("document.querySelectorAll('button').length") == 0
-    assert page.run(
+    shown = program.page()
+    shown.open(path, width=360, height=740, dark=dark, script=False)
+    assert shown.run("document.documentElement.scrollWidth") <= 360
+    assert shown.run("document.querySelectorAll('button').length") == 0
+    assert shown.run(
       "[...document.querySelectorAll('video')].every(v => v.controls)"
     )
     colour = "getComputedStyle(document.body).backgroundColor"
-    shade = sum(map(int, re.findall(r"\d+", page.run(colour))))
+    shade = sum(map(int, re.findall(r"\d+", shown.run(colour))))
     assert (shade < 200) == dark

@@ -3,20 +3,20 @@
 import numpy as np
 import pytest
 
-import speak_jax.tools.self_test as command
 from speak_jax import spec
-from speak_jax.evaluation import self_test
-from speak_jax.evaluation.readers.reading import Reading
+from speak_jax.evaluation.readers.face_reader import Reading
 from speak_jax.metrics import image, mouth
+from speak_jax.tools.self_test import check, expectations
+from speak_jax.tools.self_test.expectations import Outcome
 
 N, SIZE = 40, 64
-MIDDLE = f"H.264 crf {self_test.CRF}"
+MIDDLE = f"H.264 crf {check.CRF}"
 
 
 def test_the_evaluator_works_here():
-  outcome = command.run()
+  outcome = check.run()
   missed = [row for row in outcome.rows if not row.passed]
-  assert outcome.passed, command.lines(self_test.Outcome(missed, False))
+  assert outcome.passed, check.lines(Outcome(missed, False))
   value = {(row.pair, row.metric): row.value for row in outcome.rows}
   assert value["itself", "psnr"] == image.PSNR_CEILING
   assert value["itself", "m_lmd"] == 0
@@ -42,7 +42,7 @@ def _clip(seed):
     ball = np.exp(-((x - u) ** 2 + (y - v) ** 2) / (30 + 60 * opening[t]))
     slope = 40 + x + 0.5 * y
     frames[t] = np.stack([slope + 130 * ball, slope, 0.6 * slope], -1)
-  return self_test.Clip(
+  return check.Clip(
     frames.round().clip(0, 255).astype(np.uint8),
     at[:, None] + _points(),
     np.stack([opening * 20, *at.T], -1),
@@ -83,12 +83,12 @@ def clips():
 
 @pytest.fixture(scope="module")
 def expected(clips):
-  return self_test.expectations(self_test.measure(clips, _read))
+  return expectations.expectations(check.measure(clips, _read))
 
 
-def _missed(clips, expected, read=_read, compress=self_test.h264):
-  measured = self_test.measure(clips, read, compress)
-  outcome = self_test.compare(measured, expected)
+def _missed(clips, expected, read=_read, compress=check.through_h264):
+  measured = check.measure(clips, read, compress)
+  outcome = expectations.compare(measured, expected)
   missed = {(row.pair, row.metric) for row in outcome.rows if not row.passed}
   assert outcome.passed == (not missed)
   return missed
@@ -96,7 +96,9 @@ def _missed(clips, expected, read=_read, compress=self_test.h264):
 
 def test_twice_the_same(clips, expected):
   assert _missed(clips, expected) == set()
-  assert {metric for _, metric in _every(expected)} < set(self_test.TOLERANCES)
+  assert {metric for _, metric in _every(expected)} < set(
+    expectations.TOLERANCES
+  )
 
 
 def _every(expected):
@@ -125,7 +127,7 @@ def _resampled(frames):
 )
 def test_a_mistake_in_the_codec(clips, expected, mistake, metric):
   missed = _missed(
-    clips, expected, compress=lambda x: mistake(self_test.h264(x))
+    clips, expected, compress=lambda x: mistake(check.through_h264(x))
   )
   assert (MIDDLE, metric) in missed
   assert {pair for pair, _ in missed} == {MIDDLE}
@@ -181,7 +183,7 @@ def test_silence_that_is_heard_at_another_time(clips, expected, monkeypatch):
 
 
 def test_what_was_not_measured_is_no_pass(expected):
-  outcome = self_test.compare({}, expected)
+  outcome = expectations.compare({}, expected)
   assert not outcome.passed
   assert not any(row.passed for row in outcome.rows)
-  assert "not as expected" in command.lines(outcome)[-1]
+  assert "not as expected" in check.lines(outcome)[-1]

@@ -1,0 +1,170 @@
+"""Opens the models that are evaluated: what speaks, and a run's earlier stages.
+
+A model is a run, a bundle or the weights of another method. What it makes is
+its method's business; SPEAK's runs and bundles also have IRFD and a SyncNet.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from data_pipelines.dataset.reader import Records
+from speak_jax.evaluation.disentanglement import swaps
+from speak_jax.evaluation.eval_clip import MAX_FRAMES
+from speak_jax.evaluation.methods import registry, speak
+from speak_jax.evaluation.methods.base import Entry, Method, Restored
+from speak_jax.evaluation.public_networks import PublicNetworks
+from speak_jax.evaluation.readers import syncnet_v2
+from speak_jax.evaluation.readers.own_syncnet import OwnSyncNet, SyncScorer
+from speak_jax.inference.synthesis import Settings, settings_of
+from speak_jax.nn import precision
+from speak_jax.stages import base
+from speak_jax.stages.syncnet import frames_of
+from speak_jax.training import trained, weights
+
+
+class Parts(NamedTuple):
+  """What a run has beside the system that speaks; None where it has not."""
+
+  irfd: swaps.Irfd | None
+  settings: Settings | None  # of the pictures for IRFD
+  sync: OwnSyncNet | None
+  mouth: int  # px, side of the mouth patches
+  same_session: bool  # whether IRFD's identity pictures are of the session
+
+
+NO_PARTS = Parts(
+  irfd=None, settings=None, sync=None, mouth=0, same_session=False
+)
+
+
+class Model(NamedTuple):
+  """What is measured."""
+
+  method: Method
+  restored: Restored  # its weights are None while nothing speaks
+  parts: Parts
+
+
+Models = Mapping[str, Model]  # by name
+
+
+def load(path: Path, frames: int) -> Model:
+  """Opens a run, a bundle or weights, for clips of up to so many frames.
+
+  Raises:
+    ValueError: it is none of a known method, or damaged; one line with the
+      path.
+  """
+  method = registry.find(path)
+  restored = method.restore(path, frames)
+  parts = _parts(path) if method is speak.METHOD else NO_PARTS
+  if restored.weights is None and not (parts.irfd or parts.sync):
+    raise ValueError(f"{path}: no stage has a checkpoint yet")
+  return Model(method, restored, parts)
+
+
+def load_all(
+  paths: Mapping[str, Path], data: Iterable[Records], *, swap: bool
+) -> Models:
+  """Opens every model of a plan.
+
+  Args:
+    paths: By name.
+    data: Clips that they will make.
+    swap: Whether each must have IRFD.
+
+  Raises:
+    ValueError: one is of no known method, is damaged, or lacks IRFD; one line.
+  """
+  longest = max(row.frames for records in data for row in records.index)
+  models = {
+    name: load(path, min(longest, MAX_FRAMES)) for name, path in paths.items()
+  }
+  if swap:
+    for name, model in models.items():
+      if model.parts.irfd is None:
+        raise ValueError(f"--swap: {paths[name]} has no stage irfd")
+  return models
+
+
+def speaking(models: Models) -> list[Entry]:
+  """Those that speak, as rows of a table."""
+  return [
+    Entry(name, model.method, model.restored)
+    for name, model in models.items()
+    if model.restored.weights is not None
+  ]
+
+
+def single_irfd(models: Models) -> Parts | None:
+  """Parts of the only model, whose codes are looked at if it has IRFD.
+
+  None where there are several models, or it has none.
+  """
+  parts = next(iter(models.values())).parts
+  return parts if len(models) == 1 and parts.irfd else None
+
+
+def sync_judge(models: Models) -> str:
+  """The model whose own SyncNet judges lip sync; "": none has one."""
+  return next((name for name, x in models.items() if x.parts.sync), "")
+
+
+def sync_scorer(models: Models, public: PublicNetworks) -> SyncScorer | None:
+  """The official SyncNet where there is one, else that of `sync_judge`."""
+  if public.syncnet:
+    fps = next(iter(models.values())).restored.fps
+    variables, sizes = public.syncnet.variables, public.syncnet.sizes
+    return syncnet_v2.official_syncnet(variables, sizes, fps)
+  judge = sync_judge(models)
+  return models[judge].parts.sync if judge else None
+
+
+def _parts(path: Path) -> Parts:
+  """Opens what a run's earlier stages have left, or a bundle brings along."""
+  if not (path / "config.json").is_file():
+    return NO_PARTS
+  config, stages = trained.load(path, weights.EARLIER)
+  config = precision.for_inference(config)
+  parts = NO_PARTS
+  if irfd := stages.get("irfd"):
+    parts = parts._replace(
+      irfd=swaps.compile_irfd(
+        base.networks(config), irfd["encoders"], irfd["decoder"]
+      ),
+      settings=settings_of(config),
+      mouth=config.model.mouth,
+      same_session=config.irfd.same_session,
+    )
+  if sync := stages.get("syncnet"):
+    fps = float(config.data.fps)
+    own = _own_syncnet(base.networks(config), sync["sync"], fps)
+    own = own._replace(
+      mouth=config.model.lips,
+      square=config.model.lips_square,
+      unit=config.model.sync_unit,
+    )
+    parts = parts._replace(sync=own)
+  return parts
+
+
+def _own_syncnet(nets: Any, variables: Any, fps: float) -> OwnSyncNet:
+  """SyncNet's two towers on uint8 and int16."""
+
+  @jax.jit
+  def see(variables, mouth):
+    return nets.sync.apply(variables, base.as_frames(mouth), method="see")
+
+  @jax.jit
+  def hear(variables, audio):
+    return nets.sync.apply(variables, base.as_audio(audio), method="hear")
+
+  return OwnSyncNet(
+    lip_tower=lambda mouth: (see(variables, mouth),),
+    sound_tower=lambda audio: (hear(variables, audio),),
+    frames=frames_of(fps),
+    fps=fps,
+  )

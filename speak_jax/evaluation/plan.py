@@ -1,0 +1,23 @@
+"""What `speak_jax.evaluate` is asked to measure, and how."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from speak_jax.evaluation.cache import Cache
+
+SHOWN_CLIPS = 4
+
+
+class Plan(NamedTuple):
+  """How to measure."""
+
+  models: Mapping[str, Path]  # by name: runs, bundles, weights of a method
+  clips: int  # held-out clips at most
+  seed: int  # of the bootstrap and of the donors
+  syncnet: Path | None = None  # official SyncNet v2, which then judges lip sync
+  lpips: str = ""  # its public weights; "" leaves the metric out
+  inception: str = ""  # the public weights of FID's; "" leaves FID out
+  cache: Cache | None = None  # of generated frames
+  swap: bool = False  # whether to measure how far the codes are disentangled
+  videos: int = SHOWN_CLIPS  # clips of which videos are kept

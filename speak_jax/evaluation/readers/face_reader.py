@@ -1,0 +1,109 @@
+"""What is read off frames, real or generated, and by whom.
+
+On synthetic faces the judge reads (`models/judge.py`); on all others the face
+tracker does, with a public network for who it is where there is one. What
+nobody can tell is left out.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import cv2
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from speak_jax import spec
+from speak_jax.evaluation.batching import in_batches
+from speak_jax.evaluation.readers.aligned import align
+from speak_jax.models import judge
+
+
+class Reading(NamedTuple):
+  """What a reader sees in n frames; rows of frames without a face are NaN."""
+
+  found: Bool[np.ndarray, "n"]  # whether the frame has a face
+  landmarks: Float[np.ndarray, "n 68 2"]  # in the frames' pixels
+  pose: Float[np.ndarray, "n 3"]  # degrees
+  opening: Float[np.ndarray, "n"]  # of the mouth
+  emotion: Float[np.ndarray, "n 8"] | None  # logits; None: cannot tell
+  identity: Float[np.ndarray, "n d"] | None
+
+  def part(self, frames: slice | np.ndarray) -> "Reading":
+    """The reading of some of the frames."""
+    known = {k: x[frames] for k, x in self._asdict().items() if x is not None}
+    return self._replace(**known)
+
+
+Reader = Callable[[UInt8[np.ndarray, "n h w 3"]], Reading]
+
+
+@runtime_checkable
+class Tracker(Protocol):
+  """What `data_pipelines.faces.face.Tracker` does."""
+
+  def track(self, frames: Iterable[np.ndarray]) -> Any:
+    """Landmarks, pose and found of every frame."""
+    ...
+
+
+def judge_reader(params: Any) -> Reader:
+  """Reads by the judge; frames of another size are resized to its own.
+
+  Args:
+    params: The judge's weights, which `judge.load` gives.
+  """
+  apply = jax.jit(judge.apply)
+
+  def read(frames: UInt8[np.ndarray, "n h w 3"]) -> Reading:
+    size = frames.shape[1]
+    if size != judge.SIZE:
+      side = (judge.SIZE, judge.SIZE)
+      mode = cv2.INTER_AREA if size > judge.SIZE else cv2.INTER_LINEAR
+      frames = np.stack(
+        [cv2.resize(x, side, interpolation=mode) for x in frames]
+      )
+    outputs = in_batches(lambda x: apply(params, x), frames)
+    judged = judge.Judgement(*outputs)
+    landmarks = (judged.landmarks + 0.5) * (size / judge.SIZE) - 0.5
+    return Reading(
+      found=np.ones(len(frames), bool),
+      landmarks=landmarks,
+      pose=judged.pose,
+      opening=judged.opening,
+      emotion=judged.emotion,
+      identity=judged.identity,
+    )
+
+  return read
+
+
+def tracker_reader(
+  tracker: Tracker,
+  embed: Callable[[UInt8[np.ndarray, "n s s 3"]], Float[np.ndarray, "n d"]]
+  | None = None,
+) -> Reader:
+  """Reads by the face tracker that also made the records.
+
+  Args:
+    tracker: Finds landmarks and head pose.
+    embed: Features of aligned faces (`aligned.align`), whose cosine then says
+      how alike two people are; None: it cannot be told.
+  """
+
+  def read(frames: UInt8[np.ndarray, "n h w 3"]) -> Reading:
+    track = tracker.track(frames)
+    identity = None
+    if embed is not None:
+      identity = embed(align(frames, track.landmarks).frames)
+      identity = np.where(track.found[:, None], identity, np.nan)
+    return Reading(
+      found=track.found,
+      landmarks=track.landmarks,
+      pose=track.pose,
+      opening=spec.mouth_opening(track.landmarks),
+      emotion=None,
+      identity=identity,
+    )
+
+  return read

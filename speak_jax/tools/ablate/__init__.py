@@ -1,0 +1,1 @@
+"""Ablations at equal steps: what is run, running it, the table."""

@@ -1,0 +1,1 @@
+"""Whether this machine measures what it should, before a number is trusted."""

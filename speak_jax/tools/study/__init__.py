@@ -1,0 +1,1 @@
+"""A blind user study: its order, page, answers, and their agreement."""

@@ -1,0 +1,1 @@
+"""Training of the judge that reads rendered frames: `models/judge.py`."""
