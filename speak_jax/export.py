@@ -31,10 +31,11 @@ from speak_jax.evaluation.methods.speak import emotion_pictures
 from speak_jax.generate import Tracker
 from speak_jax.inference import synthesis
 from speak_jax.nn import precision
-from speak_jax.stages import base
+from speak_jax.stages.init import networks
+from speak_jax.stages.registry import SPEAKING, earlier
 from speak_jax.training import checkpoints, run_config
 from speak_jax.training.trained import where
-from speak_jax.training.weights import EARLIER, of_stage
+from speak_jax.training.weights import of_stage
 
 NEUTRAL_CLIPS, NEUTRAL_FRAMES = 64, 4  # that say what neutral is
 
@@ -120,7 +121,7 @@ def export(
   outputs.check_folder(out, [workdir])
   bundle.check_target(out)
   config = run_config.read(workdir)
-  nets = base.networks(precision.with_dtype(config, dtype))
+  nets = networks(precision.with_dtype(config, dtype))
   variables = of_stage(workdir, config, "speak")
   settings = synthesis.settings_of(config)._replace(
     framing=_measured(config, workdir, say)
@@ -170,7 +171,7 @@ def _earlier(config: Any, workdir: Path) -> dict[str, Any]:
   """
   found: dict[str, Any] = {
     stage: of_stage(where(workdir, stage) or workdir, config, stage)
-    for stage in EARLIER
+    for stage in earlier()
   }
   if config.speak.encoders == "frozen":
     del found["irfd"]["encoders"]  # those of the system that speaks
@@ -311,7 +312,7 @@ def _facts(
   config: Any, workdir: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
   """Where the model comes from, out of the run."""
-  homes = {name: where(workdir, name) for name in (*EARLIER, "speak")}
+  homes = {name: where(workdir, name) for name in (*earlier(), SPEAKING)}
   facts = {
     "preset": config.preset,
     "commit": config.commit,

@@ -45,6 +45,8 @@ from speak_jax.common import command_line, exit_codes, files, names, outputs
 from speak_jax.common.lock import locked
 from speak_jax.inference import synthesis
 from speak_jax.stages import base
+from speak_jax.stages.init import networks
+from speak_jax.stages.registry import SPEAKING, STAGES
 from speak_jax.supervision import attempts
 from speak_jax.supervision.activity import Activity, process_age
 from speak_jax.supervision.profile import parse_steps
@@ -61,7 +63,6 @@ from speak_jax.training import (
   sharding,
 )
 from speak_jax.training.state import TrainState, ema_params
-from speak_jax.training.weights import STAGES
 
 PACKAGES = (
   "jax",
@@ -209,7 +210,7 @@ def _train_stage(
   given = {}
   if checkpoints.newest_verified_step(run, stage.name) is None:
     given = initial_weights.given(config, run, stage, begun, _say)
-  film = _Film(config, run, sets["test"]) if stage.name == "speak" else None
+  film = _Film(config, run, sets["test"]) if stage.name == SPEAKING else None
 
   def on_step(step: int, state: TrainState) -> None:
     every = settings.video_every
@@ -296,7 +297,7 @@ class _Film:
     config, model = self._config, self._config.model
     if self._made is None:
       settings = synthesis.settings_of(config)
-      functions = synthesis.functions_of(base.networks(config), settings)
+      functions = synthesis.functions_of(networks(config), settings)
       self._made = synthesis.Synthesizer(functions, variables, settings)
     self._made.variables = jax.device_put(variables)
     clip = next(

@@ -5,7 +5,7 @@ import numpy as np
 from einops import rearrange
 
 from speak_jax.inference import synthesis
-from speak_jax.stages.base import as_bytes, as_frames
+from speak_jax.nn.pixels import as_bytes, as_frames
 
 SETTINGS = synthesis.Settings(
   image=8, emotion=6, emotion_input="face", frames=3, context=2, fps=25.0

@@ -30,7 +30,7 @@ from speak_jax.evaluation.readers import face_reader, own_syncnet
 from speak_jax.evaluation.report import tables
 from speak_jax.evaluation.report.prose import identity_pictures
 from speak_jax.inference import synthesis
-from speak_jax.models.irfd import Codes, Portrait
+from speak_jax.models.irfd import Codes, IdentityFeatures
 from tests import toy_records
 from tests.pretrained import (
   narrow_syncnet,
@@ -93,7 +93,9 @@ class Echo(synthesis.Synthesizer):
 
 def _encode(face, landmarks, frame, emotion, mouth):
   n = len(face)
-  portrait = Portrait(face.reshape(n, -1)[:, :9] / 1.0, frame[:, 0, 0], ())
+  portrait = IdentityFeatures(
+    face.reshape(n, -1)[:, :9] / 1.0, frame[:, 0, 0], ()
+  )
   code = emotion[:, 24, 24] / 255.0
   codes = Codes(frame.reshape(n, -1)[:, :6] / 1.0, code, mouth[:, 9, 9] / 1.0)
   return portrait, codes, np.zeros((n, 8))

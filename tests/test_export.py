@@ -10,7 +10,8 @@ from data_pipelines.dataset.reader import in_memory
 from data_pipelines.faces import face
 from speak_jax import bundle, export, generate
 from speak_jax.inference import synthesis
-from speak_jax.training import checkpoints, run_config, state, weights
+from speak_jax.stages import registry
+from speak_jax.training import checkpoints, run_config, state
 from tests.stages import small
 from tests.toy_records import record
 
@@ -20,7 +21,7 @@ def run(tmp_path_factory):
   """A run of untrained small networks whose averages differ from them."""
   folder = tmp_path_factory.mktemp("run")
   config = small.config(stages=("speak",), preset="demo", commit="abc1234")
-  stage = weights.STAGES["speak"](config)
+  stage = registry.STAGES["speak"].make(config)
   fresh = state.init_state(stage, 0, {})
   ema = jax.tree.map(lambda x: x * 1.25 + 0.01, fresh.ema)
   saved = checkpoints.CheckpointManager(folder / "speak" / "checkpoints")

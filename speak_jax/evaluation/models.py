@@ -19,10 +19,12 @@ from speak_jax.evaluation.public_networks import PublicNetworks
 from speak_jax.evaluation.readers import syncnet_v2
 from speak_jax.evaluation.readers.own_syncnet import OwnSyncNet, SyncScorer
 from speak_jax.inference.synthesis import Settings, settings_of
+from speak_jax.models.syncnet import window_frames
 from speak_jax.nn import precision
-from speak_jax.stages import base
-from speak_jax.stages.syncnet import frames_of
-from speak_jax.training import trained, weights
+from speak_jax.nn.pixels import as_audio, as_frames
+from speak_jax.stages.init import networks
+from speak_jax.stages.registry import earlier
+from speak_jax.training import trained
 
 
 class Parts(NamedTuple):
@@ -127,13 +129,13 @@ def _parts(path: Path) -> Parts:
   """Opens what a run's earlier stages have left, or a bundle brings along."""
   if not (path / "config.json").is_file():
     return NO_PARTS
-  config, stages = trained.load(path, weights.EARLIER)
+  config, stages = trained.load(path, earlier())
   config = precision.for_inference(config)
   parts = NO_PARTS
   if irfd := stages.get("irfd"):
     parts = parts._replace(
       irfd=swaps.compile_irfd(
-        base.networks(config), irfd["encoders"], irfd["decoder"]
+        networks(config), irfd["encoders"], irfd["decoder"]
       ),
       settings=settings_of(config),
       mouth=config.model.mouth,
@@ -141,7 +143,7 @@ def _parts(path: Path) -> Parts:
     )
   if sync := stages.get("syncnet"):
     fps = float(config.data.fps)
-    own = _own_syncnet(base.networks(config), sync["sync"], fps)
+    own = _own_syncnet(networks(config), sync["sync"], fps)
     own = own._replace(
       mouth=config.model.lips,
       square=config.model.lips_square,
@@ -156,15 +158,15 @@ def _own_syncnet(nets: Any, variables: Any, fps: float) -> OwnSyncNet:
 
   @jax.jit
   def see(variables, mouth):
-    return nets.sync.apply(variables, base.as_frames(mouth), method="see")
+    return nets.sync.apply(variables, as_frames(mouth), method="see")
 
   @jax.jit
   def hear(variables, audio):
-    return nets.sync.apply(variables, base.as_audio(audio), method="hear")
+    return nets.sync.apply(variables, as_audio(audio), method="hear")
 
   return OwnSyncNet(
     lip_tower=lambda mouth: (see(variables, mouth),),
     sound_tower=lambda audio: (hear(variables, audio),),
-    frames=frames_of(fps),
+    frames=window_frames(fps),
     fps=fps,
   )

@@ -21,9 +21,10 @@ from jaxtyping import Array, Float, Int16, UInt8
 from speak_jax import bundle as bundles
 from speak_jax import spec
 from speak_jax.models.audio import WAVE_FRONTS
-from speak_jax.models.irfd import Portrait
+from speak_jax.models.irfd import IdentityFeatures
 from speak_jax.nn import precision
-from speak_jax.stages.base import as_audio, as_bytes, as_frames, networks
+from speak_jax.nn.pixels import as_audio, as_bytes, as_frames
+from speak_jax.stages.init import networks
 
 Variables = Mapping[str, Any]  # {"encoders": ..., "speak": ...} for .apply
 
@@ -33,7 +34,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 class Functions(NamedTuple):
   """The five pure functions of inference; `variables` come first.
 
-  A portrait is a plain tuple of the fields of `models.irfd.Portrait`: a
+  A portrait is a plain tuple of the fields of `models.irfd.IdentityFeatures`: a
   bundle's functions know no class of ours. In bundles of format 1 the speech of
   a window is its sound, and `frames` encodes it.
   """
@@ -145,7 +146,7 @@ def functions_of(nets: Any, settings: Settings) -> Functions:
   def frames(variables, portrait, pose, emotion, speech):
     out = speak.apply(
       variables["speak"],
-      Portrait(*portrait),
+      IdentityFeatures(*portrait),
       pose,
       emotion,
       speech,

@@ -62,6 +62,31 @@ def landmark_error(
   return jnp.abs(landmarks - wanted).sum(-1).mean(-1)
 
 
+def geometry_loss(
+  flow: Float[Array, "b s s 2"],
+  landmarks: Float[Array, "b k 2"] | None,
+  source: Float[Array, "b k 2"],
+  target: Float[Array, "b k 2"],
+  size: int,
+) -> Float[Array, "b"]:
+  """How far a generator's geometry misses the landmarks.
+
+  Args:
+    flow: Its backward flow, see `landmark_flow`; asked where it predicts no
+      landmarks.
+    landmarks: Those that it predicts, see `landmark_error`.
+    source: Landmarks of the identity picture in pixels.
+    target: Landmarks of the frame to be made in pixels.
+    size: Side of both pictures in pixels.
+
+  Returns:
+    Mean |dx| + |dy| over the landmarks, the picture 2 wide.
+  """
+  if landmarks is None:
+    return landmark_flow(flow, source, target, size)
+  return landmark_error(landmarks, target, size)
+
+
 def expression_error(
   landmarks: Float[Array, "b 68 2"], target: Float[Array, "b 68 2"], size: int
 ) -> Float[Array, "b"]:

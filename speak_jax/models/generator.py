@@ -5,7 +5,7 @@ shape, so that the second can start from the first. Both move the identity
 picture's feature maps to the new frame's shape before they enter the blocks.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,12 +17,12 @@ from jaxtyping import Float
 
 from speak_jax.models.geometry import (
   NEARLY,
+  FaceGeometry,
   Geometry,
-  Shape,
   between_lips,
   drawn,
 )
-from speak_jax.models.irfd import Codes, Portrait
+from speak_jax.models.irfd import Codes, IdentityFeatures
 from speak_jax.nn.conv import LECUN, Conv, Mlp, leaky, scaled
 from speak_jax.nn.modulation import StyleConv
 from speak_jax.nn.resize import double
@@ -36,6 +36,15 @@ MAPPING_RATE = 0.01
 
 # A resolution and its channels, coarse to fine.
 Channels = tuple[tuple[int, int], ...]
+
+
+class Drawing(NamedTuple):
+  """What a generator draws, and what losses want to know of how."""
+
+  frames: Float[Array, "b h w 3"]  # about [-1, 1], not clipped, float32
+  geometry: FaceGeometry | None  # None: no identity maps are moved
+  # The shape-free picture that f_I stands for; None: there is none.
+  appearance: Float[Array, "b s s 3"] | None
 
 
 class GeneratorBlock(nn.Module):
@@ -117,15 +126,15 @@ class Generator(nn.Module):
     self,
     latents: Float[Array, "b l d"],
     maps: tuple[Float[Array, "b _ _ _"], ...] = (),
-    shape: Shape | None = None,
+    geometry: FaceGeometry | None = None,
   ) -> Float[Array, "b h w 3"]:
-    """Frames, about [-1, 1], not clipped, float32.
+    """Draws frames, about [-1, 1], not clipped, float32.
 
     Args:
       latents: One level for each resolution, coarse to fine.
       maps: Identity maps; each enters the block of its size.
-      shape: How the maps are moved, and where the landmarks are; None leaves
-        them in place.
+      geometry: How the maps are moved, and where the landmarks are; None
+        leaves them in place.
 
     Raises:
       ValueError: as many latents as resolutions are needed; a map has a
@@ -158,14 +167,14 @@ class Generator(nn.Module):
         # bfloat16 it would be off by about a level of 255.
         whole = i + 1 == len(self.channels)
         kept = jnp.float32 if whole else self.dtype
-        entry = _moved(entry.astype(kept), shape)
+        entry = _moved(entry.astype(kept), geometry)
       x, rgb = block(
         channels=width,
         up=self.up if i else None,
         dtype=self.dtype,
         rate=rate,
         name=f"block{size}",
-      )(x, latents[:, i], _seen(entry, shape))
+      )(x, latents[:, i], _with_landmarks(entry, geometry))
       frames = double(frames) + rgb if i else rgb
     if entry is not None:
       # ours: the blocks draw what the identity picture, as it lies after the
@@ -175,52 +184,51 @@ class Generator(nn.Module):
 
 
 def _moved(
-  entry: Float[Array, "b i i e"], shape: Shape | None
+  entry: Float[Array, "b i i e"], geometry: FaceGeometry | None
 ) -> Float[Array, "b i i e"]:
   """An identity map where its face is to be, blank between open lips."""
-  if shape is None:
+  if geometry is None:
     return entry
   size = entry.shape[1]
-  entry = warp(entry, resize_flow(shape.flow, size))
-  if isinstance(shape.landmarks, tuple):
+  entry = warp(entry, resize_flow(geometry.flow, size))
+  if geometry.landmarks is None:
     return entry
-  gap = between_lips(shape.landmarks, size).astype(entry.dtype)
-  seen, blank = entry[..., :-1] * (1 - gap), jnp.maximum(entry[..., -1:], gap)
-  return jnp.concatenate([seen, blank], -1)
+  gap = between_lips(geometry.landmarks, size).astype(entry.dtype)
+  content = entry[..., :-1] * (1 - gap)
+  blank = jnp.maximum(entry[..., -1:], gap)
+  return jnp.concatenate([content, blank], -1)
 
 
-def _seen(
-  entry: Float[Array, "b i i e"] | None, shape: Shape | None
+def _with_landmarks(
+  entry: Float[Array, "b i i e"] | None, geometry: FaceGeometry | None
 ) -> Float[Array, "b i i s"] | None:
   """What a block sees: its identity map, with the landmarks if coarse."""
-  if entry is None or shape is None or isinstance(shape.landmarks, tuple):
+  if entry is None or geometry is None or geometry.landmarks is None:
     return entry
   size = entry.shape[1]
   if size > DRAWN_AT_MOST:
     return entry
-  blobs = drawn(shape.landmarks, size).astype(entry.dtype)
+  blobs = drawn(geometry.landmarks, size).astype(entry.dtype)
   return jnp.concatenate([entry, blobs], -1)
 
 
-def _shape(
+def _geometry(
   module: "Decoder | GlobalGenerator",
-  portrait: Portrait,
+  features: IdentityFeatures,
   pose: Float[Array, "b p"],
   emotion: Float[Array, "b e"],
   drive: Float[Array, "b d"],
-) -> Shape | None:
+) -> FaceGeometry | None:
   """The geometry of both, under the same name and shapes; None without."""
-  if not module.flow or not portrait.maps:
+  if not module.flow or not features.maps:
     return None
-  geometry = Geometry(
+  predict = Geometry(
     module.channels[-1][0],
     module.latent,
     module.landmarks,
     name="geometry",
   )
-  shape = geometry(portrait, pose, emotion, drive)
-  module.sow("intermediates", "shape", shape)  # a loss looks at it
-  return shape
+  return predict(features, pose, emotion, drive)
 
 
 def _generator(module: "Decoder | GlobalGenerator") -> Generator:
@@ -260,26 +268,27 @@ class Decoder(nn.Module):
   up: str = "bilinear"
 
   @nn.compact
-  def __call__(
-    self, portrait: Portrait, codes: Codes
-  ) -> Float[Array, "b h w 3"]:
-    """Frames of the portrait's person with the pose and so on of `codes`."""
+  def __call__(self, features: IdentityFeatures, codes: Codes) -> Drawing:
+    """Draws the identity picture's person with the pose (...) of `codes`."""
     # Identity and pose first: FacialCode, which has these two alone, starts
     # from the same rows.
     code = jnp.concatenate(
-      [portrait.identity, codes.pose, codes.emotion, codes.mouth], -1
+      [features.identity, codes.pose, codes.emotion, codes.mouth], -1
     )
     if self.equalized:
       latent = Mlp(self.latent, 2, rate=MAPPING_RATE, name="mapping")(code)
     else:
       latent = Mlp(self.latent, 2, name="mlp")(code)
+    appearance = None
     if self.appearance:
-      look = Appearance(self.appearance, name="appearance")(portrait.identity)
-      self.sow("intermediates", "look", look)  # a loss looks at it
-      portrait = _shown(portrait, look)
-    shape = _shape(self, portrait, codes.pose, codes.emotion, codes.mouth)
+      appearance = Appearance(self.appearance, name="appearance")(
+        features.identity
+      )
+      features = _fill_dropped(features, appearance)
+    geometry = _geometry(self, features, codes.pose, codes.emotion, codes.mouth)
     latents = repeat(latent, "b d -> b l d", l=len(self.channels))
-    return _generator(self)(latents, portrait.maps, shape)
+    frames = _generator(self)(latents, features.maps, geometry)
+    return Drawing(frames, geometry, appearance)
 
 
 class Appearance(nn.Module):
@@ -295,19 +304,21 @@ class Appearance(nn.Module):
   @nn.compact
   def __call__(self, identity: Float[Array, "b i"]) -> Float[Array, "b s s 3"]:
     """The picture on `nn.face.plain_face`, about [-1, 1], float32."""
-    look = nn.Dense(self.size**2 * 3, kernel_init=NEARLY, name="linear")
-    return look(identity).reshape(-1, self.size, self.size, 3)
+    linear = nn.Dense(self.size**2 * 3, kernel_init=NEARLY, name="linear")
+    return linear(identity).reshape(-1, self.size, self.size, 3)
 
 
-def _shown(portrait: Portrait, look: Float[Array, "b s s 3"]) -> Portrait:
-  """`look` where a portrait's own picture is hidden."""
-  if isinstance(portrait.hidden, tuple):
-    return portrait
-  *coarse, picture = portrait.maps
-  look = jax.image.resize(look, (*picture.shape[:3], 3), "linear")
-  look = jnp.where(portrait.hidden[:, None, None, None], look, 0)
-  picture = picture.at[..., :3].add(look.astype(picture.dtype))
-  return portrait._replace(maps=(*coarse, picture))
+def _fill_dropped(
+  features: IdentityFeatures, appearance: Float[Array, "b s s 3"]
+) -> IdentityFeatures:
+  """Puts `appearance` where `drop_maps` took the identity picture itself."""
+  if features.dropped is None:
+    return features
+  *coarse, picture = features.maps
+  added = jax.image.resize(appearance, (*picture.shape[:3], 3), "linear")
+  added = jnp.where(features.dropped[:, None, None, None], added, 0)
+  picture = picture.at[..., :3].add(added.astype(picture.dtype))
+  return features._replace(maps=(*coarse, picture))
 
 
 class GlobalGenerator(nn.Module):
@@ -330,17 +341,17 @@ class GlobalGenerator(nn.Module):
   @nn.compact
   def __call__(
     self,
-    portrait: Portrait,
+    features: IdentityFeatures,
     pose: Float[Array, "b p"],
     emotion: Float[Array, "b e"],
     speech: Float[Array, "b a"],
     facial: Float[Array, "b d"],
     latent: Float[Array, "b l d"],
-  ) -> Float[Array, "b h w 3"]:
-    """Frames of the portrait's person.
+  ) -> Drawing:
+    """Draws the identity picture's person.
 
     Args:
-      portrait: The identity picture, encoded; its batch equals the others'.
+      features: The identity picture, encoded; its batch equals the others'.
       pose: Pose code of the frame to be made.
       emotion: Its emotion code, for the geometry alone.
       speech: Its speech code, likewise.
@@ -354,8 +365,9 @@ class GlobalGenerator(nn.Module):
     facial = facial.astype(jnp.float32)
     latents = gain * latent.astype(jnp.float32)
     latents = latents + jnp.einsum("bd,lde->ble", facial, base)
-    shape = _shape(self, portrait, pose, emotion, speech)
-    return _generator(self)(latents, portrait.maps, shape)
+    geometry = _geometry(self, features, pose, emotion, speech)
+    frames = _generator(self)(latents, features.maps, geometry)
+    return Drawing(frames, geometry, None)
 
 
 def _identities(key: Array, shape: tuple[int, ...]) -> Array:

@@ -12,14 +12,14 @@ head's way is a pixel.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from speak_jax.models.irfd import Portrait
+from speak_jax.models.irfd import IdentityFeatures
 from speak_jax.nn.conv import LECUN, Mlp, leaky, scaled
 from speak_jax.nn.warp import along, follow, resize_flow
 
@@ -33,12 +33,12 @@ NEARLY = scaled(LECUN, 0.05)  # of layers that start near zero
 EXACT = lax.Precision.HIGHEST
 
 
-class Shape(NamedTuple):
+class FaceGeometry(NamedTuple):
   """How the identity picture comes to lie in the frame to be made."""
 
   flow: Float[Array, "b s s 2"]  # backward (`nn.warp`)
-  # Of the frame to be made, which spans -1 to 1; () where none are predicted.
-  landmarks: Any  # b 68 2
+  # Of the frame to be made, which spans -1 to 1; None: none are predicted.
+  landmarks: Float[Array, "b 68 2"] | None
 
 
 class Geometry(nn.Module):
@@ -57,31 +57,36 @@ class Geometry(nn.Module):
   @nn.compact
   def __call__(
     self,
-    portrait: Portrait,
+    features: IdentityFeatures,
     pose: Float[Array, "b p"],
     emotion: Float[Array, "b e"],
     drive: Float[Array, "b d"],
-  ) -> Shape:
-    """The shape of the frame to be made.
+  ) -> FaceGeometry:
+    """Predicts the geometry of the frame to be made.
 
     Args:
-      portrait: The identity picture, encoded.
+      features: The identity picture, encoded.
       pose: Pose code of the frame to be made.
       emotion: Its emotion code.
       drive: What moves its lips: the mouth code, or the speech code.
     """
-    coarse = Flow(min(COARSE, self.image // 4), self.width)
-    flow = coarse(portrait.pose, pose)
+    # Names are paths of parameters in checkpoints and bundles.
+    coarse = CoarseFlow(min(COARSE, self.image // 4), self.width, name="Flow_0")
+    flow = coarse(features.pose, pose)
     if not self.landmarks:
-      return Shape(flow, ())
-    seen = Expression(self.width)(portrait, emotion, drive)
-    landmarks = Turn(self.width)(seen, portrait.pose, pose)
+      return FaceGeometry(flow, None)
+    expressed = ExpressionTransform(self.width, name="Expression_0")(
+      features, emotion, drive
+    )
+    landmarks = PoseTransform(self.width, name="Turn_0")(
+      expressed, features.pose, pose
+    )
     fine = min(FINE, self.image // 2)
-    followed = follow(landmarks, portrait.landmarks, fine)
-    return Shape(resize_flow(flow, fine) + followed, landmarks)
+    by_landmarks = follow(landmarks, features.landmarks, fine)
+    return FaceGeometry(resize_flow(flow, fine) + by_landmarks, landmarks)
 
 
-class Flow(nn.Module):
+class CoarseFlow(nn.Module):
   """Coarse backward flow from the identity picture to the frame to be made.
 
   For what has no landmarks: hair, neck, shoulders. A linear term in the
@@ -110,7 +115,7 @@ class Flow(nn.Module):
     return flow.reshape(-1, self.size, self.size, 2)
 
 
-class Expression(nn.Module):
+class ExpressionTransform(nn.Module):
   """Landmarks of the identity picture with another expression.
 
   It does not see the pose code, which is read off frames that show a mouth:
@@ -122,20 +127,20 @@ class Expression(nn.Module):
   @nn.compact
   def __call__(
     self,
-    portrait: Portrait,
+    features: IdentityFeatures,
     emotion: Float[Array, "b e"],
     drive: Float[Array, "b d"],
   ) -> Float[Array, "b 68 2"]:
     """Landmarks in a picture from -1 to 1, float32; args as `Geometry`'s."""
-    points = portrait.landmarks
+    points = features.landmarks
     outputs = points.shape[1] * 2
     # The face's shape, wherever it is; of about unit size.
     shape = 4 * (points - points.mean(1, keepdims=True)).reshape(-1, outputs)
     felt = emotion.astype(jnp.float32)
-    seen = [portrait.identity, felt, felt - portrait.emotion, shape]
+    inputs = [features.identity, felt, felt - features.emotion, shape]
     dense = partial(nn.Dense, precision=EXACT)
     hidden = dense(self.width, name="face")(
-      jnp.concatenate([x.astype(jnp.float32) for x in seen], -1)
+      jnp.concatenate([x.astype(jnp.float32) for x in inputs], -1)
     )
     if drive.shape[-1]:
       # By itself: of all layers this alone differs between G_d and G_g.
@@ -146,7 +151,7 @@ class Expression(nn.Module):
     return points + move.reshape(points.shape)
 
 
-class Turn(nn.Module):
+class PoseTransform(nn.Module):
   """Landmarks of a head that turns: a smooth field moves them.
 
   Its 14 numbers are the pose's: for x and y a polynomial of second degree of
@@ -163,7 +168,7 @@ class Turn(nn.Module):
     source: Float[Array, "b p"],
     target: Float[Array, "b p"],
   ) -> Float[Array, "b 68 2"]:
-    """Landmarks in a picture from -1 to 1, float32; args as `Flow`'s."""
+    """Landmarks in a picture from -1 to 1, float32; args as `CoarseFlow`'s."""
     _, seen = _turn(source, target)
     hidden = Mlp(self.width // 2, 2, precision=EXACT, name="mlp")(seen)
     seen = jnp.concatenate([seen, hidden], -1)

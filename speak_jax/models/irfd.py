@@ -1,4 +1,4 @@
-"""IRFD's encoders: who it is, how the head is turned, what it feels.
+"""IRFD's encoders: identity, head pose, emotion and mouth of a frame.
 
 Frames in, narrow codes out. The identity encoder also gives feature maps of
 the identity picture (ours), its lips blanked, for the generator to warp.
@@ -23,7 +23,7 @@ from speak_jax.nn.resnet import Features, ResNet
 MAP_CHANNELS = 64  # wider maps are projected to as many
 
 
-class Portrait(NamedTuple):
+class IdentityFeatures(NamedTuple):
   """The identity picture, encoded: all that is kept of it."""
 
   identity: Float[Array, "b i"]  # f_I
@@ -32,31 +32,37 @@ class Portrait(NamedTuple):
   # (u, v) and how much is blanked round the mouth, 0 to 1. The full-size map
   # is the picture itself.
   maps: tuple[Float[Array, "b r r c"], ...]
-  # For a geometry with landmarks; else ().
-  landmarks: Any = ()  # b 68 2, as if the picture spanned -1 to 1
-  emotion: Any = ()  # b e, f_E of the picture itself
-  hidden: Any = ()  # b, where `hide_maps` took all but the codes; () nowhere
+  # The next two are for a geometry with landmarks, else None.
+  landmarks: Any = None  # b 68 2, as if the picture spanned -1 to 1
+  emotion: Any = None  # b e, f_E of the picture itself
+  dropped: Any = None  # b, where `drop_maps` left nothing but codes
 
 
-def hide_maps(portrait: Portrait, hidden: Bool[Array, "b"]) -> Portrait:
-  """Portraits of which some have lost all but their codes.
+def drop_maps(
+  features: IdentityFeatures, dropped: Bool[Array, "b"]
+) -> IdentityFeatures:
+  """Takes all but their codes from some examples.
 
-  What is hidden has blank maps and the landmarks of nobody.
+  What is dropped has blank maps and the landmarks of the mean face.
+
+  Args:
+    features: Of b identity pictures.
+    dropped: Which of them lose their maps.
   """
 
   def unless(x, plain):
-    mask = hidden.reshape(-1, *[1] * (x.ndim - 1))
+    mask = dropped.reshape(-1, *[1] * (x.ndim - 1))
     return jnp.where(mask, plain.astype(x.dtype), x)
 
   def blank(entry):
     return jnp.zeros(entry.shape[-1:], entry.dtype).at[-1].set(1)
 
-  maps = tuple(unless(entry, blank(entry)) for entry in portrait.maps)
-  portrait = portrait._replace(maps=maps, hidden=hidden)
-  if isinstance(portrait.landmarks, tuple):
-    return portrait
-  landmarks = unless(portrait.landmarks, plain_face())
-  return portrait._replace(landmarks=landmarks)
+  maps = tuple(unless(entry, blank(entry)) for entry in features.maps)
+  features = features._replace(maps=maps, dropped=dropped)
+  if features.landmarks is None:
+    return features
+  landmarks = unless(features.landmarks, plain_face())
+  return features._replace(landmarks=landmarks)
 
 
 class Codes(NamedTuple):
@@ -79,7 +85,7 @@ class Encoders(nn.Module):
     stages, width, bottleneck, stem, norm, remat: See `ResNet`.
     maps: Sizes of the identity maps, coarse to fine; () for none.
     mask_mouth: Blank the lips in the identity maps.
-    landmarks: Portraits hold what a geometry with landmarks needs.
+    landmarks: Give what a geometry with landmarks needs.
     face: Side of the aligned faces that E_e sees, 0 for whole frames.
     bare_codes: Codes are the encoders' pooled vectors as they are, without
       heads: the plainest reading of the paper. Their widths are then ours.
@@ -179,7 +185,7 @@ class Encoders(nn.Module):
     frames: Float[Array, "b h w 3"],
     landmarks: Float[Array, "b 68 2"],
     train: bool = False,
-  ) -> Portrait:
+  ) -> IdentityFeatures:
     """Encodes the identity picture.
 
     Args:
@@ -193,7 +199,7 @@ class Encoders(nn.Module):
     pose = self.pose(frames, train)
     if self.ablate == "identity":
       identity = jnp.zeros((frames.shape[0], self.codes[0]))
-      return Portrait(identity, pose, ())
+      return IdentityFeatures(identity, pose, ())
     features = self.features(frames, train)
     identity = features.pooled
     if self.appearance:
@@ -219,9 +225,9 @@ class Encoders(nn.Module):
         position = position.at[..., 2:].set(0.0)  # nothing is blank
       maps.append(jnp.concatenate([entry, position], -1))
     if not self.landmarks or not maps:
-      return Portrait(identity, pose, tuple(maps))
+      return IdentityFeatures(identity, pose, tuple(maps))
     cut = align_face(frames, landmarks, self.face) if self.face else frames
-    return Portrait(
+    return IdentityFeatures(
       identity,
       pose,
       tuple(maps),
@@ -270,7 +276,7 @@ class Encoders(nn.Module):
 
   def __call__(
     self, pair: spec.Pair, train: bool = False
-  ) -> tuple[Portrait, Codes]:
+  ) -> tuple[IdentityFeatures, Codes]:
     """Encodes a pair's donors; pictures in [-1, 1]. Also used to initialise."""
     identity, landmarks = map(
       jnp.asarray, (pair.identity, pair.identity_landmarks)
@@ -278,7 +284,7 @@ class Encoders(nn.Module):
     pose, emotion, mouth = map(
       jnp.asarray, (pair.pose, pair.emotion, pair.mouth)
     )
-    portrait = self.portrait(identity, landmarks, train)
+    features = self.portrait(identity, landmarks, train)
     codes = Codes(
       self.pose(pose, train),
       self.emotion(emotion, train),
@@ -287,4 +293,4 @@ class Encoders(nn.Module):
     if self.is_initializing():
       self.classify(codes.emotion)
       self.angles(codes.pose)
-    return portrait, codes
+    return features, codes

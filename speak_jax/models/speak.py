@@ -15,15 +15,18 @@ from speak_jax import spec
 from speak_jax.models.audio import AudioEncoder
 from speak_jax.models.editing import EditingModule, FacialCode
 from speak_jax.models.generator import Channels, GlobalGenerator
-from speak_jax.models.irfd import Portrait
+from speak_jax.models.geometry import FaceGeometry
+from speak_jax.models.irfd import IdentityFeatures
 
 
-class Output(NamedTuple):
-  """What `Speak` gives for a window of t frames."""
+class SpeakOutput(NamedTuple):
+  """What `Speak` gives for a window of t frames of each of b clips."""
 
   frames: Float[Array, "b t h w 3"]  # about [-1, 1], not clipped
   opening: Float[Array, "b t"]  # mouth opening heard, spec.mouth_opening
   speech: Float[Array, "b t a"]  # f_a
+  # Of the b t frames, one after the other; None: no identity maps are moved.
+  geometry: FaceGeometry | None
 
 
 class Speak(nn.Module):
@@ -86,17 +89,17 @@ class Speak(nn.Module):
 
   def __call__(
     self,
-    portrait: Portrait,
+    features: IdentityFeatures,
     pose: Float[Array, "b t p"],
     emotion: Float[Array, "b e"],
     audio: Float[Array, "b s"],
     level: Float[Array, "b 11"] | None = None,
     train: bool = False,
-  ) -> Output:
+  ) -> SpeakOutput:
     """Frames for a window of pose codes and its sound.
 
     Args:
-      portrait: The identity picture, encoded once.
+      features: The identity picture, encoded once.
       pose: Pose code of each of the t frames.
       emotion: One emotion code for the clip.
       audio: Sound of t + 2 k frames in [-1, 1]; the first and last k frames
@@ -109,7 +112,7 @@ class Speak(nn.Module):
         middle.
     """
     speech = self.hear(audio, pose.shape[1], level)
-    return self.draw(portrait, pose, emotion, speech, train)
+    return self.draw(features, pose, emotion, speech, train)
 
   def hear(
     self,
@@ -133,30 +136,34 @@ class Speak(nn.Module):
 
   def draw(
     self,
-    portrait: Portrait,
+    features: IdentityFeatures,
     pose: Float[Array, "b t p"],
     emotion: Float[Array, "b e"],
     speech: Float[Array, "b t a"],
     train: bool = False,
-  ) -> Output:
+  ) -> SpeakOutput:
     """Frames of speech codes; the rest as for a call."""
     frames = pose.shape[1]
     identity = jnp.broadcast_to(
-      portrait.identity[:, None],
-      (*pose.shape[:2], portrait.identity.shape[-1]),
+      features.identity[:, None],
+      (*pose.shape[:2], features.identity.shape[-1]),
     )
     facial = self.facial(identity, pose)
     latent = self.editing(speech, emotion, facial, train)
-    made = self.generator(
-      jax.tree.map(lambda x: _repeat(x, frames), portrait),
+    drawing = self.generator(
+      jax.tree.map(lambda x: _repeat(x, frames), features),
       rearrange(pose, "b t p -> (b t) p"),
       _repeat(emotion, frames),
       rearrange(speech, "b t a -> (b t) a"),
       rearrange(facial, "b t d -> (b t) d"),
       rearrange(latent, "b t l d -> (b t) l d"),
     )
-    made = rearrange(made, "(b t) h w c -> b t h w c", t=frames)
-    return Output(made, self.mouth(speech)[..., 0], speech)
+    return SpeakOutput(
+      frames=rearrange(drawing.frames, "(b t) h w c -> b t h w c", t=frames),
+      opening=self.mouth(speech)[..., 0],
+      speech=speech,
+      geometry=drawing.geometry,
+    )
 
 
 def _repeat(x: Array, times: int) -> Array:

@@ -11,7 +11,13 @@ from speak_jax.nn import mel
 from speak_jax.nn.conv import Conv
 from speak_jax.nn.norm import GroupNorm, unit
 
+WINDOW_S = 0.2  # of sound and picture that a code is of
 LEAST_CONTRAST = 0.05  # of a picture in [-1, 1]; what is fainter stays faint
+
+
+def window_frames(fps: float) -> int:
+  """Frames of one window: 5 at 25 frames a second, 6 at 30."""
+  return round(WINDOW_S * fps)
 
 
 class Tower(nn.Module):

@@ -2,37 +2,79 @@
 
 `robust` losses (ours) learn from pairs whose swap has a ground truth, made by
 the sampler, and optionally from swaps with another example of the batch that
-have none. `paper` losses are Eq. 1-8 on such swaps alone.
+have none. `paper` losses are Eq. 1-8 on such swaps alone. PAPER.md says where
+we differ and why.
+
+Each loss is a method and can be called alone, as in a notebook:
+
+  losses = irfd.IrfdLosses.of(config)
+  params, collections = losses.init(0, {})
+  out = losses.generator_loss(
+    params, collections, batch, step, jax.random.key(0)
+  )
+  out.metrics["flow"]
 """
 
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from speak_jax import spec
 from speak_jax.losses import adversarial, disentangle, flow, pixel
-from speak_jax.models.irfd import Codes, Portrait, hide_maps
+from speak_jax.models.build import Networks
+from speak_jax.models.generator import Drawing
+from speak_jax.models.irfd import Codes, IdentityFeatures, drop_maps
 from speak_jax.nn import treat
 from speak_jax.nn.face import shape_free
 from speak_jax.nn.norm import unit
-from speak_jax.stages import base, critic
-from speak_jax.stages.base import LossOut, Phase, Stage
+from speak_jax.nn.pixels import as_bytes, with_frames
+from speak_jax.stages import (
+  base,
+  batch_shapes,
+  emotion_input,
+  gan,
+  init,
+  optimizers,
+)
+from speak_jax.stages.base import (
+  Group,
+  Groups,
+  LossOut,
+  Metrics,
+  Phase,
+  Sampler,
+  Stage,
+)
 
 KINDS = ("identity", "pose", "emotion")  # of codes that a swap exchanges
 IDENTITY, POSE, EMOTION = range(3)
 # Terms that need a second image, of exchanged codes.
-SWAPS = ("swap_pose", "swap_emotion", "swap_identity", "gan")
+SWAP_TERMS = ("swap_pose", "swap_emotion", "swap_identity", "gan")
 # Of a code's standard deviation over a batch, where it is held above one.
-FLOORS = {"identity": 0.5, "pose": 0.1, "emotion": 0.5, "mouth": 0.1}
+STD_FLOORS = {"identity": 0.5, "pose": 0.1, "emotion": 0.5, "mouth": 0.1}
 # Terms that say nothing without the code.
-TERMS = {
+TERMS_OF = {
   "identity": ("swap_identity",),
   "pose": ("swap_pose", "angles"),
   "emotion": ("swap_emotion", "classify"),
 }
+
+Terms = dict[str, Callable[[], Any]]  # {name: function of nothing}
+
+
+class Reconstruction(NamedTuple):
+  """A batch of pairs taken apart and put together again."""
+
+  pair: batch_shapes.Pair  # augmented, pictures in [-1, 1]
+  features: IdentityFeatures
+  codes: Codes
+  drawing: Drawing  # the target, drawn anew
+  logits: Float[Array, "b 8"]  # C_m's, of the emotion codes
+  collections: Groups  # {"encoders": ...} as the batch has changed them
 
 
 class Swap(NamedTuple):
@@ -41,68 +83,123 @@ class Swap(NamedTuple):
   b is a microbatch, so partners are on one device.
   """
 
-  portrait: Portrait
+  features: IdentityFeatures
   codes: Codes
   kind: Int[Array, "b"]  # IDENTITY, POSE or EMOTION, the same for both
-  frame: Float[Array, "b h w 3"]  # identity picture of the outcome
+  picture: Float[Array, "b h w 3"]  # identity picture of the outcome
   landmarks: Float[Array, "b 68 2"]  # about where the outcome's face is
 
 
-def make(config: ConfigDict) -> Stage:
-  """The stage that trains "encoders" and "decoder" (and a discriminator).
+class Outcome(NamedTuple):
+  """The image of a swap, and what the encoders read in it."""
 
-  Raises:
-    ValueError: an unknown kind of losses.
+  swap: Swap
+  frames: Float[Array, "b h w 3"]
+  identity: Float[Array, "b i"]
+  pose: Float[Array, "b p"]
+  emotion: Float[Array, "b e"]
+  logits: Float[Array, "b 8"]  # C_m's, of the emotion codes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class IrfdLosses:
+  """The losses of stage 2 and what they need.
+
+  Attributes:
+    config: The run's.
+    nets: Its networks.
+    weights: {term: weight} as used; what a config has no use for is 0.
+    notes: What is to be said of them, for the log.
   """
-  settings, weights = config.irfd, config.irfd.weights.to_dict()
-  ablated = config.model.ablate
-  weights |= dict.fromkeys(TERMS.get(ablated, ()), 0.0)
-  kinds = tuple(i for i, name in enumerate(KINDS) if name != ablated)
-  weights |= base.unsupervised(config)
-  notes = base.few_notes(weights, settings.microbatch)
-  if settings.losses not in ("robust", "paper"):
-    raise ValueError(
-      f"config.irfd.losses {settings.losses!r} is not robust or paper"
-    )
-  if settings.norms not in disentangle.NORMS:
-    raise ValueError(
-      f"config.irfd.norms {settings.norms!r} is not"
-      f" {' or '.join(disentangle.NORMS)}"
-    )
-  swaps = any(weights[name] for name in SWAPS)
-  how = config.data.augment
-  base.face_side(config)  # refuses an unknown word
-  nets, size = base.networks(config), config.model.image
-  if not nets.decoder.appearance:
-    weights["appearance"] = 0.0
-  batch = base.pair_shapes(config, settings.batch)
-  adversary = weights["gan"] > 0
-  hides = settings.hide_maps > 0 and nets.encoders.maps
 
-  def init(seed, given):
-    groups = {}
-    groups["encoders"], portrait, codes = base.initialise_encoders(
-      config, seed, given
-    )
-    groups["decoder"] = given.get("decoder") or base.initialise(
-      nets.decoder, seed, "decoder", portrait, codes
-    )
-    if adversary:
-      frame = base.struct((2, size, size, 3))
-      groups["discriminator"] = base.initialise(
-        nets.discriminator, seed, "discriminator", frame, frame
-      )
-    return (
-      {name: params for name, (params, _) in groups.items()},
-      {name: extra for name, (_, extra) in groups.items()},
-    )
+  config: ConfigDict
+  nets: Networks
+  weights: Mapping[str, float]
+  notes: tuple[str, ...] = ()
 
-  def treated(batch, key) -> Any:
-    """A batch's pictures as floats, treated as config.data.augment has it.
+  @classmethod
+  def of(cls, config: ConfigDict) -> "IrfdLosses":
+    """Builds them from a run's config.
 
-    The sampler has found who lends a mouth.
+    Raises:
+      ValueError: an unknown word in config.irfd or config.model.
     """
-    pair = base.with_frames(batch)
+    _check(config)
+    nets = init.networks(config)
+    ablated = config.model.ablate
+    disabled = base.disabled_terms(config, config.irfd.microbatch)
+    for term in TERMS_OF.get(ablated, ()):
+      disabled[term] = f"the {ablated} code is ablated"
+    if not nets.decoder.appearance:
+      disabled["appearance"] = "f_I stands for no picture"
+    weights, notes = base.resolve_weights(
+      config.irfd.weights.to_dict(), disabled
+    )
+    return cls(config, nets, weights, notes)
+
+  @property
+  def settings(self) -> Any:
+    """config.irfd."""
+    return self.config.irfd
+
+  @property
+  def robust(self) -> bool:
+    """Whether losses are ours, and not the paper's to the letter."""
+    return self.settings.losses == "robust"
+
+  @property
+  def uses_swaps(self) -> bool:
+    """Whether a term needs a second image, of exchanged codes."""
+    return any(self.weights[name] for name in SWAP_TERMS)
+
+  @property
+  def drops_maps(self) -> bool:
+    """Whether some examples are drawn from their codes alone."""
+    return bool(self.settings.hide_maps > 0 and self.nets.encoders.maps)
+
+  @property
+  def swapped_kinds(self) -> tuple[int, ...]:
+    """Kinds of code that a swap may exchange: all that are not ablated."""
+    ablated = self.config.model.ablate
+    return tuple(i for i, name in enumerate(KINDS) if name != ablated)
+
+  @property
+  def adversarial(self) -> bool:
+    """Whether a discriminator learns to tell swaps' outcomes from frames."""
+    return self.weights["gan"] > 0
+
+  @property
+  def adversary(self) -> gan.Adversary:
+    """The discriminator; without parameters unless `adversarial`."""
+    return gan.Adversary(self.nets.discriminator, self.settings)
+
+  def init(
+    self, seed: int, earlier: Mapping[str, Group]
+  ) -> tuple[Groups, Groups]:
+    """Takes or makes "encoders", "decoder" and "discriminator"."""
+    encoders, features, codes = init.initialise_encoders(
+      self.config, self.nets, seed, earlier
+    )
+    groups = {"encoders": encoders}
+    groups["decoder"] = earlier.get("decoder") or init.initialise(
+      self.nets.decoder, seed, "decoder", features, codes
+    )
+    if self.adversarial:
+      side = self.config.model.image
+      groups[gan.GROUP] = self.adversary.initialise(seed, side)
+    return init.split_kinds(groups)
+
+  # --- forward passes ------------------------------------------------------
+
+  def augment(
+    self, batch: batch_shapes.Pair, key: PRNGKeyArray
+  ) -> batch_shapes.Pair:
+    """Turns pictures into floats, changed as config.data.augment has it.
+
+    The sampler has found who lends a mouth, and flagged the pairs.
+    """
+    how = self.config.data.augment
+    pair = with_frames(batch)
     pose_key, mouth_key, emotion_key = jax.random.split(key, 3)
     pose = treat.pose(
       pair.pose[:, None],
@@ -116,267 +213,419 @@ def make(config: ConfigDict) -> Stage:
     mouth = pair.mouth
     if how.pose:
       mouth = treat.colours(mouth, mouth_key)
-    shown = pair.emotion, pair.emotion_landmarks
-    emotion = base.faces(config, *shown)
-    face = base.treated_faces(config, *shown, emotion_key)
+    seen = pair.emotion, pair.emotion_landmarks
+    plain = emotion_input.plain(self.config, *seen)
+    changed = emotion_input.augmented(self.config, *seen, emotion_key)
     return pair._replace(
       pose=treat.where(pair.treated, pose, pair.pose),
       mouth=treat.where(pair.treated, mouth, pair.mouth),
-      emotion=treat.where(pair.treated, face, emotion),
+      emotion=treat.where(pair.treated, changed, plain),
     )
 
-  def encode(params, vars, pair) -> Any:
-    """Codes of a batch, and what changed in the encoders' collections."""
-    return nets.encoders.apply(
-      {"params": params["encoders"], **vars["encoders"]},
+  def encode(
+    self, params: Groups, collections: Groups, pair: batch_shapes.Pair
+  ) -> tuple[tuple[IdentityFeatures, Codes], Groups]:
+    """Encodes a pair's donors, in training.
+
+    Returns:
+      What `Encoders` give, and {"encoders": the collections it has changed}.
+    """
+    encoded, changed = base.apply(
+      self.nets.encoders,
+      "encoders",
+      params,
+      collections,
       pair,
       train=True,
-      mutable=list(vars["encoders"]),
+      mutable=list(collections["encoders"]),
+    )
+    return encoded, {"encoders": dict(changed)}
+
+  def decode(
+    self,
+    params: Groups,
+    collections: Groups,
+    features: IdentityFeatures,
+    codes: Codes,
+  ) -> Drawing:
+    """Draws what G_d makes of identity features and codes."""
+    return base.apply(
+      self.nets.decoder, "decoder", params, collections, features, codes
     )
 
-  def decode(params, portrait, codes, **kwargs) -> Any:
-    variables = {"params": params["decoder"]}
-    return nets.decoder.apply(variables, portrait, codes, **kwargs)
-
-  def head(params, name, code) -> Any:
-    return nets.encoders.apply(
-      {"params": params["encoders"]}, code, method=name
+  def read_off(
+    self, head: str, params: Groups, collections: Groups, code: Array
+  ) -> Array:
+    """Reads a code by a head of the encoders: "classify" or "angles"."""
+    return base.apply(
+      self.nets.encoders, "encoders", params, collections, code, method=head
     )
 
-  def encode_again(params, vars, frames, landmarks):
-    """Identity, pose and emotion codes of generated frames."""
-    cut = base.faces(config, frames, landmarks)
+  def reconstruct(
+    self,
+    params: Groups,
+    collections: Groups,
+    batch: batch_shapes.Pair,
+    drop_key: PRNGKeyArray,
+    augment_key: PRNGKeyArray,
+  ) -> Reconstruction:
+    """Takes a batch apart and draws its targets anew.
 
-    def run(net, frames, cut, landmarks):
-      portrait = net.portrait(frames, landmarks, train=True)
-      return portrait.identity, portrait.pose, net.emotion(cut, train=True)
-
-    codes, _ = nets.encoders.apply(
-      {"params": params["encoders"], **vars["encoders"]},
-      frames,
-      cut,
-      landmarks,
-      method=run,
-      mutable=list(vars["encoders"]),
-    )
-    return codes
-
-  def judge(params, vars, frames, condition) -> Any:
-    return nets.discriminator.apply(
-      {"params": params["discriminator"], **vars["discriminator"]},
-      frames,
-      condition,
-    )
-
-  def g_loss(params, vars, batch, step, key) -> LossOut:
-    hide_key, swap_key, treat_key = jax.random.split(key, 3)
-    pair = treated(batch, treat_key)
-    target, points = pair.target, pair.target_landmarks
-    (portrait, codes), changed = encode(params, vars, pair)
-    shown = portrait
-    if hides:
-      hidden = jax.random.bernoulli(
-        hide_key, settings.hide_maps, (target.shape[0],)
+    Args:
+      params: Groups "encoders" and "decoder".
+      collections: Of the same groups.
+      batch: Pairs with pictures in bytes.
+      drop_key: Draws whose identity maps are dropped.
+      augment_key: Draws how the encoders' pictures are changed.
+    """
+    pair = self.augment(batch, augment_key)
+    (features, codes), changed = self.encode(params, collections, pair)
+    shown = features
+    if self.drops_maps:
+      dropped = jax.random.bernoulli(
+        drop_key, self.settings.hide_maps, (len(batch.target),)
       )
-      shown = hide_maps(portrait, hidden)
-    made, seen = decode(params, shown, codes, mutable=["intermediates"])
-    weight = pixel.region_weight(points, size, **settings.region)
-    logits = head(params, "classify", codes.emotion)
-    label = batch.emotion_label
-    known = (label >= 0).sum().clip(1)
-    there = {
-      "identity": portrait.identity,
-      "pose": codes.pose,
-      "emotion": codes.emotion,
-      "mouth": codes.mouth,
-    }
-    if not config.model.codes.mouth:
-      del there["mouth"]
-    there.pop(ablated, None)
-    metrics = base.spreads(there)
-    if ablated != "emotion":
-      metrics["accuracy"] = (logits.argmax(-1) == label).sum() / known
+      shown = drop_maps(features, dropped)
+    return Reconstruction(
+      pair=pair,
+      features=features,
+      codes=codes,
+      drawing=self.decode(params, collections, shown, codes),
+      logits=self.read_off("classify", params, collections, codes.emotion),
+      collections=changed,
+    )
 
-    swap: Any = None
-    other: Any = None
-    again: Any = None
-    again_params = params
-    if swaps:
-      swap = exchange(portrait, codes, pair, swap_key, kinds)
-      other = decode(params, swap.portrait, swap.codes)
-      if settings.losses == "robust":
-        # ours: the encoder that reads the generated frame does not learn to
-        # read what the generator hides in it (D4 in PAPER.md).
-        again_params = jax.lax.stop_gradient(params)
-      again = encode_again(again_params, vars, other, swap.landmarks)
+  def swap(
+    self,
+    params: Groups,
+    collections: Groups,
+    made: Reconstruction,
+    key: PRNGKeyArray,
+  ) -> Outcome:
+    """Exchanges codes within a batch, draws the outcome, and encodes that."""
+    swap = exchange(
+      made.features, made.codes, made.pair, key, self.swapped_kinds
+    )
+    frames = self.decode(params, collections, swap.features, swap.codes).frames
+    if self.robust:
+      # ours: the encoder that reads the generated frame does not learn to
+      # read what the generator hides in it (D4 in PAPER.md).
+      params = jax.lax.stop_gradient(params)
+    faces = emotion_input.plain(self.config, frames, swap.landmarks)
 
-    terms = {
-      "pixel": lambda: pixel.pyramid_l1(made, target, weight),
-      "gradient": lambda: pixel.gradient_l1(made, target, weight),
-      "structure": lambda: pixel.dissimilarity(made, target),
-      "flow": lambda: base.misplaced(
-        seen["intermediates"]["shape"][0],
-        pair.identity_landmarks,
-        points,
-        size,
+    def read(net, frames, faces, landmarks):
+      features = net.portrait(frames, landmarks, train=True)
+      return features.identity, features.pose, net.emotion(faces, train=True)
+
+    (identity, pose, emotion), _ = base.apply(
+      self.nets.encoders,
+      "encoders",
+      params,
+      collections,
+      frames,
+      faces,
+      swap.landmarks,
+      method=read,
+      mutable=list(collections["encoders"]),
+    )
+    logits = self.read_off("classify", params, collections, emotion)
+    return Outcome(swap, frames, identity, pose, emotion, logits)
+
+  # --- phases --------------------------------------------------------------
+
+  def generator_loss(
+    self,
+    params: Groups,
+    collections: Groups,
+    batch: batch_shapes.Pair,
+    step: Int[Array, ""],
+    key: PRNGKeyArray,
+  ) -> LossOut:
+    """Eq. 8 with our terms beside it: what trains encoders and decoder."""
+    drop_key, swap_key, augment_key = jax.random.split(key, 3)
+    made = self.reconstruct(params, collections, batch, drop_key, augment_key)
+    outcome = None
+    if self.uses_swaps:
+      outcome = self.swap(params, collections, made, swap_key)
+    terms = (
+      self._picture_terms(made)
+      | self._code_terms(params, collections, made, outcome)
+      | self._swap_terms(params, collections, made, outcome)
+      | self._regularizers(made)
+    )
+    ramps = {"gan": base.ramp(step, self.settings.gan_ramp)}
+    loss, means = base.weighted_sum(terms, self.weights, ramps)
+    return LossOut(loss, means | self._metrics(made), made.collections)
+
+  def discriminator_loss(
+    self,
+    params: Groups,
+    collections: Groups,
+    batch: batch_shapes.Pair,
+    step: Int[Array, ""],
+    key: PRNGKeyArray,
+  ) -> LossOut:
+    """Eq. 10's max over D, of targets and of swaps' outcomes; ours."""
+    del step
+    swap_key, augment_key = jax.random.split(key)
+    pair = self.augment(batch, augment_key)
+    (features, codes), _ = self.encode(params, collections, pair)
+    swap = exchange(features, codes, pair, swap_key, self.swapped_kinds)
+    fake = self.decode(params, collections, swap.features, swap.codes).frames
+    return self.adversary.loss(
+      params,
+      collections,
+      real=gan.Shown(pair.target, pair.identity),
+      fake=gan.Shown(fake, swap.picture),
+    )
+
+  def r1_loss(
+    self,
+    params: Groups,
+    collections: Groups,
+    batch: batch_shapes.Pair,
+    step: Int[Array, ""],
+    key: PRNGKeyArray,
+  ) -> LossOut:
+    """R1 of the discriminator at the targets; see `gan.Adversary.r1_loss`."""
+    del step
+    pair = with_frames(batch)
+    real = gan.Shown(pair.target, pair.identity)
+    return self.adversary.r1_loss(params, collections, real, key)
+
+  def sample_grids(
+    self, params: Groups, collections: Groups, batch: batch_shapes.Pair
+  ) -> dict[str, Array]:
+    """Rows: identity, target, ours; then ours with a neighbour's code."""
+    pair = with_frames(batch)
+    faces = emotion_input.plain(
+      self.config, pair.emotion, pair.emotion_landmarks
+    )
+    features, codes = base.apply(
+      self.nets.encoders,
+      "encoders",
+      params,
+      collections,
+      pair._replace(emotion=faces),
+    )
+    neighbour = lambda x: jnp.roll(x, 1, 0)  # noqa: E731
+
+    def draw(features, codes):
+      return self.decode(params, collections, features, codes).frames
+
+    rows = [
+      pair.identity,
+      pair.target,
+      draw(features, codes),
+      draw(jax.tree.map(neighbour, features), codes),
+      draw(features, codes._replace(pose=neighbour(codes.pose))),
+      draw(features, codes._replace(emotion=neighbour(codes.emotion))),
+      draw(features, codes._replace(mouth=neighbour(codes.mouth))),
+    ]
+    return {"swaps": as_bytes(jnp.stack(rows))}
+
+  # --- terms ---------------------------------------------------------------
+
+  def _picture_terms(self, made: Reconstruction) -> Terms:
+    """Terms on the drawn target: {name: function of nothing}."""
+    pair, drawn = made.pair, made.drawing.frames
+    # Not None where a term that asks for them is called.
+    geometry: Any = made.drawing.geometry
+    appearance: Any = made.drawing.appearance
+    target, points = pair.target, pair.target_landmarks
+    size = self.config.model.image
+    weight = pixel.region_weight(points, size, **self.settings.region)
+    return {
+      "pixel": lambda: pixel.pyramid_l1(drawn, target, weight),
+      "gradient": lambda: pixel.gradient_l1(drawn, target, weight),
+      "structure": lambda: pixel.dissimilarity(drawn, target),
+      "flow": lambda: flow.geometry_loss(
+        geometry.flow, geometry.landmarks, pair.identity_landmarks, points, size
       ),
       "expression": lambda: flow.expression_error(
-        seen["intermediates"]["shape"][0].landmarks, points, size
+        geometry.landmarks, points, size
       ),
       "appearance": lambda: pixel.pyramid_l1(
-        seen["intermediates"]["look"][0],
-        shape_free(target, points, nets.decoder.appearance),
+        appearance,
+        shape_free(target, points, self.nets.decoder.appearance),
       ),
-      "mouth_box": lambda: pixel.mouth_box_l1(made, target, points),
+      "mouth_box": lambda: pixel.mouth_box_l1(drawn, target, points),
       # Eq. 5-7.
       "self": lambda: disentangle.squared_distance(
-        made, target, settings.norms
-      ),
-      "angles": lambda: disentangle.angles(
-        head(params, "angles", codes.pose), batch.target_pose
-      ),
-      "classify": lambda: _classify(logits, again_params, again, swap, label),
-      "swap_pose": lambda: _cycle(again[1], swap.codes.pose),
-      "swap_emotion": lambda: _cycle(again[2], swap.codes.emotion),
-      "swap_identity": lambda: _identity(
-        portrait, again[0], swap.kind, batch.identity_label
-      ),
-      "gan": lambda: adversarial.generator(
-        judge(params, vars, other, swap.frame).logits
-      ),
-      "covariance": lambda: (
-        disentangle.cross_correlation(portrait.identity, codes.pose)
-        + disentangle.cross_correlation(portrait.identity, codes.emotion)
-        + disentangle.cross_correlation(codes.pose, codes.emotion)
-      ),
-      "variance": lambda: sum(
-        disentangle.variance_floor(code, FLOORS[name])
-        for name, code in there.items()
+        drawn, target, self.settings.norms
       ),
     }
-    ramps = {"gan": base.ramp(step, settings.gan_ramp)}
-    used = base.comparing(weights, target.shape[0])
-    loss, named = base.total(terms, used, ramps)
-    return LossOut(loss, named | metrics, {"encoders": dict(changed)})
 
-  def _cycle(again, fed):
-    """Eq. 3 and 4; the robust form holds the fed code still."""
-    if settings.losses == "robust":
-      return disentangle.cycle(again, fed, settings.norms)
-    return disentangle.squared_distance(again, fed, settings.norms)
+  def _code_terms(
+    self,
+    params: Groups,
+    collections: Groups,
+    made: Reconstruction,
+    outcome: Outcome | None,
+  ) -> Terms:
+    """Terms on what the codes say: {name: function of nothing}."""
+    return {
+      # Ours: D2 in PAPER.md.
+      "angles": lambda: disentangle.angles(
+        self.read_off("angles", params, collections, made.codes.pose),
+        made.pair.target_pose,
+      ),
+      # Eq. 2.
+      "classify": lambda: self._classification(made, outcome),
+    }
 
-  def _classify(logits, params, again, swap, label):
-    """Eq. 2 on the codes of the inputs, and of re-encoded frames if any."""
-    loss = disentangle.classification(logits, label, settings.smoothing)
-    if again is None or not weights["swap_emotion"]:
+  def _swap_terms(
+    self,
+    params: Groups,
+    collections: Groups,
+    made: Reconstruction,
+    outcome: Any,  # Outcome; None where no term is called
+  ) -> Terms:
+    """Terms on the outcome of a swap: {name: function of nothing}."""
+    # Eq. 3 and 4; ours holds the code that was fed still.
+    cycle = disentangle.cycle if self.robust else disentangle.squared_distance
+    norms = self.settings.norms
+
+    def judged() -> Any:
+      shown = gan.Shown(outcome.frames, outcome.swap.picture)
+      return self.adversary.judge(params, collections, shown)
+
+    return {
+      "swap_pose": lambda: cycle(outcome.pose, outcome.swap.codes.pose, norms),
+      "swap_emotion": lambda: cycle(
+        outcome.emotion, outcome.swap.codes.emotion, norms
+      ),
+      # Eq. 1.
+      "swap_identity": lambda: self._triplet(made, outcome),
+      # Eq. 10's min over G; ours here.
+      "gan": lambda: adversarial.generator(judged().logits),
+    }
+
+  def _regularizers(self, made: Reconstruction) -> Terms:
+    """Terms on how codes are spread over the examples; all ours."""
+    identity, codes = made.features.identity, made.codes
+    correlation = disentangle.cross_correlation
+    return {
+      "covariance": lambda: (
+        correlation(identity, codes.pose)
+        + correlation(identity, codes.emotion)
+        + correlation(codes.pose, codes.emotion)
+      ),
+      "variance": lambda: sum(
+        disentangle.variance_floor(code, STD_FLOORS[name])
+        for name, code in self._named_codes(made).items()
+      ),
+    }
+
+  def _classification(
+    self, made: Reconstruction, outcome: Outcome | None
+  ) -> Float[Array, "b"]:
+    """Eq. 2 on the codes of the inputs, and of swaps' outcomes if any."""
+    label, smoothing = made.pair.emotion_label, self.settings.smoothing
+    loss = disentangle.classification(made.logits, label, smoothing)
+    if outcome is None or not self.weights["swap_emotion"]:
       return loss
-    moved = jnp.where(swap.kind == EMOTION, _partner(label), label)
+    exchanged = outcome.swap.kind == EMOTION
     return loss + disentangle.classification(
-      head(params, "classify", again[2]), moved, settings.smoothing
+      outcome.logits, jnp.where(exchanged, _partner(label), label), smoothing
     )
 
-  def _identity(portrait, again, kind, label):
+  def _triplet(
+    self, made: Reconstruction, outcome: Outcome
+  ) -> Float[Array, "b"]:
     """Eq. 1; the images come in pairs."""
-    own = portrait.identity
+    settings, label = self.settings, made.pair.identity_label
+    source, generated = made.features.identity, outcome.identity
     if settings.unit_identity:
-      own, again = unit(own), unit(again)
-    moved = (kind == IDENTITY)[:, None]
-    like_own = jnp.where(moved, _partner(again), again)
-    like_other = jnp.where(moved, again, _partner(again))
+      source, generated = unit(source), unit(generated)
+    exchanged = (outcome.swap.kind == IDENTITY)[:, None]
+    like_source = jnp.where(exchanged, _partner(generated), generated)
+    like_target = jnp.where(exchanged, generated, _partner(generated))
     if settings.printed_triplet:
       return disentangle.identity_printed(
-        own, _partner(own), like_own, like_other, settings.margin
+        source, _partner(source), like_source, like_target, settings.margin
       )
     return disentangle.identity_triplet(
-      own,
-      _partner(own),
-      like_own,
-      like_other,
+      source,
+      _partner(source),
+      like_source,
+      like_target,
       label == _partner(label),
       settings.margin,
     )
 
-  def d_loss(params, vars, batch, step, key) -> LossOut:
-    del step
-    swap_key, treat_key = jax.random.split(key)
-    pair = treated(batch, treat_key)
-    (portrait, codes), _ = encode(params, vars, pair)
-    swap = exchange(portrait, codes, pair, swap_key, kinds)
-    fake = jax.lax.stop_gradient(decode(params, swap.portrait, swap.codes))
-    real = judge(params, vars, pair.target, pair.identity)
-    fake = judge(params, vars, fake, swap.frame)
-    loss = adversarial.discriminator(real.logits, fake.logits).mean()
-    return LossOut(loss, {}, {})
+  def _named_codes(self, made: Reconstruction) -> dict[str, Array]:
+    """The codes that the config has, by name."""
+    codes = {
+      "identity": made.features.identity,
+      "pose": made.codes.pose,
+      "emotion": made.codes.emotion,
+      "mouth": made.codes.mouth,
+    }
+    if not self.config.model.codes.mouth:
+      del codes["mouth"]
+    codes.pop(self.config.model.ablate, None)
+    return codes
 
-  def r1_loss(params, vars, batch, step, key) -> LossOut:
-    del step
-    pair = base.with_frames(batch)
-    wide: Any = nets.discriminator.clone(dtype=jnp.float32)
-    penalty = adversarial.r1(
-      lambda frames: (
-        wide.apply(
-          {"params": params["discriminator"], **vars["discriminator"]},
-          frames,
-          pair.identity,
-        ).logits
-      ),
-      pair.target,
-      key,
-    ).mean()
-    return LossOut(critic.lazy(settings) * penalty, {"r1": penalty}, {})
+  def _metrics(self, made: Reconstruction) -> Metrics:
+    """What is worth a curve beside the terms."""
+    metrics = base.code_metrics(self._named_codes(made))
+    if self.config.model.ablate != "emotion":
+      label = made.pair.emotion_label
+      known = (label >= 0).sum().clip(1)
+      metrics["accuracy"] = (made.logits.argmax(-1) == label).sum() / known
+    return metrics
 
-  def inspect(params, vars, batch):
-    """Rows: identity, target, ours; then ours with a neighbour's code."""
-    pair = base.with_frames(batch)
-    pair = pair._replace(
-      emotion=base.faces(config, pair.emotion, pair.emotion_landmarks)
-    )
-    encoders: Any = nets.encoders
-    portrait, codes = encoders.apply(
-      {"params": params["encoders"], **vars["encoders"]}, pair
-    )
-    near = lambda x: jnp.roll(x, 1, 0)  # noqa: E731
-    rows = [
-      pair.identity,
-      pair.target,
-      decode(params, portrait, codes),
-      decode(params, jax.tree.map(near, portrait), codes),
-      decode(params, portrait, codes._replace(pose=near(codes.pose))),
-      decode(params, portrait, codes._replace(emotion=near(codes.emotion))),
-      decode(params, portrait, codes._replace(mouth=near(codes.mouth))),
-    ]
-    return {"swaps": base.as_bytes(jnp.stack(rows))}
 
-  phases = [Phase("gen", "gen", g_loss)]
-  optims = {
-    "gen": base.adam(("encoders", "decoder"), settings.optim, settings.steps)
-  }
-  if adversary:
-    phases = [*critic.phases(settings, d_loss, r1_loss), *phases]
-    optims["disc"] = critic.optim(settings)
-  return Stage(
+def make(config: ConfigDict) -> Stage:
+  """Makes the stage that trains "encoders", "decoder" (and a discriminator).
+
+  Raises:
+    ValueError: an unknown word in config.irfd or config.model.
+  """
+  settings, losses = config.irfd, IrfdLosses.of(config)
+  trains = ("encoders", "decoder")
+  stage = Stage(
     name="irfd",
-    init=init,
-    takes={},
-    optims=optims,
-    phases=tuple(phases),
-    averaged=("encoders", "decoder"),
-    decay=settings.optim.ema,
-    batch=batch,
+    init=losses.init,
+    pretrained_from={},
+    optims={"gen": optimizers.adam(trains, settings.optim, settings.steps)},
+    phases=(Phase("gen", "gen", losses.generator_loss),),
+    ema_groups=trains,
+    ema_decay=settings.optim.ema,
+    batch=batch_shapes.pairs(config, settings.batch),
     microbatch=settings.microbatch,
-    together=2 if swaps else 1,
+    together=2 if losses.uses_swaps else 1,
     public=("resnet",),
     scaling=base.scaling(config),
-    inspect=inspect,
-    notes=tuple(notes),
+    sample_grids=losses.sample_grids,
+    weights=losses.weights,
+    notes=losses.notes,
+  )
+  if not losses.adversarial:
+    return stage
+  return losses.adversary.join(stage, losses.discriminator_loss, losses.r1_loss)
+
+
+def sampler(config: ConfigDict) -> Sampler:
+  """Says how its batches are made: pairs of the kinds in config.irfd.pairs."""
+  settings, model = config.irfd, config.model
+  return Sampler(
+    "pairs",
+    {
+      "size": model.image,
+      "mouth_size": model.mouth,
+      "mix": settings.pairs,
+      "same_session": settings.same_session,
+    },
   )
 
 
 def exchange(
-  portrait: Portrait,
+  features: IdentityFeatures,
   codes: Codes,
-  pair: spec.Pair,
-  key: Array,
+  pair: batch_shapes.Pair,
+  key: PRNGKeyArray,
   kinds: tuple[int, ...] = (IDENTITY, POSE, EMOTION),
 ) -> Swap:
   """Swaps one kind of code, drawn from `kinds`, between i and i + b/2.
@@ -396,14 +645,33 @@ def exchange(
 
   person = pick(IDENTITY)
   return Swap(
-    portrait=jax.tree.map(person, portrait),
+    features=jax.tree.map(person, features),
     codes=codes._replace(
       pose=pick(POSE)(codes.pose), emotion=pick(EMOTION)(codes.emotion)
     ),
     kind=kind,
-    frame=person(pair.identity),
+    picture=person(pair.identity),
     landmarks=pick(POSE)(pair.target_landmarks),
   )
+
+
+def _check(config: ConfigDict) -> None:
+  """Refuses words that mean nothing.
+
+  Raises:
+    ValueError: naming the first; one line.
+  """
+  settings = config.irfd
+  if settings.losses not in ("robust", "paper"):
+    raise ValueError(
+      f"config.irfd.losses {settings.losses!r} is not robust or paper"
+    )
+  if settings.norms not in disentangle.NORMS:
+    raise ValueError(
+      f"config.irfd.norms {settings.norms!r} is not"
+      f" {' or '.join(disentangle.NORMS)}"
+    )
+  emotion_input.side(config)
 
 
 def _partner(x: Array) -> Array:

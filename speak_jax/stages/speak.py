@@ -2,14 +2,25 @@
 
 SyncNet is frozen, the encoders are unless the config says otherwise; G_g
 starts from stage 2's G_d unless the config says otherwise.
+
+Each loss is a method and can be called alone, as in a notebook:
+
+  losses = speak.SpeakLosses.of(config)
+  params, collections = losses.init(0, {})
+  out = losses.generator_loss(
+    params, collections, batch, step, jax.random.key(0)
+  )
+  out.metrics["sync"]
 """
 
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange, repeat
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from speak_jax import spec
@@ -22,412 +33,638 @@ from speak_jax.losses import (
   sync,
 )
 from speak_jax.models.audio import WAVE_FRONTS
-from speak_jax.models.speak import Output, warm_start
+from speak_jax.models.build import Networks
+from speak_jax.models.speak import SpeakOutput, warm_start
+from speak_jax.models.syncnet import window_frames
 from speak_jax.nn import align, treat
-from speak_jax.stages import base, critic
-from speak_jax.stages.base import LossOut, Phase, Stage
-from speak_jax.stages.syncnet import WINDOW_S, frames_of, window_shape
+from speak_jax.nn.pixels import as_audio, as_bytes, as_frames
+from speak_jax.stages import (
+  base,
+  batch_shapes,
+  emotion_input,
+  gan,
+  init,
+  optimizers,
+  syncnet,
+)
+from speak_jax.stages.base import (
+  Group,
+  Groups,
+  LossOut,
+  Optim,
+  Phase,
+  Sampler,
+  Stage,
+)
 
 FRONT = "speak/audio/front"  # path of what hears the waveform
+ENCODERS = ("frozen", "tuned", "fresh")
+SYNC_TARGETS = ("audio", "video")
 
 
-class Made(NamedTuple):
-  """What the networks make of a batch of b clips of t frames."""
+class Generated(NamedTuple):
+  """What the networks make of a batch of b clips of t frames; n = b t."""
 
-  out: Output
-  shape: Any  # `models.geometry.Shape` of every frame; None without
+  output: SpeakOutput
+  frames: Float[Array, "n h w 3"]  # of the output, one after the other
   emotion: Float[Array, "b e"]
-  identity: Float[Array, "b h w 3"]
-  true: Float[Array, "n h w 3"]  # n = b t
-  changed: Any  # the encoders' collections
+  identity: Float[Array, "b h w 3"]  # identity pictures
+  true: Float[Array, "n h w 3"]  # the clips' own frames
+  collections: Groups  # {"encoders": ...} as the batch has changed them
 
 
-def make(config: ConfigDict) -> Stage:
-  """The stage that trains "speak" (a discriminator, and the encoders).
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpeakLosses:
+  """The losses of stage 3 and what they need.
 
-  Public weights, where config.pretrained names them, are given as groups
-  "vgg" (of L_vgg), "speech" (parts of E_a) and "resnet" (E_i, E_p, E_e).
-
-  Raises:
-    ValueError: a window of frames shorter than SyncNet's, or an unknown word
-      in config.speak.
+  Attributes:
+    config: The run's.
+    nets: Its networks.
+    weights: {term: weight} as used; what a config has no use for is 0.
+    notes: What is to be said of them, for the log.
   """
-  settings, model = config.speak, config.model
-  weights = settings.weights.to_dict()
-  flowing = base.flows(config)
-  weights |= base.unsupervised(config)
-  notes = base.few_notes(weights, settings.microbatch)
-  fps, how = config.data.fps, config.data.augment
-  window = frames_of(fps)
-  if weights["sync"] and model.frames < window:
-    raise ValueError(
-      f"config.model.frames = {model.frames}: SyncNet needs {window}"
-    )
-  waves = model.audio.front in WAVE_FRONTS
-  if settings.stretch % model.frames and waves:
-    raise ValueError(
-      f"config.speak.stretch = {settings.stretch} is no multiple of"
-      f" config.model.frames = {model.frames}"
-    )
-  nets, size, t = base.networks(config), model.image, model.frames
-  base.face_side(config)  # refuses an unknown word
-  samples = round((t + 2 * model.context) * spec.samples_per_frame(fps))
-  batch = _batch(settings.batch, t, size, settings.emotion_frames, samples)
-  adversary = weights["gan"] > 0
-  if weights["features"] and not adversary:
-    raise ValueError("config.speak.weights.features needs weights.gan > 0")
-  # What L_vgg compares, and how much that weighs.
-  seen = "vgg" if config.pretrained.vgg else "encoders"
-  on_encoders = weights.pop("perceptual_encoders")
-  perceives = weights["perceptual"] != 0  # as VGG does, if there is one
-  if seen == "encoders":
-    weights["perceptual"] = on_encoders
-  if settings.encoders not in ("frozen", "tuned", "fresh"):
-    raise ValueError(
-      f"config.speak.encoders {settings.encoders!r} is not frozen, tuned or"
-      " fresh"
-    )
-  if settings.sync_target not in ("audio", "video"):
-    raise ValueError(
-      f"config.speak.sync_target {settings.sync_target!r} is not audio or video"
-    )
-  if seen == "encoders" and model.ablate == "identity":
-    weights["perceptual"] = 0.0  # no E_i to see with
-  learning = settings.encoders != "frozen"
-  fresh = settings.encoders == "fresh"
-  takes = {} if fresh else {"encoders": "irfd"}
-  public = ["speech", *["resnet"] * fresh]
-  if perceives:
-    public.append("vgg")
-  if weights["sync"]:
-    takes["sync"] = "syncnet"
-  if not settings.from_scratch and not fresh:
-    takes["decoder"] = "irfd"  # a start for G_g; no group of this stage
 
-  def init(seed, given):
-    groups = {}
-    groups["encoders"], portrait, codes = base.initialise_encoders(
-      config, seed, given
-    )
-    pose = base.struct((2, t, codes.pose.shape[-1]))
-    sound = base.struct((2, samples)), base.struct((2, spec.LEVEL))
-    if "speak" in given:
-      params, extra = given["speak"]
-    else:
-      params, extra = base.initialise(
-        nets.speak, seed, "speak", portrait, pose, codes.emotion, *sound
-      )
-      if "decoder" in given:
-        params = warm_start(given["decoder"][0], params).params
-      if "speech" in given:
-        audio = {**params["audio"], **given["speech"][0]}
-        params = {**params, "audio": audio}
-    groups["speak"] = params, extra
-    frame = base.struct((2, size, size, 3))
-    if weights["sync"]:
-      groups["sync"] = given.get("sync") or base.initialise(
-        nets.sync,
-        seed,
-        "sync",
-        base.struct((2, *window_shape(config))),
-        base.struct((2, round(WINDOW_S * spec.SAMPLE_RATE_HZ))),
-      )
-    if weights["perceptual"] and seen == "vgg":
-      groups["vgg"] = given.get("vgg") or base.initialise(
-        nets.vgg, seed, "vgg", frame
-      )
-    if adversary:
-      groups["discriminator"] = base.initialise(
-        nets.discriminator, seed, "discriminator", frame, frame
-      )
-    return (
-      {name: params for name, (params, _) in groups.items()},
-      {name: extra for name, (_, extra) in groups.items()},
-    )
+  config: ConfigDict
+  nets: Networks
+  weights: Mapping[str, float]
+  notes: tuple[str, ...] = ()
 
-  def apply(net, name, params, vars, *args, **kwargs) -> Any:
-    return net.apply({"params": params[name], **vars[name]}, *args, **kwargs)
+  @classmethod
+  def of(cls, config: ConfigDict) -> "SpeakLosses":
+    """Builds them from a run's config.
 
-  def treated(batch, frames, felt, points, key) -> tuple[Array, Array]:
-    """What E_p and E_e see, as config.data.augment has it.
+    Raises:
+      ValueError: an unknown word in config.speak or config.model, a window of
+        frames shorter than SyncNet's, or feature matching without a
+        discriminator.
+    """
+    _check(config)
+    weights, notes = _weights(config)
+    return cls(config, init.networks(config), weights, notes)
+
+  @property
+  def settings(self) -> Any:
+    """config.speak."""
+    return self.config.speak
+
+  @property
+  def window(self) -> int:
+    """Frames t of a clip."""
+    return self.config.model.frames
+
+  @property
+  def trains_encoders(self) -> bool:
+    """Whether the encoders of pictures learn in this stage."""
+    return self.settings.encoders != "frozen"
+
+  @property
+  def starts_from_irfd(self) -> bool:
+    """Whether the encoders come from stage 2; else they are fresh."""
+    return self.settings.encoders != "fresh"
+
+  @property
+  def compares_by_vgg(self) -> bool:
+    """Whether L_vgg compares VGG's features; else those of our E_i."""
+    return bool(self.config.pretrained.vgg)
+
+  @property
+  def hears_waveform(self) -> bool:
+    """Whether E_a is a network on the waveform that was trained before."""
+    return self.config.model.audio.front in WAVE_FRONTS
+
+  @property
+  def adversarial(self) -> bool:
+    """Whether a discriminator learns to tell our frames from true ones."""
+    return self.weights["gan"] > 0
+
+  @property
+  def adversary(self) -> gan.Adversary:
+    """The discriminator; without parameters unless `adversarial`."""
+    return gan.Adversary(self.nets.discriminator, self.settings)
+
+  def init(
+    self, seed: int, earlier: Mapping[str, Group]
+  ) -> tuple[Groups, Groups]:
+    """Takes or makes every group; see `Stage.init`.
+
+    Beside this stage's own, `earlier` may hold "decoder", a start for G_g, and
+    public weights: "speech" (parts of E_a), "resnet" (E_i, E_p, E_e), "vgg".
+    """
+    config, nets, image = self.config, self.nets, self.config.model.image
+    encoders, features, codes = init.initialise_encoders(
+      config, nets, seed, earlier
+    )
+    groups = {
+      "encoders": encoders,
+      "speak": self._initial_speak(seed, earlier, features, codes),
+    }
+    if self.weights["sync"]:
+      groups["sync"] = earlier.get("sync") or syncnet.initial_group(
+        config, nets.sync, seed
+      )
+    if self.weights["perceptual"] and self.compares_by_vgg:
+      groups["vgg"] = earlier.get("vgg") or init.initialise(
+        nets.vgg, seed, "vgg", batch_shapes.float32(2, image, image, 3)
+      )
+    if self.adversarial:
+      groups[gan.GROUP] = self.adversary.initialise(seed, image)
+    return init.split_kinds(groups)
+
+  def _initial_speak(
+    self, seed: int, earlier: Mapping[str, Group], features: Any, codes: Any
+  ) -> Group:
+    """Group "speak"; `features` and `codes` are shapes of the encoders'."""
+    if "speak" in earlier:
+      return earlier["speak"]
+    params, collections = init.initialise(
+      self.nets.speak,
+      seed,
+      "speak",
+      features,
+      batch_shapes.float32(2, self.window, codes.pose.shape[-1]),
+      codes.emotion,
+      batch_shapes.float32(2, batch_shapes.clip_samples(self.config)),
+      batch_shapes.float32(2, spec.LEVEL),
+    )
+    if "decoder" in earlier:
+      params = warm_start(earlier["decoder"][0], params).params
+    if "speech" in earlier:
+      audio = {**params["audio"], **earlier["speech"][0]}
+      params = {**params, "audio": audio}
+    return params, collections
+
+  # --- forward passes ------------------------------------------------------
+
+  def augment(
+    self, batch: batch_shapes.Clip, key: PRNGKeyArray
+  ) -> tuple[Float[Array, "n h w 3"], Float[Array, "m s s 3"]]:
+    """Changes what E_p and E_e see, as config.data.augment has it.
 
     The sampler has found who lends a mouth.
+
+    Returns:
+      The n = b t driving frames, and the m = b k emotion inputs.
     """
+    how = self.config.data.augment
     pose_key, emotion_key = jax.random.split(key)
     driving = treat.pose(
-      rearrange(frames, "(b t) ... -> b t ...", t=t),
+      as_frames(batch.frames),
       batch.landmarks,
-      treat.Lender(base.as_frames(batch.donor), batch.donor_landmarks),
+      treat.Lender(as_frames(batch.donor), batch.donor_landmarks),
       pose_key,
       colours=how.pose,
       most=how.stretch,
     )
-    faces = base.treated_faces(config, felt, points, emotion_key)
+    pictures, landmarks = _emotion_pictures(batch)
+    faces = emotion_input.augmented(
+      self.config, pictures, landmarks, emotion_key
+    )
     return rearrange(driving, "b t ... -> (b t) ..."), faces
 
-  def generate(params, vars, batch, key) -> Made:
-    """Runs every network but the critics.
+  def generate(
+    self,
+    params: Groups,
+    collections: Groups,
+    batch: batch_shapes.Clip,
+    key: PRNGKeyArray,
+    train: bool,
+  ) -> Generated:
+    """Runs every network but those that judge the frames.
 
-    Without a key, as when a video is generated: without noise, and from
-    pictures as they are.
+    Args:
+      params: Groups "encoders" and "speak".
+      collections: Of the same groups.
+      batch: Clips with pictures in bytes.
+      key: Of all draws; of no use unless `train`.
+      train: Change the encoders' pictures and draw noise; False: neither, as
+        when a video is generated.
     """
-    train = key is not None
-    identity = base.as_frames(batch.identity)
-    frames = base.as_frames(rearrange(batch.frames, "b t ... -> (b t) ..."))
-    felt = base.as_frames(rearrange(batch.emotion, "b k ... -> (b k) ..."))
-    points = rearrange(batch.emotion_landmarks, "b k ... -> (b k) ...")
+    identity = as_frames(batch.identity)
+    true = as_frames(rearrange(batch.frames, "b t ... -> (b t) ..."))
     if train:
-      key, treat_key = jax.random.split(key)
-      driving, faces = treated(batch, frames, felt, points, treat_key)
+      key, augment_key = jax.random.split(key)
+      driving, faces = self.augment(batch, augment_key)
     else:
-      driving, faces = frames, base.faces(config, felt, points)
+      driving = true
+      faces = emotion_input.plain(self.config, *_emotion_pictures(batch))
+    learns = self.trains_encoders and train
 
     def encode(net, identity, landmarks, driving, faces):
-      learns = learning and train
-      portrait = net.portrait(identity, landmarks, learns)
-      return portrait, net.pose(driving, learns), net.emotion(faces, learns)
+      features = net.portrait(identity, landmarks, learns)
+      return features, net.pose(driving, learns), net.emotion(faces, learns)
 
-    (portrait, pose, emotion), changed = apply(
-      nets.encoders,
+    (features, pose, emotion), changed = base.apply(
+      self.nets.encoders,
       "encoders",
       params,
-      vars,
+      collections,
       identity,
       batch.identity_landmarks,
       driving,
       faces,
       method=encode,
-      mutable=list(vars["encoders"]),
+      mutable=list(collections["encoders"]),
     )
     k = batch.emotion.shape[1]
     emotion = rearrange(emotion, "(b k) d -> b k d", k=k).mean(1)
-    out, kept = apply(
-      nets.speak,
+    output = base.apply(
+      self.nets.speak,
       "speak",
       params,
-      vars,
-      portrait,
-      rearrange(pose, "(b t) d -> b t d", t=t),
+      collections,
+      features,
+      rearrange(pose, "(b t) d -> b t d", t=self.window),
       emotion,
-      base.as_audio(batch.audio),
+      as_audio(batch.audio),
       batch.level,
       train=train,
       rngs={"noise": key} if train else None,
-      mutable=["intermediates"],
     )
-    shape = kept["intermediates"]["generator"]["shape"][0] if flowing else None
-    return Made(out, shape, emotion, identity, frames, dict(changed))
-
-  def judge(params, vars, frames, condition) -> Any:
-    condition = repeat(condition, "b ... -> (b t) ...", t=t)
-    return apply(
-      nets.discriminator, "discriminator", params, vars, frames, condition
-    )
-
-  def features(params, vars, frames) -> tuple[Array, ...]:
-    """What L_vgg compares: VGG's five maps, or E_i's one map a stage."""
-    if seen == "vgg":
-      return apply(nets.vgg, "vgg", params, vars, frames)
-    frozen = jax.lax.stop_gradient(params)
-    return apply(
-      nets.encoders,
-      "encoders",
-      frozen,
-      vars,
-      frames,
-      method=lambda net, x: net.features(x).stages,
+    changed = {"encoders": dict(changed)} if self.trains_encoders else {}
+    return Generated(
+      output=output,
+      frames=rearrange(output.frames, "b t h w c -> (b t) h w c"),
+      emotion=emotion,
+      identity=identity,
+      true=true,
+      collections=changed,
     )
 
-  def perceive(params, vars, made, true) -> Float[Array, "b"]:
-    pred, target = (features(params, vars, x) for x in (made, true))
-    if seen == "vgg":
-      return perceptual.feature_l1(pred, target)
-    even = [1 / len(pred)] * len(pred)
-    return perceptual.feature_l1(pred, target, even)
+  # --- phases --------------------------------------------------------------
 
-  def mouths(frames, batch, at) -> Float[Array, "b w r s c"]:
-    """What SyncNet sees of a window of frames.
-
-    Aligned by the true landmarks: generated frames are to be as these are.
-    """
-    frames = frames[:, at]
-    if not model.lips:
-      return frames[:, :, size // 2 :]
-    cut = align.align_lips(
-      rearrange(frames, "b t ... -> (b t) ..."),
-      rearrange(batch.landmarks[:, at], "b t ... -> (b t) ..."),
-      model.lips,
-      model.lips_square,
+  def generator_loss(
+    self,
+    params: Groups,
+    collections: Groups,
+    batch: batch_shapes.Clip,
+    step: Int[Array, ""],
+    key: PRNGKeyArray,
+  ) -> LossOut:
+    """Eq. 13 with our terms beside it: what trains E_a, the editor and G_g."""
+    made = self.generate(params, collections, batch, key, train=True)
+    terms = self._picture_terms(batch, made) | self._network_terms(
+      params, collections, batch, made
     )
-    return rearrange(cut, "(b t) ... -> b t ...", t=window)
+    adversarial_ramp = base.ramp(step, self.settings.gan_ramp)
+    ramps = {
+      "sync": base.ramp(step, self.settings.sync_ramp),
+      "gan": adversarial_ramp,
+      "features": adversarial_ramp,
+    }
+    loss, means = base.weighted_sum(terms, self.weights, ramps)
+    metrics = base.code_metrics({"speech": made.output.speech})
+    return LossOut(loss, means | metrics, made.collections)
 
-  def lips(params, vars, made, batch) -> Float[Array, "n"]:
-    """Eq. 11 at y = 1 for every whole window of generated frames.
-
-    The distance of Eq. 12 is to the sound, as its text says, or to the real
-    frames, as it is printed.
-    """
-    step = spec.samples_per_frame(fps)
-
-    def code(sense, x):
-      return apply(nets.sync, "sync", params, vars, x, method=sense)
-
-    losses = []
-    for start in range(0, t - window + 1, window):
-      first = round((model.context + start) * step)
-      sound = batch.audio[:, first : first + round(window * step)]
-      at = slice(start, start + window)
-      if settings.sync_target == "audio":
-        target = code("hear", base.as_audio(sound))
-      else:
-        target = code("see", mouths(base.as_frames(batch.frames), batch, at))
-      losses.append(sync.match(target, code("see", mouths(made, batch, at))))
-    return jnp.stack(losses).mean(0)
-
-  def g_loss(params, vars, batch, step, key) -> LossOut:
-    out, shape, emotion, identity, true, changed = generate(
-      params, vars, batch, key
+  def discriminator_loss(
+    self,
+    params: Groups,
+    collections: Groups,
+    batch: batch_shapes.Clip,
+    step: Int[Array, ""],
+    key: PRNGKeyArray,
+  ) -> LossOut:
+    """Eq. 10's max over D, of true and generated frames."""
+    del step
+    made = self.generate(params, collections, batch, key, train=True)
+    return self.adversary.loss(
+      params,
+      collections,
+      real=self._shown(made.true, made.identity),
+      fake=self._shown(made.frames, made.identity),
     )
-    made = rearrange(out.frames, "b t h w c -> (b t) h w c")
+
+  def r1_loss(
+    self,
+    params: Groups,
+    collections: Groups,
+    batch: batch_shapes.Clip,
+    step: Int[Array, ""],
+    key: PRNGKeyArray,
+  ) -> LossOut:
+    """R1 of the discriminator at true frames; see `gan.Adversary.r1_loss`."""
+    del step
+    true = as_frames(rearrange(batch.frames, "b t ... -> (b t) ..."))
+    real = self._shown(true, as_frames(batch.identity))
+    return self.adversary.r1_loss(params, collections, real, key)
+
+  def sample_grids(
+    self, params: Groups, collections: Groups, batch: batch_shapes.Clip
+  ) -> dict[str, Array]:
+    """Per clip: its true frames above ours; the identity picture in front."""
+    no_draws = jax.random.key(0)
+    made = self.generate(params, collections, batch, no_draws, train=False)
+    identity = made.identity[:, None]
+    ours = jnp.concatenate([identity, made.output.frames], 1)
+    true = jnp.concatenate([as_bytes(identity), batch.frames], 1)
+    both = jnp.stack([true, as_bytes(ours)], 1)
+    return {"windows": rearrange(both, "b r t h w c -> (b r) t h w c")}
+
+  # --- terms ---------------------------------------------------------------
+
+  def _picture_terms(
+    self, batch: batch_shapes.Clip, made: Generated
+  ) -> dict[str, Callable[[], Any]]:
+    """Terms on pixels, landmarks and the opening heard; all ours."""
+    frames, true = made.frames, made.true
+    # Not None where a term that asks for it is called.
+    geometry: Any = made.output.geometry
     points = rearrange(batch.landmarks, "b t k d -> (b t) k d")
-    weight = pixel.region_weight(points, size, **settings.region)
-    fake: Any = None
-    real: Any = None
-    if adversary:
-      fake = judge(params, vars, made, identity)
-      real = judge(params, vars, true, identity)
-    terms = {
-      "pixel": lambda: pixel.pyramid_l1(made, true, weight),
-      "gradient": lambda: pixel.gradient_l1(made, true, weight),
-      "structure": lambda: pixel.dissimilarity(made, true),
-      "flow": lambda: base.misplaced(
-        shape,
-        repeat(batch.identity_landmarks, "b k d -> (b t) k d", t=t),
+    size = self.config.model.image
+    weight = pixel.region_weight(points, size, **self.settings.region)
+    return {
+      "pixel": lambda: pixel.pyramid_l1(frames, true, weight),
+      "gradient": lambda: pixel.gradient_l1(frames, true, weight),
+      "structure": lambda: pixel.dissimilarity(frames, true),
+      "flow": lambda: flow.geometry_loss(
+        geometry.flow,
+        geometry.landmarks,
+        repeat(batch.identity_landmarks, "b k d -> (b t) k d", t=self.window),
         points,
         size,
       ),
       "expression": lambda: flow.expression_error(
-        shape.landmarks, points, size
+        geometry.landmarks, points, size
       ),
-      "mouth_box": lambda: pixel.mouth_box_l1(made, true, points),
-      "opening": lambda: sync.opening(out.opening, batch.landmarks),
-      "sync": lambda: lips(params, vars, out.frames, batch),
-      "perceptual": lambda: perceive(params, vars, made, true),
+      "mouth_box": lambda: pixel.mouth_box_l1(frames, true, points),
+      "opening": lambda: sync.opening(made.output.opening, batch.landmarks),
+    }
+
+  def _network_terms(
+    self,
+    params: Groups,
+    collections: Groups,
+    batch: batch_shapes.Clip,
+    made: Generated,
+  ) -> dict[str, Callable[[], Any]]:
+    """Terms by which other networks judge, and what codes have in common."""
+    fake: Any = None
+    real: Any = None
+    if self.adversarial:
+      fake, real = (
+        self.adversary.judge(
+          params, collections, self._shown(frames, made.identity)
+        )
+        for frames in (made.frames, made.true)
+      )
+    return {
+      # Eq. 11 and 12.
+      "sync": lambda: self.sync_loss(
+        params, collections, made.output.frames, batch
+      ),
+      # L_vgg of Eq. 13.
+      "perceptual": lambda: self.perceptual_loss(
+        params, collections, made.frames, made.true
+      ),
+      # Eq. 10's min over G.
       "gan": lambda: adversarial.generator(fake.logits),
+      # Ours.
       "features": lambda: adversarial.feature_matching(
         jax.tree.leaves(real.features), jax.tree.leaves(fake.features)
       ),
       "covariance": lambda: disentangle.cross_correlation(
-        emotion, out.speech.mean(1)
+        made.emotion, made.output.speech.mean(1)
       ),
     }
-    rising = base.ramp(step, settings.gan_ramp)
-    ramps = {
-      "sync": base.ramp(step, settings.sync_ramp),
-      "gan": rising,
-      "features": rising,
-    }
-    used = base.comparing(weights, len(batch.identity))
-    loss, metrics = base.total(terms, used, ramps)
-    metrics |= base.spreads({"speech": out.speech})
-    return LossOut(loss, metrics, {"encoders": changed} if learning else {})
 
-  def d_loss(params, vars, batch, step, key) -> LossOut:
-    del step
-    out, _, _, identity, true, _ = generate(params, vars, batch, key)
-    made = rearrange(out.frames, "b t h w c -> (b t) h w c")
-    fake = judge(params, vars, jax.lax.stop_gradient(made), identity)
-    real = judge(params, vars, true, identity)
-    loss = adversarial.discriminator(real.logits, fake.logits).mean()
-    return LossOut(loss, {}, {})
+  def sync_loss(
+    self,
+    params: Groups,
+    collections: Groups,
+    frames: Float[Array, "b t h w 3"],
+    batch: batch_shapes.Clip,
+  ) -> Float[Array, "b"]:
+    """Eq. 11 at y = 1, mean over the whole windows of generated frames.
 
-  def r1_loss(params, vars, batch, step, key) -> LossOut:
-    del step
-    wide = nets.discriminator.clone(dtype=jnp.float32)
-    condition = repeat(
-      base.as_frames(batch.identity), "b ... -> (b t) ...", t=t
-    )
-    penalty = adversarial.r1(
-      lambda frames: (
-        apply(wide, "discriminator", params, vars, frames, condition).logits
-      ),
-      base.as_frames(rearrange(batch.frames, "b t ... -> (b t) ...")),
-      key,
-    ).mean()
-    return LossOut(critic.lazy(settings) * penalty, {"r1": penalty}, {})
+    The distance of Eq. 12 is to the sound, as its text says, or to the real
+    frames, as it is printed (config.speak.sync_target).
 
-  def inspect(params, vars, batch):
-    """Per clip: its true frames above ours; the identity picture in front."""
-    out, _, _, identity, _, _ = generate(params, vars, batch, None)
-    ours = jnp.concatenate([identity[:, None], out.frames], 1)
-    true = jnp.concatenate([base.as_bytes(identity)[:, None], batch.frames], 1)
-    both = jnp.stack([true, base.as_bytes(ours)], 1)
-    return {"windows": rearrange(both, "b r t h w c -> (b r) t h w c")}
+    Args:
+      params: Group "sync".
+      collections: Of the same group.
+      frames: Generated ones, in [-1, 1].
+      batch: Their clips: sound, true frames and landmarks.
+    """
+    fps, context = self.config.data.fps, self.config.model.context
+    window, step = window_frames(fps), spec.samples_per_frame(fps)
 
-  trains = ("speak", "encoders") if learning else ("speak",)
-  phases = [Phase("gen", "gen", g_loss)]
-  # A waveform front has been trained before.
-  slow = {FRONT: settings.speech.lr_factor} if waves else {}
-  steady = {FRONT: settings.speech.b1} if waves else {}
-  optims = {
-    "gen": base.adam(
-      trains,
-      settings.optim,
-      settings.steps,
-      slow | settings.lr_factors.to_dict(),
-      steady,
+    def code(sense: str, x: Array) -> Array:
+      return base.apply(
+        self.nets.sync, "sync", params, collections, x, method=sense
+      )
+
+    losses = []
+    for start in range(0, self.window - window + 1, window):
+      at = slice(start, start + window)
+      points = batch.landmarks[:, at]
+      if self.settings.sync_target == "audio":
+        first = round((context + start) * step)
+        sound = batch.audio[:, first : first + round(window * step)]
+        target = code("hear", as_audio(sound))
+      else:
+        true = as_frames(batch.frames)[:, at]
+        target = code("see", self.mouths(true, points))
+      lips = code("see", self.mouths(frames[:, at], points))
+      losses.append(sync.match(target, lips))
+    return jnp.stack(losses).mean(0)
+
+  def mouths(
+    self,
+    frames: Float[Array, "b w h h 3"],
+    landmarks: Float[Array, "b w 68 2"],
+  ) -> Float[Array, "b w r s c"]:
+    """Cuts what SyncNet sees out of a window of frames.
+
+    Args:
+      frames: In [-1, 1].
+      landmarks: The true ones, in pixels: generated frames are to be as these
+        are.
+    """
+    model = self.config.model
+    if not model.lips:
+      return frames[:, :, model.image // 2 :]
+    cut = align.align_lips(
+      rearrange(frames, "b w ... -> (b w) ..."),
+      rearrange(landmarks, "b w ... -> (b w) ..."),
+      model.lips,
+      model.lips_square,
     )
-  }
-  if adversary:
-    phases = [*critic.phases(settings, d_loss, r1_loss), *phases]
-    optims["disc"] = critic.optim(settings)
-  if weights["perceptual"]:
-    what = (
-      f"VGG-19 of {config.pretrained.vgg}"
-      if seen == "vgg"
-      else "identity encoder"
+    return rearrange(cut, "(b w) ... -> b w ...", w=frames.shape[1])
+
+  def perceptual_loss(
+    self,
+    params: Groups,
+    collections: Groups,
+    frames: Float[Array, "n h w 3"],
+    true: Float[Array, "n h w 3"],
+  ) -> Float[Array, "n"]:
+    """L_vgg of Eq. 13 on VGG's five maps; ours: on E_i's one map a stage."""
+    if self.compares_by_vgg:
+      ours, theirs = (
+        base.apply(self.nets.vgg, "vgg", params, collections, x)
+        for x in (frames, true)
+      )
+      return perceptual.feature_l1(ours, theirs)
+    held = jax.lax.stop_gradient(params)
+    ours, theirs = (
+      base.apply(
+        self.nets.encoders,
+        "encoders",
+        held,
+        collections,
+        x,
+        method=lambda net, x: net.features(x).stages,
+      )
+      for x in (frames, true)
     )
-    notes.append(
-      f"perceptual loss on the features of: {what}; weight"
-      f" {weights['perceptual']:g}"
+    return perceptual.feature_l1(ours, theirs, [1 / len(ours)] * len(ours))
+
+  def _shown(self, frames: Array, identity: Array) -> gan.Shown:
+    """Frames beside their clips' identity pictures."""
+    return gan.Shown(
+      frames, repeat(identity, "b ... -> (b t) ...", t=self.window)
     )
-  return Stage(
+
+
+def make(config: ConfigDict) -> Stage:
+  """Makes the stage that trains "speak" (a discriminator, and the encoders).
+
+  Public weights, where config.pretrained names them, are given as groups
+  "vgg" (of L_vgg), "speech" (parts of E_a) and "resnet" (E_i, E_p, E_e).
+
+  Raises:
+    ValueError: see `SpeakLosses.of`.
+  """
+  settings, losses = config.speak, SpeakLosses.of(config)
+  trains = ("speak", "encoders") if losses.trains_encoders else ("speak",)
+  stage = Stage(
     name="speak",
-    init=init,
-    takes=takes,
-    optims=optims,
-    phases=tuple(phases),
-    averaged=trains,
-    decay=settings.optim.ema,
-    batch=batch,
+    init=losses.init,
+    pretrained_from=_pretrained_from(losses),
+    optims={"gen": _generator_optim(losses, trains)},
+    phases=(Phase("gen", "gen", losses.generator_loss),),
+    ema_groups=trains,
+    ema_decay=settings.optim.ema,
+    batch=batch_shapes.clips(config, settings.batch, settings.emotion_frames),
     microbatch=settings.microbatch,
-    public=tuple(public),
+    public=_public(losses),
     scaling=base.scaling(config),
-    inspect=inspect,
-    notes=tuple(notes),
+    sample_grids=losses.sample_grids,
+    weights=losses.weights,
+    notes=losses.notes,
+  )
+  if not losses.adversarial:
+    return stage
+  return losses.adversary.join(stage, losses.discriminator_loss, losses.r1_loss)
+
+
+def sampler(config: ConfigDict) -> Sampler:
+  """Says how its batches are made: clips of config.model.frames frames."""
+  settings, model = config.speak, config.model
+  return Sampler(
+    "clips",
+    {
+      "size": model.image,
+      "frames": model.frames,
+      "context": model.context,
+      "emotion_frames": settings.emotion_frames,
+      "identity_from": settings.identity_from,
+      "same_session": settings.same_session,
+    },
   )
 
 
-def _batch(n: int, t: int, size: int, k: int, samples: int) -> Any:
-  """A batch's shapes."""
+def _check(config: ConfigDict) -> None:
+  """Refuses what means nothing or does not go together.
 
-  def u8(*shape) -> Any:
-    return base.struct((n, *shape), jnp.uint8)
+  Raises:
+    ValueError: naming the first; one line.
+  """
+  settings, model = config.speak, config.model
+  window = window_frames(config.data.fps)
+  if settings.weights.sync and model.frames < window:
+    raise ValueError(
+      f"config.model.frames = {model.frames}: SyncNet needs {window}"
+    )
+  if settings.stretch % model.frames and model.audio.front in WAVE_FRONTS:
+    raise ValueError(
+      f"config.speak.stretch = {settings.stretch} is no multiple of"
+      f" config.model.frames = {model.frames}"
+    )
+  if settings.weights.features and not settings.weights.gan > 0:
+    raise ValueError("config.speak.weights.features needs weights.gan > 0")
+  if settings.encoders not in ENCODERS:
+    raise ValueError(
+      f"config.speak.encoders {settings.encoders!r} is not frozen, tuned or"
+      " fresh"
+    )
+  if settings.sync_target not in SYNC_TARGETS:
+    raise ValueError(
+      f"config.speak.sync_target {settings.sync_target!r} is not audio or video"
+    )
+  emotion_input.side(config)
 
-  def f32(*shape) -> Any:
-    return base.struct((n, *shape))
 
-  return spec.Clip(
-    identity=u8(size, size, 3),
-    identity_landmarks=f32(68, 2),
-    frames=u8(t, size, size, 3),
-    landmarks=f32(t, 68, 2),
-    pose=f32(t, 3),
-    audio=base.struct((n, samples), jnp.int16),
-    level=f32(spec.LEVEL),
-    emotion=u8(k, size, size, 3),
-    emotion_landmarks=f32(k, 68, 2),
-    emotion_label=base.struct((n,), jnp.int32),
-    donor=u8(*[spec.donor_side(size)] * 2, 3),
-    donor_landmarks=f32(68, 2),
+def _weights(config: ConfigDict) -> tuple[dict[str, float], tuple[str, ...]]:
+  """The loss weights as they are used, and lines for the log."""
+  asked = config.speak.weights.to_dict()
+  on_encoders = asked.pop("perceptual_encoders")
+  disabled = base.disabled_terms(config, config.speak.microbatch)
+  features = f"VGG-19 of {config.pretrained.vgg}"
+  if not config.pretrained.vgg:
+    features = "identity encoder"
+    asked["perceptual"] = on_encoders
+    if config.model.ablate == "identity":
+      disabled["perceptual"] = "there is no identity encoder to see with"
+  used, notes = base.resolve_weights(asked, disabled)
+  if used["perceptual"]:
+    notes += (
+      f"perceptual loss on the features of: {features}; weight"
+      f" {used['perceptual']:g}",
+    )
+  return used, notes
+
+
+def _pretrained_from(losses: SpeakLosses) -> dict[str, str]:
+  """The stage that has trained each group before."""
+  earlier = {"encoders": "irfd"} if losses.starts_from_irfd else {}
+  if losses.weights["sync"]:
+    earlier["sync"] = "syncnet"
+  if losses.starts_from_irfd and not losses.settings.from_scratch:
+    earlier["decoder"] = "irfd"  # a start for G_g; no group of this stage
+  return earlier
+
+
+def _public(losses: SpeakLosses) -> tuple[str, ...]:
+  """Names of config.pretrained that the stage can start from."""
+  names = ["speech"]
+  if not losses.starts_from_irfd:
+    names.append("resnet")
+  if losses.settings.weights.perceptual:  # as VGG sees it, if there is one
+    names.append("vgg")
+  return tuple(names)
+
+
+def _generator_optim(losses: SpeakLosses, trains: tuple[str, ...]) -> Optim:
+  """Adam; a waveform front, which was trained before, learns in its own way."""
+  settings = losses.settings
+  factors, momenta = {}, {}
+  if losses.hears_waveform:
+    factors[FRONT] = settings.speech.lr_factor
+    momenta[FRONT] = settings.speech.b1
+  return optimizers.adam(
+    trains,
+    settings.optim,
+    settings.steps,
+    factors | settings.lr_factors.to_dict(),
+    momenta,
+  )
+
+
+def _emotion_pictures(
+  batch: batch_shapes.Clip,
+) -> tuple[Float[Array, "m h w 3"], Float[Array, "m 68 2"]]:
+  """The m = b k whole frames that E_e is to see, and their landmarks."""
+  return (
+    as_frames(rearrange(batch.emotion, "b k ... -> (b k) ...")),
+    rearrange(batch.emotion_landmarks, "b k ... -> (b k) ..."),
   )

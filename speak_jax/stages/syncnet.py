@@ -1,120 +1,192 @@
-"""Stage 1: SyncNet, lips and sound of the same moment close together."""
+"""Stage 1: SyncNet, lips and sound of the same moment close together.
 
-from typing import Any
+The loss is a method and can be called alone, as in a notebook:
+
+  losses = syncnet.SyncNetLosses.of(config)
+  params, collections = losses.init(0, {})
+  out = losses.contrast(params, collections, batch, step, jax.random.key(0))
+"""
+
+import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange, repeat
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from speak_jax import spec
 from speak_jax.losses import sync
+from speak_jax.models.syncnet import SyncNet, window_frames
 from speak_jax.nn import shake
-from speak_jax.stages import base
-from speak_jax.stages.base import LossOut, Phase, Stage
+from speak_jax.nn.pixels import as_audio, as_bytes, as_frames
+from speak_jax.stages import base, batch_shapes, init, optimizers
+from speak_jax.stages.base import (
+  Group,
+  Groups,
+  LossOut,
+  Metrics,
+  Phase,
+  Sampler,
+  Stage,
+)
 
-WINDOW_S = 0.2  # of sound and picture
+LOSSES = ("info_nce", "contrastive")
 
 
-def frames_of(fps: float) -> int:
-  """Frames of one window: 5 at 25 fps, 6 at 30."""
-  return round(WINDOW_S * fps)
+@dataclasses.dataclass(frozen=True, eq=False)
+class SyncNetLosses:
+  """The loss of stage 1 and what it needs.
 
+  Attributes:
+    config: The run's.
+    net: SyncNet, group "sync".
+  """
 
-def window_shape(config: ConfigDict) -> tuple[int, int, int, int]:
-  """Of a window's pictures: grey aligned mouths, or frames' lower halves."""
-  model, window = config.model, frames_of(config.data.fps)
-  if model.lips:
-    return window, model.lips, model.lips, 1
-  return window, model.image // 2, model.image, 3
+  config: ConfigDict
+  net: SyncNet
+
+  @classmethod
+  def of(cls, config: ConfigDict) -> "SyncNetLosses":
+    """Builds it from a run's config.
+
+    Raises:
+      ValueError: an unknown word in config.syncnet.loss.
+    """
+    loss = config.syncnet.loss
+    if loss not in LOSSES:
+      raise ValueError(
+        f"config.syncnet.loss {loss!r} is not {' or '.join(LOSSES)}"
+      )
+    return cls(config, init.networks(config).sync)
+
+  def init(
+    self, seed: int, earlier: Mapping[str, Group]
+  ) -> tuple[Groups, Groups]:
+    """Makes group "sync", unless it was trained before; see `Stage.init`."""
+    group = earlier.get("sync") or initial_group(self.config, self.net, seed)
+    return init.split_kinds({"sync": group})
+
+  def codes(
+    self,
+    params: Groups,
+    collections: Groups,
+    mouth: Float[Array, "b n t h w c"],
+    audio: Float[Array, "b n s"],
+  ) -> tuple[Float[Array, "b n d"], Float[Array, "b n d"]]:
+    """Encodes n windows of each of b clips: codes of the lips and of the sound.
+
+    Args:
+      params: Group "sync" among others.
+      collections: Of the same groups.
+      mouth: Pictures in [-1, 1].
+      audio: 16 kHz in [-1, 1].
+    """
+    lips, sound = base.apply(
+      self.net,
+      "sync",
+      params,
+      collections,
+      rearrange(mouth, "b n ... -> (b n) ..."),
+      rearrange(audio, "b n s -> (b n) s"),
+    )
+    n = mouth.shape[1]
+    return (
+      rearrange(lips, "(b n) d -> b n d", n=n),
+      rearrange(sound, "(b n) d -> b n d", n=n),
+    )
+
+  def contrast(
+    self,
+    params: Groups,
+    collections: Groups,
+    batch: batch_shapes.SyncWindows,
+    step: Int[Array, ""],
+    key: PRNGKeyArray,
+  ) -> LossOut:
+    """Eq. 11, or InfoNCE over a clip's windows (ours), on changed mouths."""
+    del step
+    settings = self.config.syncnet
+    augment_key, shift_key = jax.random.split(key)
+    mouth = as_frames(batch.mouth)
+    changes = shake.Shake(**settings.augment)
+    if any(changes):
+      mouth = shake.shake(mouth, augment_key, changes)
+    lips, sound = self.codes(params, collections, mouth, as_audio(batch.audio))
+    if settings.loss == "info_nce":
+      losses = sync.info_nce(sound, lips, settings.temperature)
+    else:
+      losses = shifted_contrastive(sound, lips, settings.margin, shift_key)
+    return LossOut(losses.mean(), _metrics(lips, sound), {})
+
+  def sample_grids(
+    self, params: Groups, collections: Groups, batch: batch_shapes.SyncWindows
+  ) -> dict[str, Array]:
+    """Draws how near each window's lips are to each window's sound, per clip.
+
+    1 - d^2 / 2, which is the cosine of unit vectors.
+    """
+    lips, sound = self.codes(
+      params, collections, as_frames(batch.mouth), as_audio(batch.audio)
+    )
+    near = 1 - 0.5 * _squared_distances(lips, sound)
+    cells = repeat(near, "b i j -> 1 b (i p) (j q) 3", p=8, q=8)
+    return {"similarity": as_bytes(cells)}
 
 
 def make(config: ConfigDict) -> Stage:
-  """The stage that trains group "sync".
+  """Makes the stage that trains group "sync".
 
   Raises:
     ValueError: an unknown loss.
   """
-  settings = config.syncnet
-  if settings.loss not in ("info_nce", "contrastive"):
-    raise ValueError(
-      f"config.syncnet.loss {settings.loss!r} is not info_nce or contrastive"
-    )
-  net = base.networks(config).sync
-  how = shake.Shake(**settings.augment)
-  samples = round(WINDOW_S * spec.SAMPLE_RATE_HZ)
-  lead = (settings.batch, settings.windows)
-  batch = spec.SyncWindows(
-    mouth=base.struct((*lead, *window_shape(config)), jnp.uint8),
-    audio=base.struct((*lead, samples), jnp.int16),
-  )
-
-  def init(seed, given):
-    if "sync" in given:
-      params, extra = given["sync"]
-    else:
-      mouth = base.struct((2, *batch.mouth.shape[2:]))
-      audio = base.struct((2, samples))
-      params, extra = base.initialise(net, seed, "sync", mouth, audio)
-    return {"sync": params}, {"sync": extra}
-
-  def codes(params, vars, batch, key=None) -> Any:
-    windows = batch.mouth.shape[1]
-    mouth = base.as_frames(batch.mouth)
-    if key is not None and any(how):
-      mouth = shake.shake(mouth, key, how)
-    made: Any = net.apply(
-      {"params": params["sync"], **vars["sync"]},
-      rearrange(mouth, "b n ... -> (b n) ..."),
-      base.as_audio(rearrange(batch.audio, "b n s -> (b n) s")),
-    )
-    return [rearrange(x, "(b n) d -> b n d", n=windows) for x in made]
-
-  def contrast(params, vars, batch, step, key) -> LossOut:
-    del step
-    changing, shifting = jax.random.split(key)
-    mouth, speech = codes(params, vars, batch, changing)
-    if settings.loss == "info_nce":
-      losses = sync.info_nce(speech, mouth, settings.temperature)
-    else:
-      losses = shifted(speech, mouth, settings.margin, shifting)
-    # A healthy code has a std of 1 after this scaling if it is a unit vector,
-    # and one of about the margin if not.
-    scale = speech.shape[-1] ** 0.5
-    metrics = base.spreads({"speech": speech * scale, "mouth": mouth * scale})
-    metrics["two_way"] = two_way(speech, mouth)
-    return LossOut(losses.mean(), metrics, {})
-
-  def inspect(params, vars, batch):
-    """How near each window's lips are to each window's sound, per clip.
-
-    1 - d^2 / 2, which is the cosine of unit vectors.
-    """
-    mouth, speech = codes(params, vars, batch)
-    near = 1 - 0.5 * _squared_distances(mouth, speech)
-    cells = repeat(near, "b i j -> 1 b (i p) (j q) 3", p=8, q=8)
-    return {"similarity": base.as_bytes(cells)}
-
+  settings, losses = config.syncnet, SyncNetLosses.of(config)
   return Stage(
     name="syncnet",
-    init=init,
-    takes={},
-    optims={"sync": base.adam(("sync",), settings.optim, settings.steps)},
-    phases=(Phase("contrast", "sync", contrast),),
-    averaged=("sync",),
-    decay=settings.optim.ema,
-    batch=batch,
+    init=losses.init,
+    pretrained_from={},
+    optims={"sync": optimizers.adam(("sync",), settings.optim, settings.steps)},
+    phases=(Phase("contrast", "sync", losses.contrast),),
+    ema_groups=("sync",),
+    ema_decay=settings.optim.ema,
+    batch=batch_shapes.sync_windows(config, settings.batch, settings.windows),
     microbatch=settings.microbatch,
     scaling=base.scaling(config),
-    inspect=inspect,
+    sample_grids=losses.sample_grids,
+  )
+
+
+def sampler(config: ConfigDict) -> Sampler:
+  """Says how its batches are made: n windows of each clip."""
+  settings, model, fps = config.syncnet, config.model, config.data.fps
+  return Sampler(
+    "sync_windows",
+    {
+      "frames": window_frames(fps),
+      "windows": settings.windows,
+      "reach": round(settings.reach * fps),
+      "size": model.image,
+      "lips": model.lips,
+      "square": model.lips_square,
+    },
+  )
+
+
+def initial_group(config: ConfigDict, net: SyncNet, seed: int) -> Group:
+  """Makes a fresh group "sync"."""
+  return init.initialise(
+    net,
+    seed,
+    "sync",
+    batch_shapes.float32(2, *batch_shapes.window_pictures(config)),
+    batch_shapes.float32(2, batch_shapes.window_samples()),
   )
 
 
 def two_way(
   speech: Float[Array, "b n d"], mouth: Float[Array, "b n d"]
 ) -> Float[Array, ""]:
-  """How often lips are nearer to their own sound than to another's.
+  """Measures how often lips are nearer to their own sound than to another's.
 
   The others are all of the same clip.
   """
@@ -126,7 +198,7 @@ def two_way(
   )
 
 
-def shifted(
+def shifted_contrastive(
   speech: Float[Array, "b n d"],
   mouth: Float[Array, "b n d"],
   margin: float,
@@ -139,7 +211,7 @@ def shifted(
 
   Args:
     speech: Codes of n windows of each clip.
-    mouth: Of the same windows.
+    mouth: Codes of the same windows' lips.
     margin: Distance from which what does not match is left alone.
     key: Draws one shift a clip, in windows, from 1 to n - 1.
   """
@@ -151,6 +223,16 @@ def shifted(
   near = sync.contrastive(speech, mouth, true, margin)
   apart = sync.contrastive(moved, mouth, ~true, margin)
   return 0.5 * (near + apart).mean(1)
+
+
+def _metrics(
+  lips: Float[Array, "b n d"], sound: Float[Array, "b n d"]
+) -> Metrics:
+  # A healthy code has a std of 1 after this scaling if it is a unit vector,
+  # and one of about the margin if not.
+  scale = sound.shape[-1] ** 0.5
+  codes = {"speech": sound * scale, "mouth": lips * scale}
+  return base.code_metrics(codes) | {"two_way": two_way(sound, lips)}
 
 
 def _squared_distances(

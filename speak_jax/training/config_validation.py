@@ -15,7 +15,7 @@ from data_pipelines.sampling.batches import IDENTITY_FROM
 from data_pipelines.sampling.pairs import KINDS, weights_of
 from speak_jax.losses.disentangle import NORMS
 from speak_jax.nn.precision import DTYPES
-from speak_jax.training.weights import STAGES
+from speak_jax.stages.registry import STAGES
 
 
 class Rule(NamedTuple):
@@ -113,6 +113,8 @@ PLACE = Rule(
     and (x == "" or bool(x.strip()))
   ),
 )
+# Looked up when it is asked for: a stage may be registered later.
+STAGE = Rule(f"one of {', '.join(map(repr, STAGES))}", lambda x: x in STAGES)
 SHARE = number(0, 1)
 BELOW_1 = number(0, 1, "[)")  # decay rates
 POSITIVE = number(0, ends="(]")
@@ -124,7 +126,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
   ("preset", TEXT),
   ("commit", TEXT),
   ("seed", whole(0, 2**32 - 1)),
-  ("stages", each(one_of(*STAGES), least=1)),
+  ("stages", each(STAGE, least=1)),
   ("init_from", PLACE),
   ("finetune_from", PLACE),
   # Networks.

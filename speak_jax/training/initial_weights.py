@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.nn import precision
 from speak_jax.stages import base
+from speak_jax.stages.init import fixed_convolutions
+from speak_jax.stages.registry import STAGES
 from speak_jax.training import checkpoints, public, run_config, trained
-from speak_jax.training.weights import STAGES
 
 # Weights by group: parameters and the other collections.
 Given = dict[str, tuple[Any, Any]]
@@ -43,9 +44,9 @@ def with_speech(
   public.require(config, ("speech",) if heard else ())
   if "speak" not in config.stages:
     return config.lock()
-  fixed = base.fixed_convolutions(config)
+  fixed = fixed_convolutions(config)
   if heard and config.speak.convolutions == "auto":
-    fixed |= base.fixed_convolutions(origin)
+    fixed |= fixed_convolutions(origin)
   config.speak.convolutions = "fixed" if fixed else "trained"
   audio = config.model.audio
   if audio.front in WAVE_FRONTS and not (config.pretrained.speech or heard):
@@ -114,7 +115,9 @@ def begun(
   ]
   if not home or not stages:
     return {}
-  wanted = {name for s in stages for name in (s.name, *s.takes.values())}
+  wanted = {
+    name for s in stages for name in (s.name, *s.pretrained_from.values())
+  }
   _, learned = trained.load(Path(home), wanted)
   starts: dict[str, Given] = {}
   for stage in stages:
@@ -124,7 +127,9 @@ def begun(
         f"{home}: has nothing of stage {stage.name}; a bundle has if it was"
         " exported with --evaluation"
       )
-    earlier = {g: learned.get(s, {}).get(g) for g, s in stage.takes.items()}
+    earlier = {
+      g: learned.get(s, {}).get(g) for g, s in stage.pretrained_from.items()
+    }
     like = _sizes(stage)
     starts[stage.name] = {}
     for group, found in (earlier | own).items():
@@ -181,7 +186,7 @@ def given(
   """
   found, like = dict(begun), _sizes(stage)
   origins = dict.fromkeys(begun, config.finetune_from)
-  for group, earlier in stage.takes.items():
+  for group, earlier in stage.pretrained_from.items():
     if begun and group not in like:
       continue  # a start for what has one
     for home in (run, config.init_from):

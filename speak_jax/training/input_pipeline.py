@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ from data_pipelines.ingest import engine
 from data_pipelines.sampling import augment, pairs, workers
 from data_pipelines.sampling import batches as examples
 from speak_jax.common.progress import say
-from speak_jax.stages import syncnet
+from speak_jax.stages.registry import STAGES
 from speak_jax.training import distributed
 
 AUTO = -1  # of config.data.workers
+SAMPLERS: dict[str, Callable[..., Any]] = {
+  "sync_windows": examples.sync_windows,
+  "pairs": examples.pairs,
+  "clips": examples.clips,
+}
+AUGMENTED = ("pairs", "clips")  # those that take config.data.augment
 MOST_WORKERS = 16  # then, for each device of the process
 
 
@@ -130,48 +137,8 @@ def batches(
   Raises:
     DataError: the clips cannot serve the stage.
   """
-  model = config.model
-  share = config.data.mix.to_dict()
-  treatment = (
-    augment.Treatment(**config.data.augment) if training else augment.PLAIN
-  )
   try:
-    if name == "syncnet":
-      make = functools.partial(
-        examples.sync_windows,
-        frames=syncnet.frames_of(config.data.fps),
-        windows=config.syncnet.windows,
-        reach=round(config.syncnet.reach * config.data.fps),
-        size=model.image,
-        lips=model.lips,
-        square=model.lips_square,
-        share=share,
-        seed=seed,
-      )
-    elif name == "irfd":
-      make = functools.partial(
-        examples.pairs,
-        size=model.image,
-        mouth_size=model.mouth,
-        mix=_mix(config.irfd.pairs, clips),
-        same_session=config.irfd.same_session,
-        treatment=treatment,
-        share=share,
-        seed=seed,
-      )
-    else:
-      make = functools.partial(
-        examples.clips,
-        size=model.image,
-        frames=model.frames,
-        context=model.context,
-        emotion_frames=config.speak.emotion_frames,
-        treatment=treatment,
-        identity_from=config.speak.identity_from,
-        same_session=config.speak.same_session,
-        share=share,
-        seed=seed,
-      )
+    make = _sampler(config, name, clips, seed, training)
     dataset = make(clips)
   except ValueError as error:
     raise DataError(f"{clips.name}: {error}") from error
@@ -191,6 +158,33 @@ def batches(
   return examples.batched(
     dataset, *mine, config.data.threads if training else 0
   )
+
+
+def _sampler(
+  config: ConfigDict,
+  name: str,
+  clips: reader.Records,
+  seed: int,
+  training: bool,
+) -> Callable[[reader.Records], Any]:
+  """What makes a stage's examples of clips; see `batches`.
+
+  Raises:
+    ValueError: config.irfd.pairs cannot be had.
+  """
+  sampler = STAGES[name].sampler(config)
+  options: dict[str, Any] = {
+    **sampler.options,
+    "share": config.data.mix.to_dict(),
+    "seed": seed,
+  }
+  if "mix" in options:
+    options["mix"] = _mix(options["mix"], clips)
+  if sampler.name in AUGMENTED:
+    options["treatment"] = (
+      augment.Treatment(**config.data.augment) if training else augment.PLAIN
+    )
+  return functools.partial(SAMPLERS[sampler.name], **options)
 
 
 def _workers(config: ConfigDict, devices: int) -> int:

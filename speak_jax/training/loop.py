@@ -324,7 +324,7 @@ def _sheets(stage: Stage, mesh: jax.sharding.Mesh) -> Callable:
   def show(params, vars, batch):
     few = jax.tree.map(lambda x: x[:GRID_EXAMPLES], batch)
     few = jax.lax.with_sharding_constraint(few, whole)
-    return stage.inspect(params, vars, few)
+    return stage.sample_grids(params, vars, few)
 
   return jax.jit(show, out_shardings=whole)
 
@@ -452,6 +452,7 @@ def _meta(run: StageRun) -> dict[str, str]:
     f" processes {jax.process_count()}",
     "batch": str(_batch_size(run.stage)),
     "microbatch": str(run.stage.microbatch),
+    "loss_weights": json.dumps(dict(run.stage.weights)),
   }
 
 

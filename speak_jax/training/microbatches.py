@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from speak_jax.stages.base import Stage
-from speak_jax.training.weights import STAGES
+from speak_jax.stages.registry import STAGES
 
 
 class Plan(NamedTuple):
@@ -109,11 +109,11 @@ def fit_to_devices(
     settings: Any = config[name]
     asked = Plan(settings.batch, settings.microbatch)
     try:
-      found = plan(*asked, devices, STAGES[name](config).together)
+      found = plan(*asked, devices, STAGES[name].make(config).together)
     except ValueError as error:
       raise ValueError(f"config.{name}: {error}") from error
     settings.batch, settings.microbatch = found
-    made[name] = STAGES[name](config)
+    made[name] = STAGES[name].make(config)
     if found != asked:
       lines.append(
         f"{name}: for {devices} devices batch {asked.batch} -> {found.batch},"

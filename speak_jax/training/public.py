@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 from speak_jax.models.audio import AudioEncoder
 from speak_jax.pretrained import layouts, speech
 from speak_jax.pretrained.tensors import WeightsError
-from speak_jax.stages.base import RESNETS, Stage
-from speak_jax.training.weights import STAGES
+from speak_jax.stages.base import Stage
+from speak_jax.stages.init import RESNETS
+from speak_jax.stages.registry import STAGES
 
 
 def require(config: ConfigDict, elsewhere: Collection[str] = ()) -> None:
@@ -32,7 +33,7 @@ def require(config: ConfigDict, elsewhere: Collection[str] = ()) -> None:
   ]
   if not lacking:
     return
-  used = {x for name in config.stages for x in STAGES[name](config).public}
+  used = {x for name in config.stages for x in STAGES[name].make(config).public}
   if keys := [f"config.pretrained.{name}" for name in lacking if name in used]:
     raise ValueError(
       f"preset {config.preset} needs public weights: set {', '.join(keys)},"

@@ -53,7 +53,7 @@ def initial(
       for name, optim in stage.optims.items()
     },
     # Copies: the update gives the old buffers back to the device.
-    ema={g: jax.tree.map(jnp.array, params[g]) for g in stage.averaged},
+    ema={g: jax.tree.map(jnp.array, params[g]) for g in stage.ema_groups},
     scale={name: scaling.initial(stage.scaling) for name in stage.optims}
     if stage.scaling
     else {},
@@ -155,7 +155,7 @@ def compute_gradients(stage: Stage, index: int) -> Callable[..., Gradient]:
     if scaled:
       grads = jax.tree.map(lambda x: x / factor, grads)
     return Gradient(
-      grads, Scalars.of({"loss": out.loss, **out.metrics}), out.vars
+      grads, Scalars.of({"loss": out.loss, **out.metrics}), out.collections
     )
 
   return run
@@ -200,7 +200,7 @@ def apply_gradients(
     averaged = {g: params[g] for g in optim.trains if g in state.ema}
     # Without a warm-up the average is still the initial noise for long.
     t = state.step.astype(jnp.float32)
-    decay = jnp.minimum(stage.decay, (1 + t) / (10 + t))
+    decay = jnp.minimum(stage.ema_decay, (1 + t) / (10 + t))
     ema = jax.tree.map(
       lambda old, new: old + (1 - decay) * (new - old),
       {g: state.ema[g] for g in averaged},

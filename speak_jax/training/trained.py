@@ -8,6 +8,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from speak_jax import bundle
+from speak_jax.stages.registry import STAGES
 from speak_jax.training import checkpoints, run_config, weights
 
 # Variables of the networks by group, by stage.
@@ -15,20 +16,21 @@ Stages = dict[str, dict[str, Any]]
 
 
 def load(
-  path: Path, stages: Iterable[str] = tuple(weights.GROUPS)
+  path: Path, stages: Iterable[str] | None = None
 ) -> tuple[ConfigDict, Stages]:
   """A run's or bundle's config, and the averaged weights of its stages.
 
   Args:
     path: The folder.
-    stages: Which to look for; what is not there is not in the result.
+    stages: Which to look for, None for all that there are; what the folder
+      does not hold is not in the result.
 
   Raises:
     ValueError: it is neither, or damaged, or of another version of the code;
       one line.
   """
   read = _of_bundle if bundle.is_bundle(path) else _of_run
-  return read(path, stages)
+  return read(path, tuple(STAGES) if stages is None else stages)
 
 
 def where(path: Path, stage: str) -> Path | None:

@@ -7,25 +7,15 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from speak_jax.stages import irfd, speak, syncnet
+from speak_jax.stages.registry import STAGES
 from speak_jax.training import checkpoints
-
-STAGES = {"syncnet": syncnet.make, "irfd": irfd.make, "speak": speak.make}
-
-# What of a stage's networks is of use once it is trained.
-GROUPS = {
-  "syncnet": ("sync",),
-  "irfd": ("encoders", "decoder"),
-  "speak": ("encoders", "speak"),
-}
-EARLIER = ("syncnet", "irfd")  # before the stage that speaks
 
 
 def of_stage(
   run: str | Path, config: ConfigDict, stage: str
 ) -> dict[str, dict[str, Any]]:
-  """{group: variables} of a stage's `GROUPS`; see `trained`."""
-  groups = GROUPS[stage]
+  """{group: variables} of a stage's groups in `STAGES`; see `trained`."""
+  groups = STAGES[stage].groups
   params, extra = trained(run, config, stage, groups)
   return {g: {"params": params[g], **extra[g]} for g in groups}
 
@@ -50,7 +40,7 @@ def trained(
   """
   weights = checkpoints.restore_params(run, stage, groups)
   try:
-    made = STAGES[stage](config)
+    made = STAGES[stage].make(config)
   except AttributeError as error:  # a key that the config does not have
     raise ValueError(
       f"{run}: its config is not for this version of the code ({error})"

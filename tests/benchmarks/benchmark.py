@@ -38,14 +38,14 @@ from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
 from speak_jax import generate, spec
 from speak_jax.inference import synthesis
-from speak_jax.stages import base
+from speak_jax.stages import registry
+from speak_jax.stages.init import networks
 from speak_jax.training import (
   input_pipeline,
   microbatches,
   sharding,
   state,
   step,
-  weights,
 )
 from tests.benchmarks import layers
 from tests.stages import small
@@ -178,13 +178,13 @@ def generating(plan: Plan, out: Path) -> Iterator[Row]:
   """The command's work with fresh weights: the whole, and frames alone."""
   config = plan.config
   settings = synthesis.settings_of(config)
-  stage = weights.STAGES["speak"](config)
+  stage = registry.STAGES["speak"].make(config)
   params, extra = stage.init(0, {})
   variables = {
     name: {"params": params[name], **extra.get(name, {})}
     for name in ("encoders", "speak")
   }
-  functions = synthesis.functions_of(base.networks(config), settings)
+  functions = synthesis.functions_of(networks(config), settings)
   made = synthesis.Synthesizer(functions, variables, settings)
   size, n = settings.image, round(plan.seconds * settings.fps)
   rng = np.random.default_rng(0)

@@ -17,10 +17,10 @@ from ml_collections import ConfigDict
 
 from configs import speak as presets
 from speak_jax.stages.base import Phase, Stage
+from speak_jax.stages.registry import STAGES
 from speak_jax.supervision import flops
 from speak_jax.training import sharding, step
 from speak_jax.training.state import initial
-from speak_jax.training.weights import STAGES
 from tests.stages import small
 
 DEVICES = 8
@@ -136,7 +136,7 @@ class Work(NamedTuple):
 
 def work(config: ConfigDict, name: str) -> Work:
   """Traced, not run; lazy phases count by their share of the steps."""
-  stage = STAGES[name](config)
+  stage = STAGES[name].make(config)
   mesh = jax.sharding.Mesh([[jax.devices()[0]]], ("data", "model"))
   phases, shapes = updates(stage, mesh)
   flop = size = 0.0
@@ -161,7 +161,7 @@ def show_collectives() -> None:
         f"{name}__batch": 2 * DEVICES * steps,
         f"{name}__microbatch": 2,
       }
-      stage = STAGES[name](small.config(**changes, **SWAPS))
+      stage = STAGES[name].make(small.config(**changes, **SWAPS))
       phases, shapes = updates(stage, mesh)
       for index, (phase, update) in enumerate(phases):
         for program, traced in update.traced(*shapes).items():

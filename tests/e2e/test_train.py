@@ -113,7 +113,7 @@ def test_every_leaf_of_the_config_is_read(run, seen, tmp_path, monkeypatch):
       assert train.train(config(**here | changes), tmp_path / name) == 0
     # Trained weights keep the waveform, and learn more slowly.
     heard = {"model__audio__front": "waveform", "model__audio__width": 32}
-    trace(train.STAGES["speak"](config(**heard)))
+    trace(registry.STAGES["speak"].make(config(**heard)))
     # Several processes, before they meet.
     monkeypatch.setattr(distributed, "process_of_flags", lambda *words: "there")
     monkeypatch.setattr(
@@ -280,7 +280,7 @@ def test_what_a_run_trained_itself_comes_first(
   assert f"speak: encoders from {tmp_path / 'new'}/irfd" in said
   assert f"speak: speak from {bundle}" in said
   assert "speak: decoder" not in said and "decoder" not in given
-  stage = train.STAGES["speak"](config())
+  stage = registry.STAGES["speak"].make(config())
   params, _ = stage.init(0, given)
   jax.tree.map(
     np.testing.assert_array_equal, params["speak"], given["speak"][0]

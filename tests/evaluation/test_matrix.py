@@ -12,7 +12,7 @@ from speak_jax.evaluation.disentanglement import matrix as disentangle
 from speak_jax.evaluation.disentanglement import swap_report, swaps
 from speak_jax.evaluation.disentanglement.subjects import Subjects, Twins
 from speak_jax.evaluation.readers import face_reader
-from speak_jax.models.irfd import Codes, Portrait
+from speak_jax.models.irfd import Codes, IdentityFeatures
 
 SIZE, PEOPLE = 16, 4
 READER = "made up, never wrong"
@@ -45,7 +45,7 @@ def _encode(face, landmarks, frame, emotion, mouth):
   codes = Codes(
     turned.pose, np.exp(mood.emotion), _read(mouth).opening[:, None]
   )
-  return Portrait(seen.identity, seen.pose, ()), codes, mood.emotion
+  return IdentityFeatures(seen.identity, seen.pose, ()), codes, mood.emotion
 
 
 def _perfect(portrait, codes):

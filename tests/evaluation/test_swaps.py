@@ -10,7 +10,7 @@ import pytest
 from speak_jax.evaluation.disentanglement import swaps
 from speak_jax.evaluation.disentanglement.subjects import Subjects
 from speak_jax.evaluation.readers import face_reader
-from speak_jax.models.irfd import Codes, Portrait
+from speak_jax.models.irfd import Codes, IdentityFeatures
 
 N, SIZE = 24, 16
 
@@ -61,7 +61,7 @@ def subjects():
 def _encode(face, landmarks, frame, emotion, mouth):
   label = emotion[:, 0, 2, 0]
   return (
-    Portrait(face[:, 0, 0, :1] / 20.0, face[:, 0, 1] - 60.0, ()),
+    IdentityFeatures(face[:, 0, 0, :1] / 20.0, face[:, 0, 1] - 60.0, ()),
     Codes(
       frame[:, 0, 1] - 60.0, label[:, None] / 1.0, mouth[:, 0, 3, :1] / 200
     ),

@@ -6,7 +6,8 @@ import pytest
 
 from speak_jax import spec
 from speak_jax.inference import synthesis
-from speak_jax.stages import base, speak
+from speak_jax.stages import speak
+from speak_jax.stages.init import networks
 from tests import glass
 from tests.stages import small
 
@@ -108,7 +109,7 @@ def test_a_waveform_front_hears_stretches(front, heard):
   stage = speak.make(config)
   params, extra = jax.eval_shape(lambda: stage.init(0, {}))
   variables = {"speak": {"params": params["speak"], **extra["speak"]}}
-  functions = synthesis.functions_of(base.networks(config), settings)
+  functions = synthesis.functions_of(networks(config), settings)
   codes = jax.eval_shape(
     functions.speech,
     variables,

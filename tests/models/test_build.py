@@ -53,7 +53,8 @@ def test_every_preset_builds_at_its_size(preset):
       none > 0,
     )
     (portrait, codes), encoders = networks.encoders.init_with_output(key, pair)
-    frames, decoder = networks.decoder.init_with_output(key, portrait, codes)
+    drawing, decoder = networks.decoder.init_with_output(key, portrait, codes)
+    frames = drawing.frames
     samples = round((t + 2 * model.context) * spec.samples_per_frame(fps))
     out, speak = networks.speak.init_with_output(
       key,

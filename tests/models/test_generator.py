@@ -5,8 +5,8 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from speak_jax.models.generator import Generator
-from speak_jax.models.geometry import Shape
-from speak_jax.models.irfd import hide_maps
+from speak_jax.models.geometry import FaceGeometry
+from speak_jax.models.irfd import drop_maps
 from speak_jax.nn.face import plain_face
 from tests.models import tiny
 
@@ -14,11 +14,11 @@ from tests.models import tiny
 def test_frames_have_the_pictures_size_and_are_float32(world):
   frames = world.networks.decoder.apply(
     world.decoder, world.portrait, world.codes
-  )
+  ).frames
   assert frames.shape == (2, 16, 16, 3)
   assert frames.dtype == jnp.float32
   low = tiny.networks(dtype="bfloat16").decoder
-  near = low.apply(world.decoder, world.portrait, world.codes)
+  near = low.apply(world.decoder, world.portrait, world.codes).frames
   assert near.dtype == jnp.float32
   assert float(jnp.abs(near - frames).max()) > 0  # bfloat16 was at work
   np.testing.assert_allclose(near, frames, atol=0.15)
@@ -26,8 +26,9 @@ def test_frames_have_the_pictures_size_and_are_float32(world):
 
 def test_every_code_and_map_and_weight_moves_the_picture(world):
   def loss(params, portrait, codes):
-    shown = portrait._replace(hidden=jnp.array([True, False]))
-    frames = world.networks.decoder.apply({"params": params}, shown, codes)
+    shown = portrait._replace(dropped=jnp.array([True, False]))
+    decoder = world.networks.decoder
+    frames = decoder.apply({"params": params}, shown, codes).frames
     return (frames * tiny.normal(7, *frames.shape)).sum()
 
   slopes = jax.jit(jax.grad(loss, (0, 1, 2)))(
@@ -44,7 +45,7 @@ def test_without_flow_the_maps_stay():
   plain = model.apply(variables, latents, (entry,), None)
 
   def shaped(flow):
-    return model.apply(variables, latents, (entry,), Shape(flow, ()))
+    return model.apply(variables, latents, (entry,), FaceGeometry(flow, None))
 
   still = shaped(jnp.zeros((2, 4, 4, 2)))
   moved = shaped(jnp.ones((2, 4, 4, 2)))
@@ -52,9 +53,9 @@ def test_without_flow_the_maps_stay():
   assert float(jnp.abs(plain - moved).max()) > 1e-2
 
 
-def test_a_hidden_picture_is_drawn_from_the_identity_code(world):
-  """f_I's picture stands in where a portrait is hidden, and only there."""
-  hidden = hide_maps(world.portrait, jnp.array([True, False]))
+def test_a_dropped_picture_is_drawn_from_the_identity_code(world):
+  """f_I's picture stands in where maps are dropped, and only there."""
+  dropped = drop_maps(world.portrait, jnp.array([True, False]))
 
   def draw(change):
     """Frames, after the picture that f_I stands for was made lighter."""
@@ -63,24 +64,19 @@ def test_a_hidden_picture_is_drawn_from_the_identity_code(world):
     linear = linear | {"bias": linear["bias"] + change}
     params = params | {"appearance": {"linear": linear}}
     return world.networks.decoder.apply(
-      {"params": params}, hidden, world.codes, mutable=["intermediates"]
+      {"params": params}, dropped, world.codes
     )
 
-  frames, seen = draw(0.0)
-  lighter, after = draw(0.5)
-  look, light = (x["intermediates"]["look"][0] for x in (seen, after))
+  frames, _, look = draw(0.0)
+  lighter, _, light = draw(0.5)
   assert look.shape == (2, tiny.APPEARANCE, tiny.APPEARANCE, 3)
   np.testing.assert_allclose(light - look, 0.5, atol=1e-5)
   assert float((lighter - frames)[0].mean()) > 0.3
   np.testing.assert_array_equal(lighter[1], frames[1])
   # The picture is linear in f_I.
   doubled = world.portrait._replace(identity=2 * world.portrait.identity)
-  _, twice = world.networks.decoder.apply(
-    world.decoder, doubled, world.codes, mutable=["intermediates"]
-  )
-  np.testing.assert_allclose(
-    twice["intermediates"]["look"][0], 2 * look, atol=1e-5
-  )
+  twice = world.networks.decoder.apply(world.decoder, doubled, world.codes)
+  np.testing.assert_allclose(twice.appearance, 2 * look, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +93,13 @@ def test_landmarks_tell_the_blocks_where_to_draw():
   still = jnp.zeros((2, 4, 4, 2))
   face = jnp.stack([plain_face()] * 2)
   variables = model.init(
-    jax.random.key(2), latents, (entry,), Shape(still, face)
+    jax.random.key(2), latents, (entry,), FaceGeometry(still, face)
   )
 
   def drawn(landmarks):
-    return model.apply(variables, latents, (entry,), Shape(still, landmarks))
+    return model.apply(
+      variables, latents, (entry,), FaceGeometry(still, landmarks)
+    )
 
   plain = drawn(face)
   brows = drawn(face.at[:, 17:27, 1].add(-0.2))
@@ -117,7 +115,7 @@ def test_the_picture_says_nothing_of_an_open_mouth():
   latents = tiny.normal(0, 1, 2, 12)
   face = plain_face()[None]
   face = face.at[:, 61:64, 1].add(-0.2).at[:, 65:68, 1].add(0.2)
-  shape = Shape(jnp.zeros((1, 8, 8, 2)), face)
+  shape = FaceGeometry(jnp.zeros((1, 8, 8, 2)), face)
   picture = jnp.zeros((1, size, size, 6))
   variables = model.init(jax.random.key(2), latents, (picture,), shape)
   slope = jax.grad(
@@ -213,7 +211,9 @@ def test_remat_keeps_parameters_and_pictures(world):
   names = set(flatten_dict(shapes))
   assert names == set(flatten_dict(world.decoder))
   np.testing.assert_allclose(
-    again.decoder.apply(world.decoder, world.portrait, world.codes),
-    world.networks.decoder.apply(world.decoder, world.portrait, world.codes),
+    again.decoder.apply(world.decoder, world.portrait, world.codes).frames,
+    world.networks.decoder.apply(
+      world.decoder, world.portrait, world.codes
+    ).frames,
     atol=1e-5,
   )

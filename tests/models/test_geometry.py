@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from speak_jax.models import geometry
-from speak_jax.models.geometry import Flow, Geometry
+from speak_jax.models.geometry import CoarseFlow, Geometry
 from speak_jax.nn.face import plain_face, spanned
 from tests.models import tiny
 
 
 def test_flow_starts_near_the_identity_and_moves_with_the_pose():
-  flow = Flow(size=4, width=12)
+  flow = CoarseFlow(size=4, width=12)
   inputs = [tiny.normal(i, 2, 4) for i in range(2)]
   variables = flow.init(jax.random.key(3), *inputs)
   out = flow.apply(variables, *inputs)
@@ -32,12 +32,12 @@ def test_landmarks_start_near_those_of_the_identity_picture(world):
   away = jnp.abs(shape.landmarks - world.portrait.landmarks)
   assert 0 < float(away.max()) < 0.5
   # Without them the coarse flow is all, and nothing asks for the points.
-  bare = world.portrait._replace(landmarks=(), emotion=())
+  bare = world.portrait._replace(landmarks=None, emotion=None)
   model = Geometry(image=tiny.IMAGE, width=12, landmarks=False)
   variables = model.init(jax.random.key(0), bare, *given[1:])
   shape = model.apply(variables, bare, *given[1:])
   assert shape.flow.shape == (2, 4, 4, 2)
-  assert shape.landmarks == ()
+  assert shape.landmarks is None
 
 
 def moved_by(world, field):
@@ -75,7 +75,7 @@ def test_a_pose_moves_closed_lips_together(world):
 
 def test_an_expression_is_the_same_anywhere(world):
   """The expression sees the shape of a face, not where it lies."""
-  model = geometry.Expression(12)
+  model = geometry.ExpressionTransform(12)
   codes = world.codes.emotion, world.codes.mouth
   variables = model.init(jax.random.key(0), world.portrait, *codes)
   here = model.apply(variables, world.portrait, *codes)

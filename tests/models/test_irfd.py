@@ -3,19 +3,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from speak_jax.models.irfd import Portrait, hide_maps
+from speak_jax.models.irfd import IdentityFeatures, drop_maps
 from speak_jax.nn.face import plain_face
 from tests.models import tiny
 
 
-def portrait_of(world, frames, landmarks, **changes) -> Portrait:
+def portrait_of(world, frames, landmarks, **changes) -> IdentityFeatures:
   encoders = world.networks.encoders.clone(**changes)
   return encoders.apply(world.encoders, frames, landmarks, method="portrait")
 
 
 def test_codes_and_maps_have_the_configured_sizes(world):
-  identity, pose, maps, landmarks, emotion, hidden = world.portrait
-  assert hidden == ()
+  identity, pose, maps, landmarks, emotion, dropped = world.portrait
+  assert dropped is None
   assert landmarks.shape == (2, 68, 2)
   assert emotion.shape == (2, 5)
   assert identity.shape == (2, 8)
@@ -142,20 +142,22 @@ def test_a_map_that_no_stage_has_is_named():
     encoders.init(jax.random.key(0), tiny.pair())
 
 
-def test_hidden_portraits_keep_their_codes_alone(world):
-  hidden = hide_maps(world.portrait, jnp.array([True, False]))
+def test_dropped_maps_leave_their_codes_alone(world):
+  dropped = drop_maps(world.portrait, jnp.array([True, False]))
   for name in ("identity", "pose", "emotion"):
     np.testing.assert_array_equal(
-      getattr(hidden, name), getattr(world.portrait, name)
+      getattr(dropped, name), getattr(world.portrait, name)
     )
-  np.testing.assert_allclose(hidden.landmarks[0], plain_face())
+  np.testing.assert_allclose(dropped.landmarks[0], plain_face())
   np.testing.assert_array_equal(
-    hidden.landmarks[1], world.portrait.landmarks[1]
+    dropped.landmarks[1], world.portrait.landmarks[1]
   )
-  np.testing.assert_array_equal(hidden.hidden, [True, False])
-  for entry, before in zip(hidden.maps, world.portrait.maps, strict=True):
+  np.testing.assert_array_equal(dropped.dropped, [True, False])
+  for entry, before in zip(dropped.maps, world.portrait.maps, strict=True):
     np.testing.assert_array_equal(entry[0, ..., :-1], 0)
     np.testing.assert_array_equal(entry[0, ..., -1], 1)
     np.testing.assert_array_equal(entry[1], before[1])
-  bare = hide_maps(world.portrait._replace(landmarks=()), jnp.array([True] * 2))
-  assert bare.landmarks == ()
+  bare = drop_maps(
+    world.portrait._replace(landmarks=None), jnp.array([True] * 2)
+  )
+  assert bare.landmarks is None

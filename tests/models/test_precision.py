@@ -9,8 +9,8 @@ from flax.traverse_util import unflatten_dict
 from speak_jax import bundle, spec
 from speak_jax.inference import synthesis
 from speak_jax.models.generator import Generator
-from speak_jax.models.geometry import Geometry, Shape
-from speak_jax.models.irfd import Portrait
+from speak_jax.models.geometry import FaceGeometry, Geometry
+from speak_jax.models.irfd import IdentityFeatures
 from speak_jax.nn.face import plain_face
 from speak_jax.nn.warp import follow, resize_flow, warp
 from tests import rounding
@@ -33,7 +33,7 @@ def shapes_of(reference):
   n = 16
   pose, other = (0.3 * tiny.normal(i, n, 6) for i in (0, 1))
   wobble = 0.02 * tiny.normal(2, n, 68, 2) + 0.05 * tiny.normal(3, n, 1, 2)
-  portrait = Portrait(
+  portrait = IdentityFeatures(
     tiny.normal(4, n, 128),
     pose,
     (),
@@ -96,10 +96,7 @@ def test_nothing_of_the_geometry_is_half(dtype):
   )
 
   def shape(variables, portrait, codes):
-    _, seen = networks.decoder.apply(
-      variables, portrait, codes, mutable=["intermediates"]
-    )
-    return seen["intermediates"]["shape"][0]
+    return networks.decoder.apply(variables, portrait, codes).geometry
 
   found = list(rounding.steps(shape, variables, portrait, codes))
   products = [x for x in found if x.primitive.name in rounding.PRODUCTS]
@@ -119,7 +116,7 @@ def test_the_picture_goes_through_in_float32(dtype):
   model = Generator(((8, 8), (16, 6)), dtype=jnp.dtype(dtype))
   latents = tiny.normal(0, 2, 2, 12)
   entry = tiny.normal(1, 2, 16, 16, 6)
-  shape = Shape(0.1 * tiny.normal(2, 2, 8, 8, 2), ())
+  shape = FaceGeometry(0.1 * tiny.normal(2, 2, 8, 8, 2), None)
   variables = jax.eval_shape(
     lambda: model.init(jax.random.key(3), latents, (entry,), shape)
   )
@@ -154,7 +151,7 @@ def test_nothing_loops_on_the_device(world):
 )
 def test_reference_frames_by_the_code_of_today(reference, dtype, most, mean):
   """As by the bundle's stored functions, to a level; half precision is near."""
-  from speak_jax.stages.base import networks
+  from speak_jax.stages.init import networks
   from speak_jax.training.run_config import from_json
 
   config = from_json(reference.config["config"]).copy_and_resolve_references()

@@ -116,7 +116,7 @@ def test_an_unknown_code_is_one_line():
 def test_speak_without_irfd():
   changes = {"speak__encoders": "fresh", "model__norm": "batch"}
   stage = speak.make(small.config(**changes))
-  assert set(stage.takes) == {"sync"}
+  assert set(stage.pretrained_from) == {"sync"}
   _, before, after = step(speak, **changes)
   assert moved(before, after, "encoders") >= {"identity_net", "pose_net"}
   means = jax.tree.map(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from speak_jax.training.weights import STAGES
+from speak_jax.stages.registry import STAGES
 from tests import rounding
 from tests.stages import small
 
@@ -54,7 +54,7 @@ def traced(stage, phase):
 )
 def test_losses_statistics_and_gradients_are_float32(name, dtype):
   half = jnp.dtype(dtype)
-  stage = STAGES[name](small.config(model__dtype=dtype, **ALL))
+  stage = STAGES[name].make(small.config(model__dtype=dtype, **ALL))
   for phase in stage.phases:
     run, given = traced(stage, phase)
     assert {x.dtype for x in jax.tree.leaves(given[0])} == {jnp.dtype("f4")}

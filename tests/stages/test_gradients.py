@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from speak_jax.stages import base, irfd, speak, syncnet
+from speak_jax.stages import base, emotion_input, irfd, speak, syncnet
 from speak_jax.training.state import init_state
 from tests.stages import small
 
@@ -114,7 +114,7 @@ def moved(stage, phase_index: int, weights: dict[str, float]) -> Any:
       key = jax.random.key(1)
       step = jnp.asarray(3)
       with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "total", weigh)
+        patch.setattr(base, "weighted_sum", weigh)
         out = phase.loss({**params, **trained}, vars, batch, step, key)
       return out.loss
 
@@ -219,17 +219,17 @@ def test_discriminator_phases(module, name):
   assert "discriminator" not in params
 
 
-def test_total_calls_no_term_of_weight_zero():
+def test_weighted_sum_calls_no_term_of_weight_zero():
   def never():
     raise AssertionError
 
-  loss, metrics = base.total(
+  loss, metrics = base.weighted_sum(
     {"a": lambda: jnp.array([1.0, 3.0]), "b": never}, {"a": 0.5, "b": 0.0}
   )
   assert loss == 1.0
   assert metrics == {"a": 2.0}  # unweighted
   with pytest.raises(ValueError, match="c"):
-    base.total({"a": never}, {"a": 1.0, "c": 1.0})
+    base.weighted_sum({"a": never}, {"a": 1.0, "c": 1.0})
 
 
 def test_encoders_train_when_asked():
@@ -241,8 +241,8 @@ def test_encoders_train_when_asked():
 
 
 def test_what_the_emotion_encoder_sees_is_a_face_or_a_frame():
-  assert base.face_side(small.config()) == 12
-  assert base.face_side(small.config(model__emotion_input="frame")) == 16
+  assert emotion_input.side(small.config()) == 12
+  assert emotion_input.side(small.config(model__emotion_input="frame")) == 16
   for make in (irfd.make, speak.make):
     with pytest.raises(ValueError, match="emotion_input 'mouth' is not"):
       make(small.config(model__emotion_input="mouth"))
@@ -298,7 +298,9 @@ def test_the_pose_encoder_sees_treated_frames_and_the_sheet_plain_ones():
   )
   one, other = loss(batch).metrics["pixel"], loss(others).metrics["pixel"]
   assert jnp.isfinite(one) and one != other
-  assert stage.inspect is not None
-  sheet = jax.jit(lambda batch: stage.inspect(state.params, state.vars, batch))
+  assert stage.sample_grids is not None
+  sheet = jax.jit(
+    lambda batch: stage.sample_grids(state.params, state.vars, batch)
+  )
   same = sheet(batch)["windows"], sheet(others)["windows"]
   assert jnp.array_equal(*same)

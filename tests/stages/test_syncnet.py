@@ -32,7 +32,9 @@ def test_eq_11_shifts_sound_by_any_number_of_windows():
     for k in range(1, 5)
   }
   keys = jax.random.split(jax.random.key(0), 64)
-  got = jax.vmap(lambda key: syncnet.shifted(speech, mouth, 3.0, key))(keys)
+  got = jax.vmap(
+    lambda key: syncnet.shifted_contrastive(speech, mouth, 3.0, key)
+  )(keys)
   assert {round(float(x), 4) for x in got[:, 0]} == want
 
 

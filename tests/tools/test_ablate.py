@@ -14,9 +14,9 @@ from speak_jax import train
 from speak_jax.evaluation.metric_table import MetricValue
 from speak_jax.evaluation.report import published
 from speak_jax.evaluation.report.paper_tables import ABLATIONS
+from speak_jax.stages.registry import STAGES
 from speak_jax.tools.ablate import plan, run, table
 from speak_jax.training import run_config
-from speak_jax.training.weights import STAGES
 
 DEVICES = 3  # that share a batch: the demo's do not divide
 OVERRIDES = {"seed": 3, "irfd.pairs": "self", "model.maps": (8,)}
@@ -51,7 +51,7 @@ def test_row_is_a_config_of_which_its_stages_can_be_made(name, preset):
   # No key is new, and each value is of its key's type.
   assert changed == common.override(config, row.overrides)
   for stage in row.stages:
-    STAGES[stage](changed)
+    STAGES[stage].make(changed)
 
 
 def touched(key):
@@ -72,7 +72,9 @@ def test_rows_share_the_stages_that_no_override_touches():
 
 def test_swapped_keys_of_the_model_do_not_reach_syncnet():
   one, *others = (
-    STAGES["syncnet"](plan.overridden(speak.get_config("demo"), row.overrides))
+    STAGES["syncnet"].make(
+      plan.overridden(speak.get_config("demo"), row.overrides)
+    )
     for row in plan.ROWS.values()
   )
   assert all(stage.batch == one.batch for stage in others)

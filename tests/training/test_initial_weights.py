@@ -7,7 +7,7 @@ import pytest
 from configs.speak import get_config
 from speak_jax import train
 from speak_jax.nn import precision
-from speak_jax.stages import base
+from speak_jax.stages.init import networks
 from speak_jax.training import initial_weights, run_config
 
 SPEECH = "pretrained.speech=wav2vec2.safetensors"
@@ -74,20 +74,20 @@ def test_no_wav2vec_starts_from_random_weights(tmp_path):
   run = trained_run(tmp_path / "run", config)
   assert run_config.read(run).model == config.model
   assert resolved("base256", run).model == config.model
-  assert base.networks(config).speak.front == "mel"
+  assert networks(config).speak.front == "mel"
 
 
 def test_public_weights_keep_the_front_and_its_convolutions(tmp_path):
   said = []
   config = resolved(f"base256,{SPEECH}", tmp_path, said)
   assert config.model.audio == get_config("base256").model.audio
-  assert base.networks(config).speak.freeze_features
+  assert networks(config).speak.freeze_features
   assert not said
   # A run that has learned goes on as it is, without the file.
   run = trained_run(tmp_path / "run", config)
   again = resolved("base256", run, said)
   assert again.model == config.model and not said
-  assert base.networks(again).speak.freeze_features
+  assert networks(again).speak.freeze_features
 
 
 @pytest.mark.parametrize("key", ["finetune_from", "itself"])
@@ -105,10 +105,10 @@ def test_what_goes_on_from_public_speech_keeps_it_fixed(tmp_path, key, old):
   else:
     found = resolved(f"base256,finetune_from={run}", tmp_path / "new")
   assert found.model.audio.front == "waveform"
-  assert base.networks(found).speak.freeze_features
+  assert networks(found).speak.freeze_features
   # Unless it is asked for.
   free = f"base256,speak.convolutions=trained,finetune_from={run}"
-  assert not base.networks(resolved(free, tmp_path)).speak.freeze_features
+  assert not networks(resolved(free, tmp_path)).speak.freeze_features
 
 
 def test_a_run_goes_on_from_a_mel_front(tmp_path):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from speak_jax.stages import base
+from speak_jax.stages import optimizers
 from speak_jax.training import checkpoints, loop, run_config, sharding, step
 from speak_jax.training.state import ema_params, init_state, update
 from tests.training import toy
@@ -204,8 +204,8 @@ def test_learning_rate_of_a_part():
   }
   factors = {"a/w": 0.25, "b": 0.5, "b/v": 0.0}
   grads = jax.tree.map(jnp.ones_like, params)
-  plain = base.adam(("a", "b"), SETTINGS, 100)
-  scaled = base.adam(("a", "b"), SETTINGS, 100, factors)
+  plain = optimizers.adam(("a", "b"), SETTINGS, 100)
+  scaled = optimizers.adam(("a", "b"), SETTINGS, 100, factors)
   state = plain.tx.init(params)
   assert jax.tree.structure(state) == jax.tree.structure(scaled.tx.init(params))
   whole, _ = plain.tx.update(grads, state, params)
@@ -219,13 +219,13 @@ def test_learning_rate_of_a_part():
   )
   for wrong, line in (({"a/x": 1.0}, "'a/x': no such"), ({"a": -1.0}, "< 0")):
     with pytest.raises(ValueError, match=line):
-      base.adam(("a", "b"), SETTINGS, 100, wrong).tx.init(params)
+      optimizers.adam(("a", "b"), SETTINGS, 100, wrong).tx.init(params)
 
 
 def test_learning_rates_are_logged():
   """The one that an update is made with, after what other phases did."""
   stage = toy.stage()
-  adam = base.adam(("a",), SETTINGS, 100, {"a/w": 0.5})
+  adam = optimizers.adam(("a",), SETTINGS, 100, {"a/w": 0.5})
   stage = stage._replace(optims={**stage.optims, "main": adam})
   state = init_state(stage, 0, {})
   one = jax.jit(update(stage, 1))

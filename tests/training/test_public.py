@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from speak_jax.pretrained.goldens import fill
 from speak_jax.pretrained.tensors import WeightsError
-from speak_jax.stages import base, irfd, speak
+from speak_jax.stages import irfd, optimizers, speak
 from speak_jax.training import public
 from speak_jax.training.state import init_state
 from tests.pretrained.reference import resnet_shapes, vgg_shapes
@@ -137,7 +137,7 @@ def test_plain_adam_keeps_its_state():
     optax.clip_by_global_norm(1.0), optax.adam(lambda count: 1e-3)
   )
   for momenta in ({}, {"a": settings.b1}):
-    ours = base.adam(("a", "b"), settings, 10, {}, momenta)
+    ours = optimizers.adam(("a", "b"), settings, 10, {}, momenta)
     assert jax.tree.structure(ours.tx.init(params)) == jax.tree.structure(
       plain.init(params)
     )

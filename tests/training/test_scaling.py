@@ -7,9 +7,9 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from speak_jax.stages.base import LossOut, Scaling
+from speak_jax.stages.registry import STAGES
 from speak_jax.training import loop, scaling, sharding, step
 from speak_jax.training.state import init_state, update
-from speak_jax.training.weights import STAGES
 from tests.stages import small
 from tests.training import toy
 
@@ -186,7 +186,7 @@ def test_a_scale_at_its_floor_ends_the_run_in_one_line(tmp_path):
 @pytest.mark.parametrize("name", ["syncnet"])
 def test_a_network_learns_in_float16(name):
   config = small.config(model__dtype="float16", syncnet__steps=40)
-  stage = STAGES[name](config)
+  stage = STAGES[name].make(config)
   assert stage.scaling == Scaling(2.0**15, 2000)
   one = jax.jit(update(stage, 0))
   state, batch = init_state(stage, 0, {}), small.batch(stage)
@@ -208,7 +208,7 @@ def test_a_network_finds_its_scale_in_float16(name):
     train__loss_scale__initial=2.0**24,
     **{f"{name}__steps": 20, f"{name}__optim__warmup": 0},
   )
-  stage = STAGES[name](config)
+  stage = STAGES[name].make(config)
   one = jax.jit(update(stage, 0))
   state, batch = init_state(stage, 0, {}), small.batch(stage)
   losses, skipped, scale = [], [], 2.0**24

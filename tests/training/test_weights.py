@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from speak_jax.stages import registry
 from speak_jax.training import checkpoints, run_config, state, weights
 from tests.stages import small
 
@@ -15,7 +16,7 @@ def run(tmp_path_factory):
   """A run whose SyncNet is there, untrained."""
   folder = tmp_path_factory.mktemp("run")
   config = small.config(stages=("syncnet",))
-  fresh = state.init_state(weights.STAGES["syncnet"](config), 0, {})
+  fresh = state.init_state(registry.STAGES["syncnet"].make(config), 0, {})
   saved = checkpoints.CheckpointManager(folder / "syncnet" / "checkpoints")
   saved.save(fresh, {}, {})
   saved.finish()

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from speak_jax.stages.base import LossOut, Optim, Phase, Stage, ramp, spread
+from speak_jax.stages.base import (
+  LossOut,
+  Optim,
+  Phase,
+  Stage,
+  code_std,
+  ramp,
+)
 from speak_jax.training import loop, sharding
 
 
@@ -36,14 +43,14 @@ def stage(every: int = 3, start: int = 0, batch: int = 4) -> Stage:
     code = x @ params["a"]["w"]
     loss = ((code - params["b"]["w"] - noise) ** 2).mean() * ramp(step, (0, 4))
     seen = vars["a"]["stats"]["seen"] + batch.x.sum()
-    metrics = {"std/code": spread(code)}
+    metrics = {"std/code": code_std(code)}
     return LossOut(loss, metrics, {"a": {"stats": {"seen": seen}}})
 
   def penalty(params, vars, batch, step, key):
     del vars, batch, step, key
     return LossOut((params["b"]["w"] ** 2).sum(), {}, {})
 
-  def inspect(params, vars, batch):
+  def sample_grids(params, vars, batch):
     del params, vars
     shade = jnp.clip(batch.x[:, :1, None, None] * 60 + 120, 0, 255)
     picture = jnp.broadcast_to(shade, (batch.x.shape[0], 4, 4, 3))
@@ -52,7 +59,7 @@ def stage(every: int = 3, start: int = 0, batch: int = 4) -> Stage:
   return Stage(
     name="toy",
     init=init,
-    takes={"c": "earlier"},
+    pretrained_from={"c": "earlier"},
     optims={
       "main": Optim(("a",), optax.adam(0.1)),
       "side": Optim(("b",), optax.adam(0.01)),
@@ -61,11 +68,11 @@ def stage(every: int = 3, start: int = 0, batch: int = 4) -> Stage:
       Phase("side", "side", penalty, every, start),
       Phase("main", "main", main),
     ),
-    averaged=("a",),
-    decay=0.9,
+    ema_groups=("a",),
+    ema_decay=0.9,
     batch=Batch(jax.ShapeDtypeStruct((batch, 4), jnp.float32)),
     microbatch=2,
-    inspect=inspect,
+    sample_grids=sample_grids,
   )
 
 

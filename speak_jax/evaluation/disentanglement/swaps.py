@@ -23,8 +23,8 @@ from speak_jax.evaluation.metric_table import (
 )
 from speak_jax.evaluation.readers.face_reader import Reader, Reading
 from speak_jax.metrics import identity, image, pose, sums
-from speak_jax.models.irfd import Codes, Portrait, hide_maps
-from speak_jax.stages import base
+from speak_jax.models.irfd import Codes, IdentityFeatures, drop_maps
+from speak_jax.nn.pixels import as_bytes, as_frames
 
 SWAPS = ("none", "identity", "emotion", "pose", "mouth")
 
@@ -42,15 +42,15 @@ class Irfd(NamedTuple):
 
   # identity, its landmarks, pose frame, emotion, mouth ->
   # (portrait, codes, C_m's logits)
-  encode: Callable[..., tuple[Portrait, Codes, Any]]
-  decode: Callable[[Portrait, Codes], Any]  # -> (frames u8,)
+  encode: Callable[..., tuple[IdentityFeatures, Codes, Any]]
+  decode: Callable[[IdentityFeatures, Codes], Any]  # -> (frames u8,)
 
 
 def compile_irfd(nets: Any, encoders: Any, decoder: Any) -> Irfd:
   """IRFD's networks with their variables, compiled once.
 
   Args:
-    nets: From `stages.base.networks`.
+    nets: From `stages.init.networks`.
     encoders: Variables of nets.encoders.
     decoder: Variables of nets.decoder.
   """
@@ -58,13 +58,13 @@ def compile_irfd(nets: Any, encoders: Any, decoder: Any) -> Irfd:
   @jax.jit
   def encode(variables, face, landmarks, frame, emotion, mouth):
     def run(net):
-      code = net.emotion(base.as_frames(emotion))
+      code = net.emotion(as_frames(emotion))
       return (
-        net.portrait(base.as_frames(face), landmarks),
+        net.portrait(as_frames(face), landmarks),
         Codes(
-          net.pose(base.as_frames(frame)),
+          net.pose(as_frames(frame)),
           code,
-          net.mouth(base.as_frames(mouth)),
+          net.mouth(as_frames(mouth)),
         ),
         net.classify(code),
       )
@@ -73,7 +73,7 @@ def compile_irfd(nets: Any, encoders: Any, decoder: Any) -> Irfd:
 
   @jax.jit
   def decode(variables, portrait, codes):
-    return base.as_bytes(nets.decoder.apply(variables, portrait, codes))
+    return as_bytes(nets.decoder.apply(variables, portrait, codes).frames)
 
   return Irfd(
     lambda *pictures: encode(encoders, *pictures),
@@ -131,7 +131,7 @@ def measure(
 
   _add_likeness(add, "", frames["none"], subjects.target)
   if portrait.maps:
-    bare = hide_maps(portrait, jnp.ones(len(real.found), bool))
+    bare = drop_maps(portrait, jnp.ones(len(real.found), bool))
     drawn = decode(model, jax.tree.map(np.asarray, bare), codes)
     _add_likeness(add, "codes_only_", drawn, subjects.target)
   _add_sharpness(add, frames["none"], subjects.target)
@@ -298,7 +298,9 @@ def _add_reader(
     add("judge/identity_other", lambda r: sums.mean_row(strangers[r]))
 
 
-def encode(model: Irfd, subjects: Subjects) -> tuple[Portrait, Codes, Any]:
+def encode(
+  model: Irfd, subjects: Subjects
+) -> tuple[IdentityFeatures, Codes, Any]:
   """Portraits, codes and C_m's logits of all subjects, on the host."""
   shapes: Any = None
 
@@ -319,7 +321,7 @@ def encode(model: Irfd, subjects: Subjects) -> tuple[Portrait, Codes, Any]:
 
 
 def decode(
-  model: Irfd, portrait: Portrait, codes: Codes
+  model: Irfd, portrait: IdentityFeatures, codes: Codes
 ) -> UInt8[np.ndarray, "n h w 3"]:
   """Frames of portraits and codes, on the host."""
   leaves, shapes = jax.tree.flatten((portrait, codes))
@@ -331,7 +333,10 @@ def decode(
 
 
 def swaps(
-  model: Irfd, portrait: Portrait, codes: Codes, donor: Int[np.ndarray, "n"]
+  model: Irfd,
+  portrait: IdentityFeatures,
+  codes: Codes,
+  donor: Int[np.ndarray, "n"],
 ) -> dict[str, UInt8[np.ndarray, "n h w 3"]]:
   """Every subject made again, once for each of `SWAPS`.
 

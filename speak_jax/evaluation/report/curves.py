@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from speak_jax.evaluation.report import markup
-from speak_jax.training.weights import STAGES
+from speak_jax.stages.registry import STAGES
 
 _POINTS = 240  # of a curve
 _END = 'text-anchor="end"'

@@ -9,13 +9,13 @@ from ml_collections import ConfigDict
 
 from speak_jax.configs.ablations import FULL, GROUPS, Row
 from speak_jax.evaluation.report import published
+from speak_jax.stages.registry import STAGES
 from speak_jax.training import (
   config_validation,
   initial_weights,
   microbatches,
   run_config,
 )
-from speak_jax.training.weights import STAGES
 
 # Every row by its full name, `full` first.
 ROWS: Mapping[str, Row] = {
@@ -171,7 +171,7 @@ def _fitted(job: Job, stored: ConfigDict) -> ConfigDict:
       for x in (config, stored)
     )
     if microbatches.could_be_plan_of(
-      trained, wanted, STAGES[name](config).together
+      trained, wanted, STAGES[name].make(config).together
     ):
       config[name].batch, config[name].microbatch = trained
   return config.lock()
