@@ -89,7 +89,7 @@ def main() -> None:
   name = command.replace("_", "-")
   name = ALIASES.get(name, name)
   if name not in COMMANDS:
-    near = difflib.get_close_matches(name, COMMANDS, 1)
+    near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], 1)
     hint = f"; did you mean {near[0]}?" if near else "; see speak --help"
     print(f"speak: there is no command {command}{hint}", file=sys.stderr)
     sys.exit(BAD_CONFIG)

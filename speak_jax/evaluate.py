@@ -11,7 +11,7 @@ REPORT/report.html is all of it in one file, with videos; REPORT/report.md the
 same without them; REPORT/metrics.json every figure under a flat name;
 REPORT/videos/METHOD/CLIP.mp4 what was measured, for `speak_jax.tools.study`.
 Of a run whose later stages are not there yet the earlier ones are measured.
-Lip sync is judged by the public SyncNet v2 where its weights are given
+Lip sync is judged by the official SyncNet v2 where its weights are given
 (Sync-C and Sync-D, the field's figures), else by the run's own SyncNet, of
 several runs by that of the first that has one. LPIPS and FID are there where
 their public weights are given (--lpips, --inception).
@@ -88,7 +88,7 @@ def named_models(flag: str) -> dict[str, Path]:
 
 
 def _headlines(result: Result) -> list[str]:
-  """The figures to print at the end."""
+  """A line for each metric that is printed at the end."""
   names = [*_PART_HEADLINES]
   for entry in result.entries:
     names += [f"{entry.name}/{metric}" for metric in _HEADLINES]
@@ -172,8 +172,8 @@ if __name__ == "__main__":
   flags.DEFINE_string("data", "", "prepared data sets; empty: the run's own")
   flags.DEFINE_string("out", "", "folder of the report")
   flags.DEFINE_integer("clips", 24, "held-out clips at most", lower_bound=2)
-  flags.DEFINE_integer("seed", 0, "of the bootstrap and of the donors", 0)
-  flags.DEFINE_string("syncnet", "", "weights of the public SyncNet v2")
+  flags.DEFINE_integer("seed", 0, "seed of the bootstrap and of the donors", 0)
+  flags.DEFINE_string("syncnet", "", "weights of the official SyncNet v2")
   flags.DEFINE_string(
     "lpips", "", "weights of LPIPS: AlexNet's file and alex.pth, with a comma"
   )

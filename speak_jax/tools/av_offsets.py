@@ -5,7 +5,7 @@
   python -m speak_jax.tools.av_offsets DATA --syncnet syncnet_v2.model ...
 
 A SyncNet judges: that of a run or bundle, which must know such faces, or the
-public one. DATA/offsets.jsonl gets a line a clip. A clip that is more than
+official one. DATA/offsets.jsonl gets a line a clip. A clip that is more than
 `--most` frames off, and surely so, is out of sync: training and evaluation go
 without it from then on, and `data_pipelines.inspect` counts it. With `--move`
 it stays: its sound is heard by so much earlier or later, and frames whose sound
@@ -33,13 +33,13 @@ from speak_jax.metrics import sync
 from speak_jax.pretrained import files, syncnet
 
 # Our own on drawn faces: .47 to .90 with their speech, .09 to .34 with that of
-# others; distances of unit vectors, at most 2. The public one: below 3
+# others; distances of unit vectors, at most 2. The official one: below 3
 # LatentSync takes a clip for unfit.
-SURE, SURE_PUBLIC = 0.4, 3.0
+CONFIDENT, CONFIDENT_OFFICIAL = 0.4, 3.0
 
 
-class Judge(NamedTuple):
-  """Who measures, and from what confidence on it is believed."""
+class SyncJudge(NamedTuple):
+  """The SyncNet that measures, and the confidence from which it is believed."""
 
   name: str
   sync: SyncScorer
@@ -48,28 +48,31 @@ class Judge(NamedTuple):
   confidence: float
 
 
-def judge_of(
-  model: Path | None, public: Path | None, fps: float, confidence: float | None
-) -> Judge:
-  """Opens the SyncNet of a run or bundle, or the public one.
+def open_judge(
+  model: Path | None,
+  official: Path | None,
+  fps: float,
+  confidence: float | None,
+) -> SyncJudge:
+  """Opens the SyncNet of a run or bundle, or the official one.
 
   Args:
     model: RUN or BUNDLE.
-    public: Weights of SyncNet v2.
-    fps: Of the clips, for the public one, which takes any.
-    confidence: From which on an offset is believed; None: the usual one.
+    official: Weights of the official SyncNet v2.
+    fps: Frames/s of the clips; the official one takes any.
+    confidence: Least one at which an offset is believed; None: the usual one.
 
   Raises:
-    ValueError: not exactly one is given, it cannot be opened, or its distances
-      have no usual confidence; one line.
+    ValueError: not exactly one of both is given, it cannot be opened, or its
+      distances have no usual confidence; one line.
   """
-  if (model is None) == (public is None):
+  if (model is None) == (official is None):
     raise ValueError("give either --model or --syncnet")
-  if public is not None:
-    sure = SURE_PUBLIC if confidence is None else confidence
-    converted = syncnet.convert(files.read(public))
+  if official is not None:
+    sure = CONFIDENT_OFFICIAL if confidence is None else confidence
+    converted = syncnet.convert(files.read(official))
     net = syncnet_v2.official_syncnet(converted.variables, converted.sizes, fps)
-    return Judge(str(public), net, None, fps, sure)
+    return SyncJudge(str(official), net, None, fps, sure)
   assert model is not None
   opened = models.load(model, 1)
   own = opened.parts.sync
@@ -80,12 +83,16 @@ def judge_of(
       f"{model}: its SyncNet's vectors have any length (model.sync_unit ="
       " False), so no confidence is usual: give --confidence"
     )
-  sure = SURE if confidence is None else confidence
-  return Judge(str(model), own, opened.restored.size, own.fps, sure)
+  sure = CONFIDENT if confidence is None else confidence
+  return SyncJudge(str(model), own, opened.restored.size, own.fps, sure)
 
 
 def measure(
-  source: reader.Records, i: int, judge: Judge, most: int, move: bool = False
+  source: reader.Records,
+  i: int,
+  judge: SyncJudge,
+  most: int,
+  move: bool = False,
 ) -> offsets.Offset:
   """The offset of one clip, as it is stored.
 
@@ -125,13 +132,13 @@ def measure(
 
 
 def run(
-  data: Path, judge: Judge, most: int, move: bool = False
+  data: Path, judge: SyncJudge, most: int, move: bool = False
 ) -> list[offsets.Offset]:
   """Measures what is missing; writes DATA/offsets.jsonl once all is there.
 
   Args:
     data: A prepared data set.
-    judge: Who measures.
+    judge: The SyncNet that measures.
     most: Frames that a clip may be off.
     move: Clips that are farther off stay, their sound moved.
 
@@ -200,7 +207,7 @@ def main(argv: Sequence[str]) -> int:
   try:
     fps = float(read_index(data)[0].fps)
     outputs.check_folder(data, [])  # that it can be written into
-    judge = judge_of(
+    judge = open_judge(
       Path(FLAGS.model) if FLAGS.model else None,
       Path(FLAGS.syncnet) if FLAGS.syncnet else None,
       fps,
@@ -216,7 +223,7 @@ def main(argv: Sequence[str]) -> int:
 
 if __name__ == "__main__":
   flags.DEFINE_string("model", "", "RUN or BUNDLE whose SyncNet judges")
-  flags.DEFINE_string("syncnet", "", "weights of the public SyncNet v2")
+  flags.DEFINE_string("syncnet", "", "weights of the official SyncNet v2")
   flags.DEFINE_integer("most", 2, "frames that a clip may be off", 0)
   flags.DEFINE_float("confidence", None, "below, an offset is not believed", 0)
   flags.DEFINE_bool(

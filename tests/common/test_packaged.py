@@ -164,6 +164,7 @@ def test_unknown_command_is_one_line():
   assert done.stderr == (
     "speak: there is no command trian; did you mean train?\n"
   )
+  assert run("judg").stderr.endswith("did you mean judge?\n")
 
 
 def test_speak_runs_a_command_as_python_m_does(tmp_path):

@@ -46,7 +46,7 @@ def _read(frames):
   )
 
 
-def _take(seed):
+def _clip(seed):
   opening = np.random.default_rng(seed).random(N)
   return EvalClip(
     name=f"clip{seed}",
@@ -64,8 +64,8 @@ def _take(seed):
 
 
 @pytest.fixture(scope="module")
-def takes():
-  return [_take(i) for i in range(4)]
+def clips():
+  return [_clip(i) for i in range(4)]
 
 
 def _heard(audio):
@@ -85,13 +85,13 @@ LIPS = own_syncnet.OwnSyncNet(
 )
 
 
-def _run(takes, talk, lips=None):
-  found = audio_swap.measure(takes, talk, _read, lips, seed=0)
-  return {k.removeprefix("audio/"): v.value for k, v in found.items()}, found
+def _run(clips, talk, lips=None):
+  values = audio_swap.measure(clips, talk, _read, lips, seed=0)
+  return {k.removeprefix("audio/"): v.value for k, v in values.items()}, values
 
 
-def test_a_system_that_listens_with_its_mouth_alone(takes):
-  value, found = _run(takes, lambda take, audio: _draw(_heard(audio)), LIPS)
+def test_a_system_that_listens_with_its_mouth_alone(clips):
+  value, values = _run(clips, lambda clip, audio: _draw(_heard(audio)), LIPS)
   for sound in ("shuffled", "silent"):
     assert value[f"{sound}/mouth"] > 20
     assert value[f"{sound}/upper"] == 0
@@ -108,40 +108,40 @@ def test_a_system_that_listens_with_its_mouth_alone(takes):
   assert value["silent/opening_spread"] == 0
   assert value["own/opening_spread"] == pytest.approx(0.29, abs=0.03)
   assert value["motion/mouth"] > 20
-  text = audio_swap.markdown(found)
+  text = audio_swap.markdown(values)
   assert "| upper face changed, of 255 | 0.000 [0.000, 0.000] |" in text
   assert "sync confidence, change" in text
 
 
-def test_a_deaf_system_changes_nothing(takes):
-  value, _ = _run(takes, lambda take, audio: take.frames, LIPS)
+def test_a_deaf_system_changes_nothing(clips):
+  value, _ = _run(clips, lambda clip, audio: clip.frames, LIPS)
   for sound in ("shuffled", "silent"):
     for metric in ("mouth", "upper", "opening", "sync_confidence"):
       assert value[f"{sound}/{metric}"] == 0
   assert value["real_shuffled/sync_confidence"] < -0.1
 
 
-def test_brows_that_listen_are_found(takes):
-  value, _ = _run(takes, lambda take, audio: _draw(_heard(audio), brows=0.5))
+def test_brows_that_listen_are_found(clips):
+  value, _ = _run(clips, lambda clip, audio: _draw(_heard(audio), brows=0.5))
   assert value["shuffled/upper"] > 5
   assert 1 < value["shuffled/ratio"] < 4
   assert value["shuffled/upper_landmarks"] > 0.5
   assert not any("sync" in key for key in value)
 
 
-def test_the_first_frame_does_not_count(takes):
-  def talk(take, audio):
-    frames = take.frames.copy()
+def test_the_first_frame_does_not_count(clips):
+  def talk(clip, audio):
+    frames = clip.frames.copy()
     frames[0] = 255 * bool(audio.any())
     return frames
 
-  value, _ = _run(takes, talk)
+  value, _ = _run(clips, talk)
   assert value["silent/mouth"] == value["silent/opening"] == 0
 
 
-def test_one_clip_alone_is_an_error(takes):
+def test_one_clip_alone_is_an_error(clips):
   with pytest.raises(ValueError, match="two clips"):
-    _run([takes[0]], lambda take, audio: take.frames)
+    _run([clips[0]], lambda clip, audio: clip.frames)
   assert audio_swap.markdown({}) == ""
 
 

@@ -42,7 +42,7 @@ def _read(frames):
   )
 
 
-def _take(index, emotion):
+def _clip(index, emotion):
   rng = np.random.default_rng(index)
   turn = rng.integers(-40, 40, (N, 1)).repeat(3, 1)
   opening = rng.random(N)
@@ -63,25 +63,25 @@ def _take(index, emotion):
   )
 
 
-TAKES = [_take(i, emotion) for i, emotion in enumerate((1, 1, 2, 3, 4))]
+CLIPS = [_clip(i, emotion) for i, emotion in enumerate((1, 1, 2, 3, 4))]
 
 
-def _obedient(asked: methods.Request):
+def _obedient(request: methods.Request):
   """Takes every input from where it should."""
-  assert asked.target is None
-  pose = asked.pose.frames[:, 5, 0, 0].astype(float) - 100
-  feeling = asked.emotion.frames[0, 9, 0, 0] // 20
-  opening = asked.audio.reshape(-1, 640)[:, 0] / 10_000
-  return _frames(asked.identity[0, 0, 0], pose, feeling, opening)
+  assert request.target is None
+  pose = request.pose.frames[:, 5, 0, 0].astype(float) - 100
+  feeling = request.emotion.frames[0, 9, 0, 0] // 20
+  opening = request.audio.reshape(-1, 640)[:, 0] / 10_000
+  return _frames(request.identity[0, 0, 0], pose, feeling, opening)
 
 
-def _lazy(asked: methods.Request):
+def _lazy(request: methods.Request):
   """Copies the picture that gives the pose."""
-  return asked.pose.frames
+  return request.pose.frames
 
 
 def test_who_follows_every_input_scores_as_real_frames_do():
-  found, shown = cross_driven.measure(TAKES, _obedient, _read, seed=0, shown=2)
+  found, shown = cross_driven.measure(CLIPS, _obedient, _read, seed=0, shown=2)
   for row in (*cross_driven.ROWS, "real"):
     for name in ("pose_r2", "mouth_r", "emotion", "identity"):
       value = found[f"driven/{row}/{name}"].value
@@ -98,7 +98,7 @@ def test_who_follows_every_input_scores_as_real_frames_do():
 
 
 def test_who_copies_the_pose_picture_is_found_out():
-  found, _ = cross_driven.measure(TAKES, _lazy, _read, seed=0)
+  found, _ = cross_driven.measure(CLIPS, _lazy, _read, seed=0)
   assert found["driven/all/identity"].value == pytest.approx(0)
   assert found["driven/all/identity_donor"].value == pytest.approx(1)
   assert found["driven/emotion/emotion"].value == 0
@@ -109,31 +109,31 @@ def test_who_copies_the_pose_picture_is_found_out():
 
 
 def test_donors_are_different_people_with_another_emotion():
-  for index, take in enumerate(TAKES):
-    chosen = cross_driven.donors(TAKES, index)
-    people = {take.person, *(x.person for x in chosen.values())}
+  for index, clip in enumerate(CLIPS):
+    chosen = cross_driven.donors(CLIPS, index)
+    people = {clip.person, *(x.person for x in chosen.values())}
     assert len(people) == 4
-    assert chosen["emotion"].emotion != take.emotion
-  two = cross_driven.donors(TAKES[:2], 0)
+    assert chosen["emotion"].emotion != clip.emotion
+  two = cross_driven.donors(CLIPS[:2], 0)
   assert {x.person for x in two.values()} == {"person1"}
   with pytest.raises(ValueError, match="two people"):
-    cross_driven.donors(TAKES[:1], 0)
+    cross_driven.donors(CLIPS[:1], 0)
 
 
 def test_the_shortest_donor_sets_the_length():
-  short = TAKES[1]._replace(
-    frames=TAKES[1].frames[:8],
-    landmarks=TAKES[1].landmarks[:8],
-    pose=TAKES[1].pose[:8],
-    opening=TAKES[1].opening[:8],
-    audio=TAKES[1].audio[: 8 * 640],
+  short = CLIPS[1]._replace(
+    frames=CLIPS[1].frames[:8],
+    landmarks=CLIPS[1].landmarks[:8],
+    pose=CLIPS[1].pose[:8],
+    opening=CLIPS[1].opening[:8],
+    audio=CLIPS[1].audio[: 8 * 640],
   )
-  asked = []
+  requests = []
 
   def spy(request):
-    asked.append(request)
+    requests.append(request)
     return request.pose.frames
 
-  cross_driven.measure([TAKES[0], short, *TAKES[2:4]], spy, _read, seed=0)
-  assert {x.frames for x in asked if len(x.pose.frames) == 8} == {8}
-  assert all(len(x.audio) == 640 * x.frames for x in asked)
+  cross_driven.measure([CLIPS[0], short, *CLIPS[2:4]], spy, _read, seed=0)
+  assert {x.frames for x in requests if len(x.pose.frames) == 8} == {8}
+  assert all(len(x.audio) == 640 * x.frames for x in requests)

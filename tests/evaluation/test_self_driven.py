@@ -41,7 +41,7 @@ def _draw(opening, shade):
   return frames
 
 
-def _take(seed, person):
+def _clip(seed, person):
   rng = np.random.default_rng(seed)
   opening = rng.random(N)
   loud = (opening * 10_000).astype(np.int16)
@@ -63,12 +63,12 @@ def _take(seed, person):
 
 
 @pytest.fixture
-def takes():
-  return [_take(i, f"person{i % 2}") for i in range(4)]
+def clips():
+  return [_clip(i, f"person{i % 2}") for i in range(4)]
 
 
-def _reader(takes):
-  pose = takes[0].pose
+def _reader(clips):
+  pose = clips[0].pose
 
   def read(frames):
     n = len(frames)
@@ -91,21 +91,21 @@ def _heard(audio):
   return audio[320::640][:N] / 10_000
 
 
-def _entry(takes, talk, name="speak", samples=False):
+def _entry(clips, talk, name="speak", samples=False):
   """A system: talk(take, audio), or talk(take, audio, key) if it samples."""
 
   def generate(weights, request, key):
-    take = next(
-      x for x in takes if np.array_equal(x.frames[0], request.identity)
+    clip = next(
+      x for x in clips if np.array_equal(x.frames[0], request.identity)
     )
-    return talk(take, request.audio, *([key] * samples))
+    return talk(clip, request.audio, *([key] * samples))
 
   method = references.STATIC.method._replace(generate=generate, samples=samples)
   return references.STATIC._replace(name=name, method=method)
 
 
 def _measure(
-  takes,
+  clips,
   talk,
   lips=None,
   show=lambda talked: None,
@@ -114,9 +114,9 @@ def _measure(
   **entry,
 ):
   return self_driven.measure(
-    takes,
-    [_entry(takes, talk, **entry)],
-    _reader(takes),
+    clips,
+    [_entry(clips, talk, **entry)],
+    _reader(clips),
     lips,
     seed=0,
     show=show,
@@ -125,15 +125,15 @@ def _measure(
   )
 
 
-def _run(takes, talk, **entry):
+def _run(clips, talk, **entry):
   shown = []
-  made = _measure(takes, talk, show=shown.append, **entry)
-  return {k: v.value for k, v in made.values.items()}, shown
+  generated = _measure(clips, talk, show=shown.append, **entry)
+  return {k: v.value for k, v in generated.values.items()}, shown
 
 
-def test_a_perfect_system(takes):
+def test_a_perfect_system(clips):
   figures, shown = _run(
-    takes, lambda take, audio: _draw(_heard(audio), take.frames[0, -1, -1, 0])
+    clips, lambda clip, audio: _draw(_heard(audio), clip.frames[0, -1, -1, 0])
   )
   assert figures["speak/psnr"] > 45
   assert figures["speak/ssim"] > 0.99
@@ -145,7 +145,7 @@ def test_a_perfect_system(takes):
   assert figures["speak/gradient_energy"] == pytest.approx(1, abs=0.02)
   assert figures["speak/f_lmd"] == pytest.approx(0, abs=1e-6)
   assert figures["speak/emotion"] == 1
-  assert [one.clip for one in shown] == [take.name for take in takes]
+  assert [one.clip for one in shown] == [clip.name for clip in clips]
   rows = ["ground truth", "static first frame", "speak"]
   assert self_driven.sheet_cells(shown[:2], 5, rows).shape == (
     6,
@@ -156,16 +156,16 @@ def test_a_perfect_system(takes):
   )
 
 
-def test_a_system_that_does_not_listen(takes):
-  figures, _ = _run(takes, lambda take, audio: take.frames.copy())
+def test_a_system_that_does_not_listen(clips):
+  figures, _ = _run(clips, lambda clip, audio: clip.frames.copy())
   assert figures["speak/psnr"] == 100
   assert figures["speak/mouth_box_over_shuffled"] == 0
   assert figures["speak/shuffled_true_r"] > 0.99
   assert figures["speak/shuffled_driving_minus_true"] < -0.7
 
 
-def test_a_system_that_stands_still(takes):
-  figures, _ = _run(takes, lambda take, audio: np.repeat(take.frames[:1], N, 0))
+def test_a_system_that_stands_still(clips):
+  figures, _ = _run(clips, lambda clip, audio: np.repeat(clip.frames[:1], N, 0))
   assert figures["speak/psnr_over_static"] == 0
   assert figures["speak/psnr"] == figures["speak/static_psnr"]
   assert figures["speak/mouth_r"] == 0
@@ -173,7 +173,7 @@ def test_a_system_that_stands_still(takes):
   assert figures["speak/static_psnr"] < 30
 
 
-def test_sync_figures_follow_the_sound(takes):
+def test_sync_figures_follow_the_sound(clips):
   def codes(loud):
     loud = np.asarray(loud, float)
     codes = np.stack([np.cos(loud.mean(1) * 3), np.sin(loud.mean(1) * 3)], -1)
@@ -185,10 +185,10 @@ def test_sync_figures_follow_the_sound(takes):
     frames=5,
     fps=25.0,
   )
-  made = _measure(
-    takes, lambda take, audio: _draw(_heard(audio), 99), lips=lips
+  generated = _measure(
+    clips, lambda clip, audio: _draw(_heard(audio), 99), lips=lips
   )
-  value = {k: v.value for k, v in made.values.items()}
+  value = {k: v.value for k, v in generated.values.items()}
   assert value["syncnet/two_way"] > 0.95
   assert value["speak/two_way"] > 0.95
   assert value["speak/two_way_shuffled"] > 0.95
@@ -201,33 +201,33 @@ def test_sync_figures_follow_the_sound(takes):
   )
 
 
-def test_of_one_person_other_speech_is_another_clips(takes):
-  mine = [take._replace(person="A") for take in takes]
-  for i, take in enumerate(mine):
-    assert donors.next_speaker(mine, i).name != take.name
+def test_of_one_person_other_speech_is_another_clips(clips):
+  mine = [clip._replace(person="A") for clip in clips]
+  for i, clip in enumerate(mine):
+    assert donors.next_speaker(mine, i).name != clip.name
   with pytest.raises(ValueError, match="two clips"):
     donors.next_speaker(mine[:1], 0)
 
 
-def test_keys_of_one_clip_do_not_narrow_the_interval(takes):
-  def noisy(take, audio, key):
+def test_keys_of_one_clip_do_not_narrow_the_interval(clips):
+  def noisy(clip, audio, key):
     # Other noise for each clip as well: the truth's frames are their seed.
-    rng = np.random.default_rng([key, int(take.frames.sum())])
-    noise = rng.integers(0, 20, take.frames.shape)
-    return np.minimum(take.frames + noise, 255).astype(np.uint8)
+    rng = np.random.default_rng([key, int(clip.frames.sum())])
+    noise = rng.integers(0, 20, clip.frames.shape)
+    return np.minimum(clip.frames + noise, 255).astype(np.uint8)
 
-  many = _measure(takes, noisy, samples=True).values["speak/psnr"]
-  assert many.clips == len(takes)
+  many = _measure(clips, noisy, samples=True).values["speak/psnr"]
+  assert many.clips == len(clips)
   alone = [
-    image.psnr(noisy(take, take.audio, key)[1:], take.frames[1:]).mean()
-    for take in takes
+    image.psnr(noisy(clip, clip.audio, key)[1:], clip.frames[1:]).mean()
+    for clip in clips
     for key in range(methods.RANDOM_KEYS)
   ]
   assert len(set(alone)) == len(alone)
   assert many.value == pytest.approx(np.mean(alone))
 
 
-def test_undetected_frames_are_counted_not_hidden(takes):
+def test_undetected_frames_are_counted_not_hidden(clips):
   def blind(read):
     def half(frames):
       seen = read(frames)
@@ -238,81 +238,81 @@ def test_undetected_frames_are_counted_not_hidden(takes):
 
     return half
 
-  made = self_driven.measure(
-    takes,
-    [_entry(takes, lambda take, audio: take.frames)],
-    blind(_reader(takes)),
+  generated = self_driven.measure(
+    clips,
+    [_entry(clips, lambda clip, audio: clip.frames)],
+    blind(_reader(clips)),
     None,
     seed=0,
   )
-  rows = lines.table_rows(made.values, [], "x")
+  rows = lines.table_rows(generated.values, [], "x")
   assert rows[0].undetected == pytest.approx(9 / 39)
-  assert rows[0].clips == len(takes)
-  assert made.values["speak/found"].value == pytest.approx(30 / 39)
+  assert rows[0].clips == len(clips)
+  assert generated.values["speak/found"].value == pytest.approx(30 / 39)
   # Landmarks that are found are exact: all that is wrong is what is lost.
   lips = _face()[spec.MOUTH]
   radius = np.linalg.norm(lips - lips.mean(0), axis=-1).mean()
   worse = 9 / 39 * radius * 256 / SIZE
-  assert made.values["speak/m_lmd"].value == pytest.approx(worse)
-  assert made.values["speak/m_lmd"].clips == len(takes)
-  assert made.values["speak/frechet_identity"].value == pytest.approx(0)
+  assert generated.values["speak/m_lmd"].value == pytest.approx(worse)
+  assert generated.values["speak/m_lmd"].clips == len(clips)
+  assert generated.values["speak/frechet_identity"].value == pytest.approx(0)
 
 
-def test_the_late_line_is_scored_from_its_first_real_frame_on(takes):
-  figures, _ = _run(takes, lambda take, audio: take.frames.copy())
+def test_the_late_line_is_scored_from_its_first_real_frame_on(clips):
+  figures, _ = _run(clips, lambda clip, audio: clip.frames.copy())
   lag = round(references.LATE_S * 25)
   want = [
-    image.psnr(take.frames[:-lag], take.frames[lag:]).mean() for take in takes
+    image.psnr(clip.frames[:-lag], clip.frames[lag:]).mean() for clip in clips
   ]
   assert figures["speak/late_psnr"] == pytest.approx(np.mean(want))
   repeated = [
     image.psnr(
-      np.concatenate([take.frames[:1].repeat(lag, 0), take.frames[:-lag]])[1:],
-      take.frames[1:],
+      np.concatenate([clip.frames[:1].repeat(lag, 0), clip.frames[:-lag]])[1:],
+      clip.frames[1:],
     ).mean()
-    for take in takes
+    for clip in clips
   ]
   assert abs(np.mean(repeated) - np.mean(want)) > 0.01
 
 
-def test_clips_shorter_than_the_lag_have_no_late_line(takes):
+def test_clips_shorter_than_the_lag_have_no_late_line(clips):
   short = [
-    take._replace(
-      frames=take.frames[:9],
-      landmarks=take.landmarks[:9],
-      pose=take.pose[:9],
-      opening=take.opening[:9],
-      audio=take.audio[: 9 * 640],
+    clip._replace(
+      frames=clip.frames[:9],
+      landmarks=clip.landmarks[:9],
+      pose=clip.pose[:9],
+      opening=clip.opening[:9],
+      audio=clip.audio[: 9 * 640],
     )
-    for take in takes
+    for clip in clips
   ]
-  made = _measure(short, lambda take, audio: take.frames.copy())
-  assert not any("late" in name for name in made.values)
-  rows = lines.table_rows(made.values, [_entry(short, None)])
+  generated = _measure(short, lambda clip, audio: clip.frames.copy())
+  assert not any("late" in name for name in generated.values)
+  rows = lines.table_rows(generated.values, [_entry(short, None)])
   assert len(rows) == 6
 
 
-def test_silence_is_that_of_the_sound_that_a_line_hears(takes):
+def test_silence_is_that_of_the_sound_that_a_line_hears(clips):
   # The first person's clips are silent at first, the second's at the end.
   pauses = [slice(2, 14), slice(24, 38)] * 2
-  for i, (take, pause) in enumerate(zip(takes, pauses, strict=True)):
-    audio = take.audio.reshape(N, 640).copy()
+  for i, (clip, pause) in enumerate(zip(clips, pauses, strict=True)):
+    audio = clip.audio.reshape(N, 640).copy()
     audio[:] = 8000
     audio[pause] = 0
-    takes[i] = take._replace(audio=audio.ravel())
+    clips[i] = clip._replace(audio=audio.ravel())
 
-  def follows(take, audio):
+  def follows(clip, audio):
     opening = np.where(audio[320::640] > 0, 0.9, 0.25)
-    return _draw(opening, take.frames[0, -1, -1, 0])
+    return _draw(opening, clip.frames[0, -1, -1, 0])
 
-  figures, _ = _run(takes, follows)
+  figures, _ = _run(clips, follows)
   assert figures["speak/silent_opening"] == pytest.approx(0.25)
   assert figures["speak/silent_opening_shuffled"] == pytest.approx(0.25)
   openings, still = [], []
-  for take in takes:
-    hushed = mouth.silent(take.audio, N, 25.0)
+  for clip in clips:
+    hushed = mouth.silent(clip.audio, N, 25.0)
     assert hushed.sum() > 9
-    seen = (take.opening * 200).astype(np.uint8) / 200
+    seen = (clip.opening * 200).astype(np.uint8) / 200
     openings += [*seen[hushed]]
     still += [seen[0]] * hushed.sum()
   assert figures["speak/true_silent_opening"] == pytest.approx(
@@ -324,7 +324,7 @@ def test_silence_is_that_of_the_sound_that_a_line_hears(takes):
   )
 
 
-def test_looks_are_figures_of_every_line(takes):
+def test_looks_are_figures_of_every_line(clips):
   def code(frames):
     return frames[:, 2::10, 16, 0] / 255.0
 
@@ -336,42 +336,42 @@ def test_looks_are_figures_of_every_line(takes):
     "fid": FeatureMetric(code, every=2),
   }
 
-  def grey(take, audio):
-    return (take.frames // 2 + 60).astype(np.uint8)
+  def grey(clip, audio):
+    return (clip.frames // 2 + 60).astype(np.uint8)
 
-  found = _measure(takes, grey, perceptual=perceptual).values
-  want = [apart(grey(x, None)[1:], x.frames[1:]).mean() for x in takes]
-  assert found["speak/lpips"].value == pytest.approx(np.mean(want))
-  assert found["speak/true_lpips"].value == 0
+  values = _measure(clips, grey, perceptual=perceptual).values
+  want = [apart(grey(x, None)[1:], x.frames[1:]).mean() for x in clips]
+  assert values["speak/lpips"].value == pytest.approx(np.mean(want))
+  assert values["speak/true_lpips"].value == 0
   sides = [
-    np.concatenate([code(make(x)[1::2]) for x in takes])
+    np.concatenate([code(make(x)[1::2]) for x in clips])
     for make in (lambda x: grey(x, None), lambda x: x.frames)
   ]
   row = features.frechet_row(*sides)
-  assert found["speak/fid"].value == pytest.approx(features.frechet(row[None]))
-  assert found["speak/true_fid"].value == pytest.approx(0, abs=1e-9)
-  assert found["speak/static_fid"].value > 0
-  assert found["speak/fid"].clips == len(takes)
+  assert values["speak/fid"].value == pytest.approx(features.frechet(row[None]))
+  assert values["speak/true_fid"].value == pytest.approx(0, abs=1e-9)
+  assert values["speak/static_fid"].value > 0
+  assert values["speak/fid"].clips == len(clips)
   # The fake reader sees one person everywhere.
-  assert found["speak/frechet_identity"].value == pytest.approx(0, abs=1e-9)
-  row = lines.table_rows(found, [_entry(takes, grey)])[0]
-  assert row.values["lpips"] == found["speak/lpips"]
+  assert values["speak/frechet_identity"].value == pytest.approx(0, abs=1e-9)
+  row = lines.table_rows(values, [_entry(clips, grey)])[0]
+  assert row.values["lpips"] == values["speak/lpips"]
 
 
 def test_frames_a_second_leave_out_what_is_cached_or_compiles(
-  takes, tmp_path, monkeypatch
+  clips, tmp_path, monkeypatch
 ):
   now = [0.0]
   monkeypatch.setattr(methods.time, "perf_counter", lambda: now[0])
 
-  def slow(take, audio):
+  def slow(clip, audio):
     # The first call compiles.
     now[0] += 4.0 if now[0] else 1000.0
-    return take.frames.copy()
+    return clip.frames.copy()
 
-  takes = takes[:2]
-  made = _measure(takes, slow)
-  assert made.frames_per_second == {"speak": pytest.approx(N / 4)}
+  clips = clips[:2]
+  generated = _measure(clips, slow)
+  assert generated.frames_per_second == {"speak": pytest.approx(N / 4)}
 
   plain = _entry
 
@@ -382,18 +382,18 @@ def test_frames_a_second_leave_out_what_is_cached_or_compiles(
 
   cache = Cache(tmp_path, 10**9)
   monkeypatch.setitem(globals(), "_entry", kept)
-  _measure(takes, slow, cache=cache)
-  assert _measure(takes, slow, cache=cache).frames_per_second == {}
+  _measure(clips, slow, cache=cache)
+  assert _measure(clips, slow, cache=cache).frames_per_second == {}
   next(tmp_path.glob("*.mkv")).unlink()  # one is made again
-  assert _measure(takes, slow, cache=cache).frames_per_second == {}
+  assert _measure(clips, slow, cache=cache).frames_per_second == {}
 
 
-def test_every_line_has_a_row_and_says_what_it_sees(takes):
-  entry = _entry(takes, lambda take, audio: take.frames.copy(), name="a")
-  found = _measure(
-    takes, lambda take, audio: take.frames.copy(), name="a"
+def test_every_line_has_a_row_and_says_what_it_sees(clips):
+  entry = _entry(clips, lambda clip, audio: clip.frames.copy(), name="a")
+  values = _measure(
+    clips, lambda clip, audio: clip.frames.copy(), name="a"
   ).values
-  rows = lines.table_rows(found, [entry], "data")
+  rows = lines.table_rows(values, [entry], "data")
   assert [row.method for row in rows[:3]] == [
     "a",
     "a, other speech",

@@ -72,7 +72,7 @@ def data(tmp_path):
 
 
 def judge(codes=None):
-  return command.Judge("toy", codes or Codes(), 16, 25.0, 0.5)
+  return command.SyncJudge("toy", codes or Codes(), 16, 25.0, 0.5)
 
 
 def test_offsets_are_found_and_the_clips_left_out(data):
@@ -246,7 +246,7 @@ def test_what_cannot_be_measured_is_told(data, tmp_path):
   with pytest.raises(ValueError, match="25 frames/s, toy has 30"):
     command.run(data, judge()._replace(fps=30.0), 2)
   with pytest.raises(ValueError, match="either --model or --syncnet"):
-    command.judge_of(None, None, 25.0, None)
+    command.open_judge(None, None, 25.0, None)
   (data / offsets.NAME).write_text("what\n")
   with pytest.raises(ValueError, match=r"offsets\.jsonl: not a list of"):
     opening.open_records(data, "train")
@@ -271,8 +271,8 @@ def test_the_reference_finds_a_late_picture(tmp_path):
     path, [clip._replace(audio=np.roll(clip.audio, -late))]
   )
   writer.write_metadata(tmp_path, rows)
-  who = command.judge_of(bundle.REFERENCE, None, 25.0, None)
-  assert who.confidence == command.SURE
+  who = command.open_judge(bundle.REFERENCE, None, 25.0, None)
+  assert who.confidence == command.CONFIDENT
   (found,) = command.run(tmp_path, who, 2)
   assert found.frames == 5
   assert found.out
@@ -288,6 +288,6 @@ def test_vectors_of_any_length_have_no_usual_confidence(monkeypatch):
 
   monkeypatch.setattr(models.trained, "load", raw)
   with pytest.raises(ValueError, match="give --confidence") as error:
-    command.judge_of(bundle.REFERENCE, None, 25.0, None)
+    command.open_judge(bundle.REFERENCE, None, 25.0, None)
   assert "\n" not in str(error.value)
-  assert command.judge_of(bundle.REFERENCE, None, 25.0, 7.5).confidence == 7.5
+  assert command.open_judge(bundle.REFERENCE, None, 25.0, 7.5).confidence == 7.5

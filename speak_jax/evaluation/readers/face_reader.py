@@ -35,6 +35,30 @@ class Reading(NamedTuple):
     return self._replace(**known)
 
 
+def known_reading(
+  landmarks: Float[np.ndarray, "n 68 2"],
+  pose: Float[np.ndarray, "n 3"],
+  opening: Float[np.ndarray, "n"],
+  identity: Float[np.ndarray, "n d"] | None = None,
+) -> Reading:
+  """What is known of n frames, each with a face, as a reader would see it.
+
+  Args:
+    landmarks: Landmarks in the frames' pixels.
+    pose: Head pose in degrees.
+    opening: How open the mouth is.
+    identity: Embedding of each face; None where there is none.
+  """
+  return Reading(
+    found=np.ones(len(landmarks), bool),
+    landmarks=landmarks,
+    pose=pose,
+    opening=opening,
+    emotion=None,
+    identity=identity,
+  )
+
+
 Reader = Callable[[UInt8[np.ndarray, "n h w 3"]], Reading]
 
 

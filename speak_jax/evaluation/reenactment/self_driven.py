@@ -23,7 +23,11 @@ from speak_jax.evaluation.metric_table import (
   Statistic,
 )
 from speak_jax.evaluation.readers.aligned import align
-from speak_jax.evaluation.readers.face_reader import Reader, Reading
+from speak_jax.evaluation.readers.face_reader import (
+  Reader,
+  Reading,
+  known_reading,
+)
 from speak_jax.evaluation.readers.own_syncnet import SyncScorer
 from speak_jax.evaluation.readers.perceptual import (
   FeatureMetric,
@@ -219,14 +223,7 @@ def _truth(clip: EvalClip, reading: Reading) -> Side:
   identity = reading.identity
   if identity is not None:
     identity = np.repeat(identity[:1], len(identity), 0)
-  known = Reading(
-    found=np.ones(len(clip.frames), bool),
-    landmarks=clip.landmarks,
-    pose=clip.pose,
-    opening=clip.opening,
-    emotion=None,
-    identity=identity,
-  )
+  known = known_reading(clip.landmarks, clip.pose, clip.opening, identity)
   return Side(clip.frames, known, align(clip.frames, reading.landmarks))
 
 

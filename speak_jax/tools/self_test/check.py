@@ -21,6 +21,7 @@ from speak_jax.evaluation.readers.face_reader import (
   Reader,
   Reading,
   judge_reader,
+  known_reading,
 )
 from speak_jax.evaluation.reenactment import comparison
 from speak_jax.evaluation.reenactment.comparison import ClipSum, ClipSums, Side
@@ -161,14 +162,7 @@ def _compared(
 
 def _judged(reading: Reading, clip: Clip) -> ClipSums:
   """The judge against what the renderer knows."""
-  known = Reading(
-    found=np.ones(len(clip.frames), bool),
-    landmarks=clip.landmarks,
-    pose=clip.pose,
-    opening=clip.opening,
-    emotion=None,
-    identity=None,
-  )
+  known = known_reading(clip.landmarks, clip.pose, clip.opening)
   return {
     **comparison.face_metrics(reading, known, clip.frames.shape[1]),
     **comparison.emotion_metrics(reading, clip.emotion),
