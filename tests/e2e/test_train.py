@@ -330,7 +330,7 @@ def test_a_run_and_its_bundle_are_evaluated(run, bundle, tmp_path):
     assert measured.metrics[figure] == pytest.approx(found[figure], abs=0.1)
   both = protocol.Plan({"run": run, "bundle": bundle}, clips=2, seed=0)
   made = protocol.tabulate(both, "1", str(run / "data"), tmp_path / "tables")
-  ours = {row.method: row.figures for row in made[0].rows}
+  ours = {row.method: row.values for row in made[0].rows}
   # The bundle holds the same weights.
   assert ours["bundle"]["psnr"].value == pytest.approx(
     ours["run"]["psnr"].value, abs=0.1

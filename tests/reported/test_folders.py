@@ -761,8 +761,8 @@ def test_sheets_have_the_names(tmp_path):
       "c", name, "train", functools.partial(list, [one._replace(identity=name)])
     )
     engine.prepare([task], tmp_path / name[1:] / name[0], workers=0, meta={})
-  sheets = [inspect.sheet(path) for path in (tmp_path / "nna").iterdir()]
-  assert (sheets[0] != sheets[1]).any()
+  drawn = [inspect.sheet(path) for path in (tmp_path / "nna").iterdir()]
+  assert (drawn[0] != drawn[1]).any()
 
 
 # --- settings that cannot be -----------------------------------------------
