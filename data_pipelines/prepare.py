@@ -22,15 +22,10 @@ from absl import app, flags
 
 from data_pipelines.dataset import writer
 from data_pipelines.faces import cut, face
-from data_pipelines.ingest.engine import (
-  PrepareError,
-  Reason,
-  Summary,
-  TooManyRejectsError,
-  cores,
-  prepare,
-  read_reasons,
-)
+from data_pipelines.ingest import pool, run
+from data_pipelines.ingest.guard import TooManyRejectsError
+from data_pipelines.ingest.outcomes import PrepareError
+from data_pipelines.ingest.summary import Reason, Summary, read_reasons
 from data_pipelines.sources import counts
 from data_pipelines.sources.task import Survey, Task
 from speak_jax import spec
@@ -134,27 +129,29 @@ def main(argv: list[str]) -> int:
   if len(argv) > 1:
     line = f"{argv[1]}: unexpected argument; say --input {argv[1]}"
     return command_line.fail("prepare", line)
-  return run(make)
+  return run_with(run_local)
 
 
-def make(tasks: list[Task], meta: dict[str, Any]) -> Summary:
-  """Makes the clips on this machine, as the flags say."""
-  return prepare(
+def run_local(tasks: list[Task], meta: dict[str, Any]) -> Summary:
+  """Prepares the clips, or --shard i/n of them, on this machine."""
+  return run.prepare(
     tasks,
     _OUTPUT.value or ".",
-    workers=_WORKERS.value or cores(),
+    workers=_WORKERS.value or pool.cores(),
     meta=meta,
     max_reject=_MAX_REJECT.value,
-    share=_share(),
+    shard=_shard(),
     retry=_RETRY.value,
   )
 
 
-def run(way: Callable[[list[Task], dict[str, Any]], Summary]) -> int:
-  """Has the chosen clips made in some way and says what came of it.
+def run_with(
+  execute: Callable[[list[Task], dict[str, Any]], Summary],
+) -> int:
+  """Prepares the clips that the flags choose, and prints the summary.
 
   Args:
-    way: Takes clips and settings, as `make` does.
+    execute: Takes clips and settings, and prepares them: `run_local`.
 
   Returns:
     The exit code.
@@ -162,7 +159,7 @@ def run(way: Callable[[list[Task], dict[str, Any]], Summary]) -> int:
   output = _OUTPUT.value or "."
   over = ""
   try:
-    survey, meta = chosen()
+    survey, meta = find_clips()
     if _DRY_RUN.value:
       print(counts.page(survey))
       return 0
@@ -174,7 +171,7 @@ def run(way: Callable[[list[Task], dict[str, Any]], Summary]) -> int:
     if survey.gaps:
       print(counts.gaps(survey, SHOWN_GAPS))
     over = counts.passed(survey, SHOWN_GAPS)
-    summary = way(survey.tasks, meta)
+    summary = execute(survey.tasks, meta)
   except TooManyRejectsError as error:
     _print_table(read_reasons(output))
     print(over, end="\n" * bool(over))
@@ -189,7 +186,7 @@ def run(way: Callable[[list[Task], dict[str, Any]], Summary]) -> int:
     f"{output}: {summary.clips} clips, {summary.frames} frames, "
     f"{summary.seconds / 60:.1f} minutes, {summary.rejects} rejected"
   )
-  if _share()[1] > 1:
+  if _shard()[1] > 1:
     print(
       f"{output}: this was --shard {_SHARD.value}; when all shards are made, "
       "one call without --shard makes the data set of them"
@@ -205,19 +202,22 @@ def _print_table(reasons: list[Reason]) -> None:
     print(f"{clips:>9} {stretches:>9}  {reason}")
 
 
-def _share() -> tuple[int, int]:
+def _shard() -> tuple[int, int]:
   """(i, n) of --shard i/n."""
   match = re.fullmatch(r"(\d+)/(\d+)", _SHARD.value or "1/1")
-  share = (int(match[1]), int(match[2])) if match else (0, 0)
-  if not 1 <= share[0] <= share[1]:
+  number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+  if not 1 <= number <= count:
     raise PrepareError(
       f"--shard {_SHARD.value}: not i/n with i from 1 to n, such as 1/8"
     )
-  return share
+  return number, count
 
 
-def chosen() -> tuple[Survey, dict[str, Any]]:
-  """What the source that the flags name has, and how it will be made.
+def find_clips() -> tuple[Survey, dict[str, Any]]:
+  """Surveys the source that the flags name.
+
+  Returns:
+    The clips that it has, and the settings that the data set is made with.
 
   Raises:
     ValueError: one line with the reason.

@@ -4,7 +4,7 @@ from absl.testing import flagsaver
 
 from data_pipelines import prepare
 from data_pipelines.dataset import opening
-from data_pipelines.ingest import engine
+from data_pipelines.ingest import run
 
 SYNTHETIC = {
   "source": "synthetic",
@@ -79,7 +79,7 @@ def test_a_shard_that_is_none_is_refused(command, shard):
 
 def test_shards_then_one_call_make_the_data_set(command, tmp_path, monkeypatch):
   def here(*args, **options):
-    return engine.prepare(*args, **options | NO_WORKERS)
+    return run.prepare(*args, **options | NO_WORKERS)
 
   monkeypatch.setattr(prepare, "prepare", here)
   for shard in ("1/2", "2/2"):

@@ -47,6 +47,13 @@ class Late(NamedTuple):
   seconds: float
 
 
+def cores() -> int:
+  """CPU cores that this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
 def run(
   take: Callable[[], Job | None], count: int
 ) -> Generator[tuple[Any, Any], None, None]:

@@ -12,7 +12,7 @@ LICENCE = Licence(
 )
 
 
-def _make(recipe: render.Recipe) -> list[spec.Record]:
+def _render(recipe: render.Recipe) -> list[spec.Record]:
   """Renders the clip; a module's function, so that tasks can be pickled."""
   return [render.render_clip(recipe)]
 
@@ -24,7 +24,7 @@ def tasks(recipes: Iterable[render.Recipe]) -> list[Task]:
       clip=recipe.clip,
       identity=f"{recipe.split}_{recipe.identity:05d}",
       split=recipe.split,
-      make=partial(_make, recipe),
+      records=partial(_render, recipe),
       labels=Labels(recipe.emotion, recipe.level, "front"),
     )
     for recipe in recipes

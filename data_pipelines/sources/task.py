@@ -17,8 +17,9 @@ class Labels(NamedTuple):
 class Task(NamedTuple):
   """One raw clip. Picklable, so that any worker process can run it.
 
-  `make` decodes, tracks and crops; it gives one record for each usable track
-  and raises `media.error.MediaError` (file and reason) when there is none.
+  `records` decodes, tracks and crops; it returns one record for each usable
+  track and raises `media.error.MediaError`, which names file and reason, when
+  there is none.
   """
 
   clip: str  # unique in its data set; names the rejected clip
@@ -26,7 +27,7 @@ class Task(NamedTuple):
   # "train" or "test"; all clips of an identity have the same, unless clips or
   # moments of one are held out.
   split: str
-  make: Callable[[], list[spec.Record]]
+  records: Callable[[], list[spec.Record]]
   file: str = ""  # the raw video, if there is one: named when its worker dies
   labels: Labels = Labels()
   sound: str = ""  # its sound, if that is another file

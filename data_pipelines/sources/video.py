@@ -92,7 +92,7 @@ def task(video: Video, split: str) -> Task:
     clip=label(video.clip),
     identity=label(video.identity),
     split=split,
-    make=video,
+    records=video,
     file=video.path,
     sound=video.sound or "",
     labels=video.labels,

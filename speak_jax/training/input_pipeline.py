@@ -15,7 +15,7 @@ import jax
 from ml_collections import ConfigDict
 
 from data_pipelines.dataset import damage, opening, reader
-from data_pipelines.ingest import engine
+from data_pipelines.ingest import pool
 from data_pipelines.sampling import augment, pairs, workers
 from data_pipelines.sampling import batches as examples
 from speak_jax.common.progress import say
@@ -194,7 +194,7 @@ def _workers(config: ConfigDict, devices: int) -> int:
     return count
   # Two cores are for the training process: on fewer than four, threads of its
   # own serve better.
-  cores = engine.cores()
+  cores = pool.cores()
   return min(cores - 2, MOST_WORKERS * devices) if cores >= 4 else 0
 
 

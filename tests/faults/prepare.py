@@ -3,7 +3,7 @@
   python -m tests.faults.prepare --input VIDEOS --out DIR --kills 10
 
 Prints a JSON line a finding; the exit code is 0 if all bytes were equal.
-tests/ingest/test_engine.py has small ones of these, on drawn clips.
+tests/ingest/test_run.py has small ones of these, on drawn clips.
 """
 
 import argparse

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from configs import speak
-from data_pipelines.ingest import engine
+from data_pipelines.ingest import pool
 from speak_jax.common import exit_codes
 from speak_jax.training import distributed, input_pipeline
 
@@ -185,7 +185,7 @@ def test_all_cores_of_a_pod_but_two_feed_its_gpus(manifests, monkeypatch):
   (container,) = part["template"]["spec"]["template"]["spec"]["containers"]
   cores = int(container["resources"]["requests"]["cpu"])
   gpus = container["resources"]["limits"]["nvidia.com/gpu"]
-  monkeypatch.setattr(engine, "cores", lambda: cores)
+  monkeypatch.setattr(pool, "cores", lambda: cores)
   config = speak.get_config("base256")
   assert input_pipeline._workers(config, gpus) == cores - 2
 

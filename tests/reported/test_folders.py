@@ -25,7 +25,8 @@ from data_pipelines import inspect
 from data_pipelines.dataset import offsets, opening, writer
 from data_pipelines.dataset.index import read_index
 from data_pipelines.faces import cut, face
-from data_pipelines.ingest import engine
+from data_pipelines.ingest import plan, run
+from data_pipelines.ingest.outcomes import PrepareError
 from data_pipelines.media import decoder, lettering, video
 from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.video import write_video
@@ -102,7 +103,7 @@ def test_a_name_becomes_text_that_anything_takes(tmp_path, name):
       text.encode()
       assert len(text.splitlines()) == 1
     with pytest.raises(MediaError) as error:
-      task.make()
+      task.records()
     str(error.value).encode()
 
 
@@ -437,7 +438,7 @@ def prepare_toys(raw, sounds=False, **options):
     for path in sorted(raw.glob("*.mp4"))
   ]
   out = raw.parent / "data"
-  engine.prepare(tasks, out, workers=0, meta={"source": "toy"}, **options)
+  run.prepare(tasks, out, workers=0, meta={"source": "toy"}, **options)
   return made
 
 
@@ -507,18 +508,18 @@ def test_sound_that_was_replaced_makes_its_clip_anew(raw):
 
 
 def test_a_video_replaced_while_the_set_is_unfinished(raw):
-  prepare_toys(raw, share=(1, 2))
-  prepare_toys(raw, share=(2, 2))
+  prepare_toys(raw, shard=(1, 2))
+  prepare_toys(raw, shard=(2, 2))
   put(raw / "c1.mp4", b"8")
   assert prepare_toys(raw) == ["c1"]
   assert shown(raw) == {"c0": 1, "c1": 8}
 
 
 def test_a_clip_kept_of_a_file_that_changed_is_not_used(raw, monkeypatch):
-  monkeypatch.setattr(engine, "FEW", 1)  # all in one part
+  monkeypatch.setattr(plan, "FEW", 1)  # all in one part
   good = read_number
   monkeypatch.setitem(globals(), "read_number", _refuse_the_last)
-  with pytest.raises(engine.PrepareError):
+  with pytest.raises(PrepareError):
     prepare_toys(raw)
   monkeypatch.setitem(globals(), "read_number", good)
   put(raw / "c0.mp4", b"9")
@@ -671,8 +672,8 @@ def test_moments_of_one_person_become_two_splits(tmp_path, film):
   )
   meta = {"source": "folder", writer.HELD_OUT: "moments"}
   with pytest.raises(ValueError, match="identity Ann is in two splits"):
-    engine.prepare(found.tasks, tmp_path / "no", workers=0, meta={})
-  engine.prepare(found.tasks, tmp_path / "data", workers=0, meta=meta)
+    run.prepare(found.tasks, tmp_path / "no", workers=0, meta={})
+  run.prepare(found.tasks, tmp_path / "data", workers=0, meta=meta)
   train = opening.open_records(tmp_path / "data", "train")
   test = opening.open_records(tmp_path / "data", "test")
   assert {x.identity for x in (*train.index, *test.index)} == {"Ann"}
@@ -760,7 +761,7 @@ def test_sheets_have_the_names(tmp_path):
     task = Task(
       "c", name, "train", functools.partial(list, [one._replace(identity=name)])
     )
-    engine.prepare([task], tmp_path / name[1:] / name[0], workers=0, meta={})
+    run.prepare([task], tmp_path / name[1:] / name[0], workers=0, meta={})
   drawn = [inspect.sheet(path) for path in (tmp_path / "nna").iterdir()]
   assert (drawn[0] != drawn[1]).any()
 

@@ -737,7 +737,9 @@ def test_rendered_faces_serve_every_stage(tmp_path):
   jobs = synthetic.tasks(recipes)
   rows = []
   for split in SPLITS:
-    clips = [clip for job in jobs if job.split == split for clip in job.make()]
+    clips = [
+      clip for job in jobs if job.split == split for clip in job.records()
+    ]
     path = tmp_path / writer.shard_name(split, 0, 1)
     rows += writer.write_shard(path, clips)
   writer.write_metadata(tmp_path, rows)

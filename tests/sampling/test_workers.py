@@ -12,7 +12,7 @@ import time
 import pytest
 
 from data_pipelines.dataset import damage, opening
-from data_pipelines.ingest import engine
+from data_pipelines.ingest import pool
 from data_pipelines.sampling import augment, batches, workers
 from speak_jax.training import config_validation, input_pipeline
 from tests import toy_records
@@ -157,7 +157,7 @@ def test_so_many_workers_as_cores_are_left(monkeypatch, data):
     *((1, 1, 0), (2, 8, 0), (4, 1, 2), (16, 1, 14), (96, 1, 16)),
     *((96, 2, 32), (96, 8, 94), (208, 8, 128)),  # one process for all GPUs
   ):
-    monkeypatch.setattr(engine, "cores", lambda cores=cores: cores)
+    monkeypatch.setattr(pool, "cores", lambda cores=cores: cores)
     assert input_pipeline._workers(config, devices) == want
   with pytest.raises(ValueError, match=r"data\.workers = -2 is not -1 or a"):
     config_validation.validate(small.config(data__workers=-2))

@@ -12,7 +12,7 @@ import pytest
 
 from data_pipelines.dataset import opening
 from data_pipelines.dataset.pictures import decode_frame
-from data_pipelines.ingest import engine
+from data_pipelines.ingest.run import prepare
 from data_pipelines.media.error import MediaWarning
 from data_pipelines.media.video import write_video
 from data_pipelines.sources.task import Survey
@@ -123,7 +123,7 @@ def prepare_twice(tmp_path):
     with warnings.catch_warnings():
       warnings.simplefilter("ignore", MediaWarning)
       for _ in range(2):
-        engine.prepare(survey.tasks, out, workers=0, meta=meta, max_reject=0.9)
+        prepare(survey.tasks, out, workers=0, meta=meta, max_reject=0.9)
         contents.append(
           {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()}
         )

@@ -89,7 +89,7 @@ def test_a_bad_video_is_one_line(videos):
   tasks = folder.survey(videos, settings=cut.Settings()).tasks
   (task,) = (t for t in tasks if t.clip == "b")
   with pytest.raises(MediaError, match=r"b\.mp4: empty file"):
-    task.make()
+    task.records()
 
 
 def test_no_videos_is_said(tmp_path):

@@ -149,7 +149,7 @@ def test_a_span_beyond_the_end_is_a_reject(tmp_path, film, lay, face_models):
   )
   (task,) = hdtf.survey(tmp_path, settings=SETTINGS).tasks
   with pytest.raises(ValueError, match=r"A.mp4: ends before 30 s"):
-    task.make()
+    task.records()
 
 
 @pytest.mark.parametrize(

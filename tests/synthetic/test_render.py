@@ -269,6 +269,6 @@ def test_tasks_make_records():
     )
   )
   assert [t.split for t in tasks] == ["train"] * 2 + ["test"] * 2
-  (record,) = tasks[-1].make()
+  (record,) = tasks[-1].records()
   assert record.clip == tasks[-1].clip
   assert record.identity == tasks[-1].identity

@@ -264,7 +264,7 @@ def test_the_reference_finds_a_late_picture(tmp_path):
     twins_every=0,
   )
   (task,) = synthetic.tasks(recipes)
-  (clip,) = task.make()
+  (clip,) = task.records()
   late = round(5 * spec.samples_per_frame(clip.fps))
   path = tmp_path / writer.shard_name("test", 0, 1)
   rows = writer.write_shard(

@@ -20,8 +20,10 @@ import pytest
 
 from data_pipelines.dataset import opening
 from data_pipelines.dataset.index import read_index
-from data_pipelines.ingest import engine, pool
-from data_pipelines.ingest.engine import PrepareError, TooManyRejectsError
+from data_pipelines.ingest import guard, plan, pool, run
+from data_pipelines.ingest.guard import TooManyRejectsError
+from data_pipelines.ingest.outcomes import PrepareError
+from data_pipelines.ingest.summary import read_reasons
 from data_pipelines.media.error import MediaError, MediaWarning, reject
 from data_pipelines.sources.task import Task
 from speak_jax.common import files, progress
@@ -59,7 +61,7 @@ def broken():
 
 
 def prepare(tasks, output, workers=0, meta=META, **options):
-  return engine.prepare(tasks, output, workers=workers, meta=meta, **options)
+  return run.prepare(tasks, output, workers=workers, meta=meta, **options)
 
 
 def lines(path):
@@ -72,7 +74,7 @@ def content(folder):
 
 @pytest.fixture(autouse=True)
 def parts_of_several_clips(monkeypatch):
-  monkeypatch.setattr(engine, "FEW", 3)
+  monkeypatch.setattr(plan, "FEW", 3)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +139,7 @@ def test_progress_is_few_whole_lines_without_a_terminal(
       return self.now
 
   clock = Clock()
-  for module in (engine, progress):
+  for module in (run, progress):
     monkeypatch.setattr(module, "time", clock)
   prepare(listed(7), tmp_path)
   done = "0.00 h of video, 0.0x real time"
@@ -162,8 +164,8 @@ def test_machines_that_share_the_work(tmp_path, whole):
   log = tmp_path / "log"
   for i in (3, 1, 2):
     own = tmp_path / f"own{i}"
-    part = prepare(listed(9), own, share=(i, 3))
-    assert part == prepare(listed(9, log=log), tmp_path / "all", share=(i, 3))
+    part = prepare(listed(9), own, shard=(i, 3))
+    assert part == prepare(listed(9, log=log), tmp_path / "all", shard=(i, 3))
     assert not (own / "dataset_info.json").exists()
     assert 0 < part.clips + part.rejects < 9
     shutil.copytree(own, tmp_path / "copied", dirs_exist_ok=True)
@@ -176,9 +178,7 @@ def test_machines_that_share_the_work(tmp_path, whole):
 
 def test_two_runs_in_one_directory_do_no_harm(tmp_path, whole, monkeypatch):
   """Where a file system locks nothing: another run does all of it meanwhile."""
-  monkeypatch.setattr(
-    engine, "locked", lambda *_, **__: contextlib.nullcontext()
-  )
+  monkeypatch.setattr(run, "locked", lambda *_, **__: contextlib.nullcontext())
   data = tmp_path / "data"
   tasks = listed(9)
 
@@ -186,18 +186,18 @@ def test_two_runs_in_one_directory_do_no_harm(tmp_path, whole, monkeypatch):
     prepare(listed(9), data)
     return make(6)
 
-  prepare([*tasks[:6], tasks[6]._replace(make=meanwhile), *tasks[7:]], data)
+  prepare([*tasks[:6], tasks[6]._replace(records=meanwhile), *tasks[7:]], data)
   assert content(data) == whole(9)
-  engine.prepare(tasks, data, workers=0, meta=META)
+  run.prepare(tasks, data, workers=0, meta=META)
   assert content(data) == whole(9)
 
 
 def test_a_rerun_makes_only_what_is_missing(tmp_path, monkeypatch):
-  monkeypatch.setattr(engine, "FEW", 64)  # another clip moves no other
+  monkeypatch.setattr(plan, "FEW", 64)  # another clip moves no other
   log, data = tmp_path / "log", tmp_path / "data"
   tasks = listed(6, log=log)
 
-  spoilt = [*tasks[:4], tasks[4]._replace(make=broken), tasks[5]]
+  spoilt = [*tasks[:4], tasks[4]._replace(records=broken), tasks[5]]
   with pytest.raises(PrepareError, match="models are missing"):
     prepare(spoilt, data)
   with pytest.raises(ValueError, match="not finished"):
@@ -229,7 +229,7 @@ def test_nothing_is_left_of_another_list_of_clips(tmp_path, whole):
   for n in (9, 4):
     prepare(listed(n), tmp_path)
   assert content(tmp_path) == whole(4)
-  keys = [part.key for part in engine.plan(listed(4), META)]
+  keys = [part.key for part in plan.plan_shards(listed(4), META)]
   left = {path.name for path in (tmp_path / ".parts").iterdir()}
   assert left == {"lock", "meta.json", *(f"{key}.json" for key in keys)}
 
@@ -237,7 +237,9 @@ def test_nothing_is_left_of_another_list_of_clips(tmp_path, whole):
 def test_a_kept_clip_that_is_damaged_is_made_again(tmp_path, whole):
   tasks = listed(9)
   with pytest.raises(PrepareError, match="models are missing"):
-    prepare([*tasks[:5], tasks[5]._replace(make=broken), *tasks[6:]], tmp_path)
+    prepare(
+      [*tasks[:5], tasks[5]._replace(records=broken), *tasks[6:]], tmp_path
+    )
   cut_off, wrong = sorted(tmp_path.rglob("*.clip"))
   cut_off.write_bytes(b"")
   damaged = bytearray(wrong.read_bytes())
@@ -249,7 +251,7 @@ def test_a_kept_clip_that_is_damaged_is_made_again(tmp_path, whole):
 
 def test_a_shard_that_was_lost_is_made_again(tmp_path, whole):
   for i in (1, 2):
-    prepare(listed(9), tmp_path, share=(i, 2))
+    prepare(listed(9), tmp_path, shard=(i, 2))
   shards = sorted((tmp_path / ".parts").glob("*.array_record"))
   shards[0].unlink()
   prepare(listed(9), tmp_path)
@@ -260,9 +262,9 @@ def test_a_shard_that_was_lost_is_made_again(tmp_path, whole):
   ("clips", "size"), [(64, 1), (65, 2), (5000, 32), (131_073, 33)]
 )
 def test_shards_grow_with_the_set_alone(monkeypatch, clips, size):
-  monkeypatch.setattr(engine, "FEW", 64)
+  monkeypatch.setattr(plan, "FEW", 64)
   tasks = [Task(str(i), "a", "train", list) for i in range(clips)]
-  parts = engine.plan(tasks, META)
+  parts = plan.plan_shards(tasks, META)
   assert [len(part.tasks) for part in parts[:-1]] == [size] * (len(parts) - 1)
   assert [task for part in parts for task in part.tasks] == tasks
 
@@ -281,14 +283,14 @@ def test_a_run_waits_for_another_in_its_directory(
 ):
   (tmp_path / ".parts").mkdir()
   with concurrent.futures.ThreadPoolExecutor(1) as thread:
-    with engine._locked(tmp_path, running):
-      run = thread.submit(prepare, listed(4), tmp_path, share=next_one)
+    with run._locked(tmp_path, running):
+      call = thread.submit(prepare, listed(4), tmp_path, shard=next_one)
       said = ""
-      while not run.done() and "waiting for another run" not in said:
+      while not call.done() and "waiting for another run" not in said:
         time.sleep(0.01)
         said += capsys.readouterr().err
-      assert run.done() != waits
-    assert run.result(timeout=60).clips > 0
+      assert call.done() != waits
+    assert call.result(timeout=60).clips > 0
 
 
 def test_other_settings_are_refused(tmp_path):
@@ -314,8 +316,8 @@ def test_an_odd_exception_rejects_its_clip_alone(tmp_path):
     raise RuntimeError("a fault\nof the code")
 
   tasks = listed(6)
-  tasks[4] = tasks[4]._replace(make=odd, file="raw4.avi")
-  tasks[3] = tasks[3]._replace(make=list)
+  tasks[4] = tasks[4]._replace(records=odd, file="raw4.avi")
+  tasks[3] = tasks[3]._replace(records=list)
   summary = prepare(tasks, tmp_path, max_reject=0.7)
   assert summary.clips == 2
   found = {x["clip"]: x for x in lines(tmp_path / "rejects.jsonl")}
@@ -331,15 +333,15 @@ def test_reasons_are_counted_without_their_numbers(tmp_path):
     raise MediaError("a.mp4", f"face too small ({side} px)")
 
   tasks = listed(9)
-  tasks[3] = tasks[3]._replace(make=functools.partial(small, 40))
-  tasks[4] = tasks[4]._replace(make=functools.partial(small, 41.5))
+  tasks[3] = tasks[3]._replace(records=functools.partial(small, 40))
+  tasks[4] = tasks[4]._replace(records=functools.partial(small, 41.5))
   summary = prepare(tasks, tmp_path, max_reject=0.8)
   reasons = [
     (3, 0, "no face found"),
     (2, 0, "face too small (N px)"),
     (0, 2, "a shot of N frames"),
   ]
-  assert summary.reasons == reasons == engine.read_reasons(tmp_path)
+  assert summary.reasons == reasons == read_reasons(tmp_path)
 
 
 def test_too_many_rejects(tmp_path):
@@ -362,13 +364,13 @@ def test_too_many_rejects(tmp_path):
 def test_as_many_rejects_as_are_allowed_are_no_error(tmp_path):
   """Also where the product of share and clips is a little less: 28.99..."""
   assert prepare(listed(12), tmp_path, max_reject=4 / 12).rejects == 4
-  verdict = engine.Verdict(100, 0.29, set())
+  counter = guard.RejectGuard(100, 0.29, set())
   for i in range(29):
-    verdict.add(str(i), 1)
-    verdict.check()
-  verdict.add("29", 1)
+    counter.add(str(i), 1)
+    counter.check()
+  counter.add("29", 1)
   with pytest.raises(TooManyRejectsError, match="30 of 100"):
-    verdict.check()
+    counter.check()
 
 
 def test_an_unusable_set_is_known_from_few_clips(tmp_path):
@@ -390,10 +392,10 @@ def test_a_set_that_may_pass_is_not_condemned_by_its_sample(share):
   rng = random.Random(0)
   for _ in range(100):
     names = [str(i) for i in range(256)]
-    verdict = engine.Verdict(10_000, share, set(names))
+    counter = guard.RejectGuard(10_000, share, set(names))
     for name in names:
-      verdict.add(name, int(rng.random() < share))
-      verdict.check()
+      counter.add(name, int(rng.random() < share))
+      counter.check()
 
 
 def test_rejected_clips_are_tried_again_when_asked(tmp_path, whole):
@@ -403,7 +405,9 @@ def test_rejected_clips_are_tried_again_when_asked(tmp_path, whole):
     raise MediaError("raw.mp4", "cannot be read")
 
   good = listed(9, log=log)
-  bad = [t if i % 2 else t._replace(make=missing) for i, t in enumerate(good)]
+  bad = [
+    t if i % 2 else t._replace(records=missing) for i, t in enumerate(good)
+  ]
   for tasks in (bad, good):
     prepare(tasks, data, max_reject=0.8)
   assert len(log.read_text().split()) == 4  # the good list alone is no reason
@@ -418,8 +422,8 @@ def test_rejects_of_an_unfinished_part_are_tried_again_too(tmp_path, whole):
   tasks = listed(9, log=log)
   bad = [
     *tasks[:4],
-    tasks[4]._replace(make=list),
-    tasks[5]._replace(make=broken),
+    tasks[4]._replace(records=list),
+    tasks[5]._replace(records=broken),
   ]
   with pytest.raises(PrepareError, match="models are missing"):
     prepare([*bad, *tasks[6:]], data)
@@ -447,16 +451,16 @@ def hang(seconds):
 def test_a_clip_that_kills_or_hangs_costs_itself_alone(
   tmp_path, monkeypatch, capsys
 ):
-  monkeypatch.setattr(engine, "CLIP_S", 3.0)
+  monkeypatch.setattr(run, "CLIP_S", 3.0)
   data = tmp_path / "data"
   tasks = listed(8)
-  tasks[1] = tasks[1]._replace(make=os.abort, file="bad.mp4")
+  tasks[1] = tasks[1]._replace(records=os.abort, file="bad.mp4")
   # Once only, as if a neighbour had taken the memory.
   tasks[3] = tasks[3]._replace(
-    make=functools.partial(crash, str(tmp_path / "once"))
+    records=functools.partial(crash, str(tmp_path / "once"))
   )
   tasks[6] = tasks[6]._replace(
-    make=functools.partial(hang, 600), file="slow.mp4"
+    records=functools.partial(hang, 600), file="slow.mp4"
   )
   summary = prepare(tasks, data, 2, max_reject=0.7)
   assert summary.clips == 4
@@ -476,10 +480,10 @@ def test_a_clip_that_kills_or_hangs_costs_itself_alone(
 
 def test_a_long_video_has_more_time(tmp_path, monkeypatch):
   video = types.SimpleNamespace(seconds=1800.0)
-  monkeypatch.setattr(engine.decoder, "probe", lambda file: video)
+  monkeypatch.setattr(run.decoder, "probe", lambda file: video)
   given = []
   clip = listed(1)[0]._replace(file="raw0.mp4")
-  engine._make(tmp_path, "key", 0, clip, given.append)
+  run._make_clip(tmp_path, "key", 0, clip, given.append)
   assert given == [20 * 1800.0]
 
 
@@ -525,8 +529,8 @@ def start(tmp_path, root):
   script.write_text(
     "import sys, threading\n"
     f"sys.path.insert(0, {str(root)!r})\n"
-    "from tests.ingest import test_engine as t\n"
-    "t.engine.FEW = 3\n"
+    "from tests.ingest import test_run as t\n"
+    "t.plan.FEW = 3\n"
     "if __name__ == '__main__':\n"
     "  tasks = t.listed(40, log=sys.argv[1], wait=float(sys.argv[2]))\n"
     "  if len(sys.argv) > 4:\n"
@@ -617,7 +621,7 @@ def test_no_clip_answers_for_its_machine(tmp_path, number):
 
   tasks = listed(4)
   with pytest.raises(PrepareError, match=os.strerror(number)):
-    prepare([*tasks[:3], tasks[3]._replace(make=stuck)], tmp_path)
+    prepare([*tasks[:3], tasks[3]._replace(records=stuck)], tmp_path)
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -666,9 +670,9 @@ def test_a_look_ahead_says_nothing(tmp_path, monkeypatch):
     warnings.warn(MediaWarning(f"{path}: breaks off"), stacklevel=2)
     raise MediaError(path, "is broken")
 
-  monkeypatch.setattr(engine.decoder, "probe", probe)
+  monkeypatch.setattr(run.decoder, "probe", probe)
   video = task(0, functools.partial(make, 0))._replace(file="film.avi")
   with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
-    engine._make(tmp_path, "key", 0, video, lambda seconds: None)
+    run._make_clip(tmp_path, "key", 0, video, lambda seconds: None)
   assert not said
