@@ -21,7 +21,8 @@ from typing import Any
 from absl import app, flags
 
 from data_pipelines.dataset import writer
-from data_pipelines.faces import cut, face
+from data_pipelines.faces import cut
+from data_pipelines.faces.face_rule import parse_face_rule
 from data_pipelines.ingest import pool, run
 from data_pipelines.ingest.guard import TooManyRejectsError
 from data_pipelines.ingest.outcomes import PrepareError
@@ -284,7 +285,7 @@ def _filmed() -> tuple[Survey, dict[str, Any]]:
 def _media() -> cut.Settings:
   """How videos become clips, as the flags say."""
   try:
-    face.which(_FACE.value)
+    parse_face_rule(_FACE.value)
     return cut.Settings(
       fps=_FPS.value,
       size=_SIZE.value,

@@ -34,7 +34,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from data_pipelines.faces import face
+from data_pipelines.faces.nets import MissingModelError
 from speak_jax.bundle import is_bundle
 from speak_jax.common import command_line, outputs
 from speak_jax.evaluation.cache import Cache
@@ -161,7 +161,7 @@ def main(_: list[str]) -> int:
       result = evaluate(plan, FLAGS.data, out)
       print("\n".join(_headlines(result)))
       print(f"wrote {out / 'report.html'}")
-  except (ValueError, face.MissingModelError) as error:
+  except (ValueError, MissingModelError) as error:
     return command_line.fail("error", str(error))
   return 0
 

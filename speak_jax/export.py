@@ -23,12 +23,13 @@ from jaxtyping import Float, UInt8
 from data_pipelines.dataset.index import read_metadata
 from data_pipelines.dataset.opening import open_records
 from data_pipelines.dataset.reader import Records
-from data_pipelines.faces import face
+from data_pipelines.faces.follow import FaceTracker
+from data_pipelines.faces.nets import MissingModelError
+from data_pipelines.faces.tracker import Tracker
 from speak_jax import bundle, spec
 from speak_jax.common import command_line, outputs
 from speak_jax.evaluation.methods.base import Track
 from speak_jax.evaluation.methods.speak import emotion_pictures
-from speak_jax.generate import Tracker
 from speak_jax.inference import synthesis
 from speak_jax.nn import precision
 from speak_jax.stages.init import networks
@@ -190,7 +191,7 @@ def _portable(config: Any) -> dict[str, Any]:
 
 
 def framing_of(
-  data: Records, tracker: Tracker, *, clips: int = 24, frames: int = 8
+  data: Records, tracker: FaceTracker, *, clips: int = 24, frames: int = 8
 ) -> synthesis.Framing:
   """How the clips of a data set are cut, in the tracker's own landmarks.
 
@@ -244,8 +245,8 @@ def _measured(
   """The training data's framing, or the usual one where it cannot be seen."""
   data = config.data.path or workdir / "data"
   try:
-    return framing_of(open_records(data, "train"), face.Tracker())
-  except (ValueError, face.MissingModelError) as error:
+    return framing_of(open_records(data, "train"), Tracker())
+  except (ValueError, MissingModelError) as error:
     say(f"note: crops as of recordings are assumed ({error})")
     return synthesis.Framing()
 

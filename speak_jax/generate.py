@@ -45,24 +45,28 @@ from absl import app, flags
 from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 
-from data_pipelines.faces import face, footage, portrait
+from data_pipelines.faces import align, footage, portrait
+from data_pipelines.faces.face_rule import Box, parse_face_rule
 from data_pipelines.faces.follow import (
   MIN_SEEN,
   ON_MISSING_FACE,
+  FaceTracker,
   NoFaceError,
-  Tracker,
   check,
   follow,
   gaps,
   longest_shot,
   squares,
 )
+from data_pipelines.faces.nets import MissingModelError
+from data_pipelines.faces.tracker import Step, Track, Tracker, bridge, gather
 from data_pipelines.media import decoder
 from data_pipelines.media.audio import Sound, clipped, is_silent, shortened
 from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.video import write_video
+from data_pipelines.media.warp import transform, warp
 from speak_jax import bundle, spec
 from speak_jax.common import command_line, files, outputs
 from speak_jax.common.files import FileError
@@ -90,10 +94,10 @@ SHEET_COLUMNS = 8
 class Rules(NamedTuple):
   """Which face of each file is followed, and what if it is not there."""
 
-  which: str | face.Box = "largest"  # the identity's, as `media.face.which`
+  which: str | Box = "largest"  # the identity's, as `parse_face_rule`
   on_missing_face: str = "hold"  # "fail", "hold" or "skip"
-  pose: str | face.Box = "largest"
-  emotion: str | face.Box = "largest"
+  pose: str | Box = "largest"
+  emotion: str | Box = "largest"
 
 
 class Result(NamedTuple):
@@ -113,7 +117,7 @@ def generate(
   pose: str | os.PathLike | None = None,
   emotion: str | os.PathLike | None = None,
   output: str | os.PathLike,
-  tracker: Tracker,
+  tracker: FaceTracker,
   rules: Rules = Rules(),  # noqa: B008
   track: int | None = None,
   size: int | None = None,
@@ -132,7 +136,7 @@ def generate(
     emotion: Video or picture of the emotion. None: neutral, by the model's
       own idea of it; a model that has none takes the identity's own face.
     output: The mp4, replaced if it is there; its folder must exist.
-    tracker: Finds faces, usually `media.face.Tracker()`.
+    tracker: Finds faces, usually `faces.tracker.Tracker()`.
     rules: Which face of each file. Where the pose donor's face is not seen
       the motion is interpolated ("hold"), goes on with what comes after
       ("skip"), or the file is refused ("fail").
@@ -256,7 +260,7 @@ class Motion:
     path: str | os.PathLike,
     n: int,
     settings: synthesis.Settings,
-    tracker: Tracker,
+    tracker: FaceTracker,
     rules: Rules,
   ):
     """Reads up to where the square is known.
@@ -280,14 +284,14 @@ class Motion:
     self._out = 0  # frames whose face leaves the square
     self._first = 0  # frame of the footage
     self._later: list[np.ndarray] = []  # squares behind those looked at
-    self._pairs = _paired(self._pictures(), tracker, self._footage.which)
+    self._pairs = _paired(self._pictures(), tracker, self._footage.rule)
     self._head, self._steps, self._whole = self._look()
-    track = self._one_shot(face.gather(self._steps))
+    track = self._one_shot(gather(self._steps))
     check(
       path,
       track,
       settings.fps,
-      which=rules.pose,
+      rule=rules.pose,
       on_missing_face=rules.on_missing_face,
     )
     self._found = track.found.tolist()
@@ -301,7 +305,7 @@ class Motion:
     )
     self._matrix = self._matrices[-1]
 
-  def _one_shot(self, track: face.Track) -> face.Track:
+  def _one_shot(self, track: Track) -> Track:
     """The longest shot of what was looked at; what lies before is dropped."""
     start, stop = longest_shot(track)
     if len(track.shots):
@@ -350,7 +354,7 @@ class Motion:
 
   def _go_along(self, landmarks: Float[np.ndarray, "68 2"]) -> None:
     """Moves the square where a face would leave it."""
-    points = face.transform(landmarks, self._matrix)
+    points = transform(landmarks, self._matrix)
     last = self._settings.image - 1
     if points.min() >= 0 and points.max() <= last:
       return
@@ -384,7 +388,7 @@ class Motion:
     frames = self._footage.frames(self._settings.fps)
     return itertools.islice(frames, self._first, self._n)
 
-  def _look(self) -> tuple[list[np.ndarray], list[face.Step], bool]:
+  def _look(self) -> tuple[list[np.ndarray], list[Step], bool]:
     """Frames until the square is known, their steps, and whether that is all.
 
     There are no frames if they are too many to keep.
@@ -428,14 +432,14 @@ class Motion:
   def _cut(
     self, frame: UInt8[np.ndarray, "h w 3"], matrix: np.ndarray
   ) -> np.ndarray:
-    return face.warp(frame, matrix, self._settings.image)
+    return warp(frame, matrix, self._settings.image)
 
 
 def _paired(
   frames: Iterable[UInt8[np.ndarray, "h w 3"]],
-  tracker: Tracker,
-  which: str | face.Box,
-) -> Iterator[tuple[np.ndarray, face.Step]]:
+  tracker: FaceTracker,
+  which: str | Box,
+) -> Iterator[tuple[np.ndarray, Step]]:
   """Every frame with what the tracker says of it."""
   last = []
 
@@ -506,23 +510,23 @@ class Person(NamedTuple):
 def _portrait(
   path: str | os.PathLike,
   settings: synthesis.Settings,
-  tracker: Tracker,
+  tracker: FaceTracker,
   rules: Rules,
 ) -> Person:
   """The identity's crop, its landmarks and its face."""
   frame, points = _first_face(path, settings.fps, tracker, rules.which)
   matrix = _crop(path, points[None], frame, settings.image, settings.framing)
-  crop = face.warp(frame, matrix, settings.image)
+  crop = warp(frame, matrix, settings.image)
   seen = crop
   if settings.emotion_input != "frame":
-    seen = face.align_face(frame, points, settings.emotion)
-  return Person(crop, face.transform(points, matrix), seen)
+    seen = align.align_face(frame, points, settings.emotion)
+  return Person(crop, transform(points, matrix), seen)
 
 
 def _faces(
   path: str | os.PathLike,
   settings: synthesis.Settings,
-  tracker: Tracker,
+  tracker: FaceTracker,
   rules: Rules,
 ) -> UInt8[np.ndarray, "k f f 3"]:
   """Faces of the emotion donor, evenly spread over its first seconds."""
@@ -532,7 +536,7 @@ def _faces(
     rules.on_missing_face == "fail"
   )
   frames = frames.again(found.span, found.turns)
-  rules = rules._replace(emotion=found.which)
+  rules = rules._replace(emotion=found.rule)
   track = _track(path, frames, settings.fps, tracker, rules)
   start, stop = longest_shot(track)
   track = track.shot(start, stop)
@@ -545,20 +549,20 @@ def _faces(
   if settings.emotion_input == "frame":
     framing = settings.framing
     matrices = _squares(path, track, settings.fps, kept[0], size, framing)
-    pictures = [face.warp(kept[i], matrices[i - start], size) for i in chosen]
+    pictures = [warp(kept[i], matrices[i - start], size) for i in chosen]
   else:
-    scale = np.hypot(*face.face_matrix(points[chosen[0] - start], size)[:, 0])
+    scale = np.hypot(*align.face_matrix(points[chosen[0] - start], size)[:, 0])
     _check_side(path, size / scale, size)
     pictures = [
-      face.align_face(kept[i], points[i - start], size) for i in chosen
+      align.align_face(kept[i], points[i - start], size) for i in chosen
     ]
   return np.stack(pictures)
 
 
 def _find(
   path: str | os.PathLike,
-  tracker: Tracker,
-  which: str | face.Box,
+  tracker: FaceTracker,
+  which: str | Box,
   first: UInt8[np.ndarray, "h w 3"] | None = None,
 ) -> footage.Footage:
   """Where the face is, however far into the file; a long search is said.
@@ -577,7 +581,7 @@ def _find(
 
 
 def _first_face(
-  path: str | os.PathLike, fps: float, tracker: Tracker, which: str | face.Box
+  path: str | os.PathLike, fps: float, tracker: FaceTracker, which: str | Box
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
   """The first frame with a face, and the face's landmarks."""
   limit = round(SEARCH_S * fps)
@@ -587,7 +591,7 @@ def _first_face(
   missing = ""  # no exception, which would keep the decoder's process
   for frame in frames:
     try:
-      track = follow(path, [frame], fps, tracker=tracker, which=found.which)
+      track = follow(path, [frame], fps, tracker=tracker, rule=found.rule)
     except NoFaceError as error:
       missing = error.reason
     else:
@@ -603,16 +607,16 @@ def _track(
   path: str | os.PathLike,
   frames: Iterable[UInt8[np.ndarray, "h w 3"]],
   fps: float,
-  tracker: Tracker,
+  tracker: FaceTracker,
   rules: Rules,
-) -> face.Track:
+) -> Track:
   """Tracks a face; gaps are said, too large ones refused."""
   track = follow(
     path,
     frames,
     fps,
     tracker=tracker,
-    which=rules.emotion,
+    rule=rules.emotion,
     on_missing_face=rules.on_missing_face,
   )
   share = track.found.mean()
@@ -627,14 +631,14 @@ def _track(
 
 def _squares(
   path: str | os.PathLike,
-  track: face.Track,
+  track: Track,
   fps: float,
   frame: UInt8[np.ndarray, "h w 3"],
   size: int,
   framing: synthesis.Framing,
 ) -> Float[np.ndarray, "n 2 3"]:
   """The square of every frame of one shot; what is odd about most is said."""
-  seen = face.bridge(track)
+  seen = bridge(track)
   made = squares(
     seen.landmarks, fps, lambda points: square(points, size, framing)
   )
@@ -664,7 +668,7 @@ def _check_crop(
   """Refuses what is too small, says what is odd about a square."""
   _check_side(path, size / matrix[0, 0], size)
   height, width = frame.shape[:2]
-  beyond = face.outside(matrix, size, width, height)
+  beyond = align.outside(matrix, size, width, height)
   if beyond > MAX_OUTSIDE:
     warn(path, f"{beyond:.0%} of the face's square is outside the picture")
 
@@ -684,7 +688,7 @@ def square(
 ) -> Float[np.ndarray, "2 3"]:
   """The crop of a track (or of one picture) as the training data have it.
 
-  `media.face.square` with the data's own proportions: source pixels to `size`
+  `faces.align.square` with the data's own proportions: source pixels to `size`
   px, one static square that never turns.
   """
   still = len(landmarks) == 1
@@ -746,10 +750,10 @@ def main(argv: list[str]) -> int:
   missing = FLAGS.get_flag_value("on-missing-face", "hold")
   try:
     rules = Rules(
-      face.which(FLAGS.face),
+      parse_face_rule(FLAGS.face),
       missing,
-      face.which(FLAGS.get_flag_value("pose-face", "largest")),
-      face.which(FLAGS.get_flag_value("emotion-face", "largest")),
+      parse_face_rule(FLAGS.get_flag_value("pose-face", "largest")),
+      parse_face_rule(FLAGS.get_flag_value("emotion-face", "largest")),
     )
   except ValueError as error:
     return command_line.fail("error", str(error))
@@ -767,14 +771,14 @@ def main(argv: list[str]) -> int:
       pose=FLAGS.pose,
       emotion=FLAGS.emotion,
       output=FLAGS.output,
-      tracker=face.Tracker(),
+      tracker=Tracker(),
       rules=rules,
       track=FLAGS.get_flag_value("audio-track", None),
       size=FLAGS.size,
       sheet=FLAGS.sheet,
       smooth=FLAGS.smooth,
     )
-  except (FileError, face.MissingModelError) as error:
+  except (FileError, MissingModelError) as error:
     return command_line.fail("error", str(error))
   took = time.perf_counter() - start
   path = printable(str(result.path))

@@ -19,7 +19,7 @@ import pytest
 import soundfile
 
 from data_pipelines.dataset.index import read_index
-from data_pipelines.faces import face
+from data_pipelines.faces.tracker import Step, Track, Tracker
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError, MediaWarning
 from speak_jax import generate
@@ -241,17 +241,17 @@ def test_prepare(prepared, awkward, name):
 
 
 @pytest.fixture(scope="module")
-def tracker(face_models) -> face.Tracker:
-  return face.Tracker(face_models)
+def tracker(face_models) -> Tracker:
+  return Tracker(face_models)
 
 
 class Nowhere:
   """A tracker for a role that is not asked about: the face fills the file."""
 
-  def track(self, frames, which="largest") -> face.Track:
+  def track(self, frames, which="largest") -> Track:
     n = len(list(frames))
     points = np.random.default_rng(0).uniform(16, 80, (68, 2))
-    return face.Track(
+    return Track(
       np.repeat(points[None], n, 0).astype(np.float32),
       np.zeros((n, 3), np.float32),
       np.ones(n, bool),
@@ -271,7 +271,7 @@ class Only:
   def __init__(self, tracker, role: str):
     self._tracker, self._role = tracker, role
 
-  def track(self, frames, which="largest") -> face.Track:
+  def track(self, frames, which="largest") -> Track:
     frames = list(frames)
     plain = all(frame.std() == 0 for frame in frames)  # the other role's
     return (Nowhere() if plain else self._tracker).track(frames, which)
@@ -284,11 +284,11 @@ class Only:
     return (Nowhere() if plain else self._tracker).votes(frame, which)
 
 
-def _steps(track: face.Track):
+def _steps(track: Track):
   """The steps of a track that is there."""
   rows = zip(track.landmarks, track.pose, track.found, strict=True)
   for landmarks, pose, found in rows:
-    yield face.Step(landmarks, pose, bool(found), track.faces, False)
+    yield Step(landmarks, pose, bool(found), track.faces, False)
 
 
 @pytest.fixture(scope="module")

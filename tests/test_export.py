@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.dataset.reader import in_memory
-from data_pipelines.faces import face
+from data_pipelines.faces.tracker import Track
 from speak_jax import bundle, export, generate
 from speak_jax.inference import synthesis
 from speak_jax.stages import registry
@@ -205,9 +205,9 @@ class Marks:
   def __init__(self, landmarks: np.ndarray):
     self.landmarks = landmarks
 
-  def track(self, frames) -> face.Track:
+  def track(self, frames) -> Track:
     n = len(list(frames))
-    return face.Track(
+    return Track(
       np.repeat(self.landmarks[None], n, 0).astype(np.float32),
       np.zeros((n, 3), np.float32),
       np.ones(n, bool),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.faces import face
+from data_pipelines.faces.tracker import Step, Track, gather
 from data_pipelines.media import decoder, video
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
@@ -29,8 +29,8 @@ class Centred:
   def __init__(self, faces: int = 1):
     self.faces = faces
 
-  def track(self, frames, which="largest") -> face.Track:
-    return face.gather(self.stream(frames, which))
+  def track(self, frames, which="largest") -> Track:
+    return gather(self.stream(frames, which))
 
   def votes(self, frame, which="largest", thorough=True):
     return np.array([2.0 * (frame.mean() > 20), 0, 0, 0])
@@ -44,7 +44,7 @@ class Centred:
     for frame in frames:
       found = bool(frame.mean() > 20)
       seen = points if found else np.full((68, 2), np.nan)
-      yield face.Step(
+      yield Step(
         seen.astype(np.float32),
         np.zeros(3, np.float32),
         found,

@@ -231,7 +231,7 @@ def test_imports_point_one_way():
     ("speak_jax.spec", "import jax.numpy as jnp"),
     ("data_pipelines.sampling.batches", "from speak_jax import models"),
     ("data_pipelines.sampling.batches", "from speak_jax.nn.mel import log_mel"),
-    ("data_pipelines.faces.face", "import jax"),
+    ("data_pipelines.faces.align", "import jax"),
     ("configs.speak", "from speak_jax import spec"),
     ("speak_jax.train", "from configs import speak"),
     ("speak_jax.generate", "import tensorflow as tf"),

@@ -10,15 +10,18 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from data_pipelines.faces import face, footage
+from data_pipelines.faces import align, footage
+from data_pipelines.faces.face_rule import parse_face_rule
 from data_pipelines.faces.follow import MIN_SEEN, NoFaceError, follow, gaps
 from data_pipelines.faces.follow import span as times_of
 from data_pipelines.faces.nets import box_of, iou
+from data_pipelines.faces.tracker import Track, Tracker, bridge, is_sure, runs
 from data_pipelines.media import decoder
 from data_pipelines.media.audio import clipped, fit, is_silent
 from data_pipelines.media.error import MediaError, once, reject, warn
 from data_pipelines.media.loudness import VOICE_LUFS, levelled
 from data_pipelines.media.video import VideoInfo
+from data_pipelines.media.warp import transform, warp
 from speak_jax import spec
 
 SEARCH_S = 30.0  # how far a video is looked at for which way is up
@@ -51,7 +54,7 @@ class Settings(NamedTuple):
   # mouth at rest under speech, so it is for tests.
   allow_silent: bool = False
   on_missing_face: str = "skip"  # "fail", "hold" or "skip"
-  face: str = "largest"  # as `face.which` reads it
+  face: str = "largest"  # as `parse_face_rule` reads it
   voice_lufs: float = VOICE_LUFS  # loudness that all sound is brought to
 
 
@@ -110,7 +113,7 @@ def cut(
   has_audio = audio_path is not None or info.has_audio
   if not has_audio and not settings.allow_silent:
     raise MediaError(path, "no audio track")
-  rule = face.which(settings.face) if box is None else box
+  rule = parse_face_rule(settings.face) if box is None else box
   frames = decoder.Frames(path, fps, span=span)
   try:
     found = footage.find(
@@ -132,11 +135,11 @@ def cut(
     frames,
     fps,
     tracker=_tracker(),
-    which=found.which,
+    rule=found.rule,
     on_missing_face=settings.on_missing_face,
   )
   hold = settings.on_missing_face == "hold"
-  track = face.bridge(seen, None if hold else GAP)
+  track = bridge(seen, None if hold else GAP)
   bridged = track._replace(found=seen.found | ~track.found)
   if not bridged.found.all():
     warn(path, f"no face from {gaps(bridged.found, fps)}, interpolated")
@@ -149,11 +152,11 @@ def cut(
     first = round(begin * spec.SAMPLE_RATE_HZ)
     raw, audio = raw[first:], audio[first:]
   rejected = [
-    Stretch(start, stop, "no face") for start, stop in face.runs(~track.found)
+    Stretch(start, stop, "no face") for start, stop in runs(~track.found)
   ]
   good = []
   for start, stop in _stretches(track, settings.max_frames):
-    crop = face.square(track.landmarks[start:stop], size)
+    crop = align.square(track.landmarks[start:stop], size)
     reason = (
       _too_short(start, stop, settings)
       or _unseen(seen, start, stop)
@@ -171,7 +174,7 @@ def cut(
     if reason:
       rejected.append(Stretch(start, stop, reason))
       continue
-    outside = face.outside(crop, size, info.width, info.height)
+    outside = align.outside(crop, size, info.width, info.height)
     if outside > SAID_OUTSIDE:
       warn(path, f"{outside:.0%} of the crop lies outside the picture")
     clips.append(
@@ -179,7 +182,7 @@ def cut(
         start=start,
         frames=jpegs,
         audio=_sound(audio, start, stop, fps),
-        landmarks=face.transform(track.landmarks[start:stop], crop),
+        landmarks=transform(track.landmarks[start:stop], crop),
         pose=track.pose[start:stop],
         crop=crop.astype(np.float32),
       )
@@ -197,9 +200,9 @@ def cut(
 
 
 @functools.cache
-def _tracker() -> face.Tracker:
+def _tracker() -> Tracker:
   """One tracker a process: its networks take a while to load."""
-  return face.Tracker()
+  return Tracker()
 
 
 class Stretch(NamedTuple):
@@ -229,10 +232,10 @@ class _Crop(NamedTuple):
   matrix: Float[np.ndarray, "2 3"]
 
 
-def _stretches(track: face.Track, max_frames: int) -> list[tuple[int, int]]:
+def _stretches(track: Track, max_frames: int) -> list[tuple[int, int]]:
   """Stretches (start, stop) of one face in one place and one shot."""
   stretches, shots = [], set(track.shots)
-  for start, stop in face.runs(track.found):
+  for start, stop in runs(track.found):
     boxes = [box_of(points) for points in track.landmarks[start:stop]]
     begin = 0
     for i in range(1, len(boxes) + 1):
@@ -256,7 +259,7 @@ def _too_short(start: int, stop: int, settings: Settings) -> str:
   return f"under {shortest} frames" if stop - start < shortest else ""
 
 
-def _unseen(seen: face.Track, start: int, stop: int) -> str:
+def _unseen(seen: Track, start: int, stop: int) -> str:
   found = seen.found[start:stop]
   if found.mean() < MIN_SEEN:
     return f"a face in only {found.mean():.0%} of the frames"
@@ -268,7 +271,7 @@ def _unseen(seen: face.Track, start: int, stop: int) -> str:
 
 
 def _beyond(crop: np.ndarray, size: int, info: VideoInfo) -> str:
-  outside = face.outside(crop, size, info.width, info.height)
+  outside = align.outside(crop, size, info.width, info.height)
   if outside > MAX_OUTSIDE:
     return f"{outside:.0%} of the crop lies outside the picture"
   return ""
@@ -288,7 +291,7 @@ def _unheard(
 
 
 def _pictures(
-  frames: decoder.Frames, track: face.Track, pieces: list[_Crop], size: int
+  frames: decoder.Frames, track: Track, pieces: list[_Crop], size: int
 ) -> Iterator[tuple[_Crop, list[bytes], str]]:
   """Each stretch with its crops as JPEG, and what is wrong with them."""
   waiting = iter(pieces)
@@ -306,7 +309,7 @@ def _pictures(
       # Which way is up was asked of the first shot alone.
       later = bool(track.shots) and index >= track.shots[0]
       lies = later and _lies(frame, track.landmarks[index])
-    jpegs.append(_jpeg(face.warp(frame, piece.matrix, size)))
+    jpegs.append(_jpeg(warp(frame, piece.matrix, size)))
     if (index - piece.start) % SHARP_EVERY == 0:
       sharp.append(_sharpness(frame, track.landmarks[index]))
     if index + 1 == piece.stop:
@@ -327,7 +330,7 @@ def _lies(
   """Whether the face with these landmarks lies on its side or head."""
   x0, y0, x1, y1 = box_of(landmarks).tolist()
   votes = _tracker().votes(frame, (x0, y0, x1 - x0, y1 - y0), False)
-  return bool(votes.argmax()) and face.is_sure(votes)
+  return bool(votes.argmax()) and is_sure(votes)
 
 
 def _sharpness(
@@ -337,7 +340,7 @@ def _sharpness(
 
   The ratio does not depend on light and contrast.
   """
-  aligned = face.align_face(frame, landmarks, SHARP_PX)
+  aligned = align.align_face(frame, landmarks, SHARP_PX)
   grey = cv2.cvtColor(aligned, cv2.COLOR_RGB2GRAY).astype(np.float32)
   edges = cv2.Laplacian(grey, cv2.CV_32F)
   return float(edges.var() / max(grey.var(), 1.0))

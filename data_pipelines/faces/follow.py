@@ -11,7 +11,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from data_pipelines.faces import face
+from data_pipelines.faces import align
+from data_pipelines.faces.face_rule import Box
+from data_pipelines.faces.tracker import Step, Track, runs
 from data_pipelines.media.error import MediaError, warn
 
 ON_MISSING_FACE = ("fail", "hold", "skip")
@@ -28,25 +30,25 @@ class NoFaceError(MediaError):
 
 
 @runtime_checkable
-class Tracker(Protocol):
-  """What `media.face.Tracker` does."""
+class FaceTracker(Protocol):
+  """What `faces.tracker.Tracker` does; tests have simpler ones."""
 
   def track(
-    self, frames: Iterable[np.ndarray], which: str | face.Box = "largest"
-  ) -> face.Track:
+    self, frames: Iterable[np.ndarray], rule: str | Box = "largest"
+  ) -> Track:
     """Follows one face through RGB frames."""
     ...
 
   def stream(
-    self, frames: Iterable[np.ndarray], which: str | face.Box = "largest"
-  ) -> Iterator[face.Step]:
+    self, frames: Iterable[np.ndarray], rule: str | Box = "largest"
+  ) -> Iterator[Step]:
     """The same frame by frame, each before the next one is read."""
     ...
 
   def votes(
     self,
     frame: np.ndarray,
-    which: str | face.Box = "largest",
+    rule: str | Box = "largest",
     thorough: bool = True,
   ) -> np.ndarray:
     """What speaks for 0 to 3 quarter turns; all 0 where no face is."""
@@ -58,42 +60,42 @@ def follow(
   frames: Iterable[UInt8[np.ndarray, "h w 3"]],
   fps: float,
   *,
-  tracker: Tracker,
-  which: str | face.Box,
+  tracker: FaceTracker,
+  rule: str | Box,
   on_missing_face: str = "skip",
-) -> face.Track:
+) -> Track:
   """Tracks one face; says so if there are more.
 
   Raises:
     NoFaceError: no frame shows one; or some do not and `on_missing_face` is
       "fail", then the time is named.
   """
-  track = tracker.track(frames, which)
-  check(path, track, fps, which=which, on_missing_face=on_missing_face)
+  track = tracker.track(frames, rule)
+  check(path, track, fps, rule=rule, on_missing_face=on_missing_face)
   return track
 
 
 def check(
   path: str | os.PathLike,
-  track: face.Track,
+  track: Track,
   fps: float,
   *,
-  which: str | face.Box,
+  rule: str | Box,
   on_missing_face: str,
 ) -> None:
   """What `follow` refuses and says, of a track that is there."""
-  boxed = isinstance(which, tuple)
+  boxed = isinstance(rule, tuple)
   if not track.found.any():
     place = " in the box" if boxed else ""
     raise NoFaceError(path, f"no face found{place}")
   if track.faces > 1:
-    one = "the one in the box" if boxed else f"the {_NAMES[which]} one"
+    one = "the one in the box" if boxed else f"the {_NAMES[rule]} one"
     warn(path, f"{track.faces} faces; {one} is followed")
   if on_missing_face == "fail" and not track.found.all():
     raise NoFaceError(path, f"no face from {gaps(track.found, fps)}")
 
 
-def longest_shot(track: face.Track) -> tuple[int, int]:
+def longest_shot(track: Track) -> tuple[int, int]:
   """Frames (start, stop) of the shot that shows the face in most of them."""
   edges = [0, *track.shots, len(track.found)]
   return max(
@@ -126,7 +128,7 @@ def squares(
   if union <= STILL * typical:
     return np.repeat(square(landmarks)[None], len(landmarks), 0)
   # Eyes and mouth's corners, which an open mouth does not move.
-  middle = np.stack([face.anchors(points).mean(0) for points in landmarks])
+  middle = np.stack([align.anchors(points).mean(0) for points in landmarks])
   smooth = _smoothed(middle, CENTRE_S * fps)
   shake = np.abs(middle - smooth).max(1)
   if np.percentile(shake, 95) <= SHAKE * typical:
@@ -158,7 +160,7 @@ def _smoothed(
 
 def gaps(found: Bool[np.ndarray, "n"], fps: float) -> str:
   """Where the face is not seen: "1.20 to 2.00 s, 3.00 to 3.04 s"."""
-  return ", ".join(span(start, stop, fps) for start, stop in face.runs(~found))
+  return ", ".join(span(start, stop, fps) for start, stop in runs(~found))
 
 
 def span(start: int, stop: int, fps: float, begin: float = 0.0) -> str:

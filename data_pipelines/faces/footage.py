@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data_pipelines.faces import face
-from data_pipelines.faces.follow import NoFaceError, Tracker
+from data_pipelines.faces.face_rule import Box, turned_rule
+from data_pipelines.faces.follow import FaceTracker, NoFaceError
+from data_pipelines.faces.tracker import is_sure
 from data_pipelines.media import decoder
 from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.limits import LIMITS
@@ -33,7 +34,7 @@ class Footage(NamedTuple):
   path: str | os.PathLike
   start: float  # s after the first picture: where the face is first seen
   turns: int  # quarter turns, anticlockwise, that set it upright
-  which: str | face.Box  # the rule, for the turned pictures
+  rule: str | Box  # the rule, for the turned pictures
 
   def frames(self, fps: float) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """The pictures, upright, from where the face is first seen."""
@@ -57,8 +58,8 @@ class Footage(NamedTuple):
 
 def find(
   path: str | os.PathLike,
-  tracker: Tracker,
-  which: str | face.Box = "largest",
+  tracker: FaceTracker,
+  rule: str | Box = "largest",
   *,
   first: UInt8[np.ndarray, "h w 3"] | None = None,
   seconds: float = LIMITS.seconds,
@@ -72,8 +73,8 @@ def find(
   Args:
     path: A picture or video.
     tracker: Finds faces.
-    which: Of several faces, as `face.which` reads it; a box is in pixels of
-      the first picture as the file shows it.
+    rule: Of several faces, as `parse_face_rule` reads it; a box is in pixels
+      of the first picture as the file shows it.
     first: The first picture, if it has been read: where it surely shows the
       face upright, as most do, no more is read.
     seconds: How far to look.
@@ -84,8 +85,8 @@ def find(
     NoFaceError: none is seen in all that was looked at.
     MediaError: unreadable, or which way is up cannot be told.
   """
-  if first is not None and _is_upright(tracker.votes(first, which, False)):
-    return Footage(path, 0.0, 0, which)
+  if first is not None and _is_upright(tracker.votes(first, rule, False)):
+    return Footage(path, 0.0, 0, rule)
   begin, end = span or (0.0, LIMITS.seconds)
   end = min(end, begin + seconds)
   votes, start, asked = np.zeros(4), None, 0
@@ -96,7 +97,7 @@ def find(
     for looked, frame in enumerate(frames, 1):
       progress(looked / LOOKS_FPS)
       height, width = frame.shape[:2]
-      here = tracker.votes(frame, which, looked % THOROUGH == 1)
+      here = tracker.votes(frame, rule, looked % THOROUGH == 1)
       if here.max() > 0 and start is None:
         start = (looked - 1) / LOOKS_FPS
       votes += here
@@ -105,10 +106,10 @@ def find(
       if enough or asked == MOST_VOTES:
         break
   if start is None:
-    place = " in the box" if isinstance(which, tuple) else ""
+    place = " in the box" if isinstance(rule, tuple) else ""
     time = f" in {looked / LOOKS_FPS:.0f} s" if looked > 1 else ""
     raise NoFaceError(path, f"no face found{place}{time}")
-  if not face.is_sure(votes):
+  if not is_sure(votes):
     raise MediaError(
       path,
       "which way up the face is cannot be told; turn it upright before",
@@ -116,12 +117,12 @@ def find(
   turns = int(votes.argmax())
   if turns:
     warn(path, f"the face {_LIES[turns]}; turned upright")
-  turned = face.turned(which, turns, width, height)
+  turned = turned_rule(rule, turns, width, height)
   return Footage(path, start, turns, turned)
 
 
 def _is_enough(votes: Float[np.ndarray, "4"]) -> bool:
-  return bool(votes.max() >= ENOUGH) and face.is_sure(votes)
+  return bool(votes.max() >= ENOUGH) and is_sure(votes)
 
 
 def _is_upright(votes: Float[np.ndarray, "4"]) -> bool:

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data_pipelines.faces import face
+from data_pipelines.faces import align
+from data_pipelines.media.warp import transform, warp
 from speak_jax import spec
 
 # Of 1,090 portraits that are well taken none reaches these.
@@ -61,9 +62,9 @@ def is_covered(
   frame: UInt8[np.ndarray, "h w 3"], landmarks: Float[np.ndarray, "68 2"]
 ) -> bool:
   """Whether something of one colour, such as a mask, hides the mouth."""
-  matrix = face.face_matrix(landmarks, _SIDE)
-  aligned = face.warp(frame, matrix, _SIDE)
-  points = face.transform(landmarks, matrix)
+  matrix = align.face_matrix(landmarks, _SIDE)
+  aligned = warp(frame, matrix, _SIDE)
+  points = transform(landmarks, matrix)
   mouth = _contrast(aligned, points[spec.MOUTH])
   eyes = _contrast(aligned, points[36:48])
   if eyes < _DIM:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
 from data_pipelines.dataset.reader import Records
-from data_pipelines.faces import face
+from data_pipelines.faces import align
 from data_pipelines.sampling.donors import Donors
 
 
@@ -98,4 +98,4 @@ def _emotion(
   """What E_e sees of a frame."""
   if emotion_input == "frame":
     return frame
-  return face.align_face(frame, landmarks, face_size)
+  return align.align_face(frame, landmarks, face_size)

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from data_pipelines.dataset.reader import Records
-from data_pipelines.faces import face
+from data_pipelines.faces import align
+from data_pipelines.media.warp import transform
 from data_pipelines.sampling import augment
 from data_pipelines.sampling.donors import Donors, other_time
 from speak_jax import spec
@@ -110,7 +111,7 @@ class PairMaker:
       move = augment.draw_move(rng, self._size)
       target = _Picture(
         augment.move_frame(target.frame, move.matrix),
-        face.transform(target.landmarks, move.matrix),
+        transform(target.landmarks, move.matrix),
       )
       angles = augment.move_pose(angles, move)
       if rng.random() < 0.5:
@@ -229,7 +230,7 @@ class PairMaker:
       pose=pose.frame,
       emotion=emotion.frame,
       emotion_landmarks=emotion.landmarks,
-      mouth=face.align_mouth(*mouth, self._mouth),
+      mouth=align.align_mouth(*mouth, self._mouth),
       target=target.frame,
       target_landmarks=target.landmarks,
       target_pose=angles,

@@ -52,7 +52,7 @@ class Framing(NamedTuple):
 
   Pictures must be cut as those that the model learned from, or heads come out
   larger or smaller than any it has seen. The default is that of
-  `media.face.square`, by which recordings are cut.
+  `faces.align.square`, by which recordings are cut.
   """
 
   side: float = 1.3  # of the square, over the larger side of a clip's landmarks

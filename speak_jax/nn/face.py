@@ -17,7 +17,7 @@ from speak_jax.nn.warp import follow, resize_flow, warp
 
 # Eye centres and mouth centre of the aligned face, in inter-ocular units:
 # zero is half-way between the eyes' centre and the mouth's. The proportions
-# are those of data_pipelines.faces.face.FACE_TEMPLATE.
+# are those of data_pipelines.faces.align.FACE_TEMPLATE.
 ALIGNED = ((-0.5, -0.5375), (0.5, -0.5375), (0.0, 0.5375))
 MOUTH_CORNERS = (48, 54)
 POSITION_CHANNELS = 3
@@ -30,7 +30,7 @@ def aligned_coordinates(
 
   The frame is the least-squares similarity (rotation, scale, shift) that
   brings both eye centres and the mouth's centre to `ALIGNED`, as
-  data_pipelines.faces.face.align_face does.
+  data_pipelines.faces.align.align_face does.
   """
   anchors = jnp.stack(
     [

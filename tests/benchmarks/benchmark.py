@@ -32,7 +32,9 @@ from configs import speak as configs
 from data_pipelines import prepare
 from data_pipelines.dataset import opening
 from data_pipelines.dataset.pictures import decode_frame
-from data_pipelines.faces import cut, face
+from data_pipelines.faces import cut
+from data_pipelines.faces.nets import MissingModelError
+from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
@@ -127,7 +129,7 @@ def preparing(plan: Plan, out: Path) -> Iterator[Row]:
   for recipe in recipes(plan, 256):
     _write_clip(videos / f"{recipe.clip}.mp4", render.render_clip(recipe))
   with _skip_without_models() as skipped:
-    face.Tracker()
+    Tracker()
     settings = cut.Settings(size=size)
     found = folder.survey(videos, settings=settings, held_out=0.0).tasks
     yield _prepared("prepare folder", found, out / "folder", plan)
@@ -215,7 +217,7 @@ def generating(plan: Plan, out: Path) -> Iterator[Row]:
       pose=out / "drive.mp4",
       emotion=out / "drive.mp4",
       output=out / "out.mp4",
-      tracker=face.Tracker(),
+      tracker=Tracker(),
       say=lambda line: None,
     )
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
@@ -233,7 +235,7 @@ def _skip_without_models() -> Iterator[Callable[[str], list[Row]]]:
     yield lambda name: [
       Row(name, float("nan"), "frames/s", f"skipped: {r}") for r in reasons
     ]
-  except face.MissingModelError as error:
+  except MissingModelError as error:
     reasons.append(str(error))
 
 

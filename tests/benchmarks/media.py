@@ -21,8 +21,10 @@ import cv2
 import numpy as np
 
 from data_pipelines.dataset.pictures import decode_frame
-from data_pipelines.faces import cut, face, nets
+from data_pipelines.faces import align, cut, nets
+from data_pipelines.faces.tracker import _CHECK, Tracker
 from data_pipelines.media import audio, decoder, video
+from data_pipelines.media.warp import warp
 from data_pipelines.synthetic import render
 
 FPS, SIZE = 25.0, 256
@@ -74,12 +76,12 @@ def steps(path: Path) -> Iterator[Row]:
   cv2.setNumThreads(1)  # as in a worker
   frames = list(decoder.read_frames(path, FPS))
   n = len(frames)
-  tracker = face.Tracker()
+  tracker = Tracker()
   track = tracker.track(frames)
   if not track.found.all():
     raise SystemExit(f"{path}: choose a video with a face in every frame")
-  matrix = face.square(track.landmarks, SIZE)
-  crops = [face.warp(frame, matrix, SIZE) for frame in frames]
+  matrix = align.square(track.landmarks, SIZE)
+  crops = [warp(frame, matrix, SIZE) for frame in frames]
   detected = tracker._detector.detect(frames[0])[0]
   mesh, _ = tracker._mesh(frames[0], nets.face_roi(detected))
   assert mesh is not None
@@ -95,11 +97,11 @@ def steps(path: Path) -> Iterator[Row]:
   yield Row(
     "detect",
     each(lambda x: tracker._detector.detect(x, finest=0), frames),
-    f"on every {face._CHECK}th frame only",
+    f"on every {_CHECK}th frame only",
   )
   yield Row("landmarks", each(lambda x: tracker._mesh(x, roi), frames))
   yield Row("track", 1000 * cpu(lambda: tracker.track(frames)) / n, "both")
-  yield Row("warp", each(lambda x: face.warp(x, matrix, SIZE), frames))
+  yield Row("warp", each(lambda x: warp(x, matrix, SIZE), frames))
   yield Row("encode", each(cut._jpeg, crops), "JPEG")
   yield Row("sound", 1000 * cpu(lambda: audio.read_audio(path)) / n)
   cut._tracker()  # loaded once a process

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.faces import face
+from data_pipelines.faces.tracker import Tracker
 from tests.evaluation import calibration
 
 # Of the reference, six clips, in PSNR / SSIM: another crop and other six
@@ -17,7 +17,7 @@ NOISE_PX = 0.6
 )
 def test_two_rows_of_the_reference(shared, face_models, pair, want):
   clips = sorted((shared / "data" / "real" / "clips").glob("*.mp4"))[1:3]
-  tracker = face.Tracker(face_models)
+  tracker = Tracker(face_models)
   static, upright = calibration.measure(clips, tracker, only=(pair,))
   assert static[pair, "psnr"].value == pytest.approx(want[0], abs=3)
   assert static[pair, "ssim"].value == pytest.approx(want[1], abs=0.02)

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from data_pipelines.dataset.pictures import decode_frame
-from data_pipelines.faces import cut, face
+from data_pipelines.faces import align, cut
+from data_pipelines.faces.face_rule import parse_face_rule
 from data_pipelines.faces.follow import follow as follow_face
+from data_pipelines.faces.tracker import Track
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
+from data_pipelines.media.warp import transform, warp
 
 
 def track(found, shift=0.0):
@@ -18,7 +21,7 @@ def track(found, shift=0.0):
   rng = np.random.default_rng(0)
   landmarks = np.repeat(rng.uniform(0, 100, (1, 68, 2)), n, 0)
   landmarks += np.arange(n)[:, None, None] * 100 * shift
-  return face.Track(landmarks, np.zeros((n, 3)), np.array(found, bool), 1)
+  return Track(landmarks, np.zeros((n, 3)), np.array(found, bool), 1)
 
 
 def test_long_stretches_are_split_evenly():
@@ -110,8 +113,8 @@ def real(shared, name: str, frames: int) -> list[np.ndarray]:
   (path,) = (shared / "data" / "real" / "clips").glob(f"{name}*.mp4")
   some = list(itertools.islice(video.read_frames(path), frames))
   track = cut._tracker().track(some)
-  matrix = face.square(track.landmarks[track.found], 128)
-  return [face.warp(frame, matrix, 128) for frame in some]
+  matrix = align.square(track.landmarks[track.found], 128)
+  return [warp(frame, matrix, 128) for frame in some]
 
 
 def filmed(path, frames, level: int = 6000):
@@ -198,7 +201,7 @@ def test_which_face(woman, man, tmp_path):
     assert out == [] and len(clip.frames) == 40
     assert len(said) == 1 and "2 faces; the" in said[0]
     back = cv2.invertAffineTransform(clip.crop)
-    x = face.transform(clip.landmarks, back)[..., 0].mean(1)
+    x = transform(clip.landmarks, back)[..., 0].mean(1)
     assert np.ptp(x) < 40
     return float(x.mean())
 
@@ -216,7 +219,7 @@ def test_which_face(woman, man, tmp_path):
 @pytest.mark.parametrize("text", ["biggest", "box", "box:1,2,3", "box:0,0,0,9"])
 def test_no_such_rule(text):
   with pytest.raises(ValueError, match="is not largest, first or box:x,y,w,h"):
-    face.which(text)
+    parse_face_rule(text)
 
 
 def test_bad_clips_are_left_out_and_say_why(woman, tmp_path):

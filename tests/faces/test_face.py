@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.faces import face
-from data_pipelines.media.warp import similarity
+from data_pipelines.faces import align
+from data_pipelines.faces.tracker import Track, bridge, runs
+from data_pipelines.media.warp import similarity, transform, warp
 from speak_jax import spec
 
 
@@ -34,14 +35,14 @@ def test_similarity_recovers_rotation_scale_and_shift():
   source = np.random.default_rng(0).normal(size=(5, 2))
   target = turned(source, 0.7, 2.5, [3.0, -4.0])
   matrix = similarity(source, target)
-  np.testing.assert_allclose(face.transform(source, matrix), target, atol=1e-5)
+  np.testing.assert_allclose(transform(source, matrix), target, atol=1e-5)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.5, -1.2])
 def test_aligned_faces_do_not_show_where_the_head_was(angle):
   points = turned(head(), angle, 1.7, [30.0, 10.0])
-  moved = face.transform(points, face.face_matrix(points, 96))
-  left, right, mouth = face.anchors(moved)
+  moved = transform(points, align.face_matrix(points, 96))
+  left, right, mouth = align.anchors(moved)
   assert left[1] == pytest.approx(right[1], abs=0.1)
   assert left[0] == pytest.approx(96 * 0.3 - 0.5, abs=1)
   assert right[0] == pytest.approx(96 * 0.7 - 0.5, abs=1)
@@ -53,7 +54,7 @@ def test_mouth_patch_is_centred_and_opening_stays_visible():
   gaps = []
   for opening in (0.0, 12.0):
     points = turned(head(opening), 0.3, 2.0, [5.0, 5.0])
-    moved = face.transform(points, face.mouth_matrix(points, 32))
+    moved = transform(points, align.mouth_matrix(points, 32))
     np.testing.assert_allclose(moved[spec.MOUTH].mean(0), 15.5, atol=1e-3)
     gaps.append(moved[66, 1] - moved[62, 1])
   # 12 px of 40 px between the eyes, in a patch of 1.6 of them.
@@ -62,9 +63,9 @@ def test_mouth_patch_is_centred_and_opening_stays_visible():
 
 def test_square_holds_the_whole_track_and_never_turns():
   track = head() + np.array([[[0, 0]], [[20, 0]], [[0, 30]]])
-  matrix = face.square(track, 128)
+  matrix = align.square(track, 128)
   assert matrix[0, 1] == matrix[1, 0] == 0
-  moved = face.transform(track, matrix)
+  moved = transform(track, matrix)
   assert moved.min() > 0 and moved.max() < 128
   extent = (track.max((0, 1)) - track.min((0, 1))).max()
   assert 128 / matrix[0, 0] == pytest.approx(1.3 * extent)
@@ -78,7 +79,7 @@ def test_square_holds_the_whole_track_and_never_turns():
 def test_outside_is_the_share_of_area(shift, share):
   # A 100 px square at the left edge of a 200 x 200 picture, moved left.
   matrix = np.array([[0.5, 0, -0.25 - shift / 2], [0, 0.5, -0.25]])
-  assert face.outside(matrix, 50, 200, 200) == pytest.approx(share)
+  assert align.outside(matrix, 50, 200, 200) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("size", [64, 200, 400])
@@ -88,9 +89,9 @@ def test_warp_puts_a_spot_where_the_points_go(size):
   for x, y in spots.astype(int):
     cv2.circle(frame, (int(x), int(y)), 8, (255, 255, 255), -1)
   matrix = np.array([[size / 300, 0, -3.0], [0, size / 300, 2.0]])
-  crop = face.warp(frame, matrix, size).astype(float)[..., 0]
+  crop = warp(frame, matrix, size).astype(float)[..., 0]
   y, x = np.mgrid[:size, :size]
-  for spot in face.transform(spots, matrix):
+  for spot in transform(spots, matrix):
     near = np.hypot(x - spot[0], y - spot[1]) < 12 * size / 300
     weight = crop * near
     centre = [(weight * x).sum(), (weight * y).sum()] / weight.sum()
@@ -100,7 +101,7 @@ def test_warp_puts_a_spot_where_the_points_go(size):
 def test_warp_averages_when_it_shrinks():
   rng = np.random.default_rng(0)
   frame = rng.integers(0, 255, (512, 512, 3)).astype(np.uint8)
-  crop = face.warp(frame, np.array([[0.1, 0, 0], [0, 0.1, 0]]), 50)
+  crop = warp(frame, np.array([[0.1, 0, 0], [0, 0.1, 0]]), 50)
   assert crop.std() < frame.std() / 5
 
 
@@ -112,10 +113,10 @@ def test_bridge_fills_short_gaps_only():
   found[[0, 3, 4, 7, 8, 9, 10]] = False
   landmarks[found] = np.flatnonzero(found)[:, None, None]
   pose[found] = np.flatnonzero(found)[:, None]
-  track = face.bridge(face.Track(landmarks, pose, found, 1), 2)
-  assert face.runs(~track.found) == [(7, 11)]
+  track = bridge(Track(landmarks, pose, found, 1), 2)
+  assert runs(~track.found) == [(7, 11)]
   np.testing.assert_allclose(track.pose[[0, 3, 4], 0], [1, 3, 4])
   assert np.isnan(track.landmarks[7:11]).all()
-  whole = face.bridge(track)
+  whole = bridge(track)
   assert whole.found.all()
   np.testing.assert_allclose(whole.landmarks[9, 0, 0], 9)

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines.faces import face, nets
+from data_pipelines.faces import nets
+from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media.image import read_image
 from data_pipelines.media.video import read_frames
 from speak_jax import spec
@@ -12,7 +13,7 @@ from speak_jax import spec
 
 @pytest.fixture(scope="module")
 def tracker(face_models):
-  return face.Tracker(face_models)
+  return Tracker(face_models)
 
 
 def frames(shared, name, n):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.faces import face, lips
+from data_pipelines.faces import align, lips
 from speak_jax import spec
 from speak_jax.nn.align import TEMPLATE, align_face, align_lips
 from tests.stages import small
@@ -18,13 +18,13 @@ def test_equals_the_cut_of_the_data():
   turn = np.array([[0.9, -0.3], [0.3, 0.9]])
   points = (small.face() * 4 - 32) @ turn.T + 32
   points = points.astype(np.float32)
-  want = face.align_face(picture, points, 40).astype(np.float32)
+  want = align.align_face(picture, points, 40).astype(np.float32)
   got = align_face(
     jnp.asarray(picture[None], jnp.float32), jnp.asarray(points[None]), 40
   )[0]
   # OpenCV rounds positions to 1/32 of a pixel.
   assert np.abs(want - np.asarray(got)).mean() < 1.5
-  np.testing.assert_allclose(TEMPLATE, face.FACE_TEMPLATE)
+  np.testing.assert_allclose(TEMPLATE, align.FACE_TEMPLATE)
 
 
 def turned(degrees, scale=1.0, shift=(0.0, 0.0)):

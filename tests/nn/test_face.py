@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines.faces import face as cut
+from data_pipelines.faces import align
 from speak_jax import spec
 from speak_jax.nn import face
 
@@ -47,9 +47,9 @@ def test_coordinates_equal_the_data_side():
   points = landmarks() * 60 + 2
   points[:, 0] += 0.1 * points[:, 1]  # no exact similarity any more
   size = 100
-  matrix = cut.face_matrix(points, size)
+  matrix = align.face_matrix(points, size)
   aligned = points @ matrix[:, :2].T + matrix[:, 2]
-  template = cut.FACE_TEMPLATE * size - 0.5
+  template = align.FACE_TEMPLATE * size - 0.5
   eyes, mouth = template[:2].mean(0), template[2]
   unit = template[1, 0] - template[0, 0]
   want = (aligned - (eyes + mouth) / 2) / unit

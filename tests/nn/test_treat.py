@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.faces import face
+from data_pipelines.faces import align
 from data_pipelines.media import warp
 from speak_jax import spec
 from speak_jax.nn import treat
@@ -207,7 +207,7 @@ def test_faces_are_cut_and_moved_as_opencv_does_it(aligned, monkeypatch):
   for k in range(6):
     matrix, border = cv_move(moves, k, side), cv2.BORDER_REFLECT_101
     if aligned:
-      into = np.vstack([face.face_matrix(points[k], side), [0, 0, 1]])
+      into = np.vstack([align.face_matrix(points[k], side), [0, 0, 1]])
       matrix, border = matrix @ into, cv2.BORDER_REPLICATE
     want = cv2.warpAffine(
       frames[k],

@@ -10,7 +10,8 @@ import soundfile
 
 from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.dataset.reader import in_memory
-from data_pipelines.faces import face
+from data_pipelines.faces import align
+from data_pipelines.faces.tracker import Step, Track, Tracker, gather
 from data_pipelines.media import decoder, video
 from data_pipelines.synthetic import demo_inputs
 from speak_jax import bundle, export, generate, spec
@@ -47,13 +48,13 @@ def reference() -> synthesis.Synthesizer:
 
 
 @pytest.fixture(scope="module")
-def tracker(face_models) -> face.Tracker:
-  return face.Tracker(face_models)
+def tracker(face_models) -> Tracker:
+  return Tracker(face_models)
 
 
-def faces(track: face.Track, frames, side: int) -> np.ndarray:
+def faces(track: Track, frames, side: int) -> np.ndarray:
   pairs = zip(frames, track.landmarks, strict=True)
-  return np.stack([face.align_face(frame, p, side) for frame, p in pairs])
+  return np.stack([align.align_face(frame, p, side) for frame, p in pairs])
 
 
 @pytest.mark.filterwarnings("ignore::data_pipelines.media.error.MediaWarning")
@@ -144,7 +145,7 @@ def test_neutral_is_the_mean_of_people_that_are():
 
 def test_the_reference_knows_neutral(reference):
   pictures = [
-    face.align_face(decode_frame(x.frames[0]), x.landmarks[0], 48)
+    align.align_face(decode_frame(x.frames[0]), x.landmarks[0], 48)
     for x in (drawn(4, "neutral", 1), drawn(4, "angry"))
   ]
   calm, angry = reference.emotion(np.stack(pictures))
@@ -210,8 +211,8 @@ def test_the_reported_pair(reference, tracker, reported, tmp_path):
 class Middle:
   """A tracker that sees a face in the middle of every picture."""
 
-  def track(self, frames, which="largest") -> face.Track:
-    return face.gather(self.stream(frames, which))
+  def track(self, frames, which="largest") -> Track:
+    return gather(self.stream(frames, which))
 
   def stream(self, frames, which="largest"):
     for frame in frames:
@@ -219,7 +220,7 @@ class Middle:
       turn = np.linspace(0, 2 * np.pi, 68, endpoint=False)
       points = np.stack([np.cos(turn), np.sin(turn)], -1) * 30 + 48
       points[36:42], points[42:48] = (36, 40), (60, 40)
-      yield face.Step(
+      yield Step(
         (points * side).astype(np.float32),
         np.zeros(3, np.float32),
         True,

@@ -24,7 +24,8 @@ from ml_collections import ConfigDict
 from data_pipelines import inspect
 from data_pipelines.dataset import offsets, opening, writer
 from data_pipelines.dataset.index import read_index
-from data_pipelines.faces import cut, face
+from data_pipelines.faces import cut
+from data_pipelines.faces.tracker import Tracker
 from data_pipelines.ingest import plan, run
 from data_pipelines.ingest.outcomes import PrepareError
 from data_pipelines.media import decoder, lettering, video
@@ -1109,7 +1110,7 @@ def test_generate_says_any_name_in_a_line(tmp_path, film):
     synthesizer,
     **{kind: tmp_path / name for kind, name in inputs.items()},
     output=tmp_path / f"out{odd}",
-    tracker=face.Tracker(),
+    tracker=Tracker(),
     size=64,
     say=said.append,
   )

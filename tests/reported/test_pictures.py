@@ -22,8 +22,9 @@ from av.video.frame import VideoFrame
 from PIL import Image, ImageCms
 
 from data_pipelines.dataset.pictures import decode_frame
-from data_pipelines.faces import cut, face, follow, footage, portrait
+from data_pipelines.faces import align, cut, follow, footage, portrait
 from data_pipelines.faces.follow import NoFaceError
+from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media import colour, declared, decoder, image, limits, video
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.synthetic import demo_inputs
@@ -641,8 +642,8 @@ def test_a_still_picture_may_last(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def tracker(face_models) -> face.Tracker:
-  return face.Tracker(face_models)
+def tracker(face_models) -> Tracker:
+  return Tracker(face_models)
 
 
 @pytest.fixture(scope="module")
@@ -654,7 +655,7 @@ def drawn(face_models) -> list[np.ndarray]:
 
 def is_upright(points: np.ndarray) -> bool:
   """Eyes level, left eye at the left, the mouth as far below as it should."""
-  left, right, mouth = face.anchors(points)
+  left, right, mouth = align.anchors(points)
   across = right[0] - left[0]
   below = mouth[1] - (left[1] + right[1]) / 2
   level = abs(right[1] - left[1]) < 0.2 * across
@@ -971,7 +972,7 @@ def test_squares_of_a_nod_are_still_and_of_a_walk_are_not():
   walk = points + 4 * np.arange(100)[:, None, None]
   grows = walk * np.linspace(1, 2, 100)[:, None, None]
   for track, still in ((nod, True), (walk, False), (grows, False)):
-    made = follow.squares(track, 25.0, lambda x: face.square(x, 64))
+    made = follow.squares(track, 25.0, lambda x: align.square(x, 64))
     assert made.shape == (100, 2, 3)
     assert (np.ptp(made, 0).max() == 0) == still
     inside = np.einsum("nij,npj->npi", made[:, :, :2], track)

@@ -18,7 +18,8 @@ import pytest
 import soundfile
 
 from data_pipelines.dataset.pictures import decode_frame
-from data_pipelines.faces import cut, face
+from data_pipelines.faces import cut
+from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media import audio, decoder, loudness, video
 from data_pipelines.media.audio import mix
 from data_pipelines.media.error import MediaError, MediaWarning
@@ -378,7 +379,7 @@ class Lips(NamedTuple):
   """The reference model with one person's picture."""
 
   made: synthesis.Synthesizer
-  tracker: face.Tracker
+  tracker: Tracker
   picture: Path
 
   def opening(self, sound: Path, out: Path) -> np.ndarray:
@@ -404,7 +405,7 @@ def lips(tmp_path_factory, face_models) -> Lips:
   path = tmp_path_factory.mktemp("lips") / "identity.png"
   cv2.imwrite(str(path), picture)
   made = synthesis.Synthesizer.from_bundle(bundle.REFERENCE)
-  return Lips(made, face.Tracker(face_models), path)
+  return Lips(made, Tracker(face_models), path)
 
 
 def alike(got: np.ndarray, want: np.ndarray) -> tuple[float, float]:

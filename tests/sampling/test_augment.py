@@ -8,8 +8,8 @@ import pytest
 
 from configs import speak as configs
 from data_pipelines.dataset import reader
-from data_pipelines.faces import face
-from data_pipelines.media import warp
+from data_pipelines.faces import align
+from data_pipelines.media.warp import similarity, warp
 from data_pipelines.sampling import augment, batches, held_out
 from data_pipelines.synthetic import render
 from speak_jax.nn import treat
@@ -117,10 +117,10 @@ def told(data, treatment) -> dict[str, float]:
 
 def below_eyes(frame, landmarks) -> np.ndarray:
   """Mouth, chin and jaw, placed by the eyes: lips' landmarks would tell."""
-  matrix = warp.similarity(
-    face.anchors(landmarks)[:2], face.FACE_TEMPLATE[:2] * 48 - 0.5
+  matrix = similarity(
+    align.anchors(landmarks)[:2], align.FACE_TEMPLATE[:2] * 48 - 0.5
   )
-  return face.warp(frame, matrix, 48)[22:46, 10:38]
+  return warp(frame, matrix, 48)[22:46, 10:38]
 
 
 def grey(picture, size) -> np.ndarray:
@@ -245,5 +245,5 @@ def test_evaluation_has_plain_pictures(drawn):
       drawn, size=SIZE, face_size=48, emotion_frames=3, same_session=True
     )
   )
-  last = face.align_face(whole.frames[-1], whole.landmarks[-1], 48)
+  last = align.align_face(whole.frames[-1], whole.landmarks[-1], 48)
   assert np.array_equal(whole.emotion[-1], last)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
 from data_pipelines.dataset.pictures import resize, scale_landmarks
-from data_pipelines.faces import face
+from data_pipelines.faces import align
 from speak_jax import bundle
 from speak_jax.evaluation.methods.base import (
   Method,
@@ -99,7 +99,7 @@ def emotion_pictures(
     return track.frames
   pairs = zip(track.frames, track.landmarks, strict=True)
   return np.stack(
-    [face.align_face(frame, p, settings.emotion) for frame, p in pairs]
+    [align.align_face(frame, p, settings.emotion) for frame, p in pairs]
   )
 
 

@@ -1,4 +1,4 @@
-"""Where the face is: 68 landmarks through a clip, and the crops they give.
+"""One face through a clip: 68 landmarks and the head's pose, frame by frame.
 
 Coordinates are x, y in pixels with integers at pixel centres, as OpenCV has
 them. Angles are degrees: yaw > 0 turns the head to the picture's right, pitch
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from data_pipelines.faces.face_rule import Box, corners, ranked
 from data_pipelines.faces.headpose import head_pose
 from data_pipelines.faces.nets import (
   FINEST,
@@ -21,128 +21,14 @@ from data_pipelines.faces.nets import (
   BlazeFace,
   Face,
   FaceMesh,
-  MissingModelError,
   box_of,
   checked,
   face_roi,
-  iou,
   mesh_roi,
   models_dir,
 )
-from data_pipelines.media.warp import similarity, transform, warp
-from speak_jax import spec
-
-__all__ = [  # with the names of `warp` and `nets` that users of faces need
-  "Box",
-  "MissingModelError",
-  "Step",
-  "Track",
-  "Tracker",
-  "align_face",
-  "align_mouth",
-  "bridge",
-  "gather",
-  "is_sure",
-  "models_dir",
-  "outside",
-  "runs",
-  "square",
-  "transform",
-  "turned",
-  "warp",
-  "which",
-]
-
-SQUARE = 1.3  # side of the static crop over the larger side of the landmarks
-SQUARE_UP = 0.04  # of the side: hair needs more room than the neck
-
-# Left eye, right eye, mouth centre in the unit square of an aligned face.
-# Eyes .4 apart leave room for the brows and for the chin of an open mouth.
-FACE_TEMPLATE = np.array([[0.30, 0.23], [0.70, 0.23], [0.50, 0.66]])
-# A patch of 1.6 inter-ocular distances holds a wide-open mouth and its chin.
-MOUTH_SIDE = 1.6
-
-
-def anchors(
-  landmarks: Float[np.ndarray, "68 2"],
-) -> Float[np.ndarray, "3 2"]:
-  """Left eye centre, right eye centre and middle of the mouth's corners."""
-  return np.stack(
-    [
-      landmarks[spec.LEFT_EYE].sum(0) / 6,
-      landmarks[spec.RIGHT_EYE].sum(0) / 6,
-      (landmarks[48] + landmarks[54]) / 2,
-    ]
-  )
-
-
-def face_matrix(
-  landmarks: Float[np.ndarray, "68 2"], size: int
-) -> Float[np.ndarray, "2 3"]:
-  """Picture to aligned face of `size` px: brows at the top, chin below."""
-  return similarity(anchors(landmarks), FACE_TEMPLATE * size - 0.5)
-
-
-def mouth_matrix(
-  landmarks: Float[np.ndarray, "68 2"], size: int
-) -> Float[np.ndarray, "2 3"]:
-  """Picture to mouth patch of `size` px, centred on the lips.
-
-  Rotation and scale are those of the aligned face, not of the mouth, so that
-  an opening mouth does not change the scale, nor a turning head the width.
-  """
-  eyes = FACE_TEMPLATE[1, 0] - FACE_TEMPLATE[0, 0]
-  matrix = face_matrix(landmarks, size) / (eyes * MOUTH_SIDE)
-  centre = landmarks[spec.MOUTH].sum(0) / 20
-  matrix[:, 2] = (size - 1) / 2 - matrix[:, :2] @ centre
-  return matrix
-
-
-def align_face(
-  frame: UInt8[np.ndarray, "h w 3"],
-  landmarks: Float[np.ndarray, "68 2"],
-  size: int,
-) -> UInt8[np.ndarray, "s s 3"]:
-  """Cuts the face upright: eyes, brows, mouth and chin fill the square."""
-  return warp(frame, face_matrix(landmarks, size), size)
-
-
-def align_mouth(
-  frame: UInt8[np.ndarray, "h w 3"],
-  landmarks: Float[np.ndarray, "68 2"],
-  size: int,
-) -> UInt8[np.ndarray, "s s 3"]:
-  """Cuts a square patch round the lips, 1.6 inter-ocular distances wide."""
-  return warp(frame, mouth_matrix(landmarks, size), size)
-
-
-def square(
-  landmarks: Float[np.ndarray, "n 68 2"], size: int
-) -> Float[np.ndarray, "2 3"]:
-  """One static crop for a whole track, source pixels to `size` px.
-
-  The square holds every frame's landmarks, 1.3 times as wide as their union
-  and moved up by .04 of its side. It never turns, so head motion survives.
-  """
-  low, high = landmarks.min((0, 1)), landmarks.max((0, 1))
-  side = max(SQUARE * float((high - low).max()), 1.0)
-  corner = (low + high) / 2 - side / 2 - np.array([0, SQUARE_UP * side])
-  scale = size / side
-  # Pixel edges, not centres, are what scales: hence the half pixels.
-  shift = scale * (0.5 - corner) - 0.5
-  return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-
-
-def outside(
-  matrix: Float[np.ndarray, "2 3"], size: int, width: int, height: int
-):
-  """Share of a static crop's area that lies outside the picture, 0 to 1."""
-  scale = matrix[0, 0]
-  side = size / scale
-  corner = 0.5 - (matrix[:, 2] + 0.5) / scale
-  inside = np.minimum(corner + side, (width, height)) - np.maximum(corner, 0)
-  return 1 - float(inside.clip(0).prod() / side**2)
-
+from data_pipelines.faces.shots import NEW_SHOT, difference, thumbnail
+from data_pipelines.media.warp import warp
 
 # FaceMesh vertices that lie where iBUG has its 68 points. Jaw points sit on
 # the mesh's silhouette: close to iBUG's, not the same anatomy.
@@ -163,13 +49,6 @@ _CHECK = 25  # frames between two looks of the detector at a tracked face
 # How finely a lost face is searched for, on every 25th, 5th ... frame only.
 _SEARCHES = ((FINEST, 25), (2, 5))
 _LOYAL = 25  # frames during which a lost face may not become another one
-_IN_BOX = 0.1  # overlap of a face with a given box, over their union
-
-# A cut to another shot, even to a face in the same place: two looks at it,
-# 24 px wide, differ by more than this share of their contrast. On 20 real
-# clips motion between two frames reaches .45; the 324 cuts between two of
-# them, face on face, start at .62.
-_LOOK_PX, _NEW_SHOT = 24, 0.53
 
 # Which side of a face is up. At once where both networks are sure of an upright
 # face: no picture on its head or side gets near these, 300 tried.
@@ -178,8 +57,6 @@ _VOTE_PX = 256  # side of the crop that is turned
 _ASKED = 3  # faces of a picture at most
 _VOTED = 0.5  # by which a face is one
 _DOUBT = 0.7  # share of the votes for another side, from which it is doubtful
-
-Box = tuple[float, float, float, float]  # x, y, w, h in source pixels
 
 
 class Step(NamedTuple):
@@ -211,28 +88,6 @@ class Track(NamedTuple):
     )
 
 
-def which(text: str) -> str | Box:
-  """Reads the rule by which one face of several is followed.
-
-  Args:
-    text: "largest", "first" (from the left), or "box:x,y,w,h", a place in
-      the first picture in pixels of the source.
-
-  Raises:
-    ValueError: anything else.
-  """
-  if text in ("largest", "first"):
-    return text
-  kind, _, numbers = text.partition(":")
-  try:
-    x, y, w, h = (float(number) for number in numbers.split(","))
-  except ValueError:
-    x = y = w = h = np.nan
-  if kind != "box" or not np.isfinite([x, y, w, h]).all() or w <= 0 or h <= 0:
-    raise ValueError(f"face {text!r} is not largest, first or box:x,y,w,h")
-  return x, y, w, h
-
-
 class Tracker:
   """Finds one face and follows it.
 
@@ -253,7 +108,7 @@ class Tracker:
   def track(
     self,
     frames: Iterable[UInt8[np.ndarray, "h w 3"]],
-    which: str | Box = "largest",
+    rule: str | Box = "largest",
   ) -> Track:
     """Follows one face of the first frame that shows any.
 
@@ -262,15 +117,15 @@ class Tracker:
 
     Args:
       frames: RGB.
-      which: Of several faces: "largest", "first" from the left, or the one
+      rule: Of several faces: "largest", "first" from the left, or the one
         that overlaps a box most.
     """
-    return gather(self.stream(frames, which))
+    return gather(self.stream(frames, rule))
 
   def stream(
     self,
     frames: Iterable[UInt8[np.ndarray, "h w 3"]],
-    which: str | Box = "largest",
+    rule: str | Box = "largest",
   ) -> Iterator[Step]:
     """`track` frame by frame: each one's step before the next one is read."""
     last: _Seen | None = None
@@ -289,7 +144,7 @@ class Tracker:
         # Where all is new, so is the face's place.
         anew = anew or (
           shown is not None
-          and _differ(_small(shown), _small(frame)) > _NEW_SHOT
+          and difference(thumbnail(shown), thumbnail(frame)) > NEW_SHOT
         )
         finest = next((n for n, every in _SEARCHES if missing % every == 0), 0)
         if last is not None and missing < _LOYAL and not anew:
@@ -298,9 +153,9 @@ class Tracker:
           near = [face for face in faces if _near(face.box, last.mesh)]
           seen = self._settle(frame, near)
         else:
-          for faces in self._candidates(frame, which, finest):
+          for faces in self._candidates(frame, rule, finest):
             most = max(most, len(faces))
-            seen = self._settle(frame, _ranked(faces, which))
+            seen = self._settle(frame, ranked(faces, rule))
             if seen is not None:
               break
       shown = frame
@@ -319,7 +174,7 @@ class Tracker:
   def votes(
     self,
     frame: UInt8[np.ndarray, "h w 3"],
-    which: str | Box = "largest",
+    rule: str | Box = "largest",
     thorough: bool = True,
   ) -> Float[np.ndarray, "4"]:
     """How much speaks for each number of quarter turns to set a face upright.
@@ -331,7 +186,7 @@ class Tracker:
 
     Args:
       frame: RGB.
-      which: As `track`.
+      rule: As in `track`.
       thorough: Search for small faces too, and on all sides; a face that
         lies is found nearly as well as an upright one.
 
@@ -340,12 +195,12 @@ class Tracker:
       0 to 3; all 0 where no face is found.
     """
     # A box is looked into at once, and faces on their side are seen anyway.
-    sides = 4 if thorough and not isinstance(which, tuple) else 1
+    sides = 4 if thorough and not isinstance(rule, tuple) else 1
     for turns in range(sides):
       side = np.ascontiguousarray(np.rot90(frame, turns))
       finest = FINEST if thorough and turns == 0 else 2
-      for faces in self._candidates(side, which, finest):
-        for face in _ranked(faces, which)[:_ASKED]:
+      for faces in self._candidates(side, rule, finest):
+        for face in ranked(faces, rule)[:_ASKED]:
           votes = self._votes(side, face)
           if votes.max() >= _VOTED:
             return np.roll(votes, turns)
@@ -391,17 +246,17 @@ class Tracker:
     return seen, min(first, second)
 
   def _candidates(
-    self, frame: UInt8[np.ndarray, "h w 3"], which: str | Box, finest: int
+    self, frame: UInt8[np.ndarray, "h w 3"], rule: str | Box, finest: int
   ) -> Iterator[list[Face]]:
     """Detected faces at finer and finer steps; in a box at its own scale."""
-    if isinstance(which, tuple):
-      yield self._detector.look_into(frame, _corners(which))
+    if isinstance(rule, tuple):
+      yield self._detector.look_into(frame, corners(rule))
     yield from self._detector.levels(frame, finest)
 
   def _look_at(self, frame: UInt8[np.ndarray, "h w 3"], roi: np.ndarray):
     """The face that FaceMesh sees in a square, or None."""
     mesh, crop = self._mesh(frame, roi)
-    return None if mesh is None else _Seen(frame, mesh, _small(crop))
+    return None if mesh is None else _Seen(frame, mesh, thumbnail(crop))
 
   def _settle(self, frame: UInt8[np.ndarray, "h w 3"], faces: list[Face]):
     """The first face that FaceMesh believes in, or None."""
@@ -417,14 +272,14 @@ class Tracker:
     """Whether another shot begins, `missing` frames after the last face."""
     if missing >= _LOYAL:
       return not _near(box_of(seen.mesh), last.mesh)
-    if _differ(last.look, seen.look) <= _NEW_SHOT:
+    if difference(last.square, seen.square) <= NEW_SHOT:
       return False
     # A fast head leaves its square too: compare the heads themselves.
     heads = [
-      _small(self._mesh(one.frame, mesh_roi(one.mesh))[1])
+      thumbnail(self._mesh(one.frame, mesh_roi(one.mesh))[1])
       for one in (last, seen)
     ]
-    return _differ(*heads) > _NEW_SHOT
+    return difference(*heads) > NEW_SHOT
 
 
 def gather(steps: Iterable[Step]) -> Track:
@@ -446,26 +301,7 @@ class _Seen(NamedTuple):
 
   frame: UInt8[np.ndarray, "h w 3"]
   mesh: Float[np.ndarray, "468 3"]
-  look: Float[np.ndarray, "l l 3"]  # the square it was found in, small
-
-
-def _ranked(faces: list[Face], which: str | Box) -> list[Face]:
-  """Detected faces, which come largest first, in the order of a rule."""
-  if which == "largest":
-    return faces
-  if which == "first":
-    return sorted(faces, key=lambda face: face.box[0])
-  assert isinstance(which, tuple)
-  box = _corners(which)
-  share = {id(face): iou(face.box, box) for face in faces}
-  inside = [face for face in faces if share[id(face)] > _IN_BOX]
-  return sorted(inside, key=lambda face: -share[id(face)])
-
-
-def _corners(box: Box) -> Float[np.ndarray, "4"]:
-  """X, y, w, h as x0, y0, x1, y1."""
-  x, y, w, h = box
-  return np.array([x, y, x + w, y + h], float)
+  square: Float[np.ndarray, "l l 3"]  # thumbnail of the square it was found in
 
 
 def _off_centre(face: Face) -> float:
@@ -478,33 +314,6 @@ def is_sure(votes: Float[np.ndarray, "4"]) -> bool:
   """Whether the votes for one side are far more than for the next."""
   second, first = np.sort(votes)[-2:]
   return bool(first > 0 and second <= _DOUBT * first)
-
-
-def turned(which: str | Box, turns: int, width: int, height: int) -> str | Box:
-  """The rule for a picture of some size after quarter turns of it."""
-  if not isinstance(which, tuple):
-    return which
-  for _ in range(turns % 4):
-    x, y, w, h = which
-    which = (y, width - x - w, h, w)
-    width, height = height, width
-  return which
-
-
-def _small(picture: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "l l 3"]:
-  """A picture, small."""
-  small = (_LOOK_PX, _LOOK_PX)
-  return cv2.resize(picture, small, interpolation=cv2.INTER_AREA).astype(
-    np.float32
-  )
-
-
-def _differ(
-  a: Float[np.ndarray, "l l 3"], b: Float[np.ndarray, "l l 3"]
-) -> float:
-  """Mean difference of two looks over their contrast; 0 for the same."""
-  contrast = max(float(a.std() + b.std()) / 2, 1.0)
-  return float(np.abs(a - b).mean()) / contrast
 
 
 def bridge(track: Track, longest: int | None = None) -> Track:
