@@ -79,9 +79,10 @@ def test_a_shard_that_is_none_is_refused(command, shard):
 
 def test_shards_then_one_call_make_the_data_set(command, tmp_path, monkeypatch):
   def here(*args, **options):
-    return run.prepare(*args, **options | NO_WORKERS)
+    return whole(*args, **options | NO_WORKERS)
 
-  monkeypatch.setattr(prepare, "prepare", here)
+  whole = run.prepare
+  monkeypatch.setattr(run, "prepare", here)
   for shard in ("1/2", "2/2"):
     assert command(**SYNTHETIC, shard=shard)[0] == 0
     assert not (tmp_path / "data" / "dataset_info.json").exists()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from data_pipelines.dataset.index import ClipInfo
+from data_pipelines.dataset.reader import Records
 from speak_jax import spec
 
 
@@ -152,6 +153,11 @@ class Donors:
     queues = [self._person[name] for name in sorted(self._person)]
     depth = max(map(len, queues), default=0)
     return [q[k] for k in range(depth) for q in queues if k < len(q)]
+
+
+def donors_of(records: Records, same_session: bool) -> Donors:
+  """Donors among the clips of opened data sets, each set for itself."""
+  return Donors(records.index, records.home, same_session)
 
 
 def _feeling(row: ClipInfo) -> tuple[str, int, int, str]:

@@ -11,7 +11,7 @@ from data_pipelines.faces import align
 from data_pipelines.sampling.donors import Donors
 
 
-class Whole(NamedTuple):
+class EvaluationClip(NamedTuple):
   """A clip with everything that `generate` would be given to make it again."""
 
   clip: str
@@ -41,7 +41,7 @@ def evaluation_clips(
   emotion_input: str = "face",
   same_session: bool,
   limit: int | None = None,
-) -> Iterator[Whole]:
+) -> Iterator[EvaluationClip]:
   """Yields clips at `size` pixels, the first of every person, then the next.
 
   Args:
@@ -51,7 +51,7 @@ def evaluation_clips(
     emotion_frames: Number of emotion pictures.
     emotion_input: "face", or "frame" for whole frames at `size`.
     same_session: The identity comes from the clip's session, where that is
-      known, as in training (`batches.pairs`).
+      known, as in training (`pairs.sample_pairs`).
     limit: At most so many clips; all of them when None.
   """
   donors = Donors(records.index, same_session=same_session)
@@ -61,7 +61,7 @@ def evaluation_clips(
     j = donors.other_clip(i, rng)
     j, t = (i, 0) if j is None else (j, records.index[j].frames // 2)
     times = np.linspace(0, row.frames - 1, emotion_frames).round().astype(int)
-    yield Whole(
+    yield EvaluationClip(
       clip=row.clip,
       person=row.identity,
       emotion_label=row.emotion,

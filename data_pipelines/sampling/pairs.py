@@ -1,7 +1,9 @@
-"""The kinds of training pair of stage 2, one method each."""
+"""IRFD's samples: pairs of a target frame and the donors that make it."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import grain
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -9,7 +11,9 @@ from data_pipelines.dataset.reader import Records
 from data_pipelines.faces import align
 from data_pipelines.media.warp import transform
 from data_pipelines.sampling import augment
-from data_pipelines.sampling.donors import Donors, other_time
+from data_pipelines.sampling.donors import Donors, donors_of, other_time
+from data_pipelines.sampling.mix import endless
+from data_pipelines.sampling.usable import long_enough
 from speak_jax import spec
 
 KINDS = (
@@ -52,7 +56,7 @@ class PairMaker:
     mouth_size: int,
     treatment: augment.Treatment,
   ):
-    """Args as `batches.pairs` has them."""
+    """Arguments as for `sample_pairs`."""
     self._records, self._donors = records, donors
     self._treatment = treatment
     self._size, self._mouth = size, mouth_size
@@ -68,7 +72,7 @@ class PairMaker:
       return bool(self._donors.views(i))
     return True
 
-  def make(self, kind: str, i: int, rng: np.random.Generator) -> spec.Pair:
+  def draw_pair(self, kind: str, i: int, rng: np.random.Generator) -> spec.Pair:
     """A pair whose target is a frame of clip i, which serves the kind."""
     if kind == "self":
       return self._self(i, rng)
@@ -135,9 +139,9 @@ class PairMaker:
     views = self._donors.views(i)
     j, start, stop = views[int(rng.integers(len(views)))]
     t = int(rng.integers(start, stop))
-    here, there = self._records.index[i], self._records.index[j]
-    same = here.start + t - there.start  # the instant in the other clip
-    other = other_time(there.frames, same, same + 1, rng)
+    row, view = self._records.index[i], self._records.index[j]
+    same = row.start + t - view.start  # the instant in the other clip
+    other = other_time(view.frames, same, same + 1, rng)
     target = self._at(i, t)
     return self._pair(
       i,
@@ -248,3 +252,128 @@ def _mirror(picture: _Picture) -> _Picture:
     np.ascontiguousarray(picture.frame[:, ::-1]),
     augment.mirror_landmarks(picture.landmarks, picture.frame.shape[1]),
   )
+
+
+def robust_mix(records: Records) -> dict[str, float]:
+  """Weights of the pair kinds that these records can serve; relative."""
+  if any(row.twins for row in records.index):
+    return {"cross_clip": 0.4, "geometry": 0.1, "twins": 0.5}
+  donors = donors_of(records, same_session=False)
+  mix = {"cross_clip": 0.75, "geometry": 0.25}
+  if any(donors.has_same_emotion(i) for i in range(len(records))):
+    mix["cross_person"] = 0.25
+  if any(donors.views(i) for i in range(len(records))):
+    mix["views"] = 0.5
+  return mix
+
+
+def sample_pairs(
+  records: Records,
+  *,
+  size: int,
+  mouth_size: int,
+  mix: Mapping[str, float],
+  same_session: bool,
+  treatment: augment.Treatment,
+  share: Mapping[str, float] | None = None,
+  seed: int,
+) -> grain.MapDataset:
+  """Samples for IRFD: a target frame and the donors that must make it.
+
+  Kinds:
+    self: every donor is the target frame; the paper's own case, which swaps
+      codes between the pairs of a batch.
+    same_clip: identity and emotion from other frames of the clip; pose and
+      mouth from the target, and another moment lends the pose picture its
+      mouth, as `treatment` has it.
+    cross_clip: same_clip with the identity from another clip of the person
+      (or, with `same_session`, of the session), of another emotion where
+      there is one; if there is another clip.
+    geometry: cross_clip with the target turned, scaled and shifted, its pose
+      label and landmarks following; half of these samples are mirrored, all
+      donors together.
+    twins: pose and mouth from the rendered twins, emotion from another
+      person with the same emotion and level, identity as in cross_clip.
+    cross_person: cross_clip with the emotion from another person with the
+      same emotion and level.
+    views: cross_clip with mouth and emotion as another camera saw them, the
+      mouth at the very instant: an exact swap of the pose. The emotion is of
+      another moment, so that it cannot tell what the lips do.
+
+  All donors of a sample are of its data set. Kinds that a set cannot serve are
+  left out there; where a clip cannot, another of the set takes its place.
+
+  Args:
+    records: Where the frames come from.
+    size: Side of whole frames in pixels.
+    mouth_size: Side of the aligned mouth patch.
+    mix: Weight of each kind; 0 or absent leaves it out.
+    same_session: The identity comes from the target's session, where that is
+      known; from any clip of the person where it is not.
+    treatment: Who lends mouths, and emotions, to all kinds but self.
+    share: Of each data set by its name; None: as many as it has clips.
+    seed: Seed of all draws.
+
+  Returns:
+    Dataset of `spec.Pair` without the batch axis.
+
+  Raises:
+    ValueError: a kind is unknown or cannot be served by these records, or
+      `share` names a set that cannot serve.
+  """
+  weights = _weights(mix)
+  donors = donors_of(records, same_session)
+  maker = PairMaker(records, donors, size, mouth_size, treatment)
+  targets = _targets(records, maker, mix)
+  edges = [
+    _edges(records, home, weights, targets)
+    for home in range(len(records.parts))
+  ]
+
+  def sample(i: int, rng: np.random.Generator) -> spec.Pair:
+    home = records.home(i)
+    kind = KINDS[np.searchsorted(edges[home], rng.random(), side="right")]
+    if not maker.serves(kind, i):
+      able = targets[kind][home]
+      i = able[int(rng.integers(len(able)))]
+    return maker.draw_pair(kind, i, rng)
+
+  return endless(records, long_enough(records, 1), sample, share, seed)
+
+
+def _weights(mix: Mapping[str, float]) -> Float[np.ndarray, "k"]:
+  """Weights of KINDS.
+
+  Raises:
+    ValueError: an unknown kind, a negative weight, or nothing but zeros.
+  """
+  if unknown := sorted(set(mix) - set(KINDS)):
+    raise ValueError(f"pair kind {unknown[0]!r} is not one of {KINDS}")
+  weights = np.array([float(mix.get(kind, 0.0)) for kind in KINDS])
+  if weights.min() < 0 or not weights.sum():
+    raise ValueError(f"weights of pair kinds {dict(mix)} must be positive")
+  return weights
+
+
+def _targets(
+  records: Records, maker: PairMaker, mix: Mapping[str, float]
+) -> dict[str, list[list[int]]]:
+  """Clips that can be the target, by kind of the mix and data set.
+
+  Raises:
+    ValueError: no clip serves a kind.
+  """
+  targets = {
+    kind: [
+      [i for i in range(part.start, part.stop) if maker.serves(kind, i)]
+      for part in records.parts
+    ]
+    for kind in KINDS
+    if mix.get(kind)
+  }
+  for kind, found in targets.items():
+    if not any(found):
+      raise ValueError(
+        f"{records.name}: no clip has what pair kind {kind!r} needs"
+      )
+  return targets

@@ -52,10 +52,10 @@ class Recipe(NamedTuple):
 
 
 class Workers:
-  """An endless iterator over a stage's batches; see `batches.batched`.
+  """An endless iterator over a stage's batches; see `batched.batched`.
 
   `get_state` and `set_state` give and restore the position exactly, with any
-  number of workers, and are those of `batches.batched`.
+  number of workers, and are those of `batched.batched`.
   """
 
   def __init__(self, recipe: Recipe, count: int, damage: Damage):
@@ -290,12 +290,12 @@ def _work(
   position: int,
 ) -> None:
   """Makes every `count`-th batch from `position` on, until nobody reads."""
-  from data_pipelines.sampling.batches import share_of
+  from data_pipelines.sampling.batched import process_batches
 
   _watch(end)
   made: queue.Queue[Any] = queue.Queue(AHEAD)
   threading.Thread(target=_post, args=(end, made), daemon=True).start()
-  mine = share_of(
+  mine = process_batches(
     samples, recipe.batch_size, recipe.process_index, recipe.process_count
   )
   known = 0

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from data_pipelines.sampling.batches import IDENTITY_FROM
+from data_pipelines.sampling.clips import IDENTITY_FROM
 from data_pipelines.sampling.pairs import KINDS, weights_of
 from speak_jax.losses.disentangle import NORMS
 from speak_jax.nn.precision import DTYPES

@@ -1,6 +1,6 @@
 """What a run learns from: its data opened, drawn if need be, and batches.
 
-`data_pipelines.sampling.batches` makes the examples; here a config says which.
+`data_pipelines.sampling` makes the samples; here a config says which.
 """
 
 import functools
@@ -16,17 +16,20 @@ from ml_collections import ConfigDict
 
 from data_pipelines.dataset import damage, opening, reader
 from data_pipelines.ingest import pool
-from data_pipelines.sampling import augment, pairs, workers
-from data_pipelines.sampling import batches as examples
+from data_pipelines.sampling import augment, batched, workers
+from data_pipelines.sampling.clips import sample_clips
+from data_pipelines.sampling.pairs import robust_mix, sample_pairs, weights_of
+from data_pipelines.sampling.sync_windows import sample_sync_windows
+from data_pipelines.sampling.usable import common_fps
 from speak_jax.common.progress import say
 from speak_jax.stages.registry import STAGES
 from speak_jax.training import distributed
 
 AUTO = -1  # of config.data.workers
 SAMPLERS: dict[str, Callable[..., Any]] = {
-  "sync_windows": examples.sync_windows,
-  "pairs": examples.pairs,
-  "clips": examples.clips,
+  "sync_windows": sample_sync_windows,
+  "pairs": sample_pairs,
+  "clips": sample_clips,
 }
 AUGMENTED = ("pairs", "clips")  # those that take config.data.augment
 MOST_WORKERS = 16  # then, for each device of the process
@@ -46,7 +49,7 @@ def open_data(config: ConfigDict, run: Path) -> dict[str, reader.Records]:
   cache = int(config.data.cache_gb * (1 << 30))
   try:
     sets = {"train": opening.open_records(path, "train", cache)}
-    rate = examples.common_fps(sets["train"])
+    rate = common_fps(sets["train"])
   except (ValueError, OSError) as error:
     raise DataError(str(error)) from error
   if abs(rate - config.data.fps) > 0.01:
@@ -155,9 +158,7 @@ def batches(
       apart,
       clips.damage,
     )
-  return examples.batched(
-    dataset, *mine, config.data.threads if training else 0
-  )
+  return batched.batched(dataset, *mine, config.data.threads if training else 0)
 
 
 def _sampler(
@@ -201,9 +202,9 @@ def _workers(config: ConfigDict, devices: int) -> int:
 def _mix(text: str, clips: reader.Records) -> dict[str, float]:
   """Weights of the pair kinds: "auto", "self", or "cross_clip:1,twins:2"."""
   if text == "auto":
-    return examples.robust_mix(clips)
+    return robust_mix(clips)
   try:
-    return dict(pairs.weights_of(text))
+    return dict(weights_of(text))
   except ValueError as error:
     raise ValueError(f"config.irfd.pairs {text!r}: {error}") from None
 

@@ -28,7 +28,11 @@ import numpy as np
 from configs import speak
 from data_pipelines.dataset import opening, ranges, reader, writer
 from data_pipelines.dataset.pictures import with_mouths
-from data_pipelines.sampling import augment, batches
+from data_pipelines.sampling import augment
+from data_pipelines.sampling.batched import batched
+from data_pipelines.sampling.clips import sample_clips
+from data_pipelines.sampling.pairs import robust_mix, sample_pairs
+from data_pipelines.sampling.sync_windows import sample_sync_windows
 from data_pipelines.synthetic import render
 from speak_jax.supervision import flops
 from tests.benchmarks import scaling
@@ -108,7 +112,7 @@ def samplers(size: int) -> dict[str, Callable]:
   config = speak.get_config("base256")
   out: dict[str, Callable] = {
     "syncnet": functools.partial(
-      batches.sync_windows,
+      sample_sync_windows,
       windows=config.syncnet.windows,
       size=size,
       lips=config.model.lips * size // config.model.image,
@@ -119,17 +123,17 @@ def samplers(size: int) -> dict[str, Callable]:
     ("", augment.Treatment(**config.data.augment)),
     (" plain", augment.PLAIN),
   ):
-    out[f"irfd{name}"] = lambda data, treatment=treatment: batches.pairs(
+    out[f"irfd{name}"] = lambda data, treatment=treatment: sample_pairs(
       data,
       size=size,
       mouth_size=size * config.model.mouth // config.model.image,
-      mix=batches.robust_mix(data),
+      mix=robust_mix(data),
       treatment=treatment,
       same_session=config.irfd.same_session,
       seed=0,
     )
     out[f"speak{name}"] = functools.partial(
-      batches.clips,
+      sample_clips,
       size=size,
       frames=config.model.frames,
       context=config.model.context,
@@ -149,7 +153,7 @@ def measure(data: str, setting: Setting) -> list[Result]:
   makers = samplers(setting.size)
   sets = {name: (make(cold), make(warm)) for name, make in makers.items()}
   streams = {
-    name: [batches.batched(x, setting.samples, threads=0) for x in both]
+    name: [batched(x, setting.samples, threads=0) for x in both]
     for name, both in sets.items()
   }
   times = {name: [] for name in sets}

@@ -9,7 +9,10 @@ from data_pipelines.dataset import damage, opening, ranges, writer
 from data_pipelines.dataset.index import INDEX
 from data_pipelines.dataset.pictures import with_mouths
 from data_pipelines.dataset.record import encode
-from data_pipelines.sampling import batches
+from data_pipelines.sampling.batched import batched
+from data_pipelines.sampling.clips import sample_clips
+from data_pipelines.sampling.pairs import sample_pairs
+from data_pipelines.sampling.sync_windows import sample_sync_windows
 from tests import toy_records
 from tests.sampling.test_batches import CLIP, PAIR, equal
 
@@ -123,8 +126,8 @@ def test_damage_is_replaced_counted_and_named_once(tmp_path, harm):
 
   def start(threads, say=None):
     data = opened(tmp_path, COUNT, say)
-    dataset = batches.clips(data, seed=0, **CLIP)
-    return data, batches.batched(dataset, 4, threads=threads)
+    dataset = sample_clips(data, seed=0, **CLIP)
+    return data, batched(dataset, 4, threads=threads)
 
   data, whole = start(0, lines.append)
   first = [next(whole) for _ in range(3)]
@@ -147,8 +150,8 @@ def test_too_much_damage_ends_with_the_first_clip(tmp_path, threads):
   paths = prepared(tmp_path, clips())
   truncate(paths[0])
   data = opened(tmp_path, 1)
-  dataset = batches.pairs(data, mix={"self": 1.0}, seed=0, **PAIR)
-  stream = batches.batched(dataset, 4, threads=threads)
+  dataset = sample_pairs(data, mix={"self": 1.0}, seed=0, **PAIR)
+  stream = batched(dataset, 4, threads=threads)
   with pytest.raises(damage.TooManyDamagedError) as caught:
     for _ in range(6):
       next(stream)
@@ -162,7 +165,7 @@ def test_nothing_is_replaced_where_nothing_is_allowed(tmp_path):
   paths = prepared(tmp_path, clips())
   rewrite(paths[1], lambda jpeg: b"")
   data = opening.open_records(tmp_path, "train")
-  dataset = batches.clips(data, seed=0, **CLIP)
+  dataset = sample_clips(data, seed=0, **CLIP)
   with pytest.raises(damage.TooManyDamagedError, match="clip5: frames"):
     for k in range(3 * COUNT):
       dataset[k]
@@ -262,7 +265,7 @@ def test_mouths_of_format_1_3_are_jpegs_and_give_the_same_samples(
   assert np.abs(whole.astype(int) - grey[1].mouths).max() <= 2
   for size, lips in ((32, 16), (32, 8), (16, 16)):
     makes = [
-      batches.sync_windows(data, size=size, lips=lips, windows=4, seed=0)
+      sample_sync_windows(data, size=size, lips=lips, windows=4, seed=0)
       for data in (before, now)
     ]
     for k in range(3):

@@ -10,7 +10,9 @@ from configs import speak as configs
 from data_pipelines.dataset import reader
 from data_pipelines.faces import align
 from data_pipelines.media.warp import similarity, warp
-from data_pipelines.sampling import augment, batches, held_out
+from data_pipelines.sampling import augment, held_out
+from data_pipelines.sampling.clips import sample_clips
+from data_pipelines.sampling.pairs import sample_pairs
 from data_pipelines.synthetic import render
 from speak_jax.nn import treat
 from tests.toy_records import read, record
@@ -79,7 +81,7 @@ def told(data, treatment) -> dict[str, float]:
     for i in range(len(data))
     for t, pose in enumerate(data[i].pose)
   }
-  dataset = batches.clips(data, treatment=treatment, seed=0, **CLIP)
+  dataset = sample_clips(data, treatment=treatment, seed=0, **CLIP)
   who, facts, colours, lips, whole = [], [], [], [], []
   for k in range(240):
     sample = dataset[k]
@@ -161,8 +163,8 @@ def test_pose_frames_tell_the_pose_and_neither_lips_nor_colours(drawn):
 def test_the_rest_of_a_sample_is_as_without(drawn):
   """The drawn people have one clip each: no other can lend the emotion."""
   for make, options, changed in (
-    (batches.clips, CLIP, {"donor", "donor_landmarks"}),
-    (batches.pairs, PAIR, {"donor", "donor_landmarks", "lends"}),
+    (sample_clips, CLIP, {"donor", "donor_landmarks"}),
+    (sample_pairs, PAIR, {"donor", "donor_landmarks", "lends"}),
   ):
     plain, treated = (
       make(drawn, treatment=way, seed=5, **options)
@@ -182,7 +184,7 @@ def test_who_lends_a_mouth_is_outside_the_window(frames):
   options = CLIP | {"frames": frames, "size": 32}
   times = set()
   for k in range(60):
-    sample = batches.clips(data, treatment=TREATED, seed=0, **options)[k]
+    sample = sample_clips(data, treatment=TREATED, seed=0, **options)[k]
     clip, start = (int(x) for x in sample.pose[0, :2])
     lender, t, _ = read(sample.donor)
     assert sample.donor.shape == (16, 16, 3)
@@ -215,8 +217,8 @@ def test_emotion_of_another_clip_is_of_the_same_person_emotion_and_camera():
   legible = augment.Treatment(True, 0.0, False, 0.5)
   mates = {0: {0, 1}, 1: {0, 1}}
   lenders: dict[str, dict[int, list[int]]] = {"pairs": {}, "clips": {}}
-  pairs = batches.pairs(data, treatment=legible, seed=0, **PAIR)
-  clips = batches.clips(data, treatment=legible, seed=0, **CLIP)
+  pairs = sample_pairs(data, treatment=legible, seed=0, **PAIR)
+  clips = sample_clips(data, treatment=legible, seed=0, **CLIP)
   for k in range(160):
     pair, clip = pairs[k], clips[k]
     lent = lenders["pairs"].setdefault(int(pair.target_pose[0]), [])

@@ -5,7 +5,12 @@ from data_pipelines.dataset import opening, reader, writer
 from data_pipelines.dataset.index import SPLITS
 from data_pipelines.dataset.pictures import with_mouths
 from data_pipelines.faces.lips import cut_lips
-from data_pipelines.sampling import augment, batches, held_out
+from data_pipelines.sampling import augment, held_out
+from data_pipelines.sampling.batched import batched
+from data_pipelines.sampling.clips import IDENTITY_FROM, sample_clips
+from data_pipelines.sampling.pairs import robust_mix, sample_pairs
+from data_pipelines.sampling.sound import sound_window
+from data_pipelines.sampling.sync_windows import sample_sync_windows
 from data_pipelines.sources import synthetic
 from data_pipelines.synthetic import render
 from speak_jax import spec
@@ -48,18 +53,18 @@ def equal(a, b) -> bool:
 
 
 SAMPLERS = {
-  "sync": lambda data, seed: batches.sync_windows(data, size=32, seed=seed),
-  "pairs": lambda data, seed: batches.pairs(
-    data, mix=batches.robust_mix(data), seed=seed, **PAIR
+  "sync": lambda data, seed: sample_sync_windows(data, size=32, seed=seed),
+  "pairs": lambda data, seed: sample_pairs(
+    data, mix=robust_mix(data), seed=seed, **PAIR
   ),
-  "clips": lambda data, seed: batches.clips(data, seed=seed, **CLIP),
-  "treated pairs": lambda data, seed: batches.pairs(
+  "clips": lambda data, seed: sample_clips(data, seed=seed, **CLIP),
+  "treated pairs": lambda data, seed: sample_pairs(
     data,
-    mix=batches.robust_mix(data),
+    mix=robust_mix(data),
     seed=seed,
     **(PAIR | {"treatment": TREATED}),
   ),
-  "treated clips": lambda data, seed: batches.clips(
+  "treated clips": lambda data, seed: sample_clips(
     data, seed=seed, **(CLIP | {"treatment": TREATED})
   ),
 }
@@ -77,7 +82,7 @@ def test_an_element_depends_on_seed_and_index_alone(make):
 @pytest.mark.parametrize("threads", [0, 2])
 def test_resume_is_exact(threads):
   def start():
-    return batches.batched(SAMPLERS["pairs"](people(), 1), 4, threads=threads)
+    return batched(SAMPLERS["pairs"](people(), 1), 4, threads=threads)
 
   whole = start()
   for _ in range(3):
@@ -92,8 +97,8 @@ def test_resume_is_exact(threads):
 
 def test_processes_share_what_one_would_see():
   dataset = SAMPLERS["clips"](people(), 1)
-  alone = batches.batched(dataset, 6, threads=0)
-  ranks = [batches.batched(dataset, 2, p, 3, threads=0) for p in range(3)]
+  alone = batched(dataset, 6, threads=0)
+  ranks = [batched(dataset, 2, p, 3, threads=0) for p in range(3)]
   for _ in range(3):
     whole, parts = next(alone), [next(rank) for rank in ranks]
     for p, part in enumerate(parts):
@@ -109,14 +114,14 @@ def test_no_process_runs_out_before_another():
   dataset = SAMPLERS["clips"](people(), 1)
   for count in (3, 4, 7):  # of which few divide the number of clips
     for p in range(count):
-      mine = batches.batched(dataset, 2, p, count, threads=0)
+      mine = batched(dataset, 2, p, count, threads=0)
       for _ in range(8):
         next(mine)
 
 
 @pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
 def test_batches_are_the_named_arrays_of_the_contract(make):
-  batch = next(batches.batched(make(people(), 1), 3, threads=0))
+  batch = next(batched(make(people(), 1), 3, threads=0))
   sample = make(people(), 1)[0]
   assert type(batch) is type(sample)
   for name, stacked, one in zip(batch._fields, batch, sample, strict=True):
@@ -131,7 +136,7 @@ def test_batches_are_the_named_arrays_of_the_contract(make):
 def test_frame_and_sample_meet(fps):
   audio = np.arange(1, 20_000, dtype=np.int16)
   for start in (0, 3, 11):
-    window = batches.sound(audio, start, 5, fps)
+    window = sound_window(audio, start, 5, fps)
     assert len(window) == round(5 * 16_000 / fps)
     assert window[0] == round(start * 16_000 / fps) + 1
     assert np.all(np.diff(window) == 1)
@@ -139,10 +144,10 @@ def test_frame_and_sample_meet(fps):
 
 def test_sound_outside_the_clip_is_silence():
   audio = np.ones(4 * 640, np.int16)
-  window = batches.sound(audio, -2, 8, 25.0)
+  window = sound_window(audio, -2, 8, 25.0)
   assert np.array_equal(np.flatnonzero(window), np.arange(2 * 640, 6 * 640))
-  assert not batches.sound(audio, 9, 2, 25.0).any()
-  assert not batches.sound(audio, -9, 2, 25.0).any()
+  assert not sound_window(audio, 9, 2, 25.0).any()
+  assert not sound_window(audio, -9, 2, 25.0).any()
 
 
 # --- stage 1 ---------------------------------------------------------------
@@ -168,7 +173,7 @@ def test_sync_windows_show_stored_mouths_as_they_show_those_cut_here():
   assert stored.index[0].grey
   for lips in (48, 24, 64):
     samples = [
-      batches.sync_windows(data, size=96, lips=lips, seed=0)[0]
+      sample_sync_windows(data, size=96, lips=lips, seed=0)[0]
       for data in (stored, reader.in_memory([clip]))
     ]
     mouths = [sample.mouth.astype(int) for sample in samples]
@@ -180,7 +185,7 @@ def test_sync_windows_show_stored_mouths_as_they_show_those_cut_here():
   frames = stored.frames(0, range(25), 96)
   points = stored.landmarks(0, slice(None), 96)
   tight = (1.4, 0.45)  # which nobody stores
-  other = batches.sync_windows(stored, size=96, lips=64, square=tight, seed=0)[
+  other = sample_sync_windows(stored, size=96, lips=64, square=tight, seed=0)[
     0
   ].mouth
   for square, windows in ((spec.LIPS_SQUARE, mouths[1]), (tight, other)):
@@ -222,7 +227,7 @@ def test_mouths_show_no_more_than_the_models_frames(mouths, image, lips):
 
 def test_sync_windows_hold_their_own_sound():
   data = reader.in_memory([record(1, frames=24)])
-  for sample in draws(batches.sync_windows(data, size=32, seed=0), 5):
+  for sample in draws(sample_sync_windows(data, size=32, seed=0), 5):
     assert sample.mouth.shape == (8, 5, 16, 32, 3)
     starts = []
     for mouth, audio in zip(sample.mouth, sample.audio, strict=True):
@@ -240,7 +245,7 @@ def test_sync_windows_stay_within_reach():
   """For negatives that are shifted by 2 s at most, in a long clip."""
   data = reader.in_memory([record(1, frames=25)])
   found = []
-  near = batches.sync_windows(data, size=32, windows=4, reach=5, seed=0)
+  near = sample_sync_windows(data, size=32, windows=4, reach=5, seed=0)
   for sample in draws(near, 12):
     starts = [read(mouth[0])[1] for mouth in sample.mouth]
     assert starts == sorted(set(starts))
@@ -253,7 +258,7 @@ def test_sync_windows_are_of_the_lower_half():
   picture = np.zeros((32, 32, 3), np.uint8)
   picture[16:] = 200
   clip = record(0)._replace(frames=[toy_records.jpeg(picture)] * 16)
-  sample = batches.sync_windows(reader.in_memory([clip]), size=16, seed=0)[0]
+  sample = sample_sync_windows(reader.in_memory([clip]), size=16, seed=0)[0]
   assert abs(sample.mouth.astype(int) - 200).max() <= 3
 
 
@@ -263,7 +268,7 @@ def test_sync_windows_are_of_the_lower_half():
 def pair_draws(kind, data=None, **change):
   data = data or people()
   options = PAIR | change
-  return draws(batches.pairs(data, mix={kind: 1.0}, seed=0, **options))
+  return draws(sample_pairs(data, mix={kind: 1.0}, seed=0, **options))
 
 
 def target_of(pair) -> tuple[int, int]:
@@ -388,13 +393,13 @@ def test_cross_person_pairs_take_the_emotion_from_somebody_else():
 
 
 def test_the_robust_mix_has_what_labels_allow():
-  assert batches.robust_mix(views()).keys() == {
+  assert robust_mix(views()).keys() == {
     *("cross_clip", "geometry", "cross_person", "views"),
   }
   alone = reader.in_memory([record(0, take="a"), record(1, take="b")])
-  assert batches.robust_mix(alone).keys() == {"cross_clip", "geometry"}
+  assert robust_mix(alone).keys() == {"cross_clip", "geometry"}
   with pytest.raises(ValueError, match="pair kind 'views' needs"):
-    batches.pairs(alone, mix={"views": 1.0}, seed=0, **PAIR)
+    sample_pairs(alone, mix={"views": 1.0}, seed=0, **PAIR)
 
 
 def test_twins_prefer_the_level_too():
@@ -452,18 +457,18 @@ def test_the_mirror_is_its_own_inverse():
 
 def test_the_mix_is_obeyed():
   mix = {"self": 3.0, "cross_clip": 1.0, "twins": 0.0}
-  samples = draws(batches.pairs(people(), mix=mix, seed=0, **PAIR), 200)
+  samples = draws(sample_pairs(people(), mix=mix, seed=0, **PAIR), 200)
   own = sum(not pair.treated for pair in samples)
   assert 120 < own < 180
 
 
 def test_what_the_data_cannot_serve_is_said_at_the_start():
   plain = reader.in_memory([record(0)])
-  assert "twins" not in batches.robust_mix(plain)
-  assert batches.robust_mix(people())["twins"] > 0
+  assert "twins" not in robust_mix(plain)
+  assert robust_mix(people())["twins"] > 0
 
   def build(data=plain, **change):
-    return batches.pairs(data, seed=0, **(PAIR | change))
+    return sample_pairs(data, seed=0, **(PAIR | change))
 
   with pytest.raises(ValueError, match=r"pair kind 'twins' needs"):
     build(mix={"twins": 1.0})
@@ -479,7 +484,7 @@ def test_what_the_data_cannot_serve_is_said_at_the_start():
 
 def test_clips_are_consecutive_with_their_sound():
   padded = 0
-  for sample in draws(batches.clips(people(), seed=0, **CLIP)):
+  for sample in draws(sample_clips(people(), seed=0, **CLIP)):
     clip, start = (int(x) for x in sample.pose[0, :2])
     assert [read(f)[:2] for f in sample.frames] == [
       (clip, start + k) for k in range(5)
@@ -506,7 +511,7 @@ def test_clips_are_consecutive_with_their_sound():
 
 def test_identity_lies_outside_the_window_of_an_only_clip():
   data = reader.in_memory([record(0, frames=6), record(1, identity=1)])
-  for sample in draws(batches.clips(data, seed=0, **CLIP)):
+  for sample in draws(sample_clips(data, seed=0, **CLIP)):
     clip, start = (int(x) for x in sample.pose[0, :2])
     donor, t, _ = read(sample.identity)
     assert donor == clip and not start <= t < start + 5
@@ -514,18 +519,18 @@ def test_identity_lies_outside_the_window_of_an_only_clip():
 
 def test_identity_of_the_same_clip():
   """As in the paper: another time of the clip, never inside the window."""
-  wanted = batches.clips(people(), seed=0, identity_from="same_clip", **CLIP)
+  wanted = sample_clips(people(), seed=0, identity_from="same_clip", **CLIP)
   for sample in draws(wanted):
     clip, start = (int(x) for x in sample.pose[0, :2])
     donor, t, _ = read(sample.identity)
     assert donor == clip and not start <= t < start + 5
   with pytest.raises(ValueError, match="identity_from 'nobody'"):
-    batches.clips(people(), seed=0, identity_from="nobody", **CLIP)
+    sample_clips(people(), seed=0, identity_from="nobody", **CLIP)
 
 
 def test_identity_of_either_clip():
   """Half of the samples each way; all of one clip where it is all window."""
-  wanted = batches.clips(people(), seed=0, identity_from="either", **CLIP)
+  wanted = sample_clips(people(), seed=0, identity_from="either", **CLIP)
   own = []
   for sample in draws(wanted):
     clip, start = (int(x) for x in sample.pose[0, :2])
@@ -536,7 +541,7 @@ def test_identity_of_either_clip():
   assert 0.3 < np.mean(own) < 0.7
   data = reader.in_memory([record(0, frames=5), record(1, frames=5)])
   for sample in draws(
-    batches.clips(data, seed=0, identity_from="either", **CLIP)
+    sample_clips(data, seed=0, identity_from="either", **CLIP)
   ):
     assert read(sample.identity)[0] != int(sample.pose[0, 0])
 
@@ -558,9 +563,9 @@ def same_video(index, same_session) -> tuple[float, float]:
   """Shares of IRFD's and SPEAK's samples with an identity of their video."""
   data = Numbered(index)
   options = PAIR | {"same_session": same_session}
-  pairs = batches.pairs(data, mix={"cross_clip": 1.0}, seed=0, **options)
+  pairs = sample_pairs(data, mix={"cross_clip": 1.0}, seed=0, **options)
   options = CLIP | {"same_session": same_session, "identity_from": "either"}
-  clips = batches.clips(data, seed=0, **options)
+  clips = sample_clips(data, seed=0, **options)
 
   def same(one, other) -> bool:
     rows = [
@@ -599,9 +604,9 @@ def test_identity_comes_from_the_same_video():
 
 
 def test_draws_are_as_they_were_where_sessions_are_not_known():
-  for make, options in ((batches.clips, CLIP), (batches.pairs, PAIR)):
-    if make is batches.pairs:
-      options = options | {"mix": batches.robust_mix(people())}
+  for make, options in ((sample_clips, CLIP), (sample_pairs, PAIR)):
+    if make is sample_pairs:
+      options = options | {"mix": robust_mix(people())}
     asked, not_asked = (
       make(people(), seed=0, **(options | {"same_session": way}))
       for way in (True, False)
@@ -609,15 +614,15 @@ def test_draws_are_as_they_were_where_sessions_are_not_known():
     assert all(equal(asked[k], not_asked[k]) for k in range(12))
 
 
-@pytest.mark.parametrize("identity_from", batches.IDENTITY_FROM)
+@pytest.mark.parametrize("identity_from", IDENTITY_FROM)
 def test_samplers_keep_to_the_session_where_it_is_known(identity_from):
   """Person 0: two videos of two clips, one of one; 1 and 2 are not known."""
   videos = ("a", "a", "b", "b", "c")
   known = [record(i, session=name) for i, name in enumerate(videos)]
   unknown = [record(5 + i, identity=1) for i in range(2)]
   data = reader.in_memory([*known, *unknown])
-  clips = batches.clips(data, seed=0, identity_from=identity_from, **CLIP)
-  pairs = batches.pairs(data, mix={"cross_clip": 1.0}, seed=0, **PAIR)
+  clips = sample_clips(data, seed=0, identity_from=identity_from, **CLIP)
+  pairs = sample_pairs(data, mix={"cross_clip": 1.0}, seed=0, **PAIR)
   own = {"clips": set(), "pairs": set()}
   for k in range(56):
     clip, start = (int(x) for x in clips[k].pose[0, :2])
@@ -647,28 +652,28 @@ def test_clips_that_are_too_short_are_left_out():
     [record(0, frames=4), record(1, frames=5), record(2, identity=1, frames=5)]
   )
   # Clip 0 is too short, clip 2 its person's only one and all window.
-  seen = {read(s.frames)[0] for s in draws(batches.clips(data, seed=0, **CLIP))}
+  seen = {read(s.frames)[0] for s in draws(sample_clips(data, seed=0, **CLIP))}
   assert seen == {1}
 
 
 def test_no_usable_clip_is_said_at_the_start():
   short = reader.in_memory([record(0, frames=5)])
   with pytest.raises(ValueError, match=r"no clip has 12 frames, .* 5"):
-    batches.sync_windows(short, size=32, seed=0)
+    sample_sync_windows(short, size=32, seed=0)
   with pytest.raises(ValueError, match="outside a window of 5"):
-    batches.clips(short, seed=0, **CLIP)
+    sample_clips(short, seed=0, **CLIP)
   mixed = reader.in_memory([record(0), record(1, fps=30.0)])
   with pytest.raises(ValueError, match=r"frames/s .*25.0 in memory; 30"):
-    batches.clips(mixed, seed=0, **CLIP)
+    sample_clips(mixed, seed=0, **CLIP)
 
 
 def test_unlabelled_clips_of_one_frame_or_person_work():
   data = reader.in_memory([record(0, emotion=-1, frames=1)])
-  mix = batches.robust_mix(data)
-  for pair in draws(batches.pairs(data, mix=mix, seed=0, **PAIR), 8):
+  mix = robust_mix(data)
+  for pair in draws(sample_pairs(data, mix=mix, seed=0, **PAIR), 8):
     assert pair.emotion_label == -1
   data = reader.in_memory([record(i, emotion=-1) for i in range(2)])
-  for sample in draws(batches.clips(data, seed=0, **CLIP), 8):
+  for sample in draws(sample_clips(data, seed=0, **CLIP), 8):
     assert read(sample.identity)[0] != read(sample.frames)[0]
 
 
@@ -744,11 +749,11 @@ def test_rendered_faces_serve_every_stage(tmp_path):
     rows += writer.write_shard(path, clips)
   writer.write_metadata(tmp_path, rows)
   train = opening.open_records(tmp_path, "train")
-  mix = batches.robust_mix(train)
+  mix = robust_mix(train)
   assert mix["twins"] > 0
   for dataset in (
-    batches.sync_windows(train, size=64, seed=0),
-    batches.pairs(
+    sample_sync_windows(train, size=64, seed=0),
+    sample_pairs(
       train,
       mouth_size=24,
       mix=mix,
@@ -757,7 +762,7 @@ def test_rendered_faces_serve_every_stage(tmp_path):
       seed=0,
       size=64,
     ),
-    batches.clips(
+    sample_clips(
       train,
       frames=5,
       context=5,
@@ -768,7 +773,7 @@ def test_rendered_faces_serve_every_stage(tmp_path):
       size=64,
     ),
   ):
-    batch = next(batches.batched(dataset, 4, threads=0))
+    batch = next(batched(dataset, 4, threads=0))
     for name, field in batch._asdict().items():
       assert len(field) == 4
       if field.dtype == np.uint8:

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from data_pipelines.dataset import opening, reader, writer
-from data_pipelines.sampling import batches
+from data_pipelines.sampling import clips, mix, pairs, sync_windows
+from data_pipelines.sampling.batched import batched
+from data_pipelines.sampling.clips import sample_clips
+from data_pipelines.sampling.pairs import robust_mix, sample_pairs
 from tests.sampling.test_batches import CLIP, PAIR, SAMPLERS, equal
 from tests.toy_records import read, record
 
@@ -44,7 +47,7 @@ def home_of(data, picture) -> str:
 
 
 def mixed(data, share, seed=0):
-  return batches.clips(data, share=share, seed=seed, **CLIP)
+  return sample_clips(data, share=share, seed=seed, **CLIP)
 
 
 def sets_of(data, dataset, count):
@@ -63,8 +66,8 @@ def test_sets_are_called_by_their_key_or_folder(data, tmp_path):
 
 
 def test_shares_are_exact_in_a_block_whatever_the_sizes(monkeypatch):
-  monkeypatch.setattr(batches, "BLOCK", 20)
-  turns = batches._Turns((0.5, 0.3, 0.2), 1)
+  monkeypatch.setattr(mix, "BLOCK", 20)
+  turns = mix._Turns((0.5, 0.3, 0.2), 1)
   which = [turns[k][0] for k in range(60)]
   for start in (0, 20, 40):
     assert Counter(which[start : start + 20]) == {0: 10, 1: 6, 2: 4}
@@ -81,9 +84,9 @@ def test_shares_are_exact_in_a_block_whatever_the_sizes(monkeypatch):
   "share", [(1e-6, 1.0), (1.0, 1.0, 1.0), (0.333, 0.667)]
 )
 def test_rounded_shares_fill_the_block(share):
-  turns = batches._Turns(share, 0)
-  assert sum(turns._counts) == batches.BLOCK and min(turns._counts) > 0
-  exact = np.array(share) / sum(share) * batches.BLOCK
+  turns = mix._Turns(share, 0)
+  assert sum(turns._counts) == mix.BLOCK and min(turns._counts) > 0
+  exact = np.array(share) / sum(share) * mix.BLOCK
   assert np.abs(np.array(turns._counts) - exact).max() <= 1
 
 
@@ -102,7 +105,7 @@ def test_a_set_depends_on_seed_and_index_alone(data):
 
 
 def test_without_shares_clips_count_alike(data):
-  found = sets_of(data, batches.clips(data, seed=0, **CLIP), 12)
+  found = sets_of(data, sample_clips(data, seed=0, **CLIP), 12)
   assert Counter(found) == SIZES  # an epoch
 
 
@@ -110,14 +113,14 @@ def test_without_shares_clips_count_alike(data):
 @pytest.mark.parametrize("rank", [(0, 1), (1, 3)])
 def test_a_mixture_resumes_exactly(data, threads, rank):
   def start(threads):
-    dataset = batches.pairs(
+    dataset = sample_pairs(
       data,
-      mix=batches.robust_mix(data),
+      mix=robust_mix(data),
       share={"a": 0.7, "b": 0.2, "c": 0.1},
       seed=4,
       **PAIR,
     )
-    return batches.batched(dataset, 3, *rank, threads=threads)
+    return batched(dataset, 3, *rank, threads=threads)
 
   whole = start(threads)
   for _ in range(3):
@@ -132,15 +135,16 @@ def test_a_mixture_resumes_exactly(data, threads, rank):
 @pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
 def test_processes_share_a_mixture(data, make, monkeypatch):
   share = {"a": 0.5, "b": 0.5}
-  monkeypatch.setattr(
-    batches,
-    "_dataset",
-    lambda r, u, s, _, seed, real=batches._dataset: real(r, u, s, share, seed),
-  )
+  for module in (sync_windows, pairs, clips):
+    monkeypatch.setattr(
+      module,
+      "endless",
+      lambda r, u, s, _, seed, real=mix.endless: real(r, u, s, share, seed),
+    )
   dataset = make(data, 1)
-  alone = next(batches.batched(dataset, 4, threads=0))
+  alone = next(batched(dataset, 4, threads=0))
   for p in range(2):
-    part = next(batches.batched(dataset, 2, p, 2, threads=0))
+    part = next(batched(dataset, 2, p, 2, threads=0))
     assert equal(
       part, type(part)(*(field[2 * p : 2 * p + 2] for field in alone))
     )
@@ -148,7 +152,7 @@ def test_processes_share_a_mixture(data, make, monkeypatch):
 
 def test_donors_are_of_the_same_set_and_labels_of_all(data):
   labels = {}
-  dataset = batches.pairs(
+  dataset = sample_pairs(
     data,
     mix={"cross_person": 1.0, "twins": 1.0, "self": 0.1},
     share={"a": 1, "b": 1, "c": 1},
@@ -169,7 +173,7 @@ def test_labels_that_a_set_lacks_are_unknown(tmp_path):
   known = store(tmp_path / "known", [record(0), record(1)])
   blank = store(tmp_path / "blank", [record(2, emotion=-1, level=0)])
   both = opening.open_records(f"{known},{blank}", "train")
-  dataset = batches.clips(both, share={"known": 1, "blank": 1}, seed=0, **CLIP)
+  dataset = sample_clips(both, share={"known": 1, "blank": 1}, seed=0, **CLIP)
   for k in range(10):
     clip = read(dataset[k].frames)[0]
     assert dataset[k].emotion_label == (-1 if clip == 2 else 0)

@@ -13,7 +13,11 @@ import pytest
 
 from data_pipelines.dataset import damage, opening
 from data_pipelines.ingest import pool
-from data_pipelines.sampling import augment, batches, workers
+from data_pipelines.sampling import augment, workers
+from data_pipelines.sampling.batched import batched
+from data_pipelines.sampling.clips import sample_clips
+from data_pipelines.sampling.pairs import sample_pairs
+from data_pipelines.sampling.sync_windows import sample_sync_windows
 from speak_jax.training import config_validation, input_pipeline
 from tests import toy_records
 from tests.dataset.test_damage import prepared, rewrite
@@ -21,9 +25,9 @@ from tests.sampling.test_batches import CLIP, PAIR, equal
 from tests.stages import small
 
 MAKE = {
-  "sync": functools.partial(batches.sync_windows, size=32, seed=1),
-  "pairs": functools.partial(batches.pairs, mix={"self": 1.0}, seed=1, **PAIR),
-  "clips": functools.partial(batches.clips, seed=1, **CLIP),
+  "sync": functools.partial(sample_sync_windows, size=32, seed=1),
+  "pairs": functools.partial(sample_pairs, mix={"self": 1.0}, seed=1, **PAIR),
+  "clips": functools.partial(sample_clips, seed=1, **CLIP),
 }
 
 
@@ -77,9 +81,7 @@ def gone(pids, seconds=20):
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 def test_batches_are_the_same_for_any_number_of_workers(data, make):
-  alone = batches.batched(
-    make(opening.open_records(data, "train")), 2, threads=0
-  )
+  alone = batched(make(opening.open_records(data, "train")), 2, threads=0)
   expected = [next(alone) for _ in range(5)]
   for count in (1, 3):
     with started(data, make, count) as stream:
@@ -91,9 +93,7 @@ def test_batches_are_the_same_for_any_number_of_workers(data, make):
 
 def test_resume_is_exact_with_another_number_of_workers(data):
   make = MAKE["clips"]
-  inline = batches.batched(
-    make(opening.open_records(data, "train")), 2, threads=2
-  )
+  inline = batched(make(opening.open_records(data, "train")), 2, threads=2)
   with started(data, make, 2) as stream:
     for _ in range(3):
       next(stream), next(inline)
@@ -113,7 +113,7 @@ def test_training_processes_share_what_one_would_see(data):
   make = MAKE["clips"]
   dataset = make(opening.open_records(data, "train"))
   for p in range(2):
-    mine = batches.batched(dataset, 2, p, 2, threads=0)
+    mine = batched(dataset, 2, p, 2, threads=0)
     with started(data, make, 2, process_index=p, process_count=2) as stream:
       for _ in range(3):
         assert equal(next(stream), next(mine))
@@ -177,7 +177,7 @@ def test_damage_is_counted_once_and_with_its_batch(tmp_path, count):
   make = MAKE["clips"]
   here = opening.open_records(tmp_path, "train")
   here.damage = damage.Damage(8)
-  alone = batches.batched(make(here), 2, threads=0)
+  alone = batched(make(here), 2, threads=0)
   lines = []
   with started(tmp_path, make, count, 8, lines.append) as stream:
     for _ in range(8):

@@ -9,7 +9,9 @@ from ml_collections import ConfigDict
 from data_pipelines import inspect, prepare
 from data_pipelines.dataset import offsets, opening, reader, writer
 from data_pipelines.dataset.index import describe
-from data_pipelines.sampling import augment, batches
+from data_pipelines.sampling import augment
+from data_pipelines.sampling.clips import sample_clips
+from data_pipelines.sampling.sync_windows import sample_sync_windows
 from data_pipelines.sources import synthetic
 from data_pipelines.sources.task import Task
 from data_pipelines.synthetic import render
@@ -184,11 +186,11 @@ def test_samples_are_those_of_a_clip_that_was_never_moved(tmp_path, late):
   }
   opened = [opening.open_records(x, "train") for x in (away, never)]
   for reach in (0, 6):
-    pairs = [batches.sync_windows(x, reach=reach, **mouths) for x in opened]
+    pairs = [sample_sync_windows(x, reach=reach, **mouths) for x in opened]
     for k in range(8):
       for got, want in zip(pairs[0][k], pairs[1][k], strict=True):
         np.testing.assert_array_equal(got, want)
-  pairs = [batches.clips(x, **clips) for x in opened]
+  pairs = [sample_clips(x, **clips) for x in opened]
   for k in range(8):
     got, want = pairs[0][k], pairs[1][k]
     for field in ("frames", "audio", "landmarks", "pose"):
