@@ -61,6 +61,7 @@ ALLOWED = {
     "speak_jax.spec",
     "data_pipelines.dataset",
     "data_pipelines.faces",
+    "data_pipelines.media",
   ),
   # Its two commands.
   "data_pipelines": ("data_pipelines", "speak_jax.common", "speak_jax.spec"),

@@ -325,10 +325,12 @@ def sample_pairs(
   donors = donors_of(records, same_session)
   maker = PairMaker(records, donors, size, mouth_size, treatment)
   targets = _targets(records, maker, mix)
-  edges = [
-    _edges(records, home, weights, targets)
-    for home in range(len(records.parts))
-  ]
+  edges = []  # of each set's kinds, on [0, 1)
+  for home, part in enumerate(records.parts):
+    served = weights * [bool(targets.get(k, {home: 0})[home]) for k in KINDS]
+    if not served.sum():
+      raise ValueError(f"{part.name}: no clip serves any of {dict(mix)}")
+    edges.append(np.cumsum(served / served.sum())[:-1])
 
   def sample(i: int, rng: np.random.Generator) -> spec.Pair:
     home = records.home(i)

@@ -85,7 +85,7 @@ def _allowed(config: ConfigDict, clips: int) -> int:
 def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
   """Prepares the synthetic faces, or finds them prepared; their path."""
   # Here, for they take a second that other starts need not wait.
-  from data_pipelines.prepare import TooManyRejectsError, prepare
+  from data_pipelines.ingest.run import prepare
   from data_pipelines.sources import synthetic
   from data_pipelines.synthetic import render
 
@@ -110,7 +110,7 @@ def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
         workers=workers,
         meta={"source": "synthetic", **options},
       )
-  except (ValueError, TooManyRejectsError) as error:
+  except ValueError as error:
     raise DataError(str(error)) from error
   distributed.barrier("data: synthetic faces are there")
   return str(path)
