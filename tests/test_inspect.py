@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipelines import inspect, prepare
+from data_pipelines import inspect
 from data_pipelines.dataset import writer
 from data_pipelines.dataset.index import read_index
+from data_pipelines.ingest.run import prepare
 from data_pipelines.media import decoder
 from data_pipelines.sources.task import Task
 from tests import toy_records
@@ -34,7 +35,7 @@ def data(tmp_path):
     )
     for i in range(4)
   ]
-  prepare.prepare(tasks, tmp_path / "d", workers=0, meta={"source": "toy"})
+  prepare(tasks, tmp_path / "d", workers=0, meta={"source": "toy"})
   return tmp_path / "d"
 
 

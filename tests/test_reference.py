@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines.prepare import prepare
+from data_pipelines.ingest.run import prepare
 from data_pipelines.sources import synthetic
 from data_pipelines.synthetic import render
 from speak_jax import bundle

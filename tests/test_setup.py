@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = [
   *sorted(ROOT.glob("launch/*.sh")),
   *sorted(ROOT.glob("launch/k8s/*.sh")),
-  ROOT / "launch" / "slurm.sbatch",
+  *sorted(ROOT.glob("launch/*.sbatch")),
   ROOT / ".ci" / "run",
 ]
 LISTS = sorted(ROOT.glob("launch/requirements*.txt"))

@@ -29,12 +29,12 @@ import soundfile
 from ml_collections import ConfigDict
 
 from configs import speak as configs
-from data_pipelines import prepare
 from data_pipelines.dataset import opening
 from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import cut
 from data_pipelines.faces.nets import MissingModelError
 from data_pipelines.faces.tracker import Tracker
+from data_pipelines.ingest.run import prepare
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
@@ -139,7 +139,7 @@ def preparing(plan: Plan, out: Path) -> Iterator[Row]:
 def _prepared(name: str, tasks: list, out: Path, plan: Plan) -> Row:
   begin = time.perf_counter()
   with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
-    summary = prepare.prepare(tasks, out, workers=plan.workers, meta={})
+    summary = prepare(tasks, out, workers=plan.workers, meta={})
   rate = summary.frames / (time.perf_counter() - begin)
   return Row(name, rate, "frames/s", f"{plan.workers} processes, start-up")
 

@@ -23,7 +23,7 @@ LAUNCH = ROOT / "launch"
 SCRIPTS = [
   *sorted(LAUNCH.glob("*.sh")),
   *sorted(LAUNCH.glob("k8s/*.sh")),
-  LAUNCH / "slurm.sbatch",
+  *sorted(LAUNCH.glob("*.sbatch")),
   ROOT / ".ci" / "run",
 ]
 KUBERNETES = "1.34"
@@ -117,6 +117,73 @@ def test_tpu_hosts_start_again_until_done(tmp_path):
   )
   assert done.returncode == exit_codes.DIVERGED, done.stderr
   assert (home / "starts").read_text() == "a b --distributed\n" * 4
+
+
+# A SLURM of this machine: an array's machines run one after another, and a job
+# that waits for them runs if all went well. It numbers jobs from 1.
+SBATCH = """
+echo "$*" >>submitted
+id=$(wc -l <submitted)
+array=0
+while [[ "$1" == --* ]]; do
+  case "$1" in
+    --array=1-*) array="${1#*-*-*-}" ;;
+    --dependency=afterok:*) [ ! -e "failed-${1#*:}" ] || { echo "$id"; exit; } ;;
+  esac
+  shift
+done
+export SLURM_JOB_ID=$id SLURM_CPUS_PER_TASK=4
+if [ "$array" = 0 ]; then
+  bash "$@" >&2 || touch "failed-$id"
+else
+  for SLURM_ARRAY_TASK_ID in $(seq "$array"); do
+    export SLURM_ARRAY_TASK_ID
+    bash "$@" >&2 || touch "failed-$id"
+  done
+fi
+echo "$id;cluster"
+"""
+
+
+def submit_prepare(folder, program, *words):
+  """Submits a preprocessing array; what it said, and each call's flags."""
+  fake(folder, "srun", '"$@"')
+  fake(folder, "python", f'echo "$@" >>calls\n{program}')
+  bin = fake(folder, "sbatch", SBATCH)
+  done = run(
+    *("bash", LAUNCH / "prepare.sbatch", *words),
+    cwd=folder,
+    env={**bin, "SPEAK_SBATCH": "--partition=cpu --qos=low"},
+  )
+  calls = folder / "calls"
+  return done, calls.read_text().splitlines() if calls.exists() else []
+
+
+def test_an_array_prepares_and_then_one_job_assembles(tmp_path):
+  flags = ("--source", "mead", "--input", "RAW", "--output", "DATA")
+  done, calls = submit_prepare(tmp_path, "true", "3", *flags)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout == "prepare.sbatch: array 1, then job 2 assembles\n"
+  call = f"-m data_pipelines.prepare {' '.join(flags)} --workers 4"
+  assert calls == [*(f"{call} --shard {i}/3" for i in (1, 2, 3)), call]
+  array, last = (tmp_path / "submitted").read_text().splitlines()
+  assert array.startswith("--parsable --partition=cpu --qos=low --array=1-3 ")
+  assert "--dependency=afterok:1 --kill-on-invalid-dep=yes " in last
+
+
+def test_a_machine_that_fails_leaves_the_set_unassembled(tmp_path):
+  done, calls = submit_prepare(
+    tmp_path, 'case "$*" in *2/3) exit 65 ;; esac', "3", "--source", "mead"
+  )
+  assert done.returncode == 0, done.stderr
+  assert [call.split()[-1] for call in calls] == ["1/3", "2/3", "3/3"]
+
+
+@pytest.mark.parametrize("words", [[], ["--source", "mead"], ["0"], ["3x"]])
+def test_an_array_of_no_size_is_refused(tmp_path, words):
+  done, calls = submit_prepare(tmp_path, "true", *words)
+  assert done.returncode == 64 and not calls
+  assert done.stderr.startswith("prepare.sbatch: how many machines?")
 
 
 # --- Kubernetes ------------------------------------------------------------

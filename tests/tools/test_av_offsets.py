@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from data_pipelines import inspect, prepare
+from data_pipelines import inspect
 from data_pipelines.dataset import offsets, opening, reader, writer
 from data_pipelines.dataset.index import describe
+from data_pipelines.ingest.run import prepare
 from data_pipelines.sampling import augment
 from data_pipelines.sampling.clips import sample_clips
 from data_pipelines.sampling.sync_windows import sample_sync_windows
@@ -69,7 +70,7 @@ def data(tmp_path):
     Task(f"clip{i}", f"person{i}", "test" if i == 5 else "train", Make(i))
     for i in LATE
   ]
-  prepare.prepare(tasks, tmp_path / "d", workers=0, meta={})
+  prepare(tasks, tmp_path / "d", workers=0, meta={})
   return tmp_path / "d"
 
 
@@ -150,7 +151,7 @@ class Cut:
 def open_one(path, make):
   """As prepared, with mouths."""
   task = Task("clip0", "person0", "train", make)
-  prepare.prepare([task], path, workers=0, meta={})
+  prepare([task], path, workers=0, meta={})
   return path
 
 
