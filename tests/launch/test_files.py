@@ -128,7 +128,8 @@ array=0
 while [[ "$1" == --* ]]; do
   case "$1" in
     --array=1-*) array="${1#*-*-*-}" ;;
-    --dependency=afterok:*) [ ! -e "failed-${1#*:}" ] || { echo "$id"; exit; } ;;
+    --dependency=afterok:*)
+      if [ -e "failed-${1#*:}" ]; then echo "$id"; exit; fi ;;
   esac
   shift
 done
