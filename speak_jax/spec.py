@@ -73,7 +73,7 @@ class Record(NamedTuple):
   pose_method: str  # "rendered", "facemesh"
   crop: Float[np.ndarray, "2 3"]  # source pixels -> crop pixels
   # Synthetic clips alone; empty (first axis 0) elsewhere.
-  factors: Float[np.ndarray, "n f"]  # synthetic.render.FACTORS, exact
+  factors: Float[np.ndarray, "n f"]  # synthetic.factors.FACTORS, exact
   phonemes: str  # JSON [[symbol, start_s, end_s], ...], "" elsewhere
   # Twins of k frames of the clip: another person and emotion, rendered in
   # exactly the frame's pose, and a third one with exactly its mouth.

@@ -48,7 +48,7 @@ def video(path: Path, record: spec.Record) -> None:
   write_video(path, frames, record.fps, record.audio)
 
 
-def make(out: Path, seed: int) -> None:
+def draw_inputs(out: Path, seed: int) -> None:
   """Writes identity.png, speech.wav, pose.mp4 and emotion.mp4 into `out`."""
   out.mkdir(parents=True, exist_ok=True)
   person = clip(seed, 0, "neutral", 1)
@@ -70,7 +70,7 @@ def main() -> None:
   parser.add_argument("--seed", type=int, default=0)
   arguments = parser.parse_args()
   try:
-    make(arguments.out, arguments.seed)
+    draw_inputs(arguments.out, arguments.seed)
   except OSError as error:
     sys.exit(f"demo_inputs: {error.filename}: {error.strerror}")
   names = ", ".join(sorted(path.name for path in arguments.out.iterdir()))

@@ -1,8 +1,11 @@
 """How a face moves: expression channels, MEAD's emotions, fields on skin."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
+from data_pipelines.synthetic.bumps import bump, step
 from data_pipelines.synthetic.identity import Identity
 
 # Channels with a displacement field on the skin come first.
@@ -72,19 +75,6 @@ def expression(person: Identity, emotion: int, level: int) -> dict[str, float]:
   }
 
 
-def bump(x, y, at_x, at_y, sigma_x, sigma_y):
-  """Two-dimensional Gaussian."""
-  return np.exp(
-    -0.5 * (((x - at_x) / sigma_x) ** 2 + ((y - at_y) / sigma_y) ** 2)
-  )
-
-
-def step(low, high, value):
-  """Smooth step from 0 at `low` to 1 at `high`, which may lie below it."""
-  t = np.clip((value - low) / (high - low), 0, 1)
-  return t * t * (3 - 2 * t)
-
-
 def fields(
   x: Float[np.ndarray, "v"],
   y: Float[np.ndarray, "v"],
@@ -105,7 +95,7 @@ def fields(
   front = np.clip((z + 0.1) / 0.5, 0, 1)
   out = np.zeros((len(FIELDS), *x.shape, 3), np.float32)
 
-  def put(name, dx=0.0, dy=0.0, dz=0.0):
+  def put(name: str, dx: Any = 0.0, dy: Any = 0.0, dz: Any = 0.0) -> None:
     out[FIELDS.index(name)] += np.stack(
       np.broadcast_arrays(dx * front, dy * front, dz * front), -1
     )
@@ -163,8 +153,13 @@ FOLDS: tuple[dict[str, float], ...] = (
 )
 
 
-def folds(x, y, z, anchor) -> Float[np.ndarray, "f v"]:
-  """Where each of FOLDS darkens the skin, 0 to 1."""
+def folds(
+  x: Float[np.ndarray, "v"],
+  y: Float[np.ndarray, "v"],
+  z: Float[np.ndarray, "v"],
+  anchor: dict[str, float],
+) -> Float[np.ndarray, "f v"]:
+  """Where each of FOLDS darkens the skin, 0 to 1; arguments as `fields`."""
   ax = np.abs(x)
   mouth, width = anchor["mouth_y"], anchor["mouth_w"]
   brow, eye_x = anchor["brow_y"], anchor["eye_x"]

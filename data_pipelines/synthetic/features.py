@@ -27,7 +27,7 @@ _LIP_U = np.linspace(-1, 1, 25)
 GAPE = 0.60
 
 
-class Motion(NamedTuple):
+class FaceMotion(NamedTuple):
   """What drives the features, one row per frame."""
 
   channels: Float[np.ndarray, "n c"]  # weights of emotion.CHANNELS
@@ -62,8 +62,10 @@ class _Patch(NamedTuple):
   material: tuple[float, float, float]
 
 
-def _depth(model: Model, x, y):
-  """Bilinear look-up of the face's depth."""
+def _depth(
+  model: Model, x: Float[np.ndarray, "n v"], y: Float[np.ndarray, "n v"]
+) -> Float[np.ndarray, "n v"]:
+  """Bilinear look-up of the face's depth at places in head units."""
   x0, x1, y0, y1, nx, ny = DEPTH_GRID
   fx = np.clip((x - x0) / (x1 - x0) * (nx - 1), 0, nx - 1.001)
   fy = np.clip((y - y0) / (y1 - y0) * (ny - 1), 0, ny - 1.001)
@@ -76,7 +78,7 @@ def _depth(model: Model, x, y):
   return top * (1 - fy) + low * fy
 
 
-def _eye(model: Model, m: Motion, side: int) -> list[_Patch]:
+def _eye(model: Model, m: FaceMotion, side: int) -> list[_Patch]:
   """Eyeball, highlight, lids and lashes of one eye (side -1: picture left)."""
   a, s = model.anchor, model.person.value
   c = {name: m.channels[:, i] for i, name in enumerate(emotion.CHANNELS)}
@@ -214,7 +216,7 @@ def _brow(model: Model, n: int, side: int) -> _Patch:
   x = np.broadcast_to(x, y.shape)
   uv = REGIONS["brow"].uv(np.broadcast_to(t, y.shape), v + 0 * y)
 
-  def every(value):
+  def every(value: np.ndarray) -> np.ndarray:
     return np.broadcast_to(value, (n, *value.shape))
 
   return _Patch(
@@ -223,7 +225,7 @@ def _brow(model: Model, n: int, side: int) -> _Patch:
   )  # fmt: skip
 
 
-def _mouth(model: Model, m: Motion) -> list[_Patch]:
+def _mouth(model: Model, m: FaceMotion) -> list[_Patch]:
   """Inside, teeth, upper and lower lip."""
   a, s = model.anchor, model.person.value
   u = _LIP_U
@@ -252,7 +254,9 @@ def _mouth(model: Model, m: Motion) -> list[_Patch]:
   outer_low = inner_low - low_h
   x_row = half * u + 0 * gap
 
-  def strip(top, low, rows):
+  def strip(
+    top: np.ndarray, low: np.ndarray, rows: int
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     v = np.linspace(0, 1, rows)[None, :, None]
     y = top * (1 - v) + low * v
     return np.broadcast_to(x_row, y.shape), y, v
@@ -307,7 +311,7 @@ def _landmarks(offset: dict[str, int]) -> list[int]:
   return out
 
 
-def build(model: Model, m: Motion) -> Features:
+def build(model: Model, m: FaceMotion) -> Features:
   """Computes every patch of every frame."""
   n = len(m.blink)
   left, right = _eye(model, m, -1), _eye(model, m, 1)
@@ -328,7 +332,7 @@ def build(model: Model, m: Motion) -> Features:
   )  # fmt: skip
   offset = {name: int(offsets[i]) for name, i in names.items()}
 
-  def flat(values, *tail):
+  def flat(values: list[np.ndarray], *tail: int) -> np.ndarray:
     return np.concatenate(
       [np.reshape(value, (n, -1, *tail)) for value in values], 1
     ).astype(np.float32)

@@ -6,14 +6,14 @@ from left to right as the camera sees them.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from scipy.interpolate import PchipInterpolator
 
 from data_pipelines.synthetic import emotion, texture
-from data_pipelines.synthetic.emotion import bump, step
+from data_pipelines.synthetic.bumps import Bump, Floats, add, step
 from data_pipelines.synthetic.identity import Identity, sample
 from data_pipelines.synthetic.texture import REGIONS
 
@@ -49,7 +49,7 @@ EYE = (0.60, 0.04, 30.0)
 LIP = (0.40, 0.16, 22.0)
 
 
-class Part(NamedTuple):
+class Grid(NamedTuple):
   """Vertices of one grid and how they are drawn."""
 
   points: Float[np.ndarray, "v 3"]
@@ -75,12 +75,26 @@ def grid_triangles(rows: int, cols: int) -> Int[np.ndarray, "t 3"]:
   )
 
 
-def _grid(points, uv, material, weight=1.0, **how):
-  """A Part from (rows, cols, 3) points."""
+def _grid(
+  points: Float[np.ndarray, "r c 3"],
+  uv: Float[np.ndarray, "r c 2"],
+  material: tuple[float, float, float],
+  weight: float | Float[np.ndarray, "r c"] = 1.0,
+  **how: Any,
+) -> Grid:
+  """A grid of vertices.
+
+  Args:
+    points: Positions in head units.
+    uv: Atlas position of each vertex, in texels.
+    material: How far light wraps, highlight strength, sharpness.
+    weight: 1 turns with the head, 0 with the torso.
+    how: Further fields of `Grid`.
+  """
   rows, cols = points.shape[:2]
   flat = points.reshape(-1, 3).astype(np.float32)
   weight = np.broadcast_to(np.float32(weight), (rows, cols)).reshape(-1)
-  return Part(
+  return Grid(
     flat,
     uv.reshape(-1, 2).astype(np.float32),
     grid_triangles(rows, cols),
@@ -135,8 +149,15 @@ class Surface:
     self._back = PchipInterpolator(y, _BACK)
     self._centre = PchipInterpolator(y, _CENTRE)
 
-  def at(self, angle, y):
-    """Points (..., 3) at an angle about the vertical axis (0 = front)."""
+  def at(
+    self, angle: Float[np.ndarray, "*#n"] | float, y: Any
+  ) -> Float[np.ndarray, "*m 3"]:
+    """Points at angles about the vertical axis, radians, 0 in front.
+
+    Args:
+      angle: Radians.
+      y: Heights in head units, of a shape that broadcasts.
+    """
     angle, y = np.broadcast_arrays(angle, y)
     clipped = np.clip(y, _KNOTS[0], _KNOTS[-1])
     sin, cos = np.sin(angle), np.cos(angle)
@@ -148,7 +169,7 @@ class Surface:
     z = z + self._relief(x, y) * np.clip(cos * 2.5, 0, 1)
     return np.stack([x, y, z], -1)
 
-  def front(self, x, y):
+  def front(self, x: Floats, y: Floats) -> Any:
     """Depth of the face at (x, y)."""
     clipped = np.clip(y, _KNOTS[0], _KNOTS[-1])
     power = 0.80 + 0.16 * step(0.25, 0.95, clipped)
@@ -158,38 +179,48 @@ class Surface:
     z = centre + (self._front(clipped) - centre) * cos**power
     return z + self._relief(x, y) * np.clip(cos * 2.5, 0, 1)
 
-  def _relief(self, x, y):
+  def _relief(self, x: Floats, y: Floats) -> Any:
     """What stands out of the plain shape: nose, sockets, cheeks, chin."""
     s = self.person.value
-    a = self.anchor
-    ax = np.abs(x)
-    nose, mouth, eye_x = a["nose_y"], a["mouth_y"], a["eye_x"]
-    high = 1 + 0.13 * s("nose_height")
+    nose = self.anchor["nose_y"]
     # Bridge: from the root between the eyes down to the tip.
     t = np.clip((0.12 - y) / (0.12 - nose - 0.05), 0, 1)
     ridge = (0.045 + 0.16 * t**1.2) * step(nose - 0.075, nose + 0.03, y)
     ridge = ridge * step(0.30, 0.06, y)
     wide = 0.058 + 0.03 * t + 0.006 * s("nose_width")
-    z = high * ridge * np.exp(-0.5 * (ax / wide) ** 2)
-    tip = nose + 0.055 + 0.02 * s("nose_tip")
-    z = z + 0.085 * high * bump(x, y, 0, tip, 0.075, 0.06)
-    z = z + 0.085 * bump(ax, y, a["nose_w"] * 0.72, nose + 0.02, 0.05, 0.05)
-    deep = 1 + 0.2 * s("eye_depth")
-    z = z - 0.085 * deep * bump(ax, y, eye_x - 0.02, 0.01, 0.15, 0.10)
-    z = z - 0.03 * bump(ax, y, eye_x - 0.16, 0.03, 0.05, 0.08)
-    ridge = 0.035 + 0.014 * s("brow_ridge")
-    z = z + ridge * bump(ax, y, 0.26, a["brow_y"] - 0.02, 0.18, 0.06)
-    full = 0.055 + 0.018 * s("cheek_fullness")
-    z = z + full * bump(ax, y, eye_x + 0.07, nose + 0.12, 0.15, 0.15)
-    z = z - 0.025 * bump(ax, y, 0.50, mouth + 0.05, 0.13, 0.16)
-    z = z + 0.055 * bump(x, y, 0, mouth, 0.23, 0.15)
-    z = z - 0.012 * bump(x, y, 0, mouth + 0.16, 0.025, 0.06)
-    z = z - 0.045 * bump(x, y, 0, mouth - 0.17, 0.17, 0.05)
-    z = z + 0.050 * bump(x, y, 0, -1.06, 0.15, 0.085)
-    return z - 0.03 * bump(ax, y, 0.66, 0.3, 0.1, 0.2)
+    high = 1 + 0.13 * s("nose_height")
+    bridge = high * ridge * np.exp(-0.5 * (np.abs(x) / wide) ** 2)
+    return add(bridge, _relief(self.person, self.anchor), x, y)
 
 
-def _rows():
+def _relief(person: Identity, anchor: dict[str, float]) -> tuple[Bump, ...]:
+  """The bumps and hollows of a face; amounts are depths in head units."""
+  s = person.value
+  nose, mouth = anchor["nose_y"], anchor["mouth_y"]
+  eye_x, brow = anchor["eye_x"], anchor["brow_y"]
+  high = 1 + 0.13 * s("nose_height")
+  tip = nose + 0.055 + 0.02 * s("nose_tip")
+  deep = 1 + 0.2 * s("eye_depth")
+  ridge = 0.035 + 0.014 * s("brow_ridge")
+  full = 0.055 + 0.018 * s("cheek_fullness")
+  wing = anchor["nose_w"] * 0.72
+  return (
+    Bump("tip of the nose", 0.085 * high, 0, tip, 0.075, 0.06, both=False),
+    Bump("wings of the nose", 0.085, wing, nose + 0.02, 0.05, 0.05),
+    Bump("eye sockets", -0.085 * deep, eye_x - 0.02, 0.01, 0.15, 0.10),
+    Bump("inner corners of the eyes", -0.03, eye_x - 0.16, 0.03, 0.05, 0.08),
+    Bump("ridge of the brows", ridge, 0.26, brow - 0.02, 0.18, 0.06),
+    Bump("cheekbones", full, eye_x + 0.07, nose + 0.12, 0.15, 0.15),
+    Bump("hollow cheeks", -0.025, 0.50, mouth + 0.05, 0.13, 0.16),
+    Bump("round of the lips", 0.055, 0, mouth, 0.23, 0.15, both=False),
+    Bump("philtrum", -0.012, 0, mouth + 0.16, 0.025, 0.06, both=False),
+    Bump("under the lips", -0.045, 0, mouth - 0.17, 0.17, 0.05, both=False),
+    Bump("chin", 0.050, 0, -1.06, 0.15, 0.085, both=False),
+    Bump("temples", -0.03, 0.66, 0.3, 0.1, 0.2),
+  )
+
+
+def _rows() -> Float[np.ndarray, "r"]:
   """Heights of the head's rows: dense where the face is."""
   y = np.linspace(CROWN_Y, -1.26, 2000)
   density = 0.75 + 1.1 * np.exp(-0.5 * ((y + 0.35) / 0.42) ** 2)
@@ -200,14 +231,16 @@ def _rows():
   return np.interp(np.linspace(0, 1, 74), total, y)
 
 
-def _angles():
+def _angles() -> Float[np.ndarray, "c"]:
   """Angles of the head's columns, most of them on the front."""
   front = np.linspace(-95, 95, 63)
   back = np.linspace(95, 180, 10)[1:]
   return np.deg2rad(np.concatenate([-back[::-1], front, back]))
 
 
-def _hairline(person: Identity, angle):
+def _hairline(
+  person: Identity, angle: Float[np.ndarray, "*n"]
+) -> Float[np.ndarray, "*n"]:
   """Height where the hair ends at an angle about the head."""
   degrees = np.abs(np.rad2deg(angle))
   bang = person.fringe
@@ -231,7 +264,9 @@ def _hairline(person: Identity, angle):
   return PchipInterpolator(knots, values)(degrees)
 
 
-def _hair(person: Identity, surface: Surface, rng) -> list[Part]:
+def _hair(
+  person: Identity, surface: Surface, rng: np.random.Generator
+) -> list[Grid]:
   """The shell of hair, and a bun."""
   if person.style == "bald":
     return []
@@ -320,7 +355,7 @@ def _hair(person: Identity, surface: Surface, rng) -> list[Part]:
   return parts
 
 
-def _ear(person: Identity, surface: Surface, side: int) -> Part:
+def _ear(person: Identity, surface: Surface, side: int) -> Grid:
   """A shell-like ear: raised rim, hollow middle, lobe."""
   rings, steps = 8, 25
   r = np.linspace(0, 1, rings)[:, None]
@@ -346,7 +381,7 @@ def _ear(person: Identity, surface: Surface, side: int) -> Part:
   return _grid(points, uv, SKIN, sided=True, albedo=shade.reshape(-1))
 
 
-def _neck(person: Identity) -> Part:
+def _neck(person: Identity) -> Grid:
   """A tube that widens into the shoulders."""
   v = np.linspace(0, 1, 14)[:, None]
   angle = np.linspace(-np.pi, np.pi, 37)[None]
@@ -372,7 +407,7 @@ def _neck(person: Identity) -> Part:
   return _grid(points, uv, (0.40, 0.05, 12.0), weight)
 
 
-def _torso(person: Identity) -> list[Part]:
+def _torso(person: Identity) -> list[Grid]:
   """Shoulders and chest in their clothes, with a collar where there is one."""
   broad = 1.0 if person.feminine else 1.12
   knots = [-1.38, -1.47, -1.58, -1.72, -1.92, -2.3, -3.3]
@@ -420,7 +455,7 @@ def _torso(person: Identity) -> list[Part]:
   return parts
 
 
-def _glasses(person: Identity, surface: Surface) -> list[Part]:
+def _glasses(person: Identity, surface: Surface) -> list[Grid]:
   """Two rims, the bridge, the arms and faintly reflecting lenses."""
   if not person.glasses:
     return []
@@ -475,7 +510,7 @@ def _glasses(person: Identity, surface: Surface) -> list[Part]:
   return parts
 
 
-def _beard(person: Identity, surface: Surface) -> list[Part]:
+def _beard(person: Identity, surface: Surface) -> list[Grid]:
   """A second skin over the jaw that carries the hairs of a full beard."""
   if person.beard < 0.55:
     return []
@@ -565,7 +600,7 @@ def build(person: Identity) -> Model:
   )
   scalp = _hairline(person, angle) - 0.0 - y
   marks = _markers(surface).astype(np.float32)
-  marker_part = Part(
+  marker_part = Grid(
     marks, np.zeros((26, 2), np.float32), np.zeros((0, 3), np.int32),
     np.ones(26, np.float32), SKIN, moves=True,
   )  # fmt: skip
@@ -582,7 +617,7 @@ def build(person: Identity) -> Model:
   parts = first + second
   offsets = np.cumsum([0] + [len(p.points) for p in parts])
 
-  def join(chosen, start):
+  def join(chosen: list[Grid], start: int) -> tuple[np.ndarray, ...]:
     triangles = [p.triangles + offsets[start + i] for i, p in enumerate(chosen)]
     bias = [np.full(len(p.triangles), p.bias, np.float32) for p in chosen]
     sided = [np.full(len(p.triangles), p.sided, np.int8) for p in chosen]

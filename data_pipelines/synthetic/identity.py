@@ -112,14 +112,18 @@ class Identity(NamedTuple):
     return float(self.shape[SHAPE.index(name)])
 
 
-def _along(colours, where):
+def _along(
+  colours: Float[np.ndarray, "c 3"], where: float
+) -> Float[np.ndarray, "3"]:
   """Colour at a fractional position on a line of colours."""
   low = int(np.clip(np.floor(where), 0, len(colours) - 2))
   part = np.clip(where - low, 0, 1)
   return colours[low] * (1 - part) + colours[low + 1] * part
 
 
-def _muted(rng, low, high, saturation):
+def _muted(
+  rng: np.random.Generator, low: float, high: float, saturation: float
+) -> Float[np.ndarray, "3"]:
   """A random colour of limited saturation and a value in [low, high]."""
   hue = rng.uniform(0, 2 * np.pi)
   value = rng.uniform(low, high)

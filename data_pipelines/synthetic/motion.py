@@ -46,15 +46,31 @@ class Placement(NamedTuple):
   scale: Float[np.ndarray, "n"]  # head's height over the picture's
 
 
-def wander(rng, frames, fps, channels, every_s=0.7):
-  """Smooth random tracks in about [-1, 1], (frames, channels)."""
+def wander(
+  rng: np.random.Generator,
+  frames: int,
+  fps: float,
+  channels: int,
+  every_s: float = 0.7,
+) -> Float[np.ndarray, "n c"]:
+  """Smooth random tracks in about [-1, 1].
+
+  Args:
+    rng: Draws the knots.
+    frames: n.
+    fps: Frames a second.
+    channels: c.
+    every_s: Seconds from knot to knot.
+  """
   knots = int(np.ceil(frames / fps / every_s)) + 4
   values = rng.uniform(-1, 1, (knots, channels))
   at = (np.arange(frames) / fps) / every_s + 1 + rng.uniform(0, 1)
   return CubicSpline(np.arange(knots), values)(at).clip(-1, 1)
 
 
-def travel(rng, frames: int, fps: float, name: str) -> Placement:
+def travel(
+  rng: np.random.Generator, frames: int, fps: float, name: str
+) -> Placement:
   """Head motion of a clip: a resting pose, drift and nods about it."""
   limit = framing(name)
   bounds = np.array([limit.yaw, limit.pitch, limit.roll])
@@ -69,7 +85,7 @@ def travel(rng, frames: int, fps: float, name: str) -> Placement:
   return Placement(pose, place * limit.shift, scale)
 
 
-def scatter(rng, count: int, name: str) -> Placement:
+def scatter(rng: np.random.Generator, count: int, name: str) -> Placement:
   """Independent places, uniform within the framing's limits."""
   limit = framing(name)
   bounds = np.array([limit.yaw, limit.pitch, limit.roll])
@@ -80,7 +96,9 @@ def scatter(rng, count: int, name: str) -> Placement:
   )
 
 
-def blinks(rng, frames: int, fps: float) -> Float[np.ndarray, "n"]:
+def blinks(
+  rng: np.random.Generator, frames: int, fps: float
+) -> Float[np.ndarray, "n"]:
   """Closing of the lids, 0 to 1; a blink every three seconds or so."""
   time = (np.arange(frames) + 0.5) / fps
   out = np.zeros(frames)
@@ -91,7 +109,9 @@ def blinks(rng, frames: int, fps: float) -> Float[np.ndarray, "n"]:
   return out
 
 
-def glances(rng, frames: int, fps: float) -> Float[np.ndarray, "n 2"]:
+def glances(
+  rng: np.random.Generator, frames: int, fps: float
+) -> Float[np.ndarray, "n 2"]:
   """Where the eyes look, about [-1, 1]: they jump, then rest."""
   time = np.arange(frames) / fps
   out = np.zeros((frames, 2))
@@ -108,7 +128,9 @@ def glances(rng, frames: int, fps: float) -> Float[np.ndarray, "n 2"]:
   )
 
 
-def light(rng) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3 3"]]:
+def light(
+  rng: np.random.Generator,
+) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3 3"]]:
   """Direction to the key light; colours of ambient, key and rim light."""
   azimuth, height = rng.uniform(-65, 65), rng.uniform(8, 52)
   a, h = np.deg2rad(azimuth), np.deg2rad(height)
@@ -123,12 +145,16 @@ def light(rng) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3 3"]]:
   return direction, np.stack([ambient, key, rim])
 
 
-def background(rng, size: int) -> Float[np.ndarray, "h w 3"]:
+def background(
+  rng: np.random.Generator, size: int
+) -> Float[np.ndarray, "h w 3"]:
   """A soft, out-of-focus room: gradient, blurred shapes, sometimes bokeh."""
   small = 48
   y, x = np.mgrid[:small, :small].astype(np.float32) / (small - 1)
 
-  def colour(low, high, saturation):
+  def colour(
+    low: float, high: float, saturation: float
+  ) -> Float[np.ndarray, "3"]:
     hue = rng.uniform(0, 2 * np.pi)
     value = rng.uniform(low, high)
     return value * (

@@ -4,16 +4,23 @@ Everything here is numba on plain arrays. Axes: x to the picture's right, y
 up, z to the camera; one unit is about 9.5 cm.
 """
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float32, Int8, Int32, UInt8
 from numba import njit
 
 
 @njit(cache=True, fastmath=True, nogil=True)
 @no_type_check
-def transform(points, weight, rotation, torso, pivot, out):
+def transform(
+  points: Float32[np.ndarray, "v 3"],
+  weight: Float32[np.ndarray, "v"],
+  rotation: Float32[np.ndarray, "3 3"],
+  torso: Float32[np.ndarray, "3 3"],
+  pivot: Float32[np.ndarray, "3"],
+  out: Float32[np.ndarray, "v 3"],
+):
   """Turns vertices by a blend of the head's and the torso's rotation."""
   for i in range(points.shape[0]):
     w = weight[i]
@@ -28,7 +35,11 @@ def transform(points, weight, rotation, torso, pivot, out):
 
 @njit(cache=True, fastmath=True, nogil=True)
 @no_type_check
-def normals(points, triangles, out):
+def normals(
+  points: Float32[np.ndarray, "v 3"],
+  triangles: Int32[np.ndarray, "t 3"],
+  out: Float32[np.ndarray, "v 3"],
+):
   """Area-weighted vertex normals, unit length."""
   for i in range(out.shape[0]):
     out[i, 0] = 0.0
@@ -63,18 +74,27 @@ def normals(points, triangles, out):
 
 @njit(cache=True, fastmath=True, nogil=True)
 @no_type_check
-def shade(points, normal, albedo, material, both, key, colours, out):
+def shade(
+  points: Float32[np.ndarray, "v 3"],
+  normal: Float32[np.ndarray, "v 3"],
+  albedo: Float32[np.ndarray, "v"],
+  material: Float32[np.ndarray, "v 3"],
+  both: Int8[np.ndarray, "v"],
+  key: Float32[np.ndarray, "3"],
+  colours: Float32[np.ndarray, "3 3"],
+  out: Float32[np.ndarray, "v 4"],
+):
   """Light of every vertex: RGB factor and an added highlight.
 
   Args:
     points: Turned vertices.
     normal: Their unit normals.
     albedo: Occlusion factor of each vertex.
-    material: (v, 3) wrap of the light, highlight strength, sharpness.
+    material: Wrap of the light, highlight strength, sharpness.
     both: Nonzero where a surface shows its two sides.
     key: Direction to the main light, unit.
-    colours: (3, 3) ambient, key and rim light.
-    out: (v, 4) RGB factor and highlight.
+    colours: Ambient, key and rim light.
+    out: RGB factor and highlight.
   """
   hx = key[0]
   hy = key[1]
@@ -115,19 +135,29 @@ def shade(points, normal, albedo, material, both, key, colours, out):
 
 @njit(cache=True, fastmath=True, nogil=True)
 @no_type_check
-def draw(screen, light, uv, triangles, bias, sided, atlas, image, depth):
+def draw(
+  screen: Float32[np.ndarray, "v 3"],
+  light: Float32[np.ndarray, "v 4"],
+  uv: Float32[np.ndarray, "v 2"],
+  triangles: Int32[np.ndarray, "t 3"],
+  bias: Float32[np.ndarray, "t"],
+  sided: Int8[np.ndarray, "t"],
+  atlas: UInt8[np.ndarray, "h w 4"],
+  image: Float32[np.ndarray, "s s 3"],
+  depth: Float32[np.ndarray, "s s"],
+):
   """Draws triangles in order into `image` (float RGB), testing `depth`.
 
   Args:
-    screen: (v, 3) x, y in pixels of `image`, z towards the camera.
-    light: (v, 4) from `shade`.
-    uv: (v, 2) atlas pixel of each vertex.
-    triangles: (t, 3) indices; later ones blend over earlier ones.
-    bias: (t,) how far behind the buffer a triangle still shows.
-    sided: (t,) nonzero: drawn from behind as well.
-    atlas: (h, w, 4) uint8 colour and cover.
-    image: (s, s, 3) float32, holds the background at first.
-    depth: (s, s) float32, very negative at first.
+    screen: x, y in pixels of `image`, z towards the camera.
+    light: From `shade`.
+    uv: Atlas pixel of each vertex.
+    triangles: Indices; later ones blend over earlier ones.
+    bias: How far behind the buffer a triangle still shows.
+    sided: Nonzero: drawn from behind as well.
+    atlas: Colour and cover.
+    image: Holds the background at first.
+    depth: Very negative at first.
   """
   size_y = image.shape[0]
   size_x = image.shape[1]
@@ -235,7 +265,12 @@ def draw(screen, light, uv, triangles, bias, sided, atlas, image, depth):
 
 @njit(cache=True, fastmath=True, nogil=True)
 @no_type_check
-def spread(background, factor, image, depth):
+def spread(
+  background: Float32[np.ndarray, "h w 3"],
+  factor: int,
+  image: Float32[np.ndarray, "s s 3"],
+  depth: Float32[np.ndarray, "s s"],
+):
   """Fills the enlarged buffers with the background and no depth."""
   for y in range(image.shape[0]):
     for x in range(image.shape[1]):
@@ -246,7 +281,11 @@ def spread(background, factor, image, depth):
 
 @njit(cache=True, fastmath=True, nogil=True)
 @no_type_check
-def shrink(image, factor, out):
+def shrink(
+  image: Float32[np.ndarray, "s s 3"],
+  factor: int,
+  out: UInt8[np.ndarray, "h w 3"],
+):
   """Box average down to `out`, uint8, with soft shoulders at the top."""
   scale = 1.0 / (factor * factor)
   for y in range(out.shape[0]):
@@ -264,7 +303,16 @@ def shrink(image, factor, out):
 
 @njit(cache=True, fastmath=True, nogil=True)
 @no_type_check
-def displace(still, albedo, fields, channels, folds, depths, points, tone):
+def displace(
+  still: Float32[np.ndarray, "m 3"],
+  albedo: Float32[np.ndarray, "m"],
+  fields: Float32[np.ndarray, "k m 3"],
+  channels: Float32[np.ndarray, "k"],
+  folds: Float32[np.ndarray, "f m"],
+  depths: Float32[np.ndarray, "f"],
+  points: Float32[np.ndarray, "m 3"],
+  tone: Float32[np.ndarray, "m"],
+):
   """Adds the expression's displacement to the skin and darkens its folds.
 
   Not a matrix product: its bits would depend on the number of threads.
@@ -289,52 +337,74 @@ def displace(still, albedo, fields, channels, folds, depths, points, tone):
     tone[i] = albedo[i] * (1.0 - min(tone[i], np.float32(0.6)))
 
 
+class Mesh(NamedTuple):
+  """All vertices of one person: v that no frame changes, then p of patches.
+
+  The m vertices from `first_moving` on move and darken with the expression.
+  """
+
+  still: Float32[np.ndarray, "v 3"]
+  first_moving: int
+  fields: Float32[np.ndarray, "k m 3"]  # displacement by each channel
+  folds: Float32[np.ndarray, "f m"]  # darkening by each fold
+  albedo: Float32[np.ndarray, "v"]
+  uv: Float32[np.ndarray, "v 2"]
+  weight: Float32[np.ndarray, "v+p"]  # 1 turns with the head, 0 with the torso
+  material: Float32[np.ndarray, "v+p 3"]
+  both: Int8[np.ndarray, "v+p"]  # nonzero: lit on both sides
+  triangles: Int32[np.ndarray, "t 3"]
+  bias: Float32[np.ndarray, "t"]
+  sided: Int8[np.ndarray, "t"]
+  atlas: UInt8[np.ndarray, "h w 4"]
+  marks: Int32[np.ndarray, "k"]  # vertices whose places are wanted
+
+
+class Motion(NamedTuple):
+  """What moves, one row a picture."""
+
+  channels: Float32[np.ndarray, "n k"]  # of `Mesh.fields`
+  depths: Float32[np.ndarray, "n f"]  # of `Mesh.folds`
+  patches: Float32[np.ndarray, "n p 3"]  # vertices
+  patch_albedo: Float32[np.ndarray, "n p"]
+  patch_uv: Float32[np.ndarray, "n p 2"]
+  rotation: Float32[np.ndarray, "n 3 3"]  # of the head
+  torso: Float32[np.ndarray, "n 3 3"]
+  pivot: Float32[np.ndarray, "3"]  # about which both turn
+
+
+class View(NamedTuple):
+  """Camera, light and room."""
+
+  camera: Float32[np.ndarray, "n 3"]  # x, y of the head's origin; scale; px
+  key: Float32[np.ndarray, "n 3"]  # direction to the key light
+  colours: Float32[np.ndarray, "n 3 3"]
+  background: Float32[np.ndarray, "b h w 3"]  # 1, or one a picture
+  distance: np.float32  # of the camera, head units
+  factor: int  # supersampling
+
+
 @njit(cache=True, fastmath=True, nogil=True)
 @no_type_check
 def frames(
-  still: Float[np.ndarray, "v 3"],
-  first_moving: int,
-  fields: Float[np.ndarray, "k m 3"],
-  folds: Float[np.ndarray, "f m"],
-  channels: Float[np.ndarray, "n k"],
-  depths: Float[np.ndarray, "n f"],
-  patches: Float[np.ndarray, "n p 3"],
-  albedo: Float[np.ndarray, "v"],
-  patch_albedo: Float[np.ndarray, "n p"],
-  uv: Float[np.ndarray, "v 2"],
-  patch_uv: Float[np.ndarray, "n p 2"],
-  weight,
-  material,
-  both,
-  triangles: Int[np.ndarray, "t 3"],
-  bias,
-  sided,
-  atlas: UInt8[np.ndarray, "h w 4"],
-  rotation: Float[np.ndarray, "n 3 3"],
-  torso: Float[np.ndarray, "n 3 3"],
-  pivot,
-  camera: Float[np.ndarray, "n 3"],
-  key: Float[np.ndarray, "n 3"],
-  colours: Float[np.ndarray, "n 3 3"],
-  background: Float[np.ndarray, "m h w 3"],
-  distance: float,
-  factor: int,
-  marks: Int[np.ndarray, "k"],
-  marked: Float[np.ndarray, "n k 2"],
+  mesh: Mesh,
+  motion: Motion,
+  view: View,
+  marked: Float32[np.ndarray, "n k 2"],
   out: UInt8[np.ndarray, "n h w 3"],
 ):
-  """Draws n pictures of one person; fills `marked` and `out`.
+  """Draws n pictures of one person.
 
-  Vertices are the v still ones, of which m from `first_moving` on move by
-  `channels` of `fields` and darken by `depths` of `folds`, and behind them
-  the patches. `camera` holds where the
-  head's origin falls (x, y) and the scale, in pixels of `out`; `marks` are the
-  vertices whose places `marked` receives, in pixels with the picture's corner
-  at (0, 0).
+  Args:
+    mesh: The person.
+    motion: One row a picture.
+    view: Camera, light and room.
+    marked: Receives the places of `mesh.marks`, in pixels with the picture's
+      corner at (0, 0).
+    out: Receives the pictures.
   """
   n = out.shape[0]
-  plain = still.shape[0]
-  v = plain + patches.shape[1]
+  plain = mesh.still.shape[0]
+  v = plain + motion.patches.shape[1]
   size = out.shape[1]
   points = np.empty((v, 3), np.float32)
   turned = np.empty((v, 3), np.float32)
@@ -342,36 +412,64 @@ def frames(
   light = np.empty((v, 4), np.float32)
   tone = np.empty(v, np.float32)
   place = np.empty((v, 2), np.float32)
-  image = np.empty((size * factor, size * factor, 3), np.float32)
-  depth = np.empty((size * factor, size * factor), np.float32)
-  points[:plain] = still
-  place[:plain] = uv
-  tone[:plain] = albedo
-  end = first_moving + folds.shape[1]
+  image = np.empty((size * view.factor, size * view.factor, 3), np.float32)
+  depth = np.empty((size * view.factor, size * view.factor), np.float32)
+  points[:plain] = mesh.still
+  place[:plain] = mesh.uv
+  tone[:plain] = mesh.albedo
+  end = mesh.first_moving + mesh.folds.shape[1]
   for i in range(n):
     displace(
-      still[first_moving:end],
-      albedo[first_moving:end],
-      fields,
-      channels[i],
-      folds,
-      depths[i],
-      points[first_moving:end],
-      tone[first_moving:end],
+      mesh.still[mesh.first_moving : end],
+      mesh.albedo[mesh.first_moving : end],
+      mesh.fields,
+      motion.channels[i],
+      mesh.folds,
+      motion.depths[i],
+      points[mesh.first_moving : end],
+      tone[mesh.first_moving : end],
     )
-    points[plain:] = patches[i]
-    tone[plain:] = patch_albedo[i]
-    place[plain:] = patch_uv[i]
-    transform(points, weight, rotation[i], torso[i], pivot, turned)
-    normals(turned, triangles, normal)
-    shade(turned, normal, tone, material, both, key[i], colours[i], light)
+    points[plain:] = motion.patches[i]
+    tone[plain:] = motion.patch_albedo[i]
+    place[plain:] = motion.patch_uv[i]
+    transform(
+      points,
+      mesh.weight,
+      motion.rotation[i],
+      motion.torso[i],
+      motion.pivot,
+      turned,
+    )
+    normals(turned, mesh.triangles, normal)
+    shade(
+      turned,
+      normal,
+      tone,
+      mesh.material,
+      mesh.both,
+      view.key[i],
+      view.colours[i],
+      light,
+    )
     for j in range(v):
-      near = camera[i, 2] * distance / (distance - turned[j, 2])
-      turned[j, 0] = factor * (camera[i, 0] + turned[j, 0] * near)
-      turned[j, 1] = factor * (camera[i, 1] - turned[j, 1] * near)
-    for j in range(marks.shape[0]):
-      marked[i, j, 0] = turned[marks[j], 0] / factor
-      marked[i, j, 1] = turned[marks[j], 1] / factor
-    spread(background[i % background.shape[0]], factor, image, depth)
-    draw(turned, light, place, triangles, bias, sided, atlas, image, depth)
-    shrink(image, factor, out[i])
+      near = view.camera[i, 2] * view.distance / (view.distance - turned[j, 2])
+      turned[j, 0] = view.factor * (view.camera[i, 0] + turned[j, 0] * near)
+      turned[j, 1] = view.factor * (view.camera[i, 1] - turned[j, 1] * near)
+    for j in range(mesh.marks.shape[0]):
+      marked[i, j, 0] = turned[mesh.marks[j], 0] / view.factor
+      marked[i, j, 1] = turned[mesh.marks[j], 1] / view.factor
+    spread(
+      view.background[i % view.background.shape[0]], view.factor, image, depth
+    )
+    draw(
+      turned,
+      light,
+      place,
+      mesh.triangles,
+      mesh.bias,
+      mesh.sided,
+      mesh.atlas,
+      image,
+      depth,
+    )
+    shrink(image, view.factor, out[i])

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 
 from data_pipelines.synthetic import (
   emotion,
+  factors,
   features,
   head,
   identity,
@@ -21,27 +22,10 @@ from data_pipelines.synthetic import (
   raster,
   speech,
 )
+from data_pipelines.synthetic.factors import MOUTH, POSE, Factors
+from data_pipelines.synthetic.identity import Identity
 from speak_jax import spec
 
-FACTORS = (
-  "yaw",
-  "pitch",
-  "roll",
-  "shift_x",
-  "shift_y",
-  "scale",
-  "mouth_open",
-  "mouth_wide",
-  "mouth_round",
-  "mouth_press",
-  "blink",
-  "gaze_x",
-  "gaze_y",
-  "light_x",
-  "light_y",
-)
-_POSE = slice(0, 6)
-_MOUTH = slice(6, 10)
 _DISTANCE = 6.5  # from the camera to the neck, head units
 _SUPERSAMPLE = 2
 _MIDDLE_Y = 0.03  # head unit at the picture's middle
@@ -77,11 +61,11 @@ class Scene(NamedTuple):
   """n pictures of one person."""
 
   model: head.Model
-  factors: Float[np.ndarray, "n f"]
+  factors: Factors
   channels: Float[np.ndarray, "n c"]  # of the emotion alone
   light: Float[np.ndarray, "n 3"]
   colours: Float[np.ndarray, "n 3 3"]
-  background: Float[np.ndarray, "m h w 3"]
+  background: Float[np.ndarray, "b h w 3"]  # 1, or one a picture
 
 
 class Rendered(NamedTuple):
@@ -97,12 +81,21 @@ class Rendered(NamedTuple):
   factors: Float[np.ndarray, "n f"]
 
 
+class Mouth(NamedTuple):
+  """A mouth, one row a frame."""
+
+  opening: Float[np.ndarray, "n"]  # 0 shut, 1 as wide as it goes
+  wide: Float[np.ndarray, "n"]  # -1 narrow, 1 wide
+  pursed: Float[np.ndarray, "n"]  # 0 to 1
+  press: Float[np.ndarray, "n"]  # 0 to 1: lips pressed together
+
+
 class Twins(NamedTuple):
   """Frames that share exactly one thing with k frames of a clip."""
 
   frames: UInt8[np.ndarray, "k h w 3"]
   landmarks: Float[np.ndarray, "k 68 2"]
-  factors: Float[np.ndarray, "k f"]
+  factors: Factors
 
 
 def rotation(pose: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3 3"]:
@@ -110,7 +103,7 @@ def rotation(pose: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3 3"]:
   yaw, pitch, roll = np.deg2rad(pose).T
   one, nil = np.ones_like(yaw), np.zeros_like(yaw)
 
-  def matrix(*rows):
+  def matrix(*rows: tuple[np.ndarray, ...]) -> np.ndarray:
     return np.stack([np.stack(row, -1) for row in rows], -2)
 
   turn = matrix(
@@ -128,90 +121,126 @@ def rotation(pose: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3 3"]:
   return tilt @ turn @ nod
 
 
-def draw(scene: Scene, size: int):
+def draw(
+  scene: Scene, size: int
+) -> tuple[UInt8[np.ndarray, "n h w 3"], Float[np.ndarray, "n 68 2"]]:
   """Draws a scene.
 
   Returns:
-    Frames, uint8 (n, size, size, 3), and landmarks in their pixels,
-    float32 (n, 68, 2).
+    RGB frames of `size` by `size` pixels, and landmarks in their pixels.
   """
-  model, factors = scene.model, scene.factors
-  n = len(factors)
-  by_name = {name: factors[:, i] for i, name in enumerate(FACTORS)}
+  n = len(scene.factors.yaw)
+  channels = _channels(scene)
+  face = features.build(scene.model, _face_motion(scene, channels))
+  mesh = _mesh(scene.model, face)
+  landmarks = np.empty((n, 68, 2), np.float32)
+  out = np.empty((n, size, size, 3), np.uint8)
+  raster.frames(
+    mesh, _motion(scene, channels, face), _view(scene, size), landmarks, out
+  )
+  # Pixel (0, 0) has its centre at 0: half a pixel from the raster's corner.
+  return out, landmarks - 0.5
+
+
+def _channels(scene: Scene) -> Float[np.ndarray, "n c"]:
+  """Weights of emotion.CHANNELS, with what the mouth's own factors add."""
+  shown = scene.factors
   channels = scene.channels.astype(np.float32).copy()
   jaw, pout = (emotion.FIELDS.index(k) for k in ("jaw", "round"))
-  gap = features.GAPE * 2 * model.anchor["eye_x"] * by_name["mouth_open"]
+  gap = features.GAPE * 2 * scene.model.anchor["eye_x"] * shown.mouth_open
   channels[:, jaw] = 0.76 * gap
-  channels[:, pout] = by_name["mouth_round"]
-  moves = features.Motion(
+  channels[:, pout] = shown.mouth_round
+  return channels
+
+
+def _face_motion(
+  scene: Scene, channels: Float[np.ndarray, "n c"]
+) -> features.FaceMotion:
+  shown = scene.factors
+  return features.FaceMotion(
     channels=channels,
-    mouth_open=by_name["mouth_open"],
-    mouth_wide=by_name["mouth_wide"],
-    mouth_round=by_name["mouth_round"],
-    mouth_press=by_name["mouth_press"],
-    blink=by_name["blink"],
-    gaze=np.stack([by_name["gaze_x"], by_name["gaze_y"]], -1),
+    mouth_open=shown.mouth_open,
+    mouth_wide=shown.mouth_wide,
+    mouth_round=shown.mouth_round,
+    mouth_press=shown.mouth_press,
+    blink=shown.blink,
+    gaze=np.stack([shown.gaze_x, shown.gaze_y], -1),
     light=scene.light,
   )
-  face = features.build(model, moves)
+
+
+def _mesh(model: head.Model, face: features.Features) -> raster.Mesh:
+  """The model with the patches of eyes, brows and mouth behind it."""
   plain, extra = len(model.points), face.points.shape[1]
-  k = len(emotion.FIELDS)
-  depth = np.zeros((n, len(emotion.FOLDS)), np.float32)
-  for i, fold in enumerate(emotion.FOLDS):
-    for name, weight in fold.items():
-      depth[:, i] += weight * channels[:, emotion.CHANNELS.index(name)].clip(0)
-  pose = factors[:, :3]
-  unit = by_name["scale"] * size / _HEIGHT
-  camera = np.stack(
-    [
-      size * (0.5 + by_name["shift_x"]),
-      size * (0.5 + by_name["shift_y"]) + _MIDDLE_Y * unit,
-      unit,
-    ],
-    -1,
-  )
   marks = np.arange(68, dtype=np.int32)
   skin_marks = np.arange(model.markers.start, model.markers.stop)
   marks[0:17], marks[27:36] = skin_marks[:17], skin_marks[17:]
   marks[17:27] = plain + face.landmarks[:10]
   marks[36:68] = plain + face.landmarks[10:]
-  landmarks = np.empty((n, 68, 2), np.float32)
-  out = np.empty((n, size, size, 3), np.uint8)
   one_sided = np.zeros(len(face.bias), np.int8)
-  raster.frames(
-    model.points,
-    model.moving.start,
-    model.fields,
-    model.folds,
-    np.ascontiguousarray(channels[:, :k]),
-    depth.clip(0, 0.6),
-    face.points,
-    model.albedo,
-    face.albedo,
-    model.uv,
-    face.uv,
-    np.concatenate([model.weight, np.ones(extra, np.float32)]),
-    np.concatenate([model.material, face.material]),
-    np.concatenate([model.sided_vertex, np.zeros(extra, np.int8)]),
-    np.concatenate([model.before, face.triangles + plain, model.after]),
-    np.concatenate([model.bias[0], face.bias, model.bias[1]]),
-    np.concatenate([model.sided[0], one_sided, model.sided[1]]),
-    model.atlas,
-    rotation(pose).astype(np.float32),
-    rotation(pose * np.array([0.18, 0.05, 0.10])).astype(np.float32),
-    head.PIVOT,
-    camera.astype(np.float32),
-    scene.light.astype(np.float32),
-    scene.colours.astype(np.float32),
-    scene.background,
-    np.float32(_DISTANCE),
-    _SUPERSAMPLE,
-    marks,
-    landmarks,
-    out,
+  return raster.Mesh(
+    still=model.points,
+    first_moving=model.moving.start,
+    fields=model.fields,
+    folds=model.folds,
+    albedo=model.albedo,
+    uv=model.uv,
+    weight=np.concatenate([model.weight, np.ones(extra, np.float32)]),
+    material=np.concatenate([model.material, face.material]),
+    both=np.concatenate([model.sided_vertex, np.zeros(extra, np.int8)]),
+    triangles=np.concatenate(
+      [model.before, face.triangles + plain, model.after]
+    ),
+    bias=np.concatenate([model.bias[0], face.bias, model.bias[1]]),
+    sided=np.concatenate([model.sided[0], one_sided, model.sided[1]]),
+    atlas=model.atlas,
+    marks=marks,
   )
-  # Pixel (0, 0) has its centre at 0: half a pixel from the raster's corner.
-  return out, landmarks - 0.5
+
+
+def _motion(
+  scene: Scene, channels: Float[np.ndarray, "n c"], face: features.Features
+) -> raster.Motion:
+  """How skin, patches and head move."""
+  depth = np.zeros((len(channels), len(emotion.FOLDS)), np.float32)
+  for i, fold in enumerate(emotion.FOLDS):
+    for name, weight in fold.items():
+      depth[:, i] += weight * channels[:, emotion.CHANNELS.index(name)].clip(0)
+  pose = scene.factors.pose
+  # The torso turns a little with the head: yaw, pitch, roll.
+  torso = pose * np.array([0.18, 0.05, 0.10])
+  return raster.Motion(
+    channels=np.ascontiguousarray(channels[:, : len(emotion.FIELDS)]),
+    depths=depth.clip(0, 0.6),
+    patches=face.points,
+    patch_albedo=face.albedo,
+    patch_uv=face.uv,
+    rotation=rotation(pose).astype(np.float32),
+    torso=rotation(torso).astype(np.float32),
+    pivot=head.PIVOT,
+  )
+
+
+def _view(scene: Scene, size: int) -> raster.View:
+  """Where the head falls in pictures of `size` pixels, light and room."""
+  shown = scene.factors
+  unit = shown.scale * size / _HEIGHT
+  camera = np.stack(
+    [
+      size * (0.5 + shown.shift_x),
+      size * (0.5 + shown.shift_y) + _MIDDLE_Y * unit,
+      unit,
+    ],
+    -1,
+  )
+  return raster.View(
+    camera=camera.astype(np.float32),
+    key=scene.light.astype(np.float32),
+    colours=scene.colours.astype(np.float32),
+    background=scene.background,
+    distance=np.float32(_DISTANCE),
+    factor=_SUPERSAMPLE,
+  )
 
 
 def encode(frame: UInt8[np.ndarray, "h w 3"]) -> bytes:
@@ -230,15 +259,21 @@ def encode(frame: UInt8[np.ndarray, "h w 3"]) -> bytes:
   return cv2.imencode(".jpg", frame[..., ::-1], options)[1].tobytes()
 
 
-def channels_of(person, index: int, level: int, rows: int, drift=None):
+def channels_of(
+  person: Identity,
+  index: int,
+  level: int,
+  rows: int,
+  drift: Float[np.ndarray, "n"] | None = None,
+) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "n m"]]:
   """Channels of `rows` frames, and what the emotion adds to the mouth.
 
   Args:
-    person: An Identity.
+    person: Whose face it is.
     index: Index into spec.EMOTIONS.
     level: 1 to 3.
     rows: Number of frames.
-    drift: (rows,) in [-1, 1]; how the strength wanders, 12 % at most.
+    drift: How the strength wanders, in [-1, 1], for 12 % at most.
   """
   weights = emotion.expression(person, index, level)
   out = np.zeros((rows, len(emotion.CHANNELS)), np.float32)
@@ -252,26 +287,39 @@ def channels_of(person, index: int, level: int, rows: int, drift=None):
   return out * gain[:, None], extra * gain[:, None]
 
 
-def mouth_factors(spoken, extra, press) -> Float[np.ndarray, "n 4"]:
-  """Mouth columns of FACTORS: what is said plus what the emotion adds.
+def mouth_columns(
+  spoken: Mouth, extra: Float[np.ndarray, "n m"]
+) -> dict[str, Float[np.ndarray, "n"]]:
+  """Factors of the mouth: what is said plus what the emotion adds.
 
   Args:
-    spoken: Opening, width and rounding of the speech, (n,) each.
-    extra: (n, m) by emotion.MOUTH.
-    press: (n,) 1 where the lips must meet, whatever the emotion.
+    spoken: The speech's; where `press` is 1 lips must meet, whatever the
+      emotion.
+    extra: Columns of emotion.MOUTH.
   """
-  opening, wide, pursed = spoken
+  opening, wide, pursed, press = spoken
   opening = opening + extra[:, 0] * (1 - 0.5 * opening)
   opening = opening * (1 - press)
   wide = wide + extra[:, 1] * (1 - 0.5 * np.abs(wide))
   pursed = np.maximum(pursed, extra[:, 2])
   press = np.maximum(press, extra[:, 3] * (1 - opening))
-  return np.stack(
-    [opening.clip(0, 1), wide.clip(-1, 1), pursed.clip(0, 1), press], -1
-  )
+  return {
+    "mouth_open": opening.clip(0, 1),
+    "mouth_wide": wide.clip(-1, 1),
+    "mouth_round": pursed.clip(0, 1),
+    "mouth_press": press,
+  }
 
 
-def _stranger(rng, recipe, taken):
+def _pose_columns(
+  place: motion.Placement,
+) -> dict[str, Float[np.ndarray, "n"]]:
+  """Factors of the pose."""
+  columns = (*place.pose.T, *place.shift.T, place.scale)
+  return dict(zip(POSE, columns, strict=True))
+
+
+def _stranger(rng: np.random.Generator, recipe: Recipe, taken: set[int]) -> int:
   """Another person of the split: near in number, so that models are shared."""
   while True:
     index = int(rng.integers(0, 12)) + 12 * (recipe.identity // 12)
@@ -280,7 +328,7 @@ def _stranger(rng, recipe, taken):
 
 
 def twins(
-  recipe: Recipe, factors: Float[np.ndarray, "n f"], at: Int[np.ndarray, "k"]
+  recipe: Recipe, shown: Factors, at: Int[np.ndarray, "k"]
 ) -> tuple[Twins, Twins]:
   """Pose twins and mouth twins of some frames of a clip.
 
@@ -290,30 +338,28 @@ def twins(
 
   Args:
     recipe: The clip's.
-    factors: The clip's, in the order of FACTORS.
+    shown: The clip's factors.
     at: Which of its frames.
   """
   rng = np.random.default_rng((*_key(recipe), 3))
   k = len(at)
   out = []
   taken = {recipe.identity}
-  for kept in (_POSE, _MOUTH):
+  for kept in (POSE, MOUTH):
     index = _stranger(rng, recipe, taken)
     taken.add(index)
     other = head.model(recipe.seed, recipe.split, index)
     feelings = rng.choice(np.delete(np.arange(8), recipe.emotion), k)
-    shown, extra = _random_channels(rng, other.person, feelings)
+    channels, extra = _random_channels(rng, other.person, feelings)
     rows = _random_factors(rng, recipe.framing, extra)
-    rows[:, kept] = factors[at][:, kept]
-    light, colours, scenery = surroundings(rng, rows, recipe.size)
-    frames, landmarks = draw(
-      Scene(other, rows, shown, light, colours, scenery), recipe.size
-    )
-    out.append(Twins(frames, landmarks, rows))
+    rows = rows.with_columns_of(shown.rows(at), kept)
+    scene = lit(rng, other, rows, channels, recipe.size)
+    frames, landmarks = draw(scene, recipe.size)
+    out.append(Twins(frames, landmarks, scene.factors))
   return out[0], out[1]
 
 
-def _key(recipe):
+def _key(recipe: Recipe) -> tuple[int, ...]:
   """Seed of everything in a clip but the person."""
   split = identity.SPLITS.index(recipe.split)
   return (
@@ -322,7 +368,9 @@ def _key(recipe):
   )  # fmt: skip
 
 
-def _random_channels(rng, person, feelings):
+def _random_channels(
+  rng: np.random.Generator, person: Identity, feelings: Int[np.ndarray, "n"]
+) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "n m"]]:
   """Channels and mouth additions of one row per emotion, any level."""
   pairs = [
     channels_of(person, int(feeling), int(rng.integers(1, 4)), 1)
@@ -334,41 +382,47 @@ def _random_channels(rng, person, feelings):
   )
 
 
-def _random_factors(rng, framing, extra):
-  """Independent rows of FACTORS, the light left out."""
+def _random_factors(
+  rng: np.random.Generator, framing: str, extra: Float[np.ndarray, "n m"]
+) -> Factors:
+  """Independent frames; the light is left out."""
   count = len(extra)
-  rows = np.zeros((count, len(FACTORS)))
   place = motion.scatter(rng, count, framing)
-  rows[:, _POSE] = np.concatenate(
-    [place.pose, place.shift, place.scale[:, None]], 1
+  mouth = mouth_columns(random_mouth(rng, count), extra)
+  blink = (rng.random(count) < 0.06) * rng.uniform(0.5, 1, count)
+  gaze = rng.uniform(-1, 1, (count, 2)) * np.array([0.8, 0.4])
+  return factors.zeros(count)._replace(
+    **_pose_columns(place),
+    **mouth,
+    blink=blink,
+    gaze_x=gaze[:, 0],
+    gaze_y=gaze[:, 1],
   )
-  *spoken, press = random_mouth(rng, count)
-  rows[:, _MOUTH] = mouth_factors(spoken, extra, press)
-  rows[:, 10] = (rng.random(count) < 0.06) * rng.uniform(0.5, 1, count)
-  rows[:, 11:13] = rng.uniform(-1, 1, (count, 2)) * np.array([0.8, 0.4])
-  return rows
 
 
-def random_mouth(rng, count: int):
-  """Independent mouths: opening, width, rounding, pressing, (count,) each."""
+def random_mouth(rng: np.random.Generator, count: int) -> Mouth:
+  """Independent mouths."""
   opening = rng.beta(0.8, 1.4, count)
   pursed = (rng.random(count) < 0.25) * rng.uniform(0.3, 1, count)
   wide = rng.uniform(-0.2, 0.9, count) * (pursed == 0) - 0.7 * pursed
   press = (rng.random(count) < 0.18).astype(float)
-  return opening * (1 - press) * (1 - 0.5 * pursed), wide, pursed, press
+  return Mouth(opening * (1 - press) * (1 - 0.5 * pursed), wide, pursed, press)
 
 
-def surroundings(rng, rows, size):
-  """Light and room anew for every row; writes the light's factors.
-
-  Returns:
-    Directions (n, 3), colours (n, 3, 3), backgrounds (n, size, size, 3).
-  """
-  lights = [motion.light(rng) for _ in rows]
+def lit(
+  rng: np.random.Generator,
+  model: head.Model,
+  shown: Factors,
+  channels: Float[np.ndarray, "n c"],
+  size: int,
+) -> Scene:
+  """A scene with light and room anew in every picture of `size` pixels."""
+  lights = [motion.light(rng) for _ in shown.yaw]
   direction = np.stack([one[0] for one in lights])
-  rows[:, -2:] = direction[:, :2]
-  scenery = np.stack([motion.background(rng, size) for _ in rows])
-  return direction, np.stack([one[1] for one in lights]), scenery
+  shown = shown._replace(light_x=direction[:, 0], light_y=direction[:, 1])
+  rooms = np.stack([motion.background(rng, size) for _ in shown.yaw])
+  colours = np.stack([one[1] for one in lights])
+  return Scene(model, shown, channels, direction, colours, rooms)
 
 
 def render_clip(recipe: Recipe) -> spec.Record:
@@ -383,61 +437,19 @@ def render_clip(recipe: Recipe) -> spec.Record:
     )
   motion.framing(recipe.framing)
   model = head.model(recipe.seed, recipe.split, recipe.identity)
-  key = _key(recipe)
-  rng = np.random.default_rng((*key, 1))
   n = round(recipe.seconds * recipe.fps)
   utterance = speech.speak(
-    model.person, recipe.emotion, n, recipe.fps, (*key, 2)
+    model.person, recipe.emotion, n, recipe.fps, (*_key(recipe), 2)
   )
-  place = motion.travel(rng, n, recipe.fps, recipe.framing)
-  drift = motion.wander(rng, n, recipe.fps, 1, 0.8)[:, 0]
-  channels, extra = channels_of(
-    model.person, recipe.emotion, recipe.level, n, drift
-  )
-  tracks = [
-    speech.at_frames(track, n, recipe.fps)
-    for track in (
-      utterance.mouth_open,
-      utterance.mouth_wide,
-      utterance.mouth_round,
-      utterance.mouth_press,
-    )
-  ]
-  factors = np.zeros((n, len(FACTORS)))
-  factors[:, _POSE] = np.concatenate(
-    [place.pose, place.shift, place.scale[:, None]], 1
-  )
-  factors[:, _MOUTH] = mouth_factors(tracks[:3], extra, tracks[3])
-  factors[:, 10] = motion.blinks(rng, n, recipe.fps)
-  factors[:, 11:13] = motion.glances(rng, n, recipe.fps)
-  # One room and light for all clips of a person, as in a studio's recordings:
-  # a picture from another clip tells all that the codes do not.
-  room = np.random.default_rng(_key(recipe)[:4])
-  direction, colours = motion.light(room)
-  factors[:, 13:15] = direction[:2]
-  scene = Scene(
-    model,
-    factors,
-    channels,
-    np.tile(direction, (n, 1)),
-    np.tile(colours, (n, 1, 1)),
-    motion.background(room, recipe.size)[None],
-  )
+  scene = _clip_scene(recipe, model, utterance, n)
   frames, landmarks = draw(scene, recipe.size)
-  at = (
-    np.arange(recipe.twins_every // 2, n, recipe.twins_every)
-    if recipe.twins_every
-    else np.zeros(0, int)
-  )
+  at = np.zeros(0, int)
+  if recipe.twins_every:
+    at = np.arange(recipe.twins_every // 2, n, recipe.twins_every)
   if len(at):
-    pose_twin, mouth_twin = twins(recipe, factors, at)
+    pose_twin, mouth_twin = twins(recipe, scene.factors, at)
   else:
-    nobody = Twins(
-      np.zeros((0, recipe.size, recipe.size, 3), np.uint8),
-      np.zeros((0, 68, 2), np.float32),
-      np.zeros((0, len(FACTORS))),
-    )
-    pose_twin = mouth_twin = nobody
+    pose_twin = mouth_twin = _no_twins(recipe.size)
   return spec.Record(
     clip=recipe.clip,
     identity=model.person.name,
@@ -449,16 +461,71 @@ def render_clip(recipe: Recipe) -> spec.Record:
     frames=[encode(frame) for frame in frames],
     audio=utterance.audio,
     landmarks=landmarks,
-    pose=factors[:, :3].astype(np.float32),
+    pose=scene.factors.pose.astype(np.float32),
     pose_method="rendered",
     crop=np.eye(2, 3, dtype=np.float32),
-    factors=factors.astype(np.float32),
+    factors=scene.factors.stacked().astype(np.float32),
     phonemes=json.dumps(utterance.phonemes),
     twin_index=at.astype(np.int32),
     twin_pose=[encode(frame) for frame in pose_twin.frames],
     twin_pose_landmarks=pose_twin.landmarks,
     twin_mouth=[encode(frame) for frame in mouth_twin.frames],
     twin_mouth_landmarks=mouth_twin.landmarks,
+  )
+
+
+def _clip_scene(
+  recipe: Recipe, model: head.Model, utterance: speech.Speech, n: int
+) -> Scene:
+  """What a clip of n frames shows."""
+  rng = np.random.default_rng((*_key(recipe), 1))
+  place = motion.travel(rng, n, recipe.fps, recipe.framing)
+  drift = motion.wander(rng, n, recipe.fps, 1, 0.8)[:, 0]
+  channels, extra = channels_of(
+    model.person, recipe.emotion, recipe.level, n, drift
+  )
+  spoken = Mouth(
+    *(
+      speech.at_frames(track, n, recipe.fps)
+      for track in (
+        utterance.mouth_open,
+        utterance.mouth_wide,
+        utterance.mouth_round,
+        utterance.mouth_press,
+      )
+    )
+  )
+  blink = motion.blinks(rng, n, recipe.fps)
+  gaze = motion.glances(rng, n, recipe.fps)
+  # One room and light for all clips of a person, as in a studio's recordings:
+  # a picture from another clip tells all that the codes do not.
+  room = np.random.default_rng(_key(recipe)[:4])
+  direction, colours = motion.light(room)
+  shown = factors.zeros(n)._replace(
+    **_pose_columns(place),
+    **mouth_columns(spoken, extra),
+    blink=blink,
+    gaze_x=gaze[:, 0],
+    gaze_y=gaze[:, 1],
+    light_x=np.full(n, direction[0]),
+    light_y=np.full(n, direction[1]),
+  )
+  return Scene(
+    model,
+    shown,
+    channels,
+    np.tile(direction, (n, 1)),
+    np.tile(colours, (n, 1, 1)),
+    motion.background(room, recipe.size)[None],
+  )
+
+
+def _no_twins(size: int) -> Twins:
+  """Twins of no frame."""
+  return Twins(
+    np.zeros((0, size, size, 3), np.uint8),
+    np.zeros((0, 68, 2), np.float32),
+    factors.zeros(0),
   )
 
 
@@ -480,7 +547,7 @@ def random_frames(
     split: Whose people; "judge" shares nobody with a data set's splits.
     per_identity: Frames of each person, in a row.
   """
-  parts = []
+  parts, drawn = [], []
   for first in range(0, n, per_identity):
     count = min(per_identity, n - first)
     rng = np.random.default_rng((404, seed, first))
@@ -494,26 +561,25 @@ def random_frames(
     ]
     extra = np.concatenate([one[1] for one in shown])
     rows = _random_factors(rng, framing, extra)
-    light, colours, scenery = surroundings(rng, rows, size)
     channels = np.concatenate([one[0] for one in shown])
-    frames, landmarks = draw(
-      Scene(model, rows, channels, light, colours, scenery), size
-    )
-    parts.append(
-      (frames, landmarks, feelings, levels, np.full(count, index), rows)
-    )
-  frames, landmarks, feelings, levels, who, rows = (
+    scene = lit(rng, model, rows, channels, size)
+    frames, landmarks = draw(scene, size)
+    who = np.full(count, index)
+    parts.append((frames, landmarks, feelings, levels, who))
+    drawn.append(scene.factors)
+  rows = factors.join(drawn)
+  frames, landmarks, feelings, levels, who = (
     np.concatenate(column) for column in zip(*parts, strict=True)
   )
   return Rendered(
     frames=frames,
     landmarks=landmarks,
-    pose=rows[:, :3].astype(np.float32),
+    pose=rows.pose.astype(np.float32),
     emotion=feelings.astype(np.int32),
     level=levels.astype(np.int32),
     identity=who.astype(np.int32),
-    mouth_open=rows[:, 6].astype(np.float32),
-    factors=rows.astype(np.float32),
+    mouth_open=rows.mouth_open.astype(np.float32),
+    factors=rows.stacked().astype(np.float32),
   )
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from absl import app, flags
+from jaxtyping import UInt8
 
-from data_pipelines.synthetic import head, motion, render
+from data_pipelines.synthetic import factors, head, motion, render
 from speak_jax import spec
 from speak_jax.common import command_line, outputs
 
@@ -30,22 +31,36 @@ _MOUTHS = (
 )  # fmt: skip
 
 
-def _one(model, rng_key, size, feeling=0, **factors):
-  """One picture of one person; light and room come from the key."""
-  rng = np.random.default_rng(rng_key)
-  rows = np.zeros((1, len(render.FACTORS)))
-  rows[0, render.FACTORS.index("scale")] = 0.9
+def _one(
+  model: head.Model,
+  key: tuple[int, ...],
+  size: int,
+  feeling: int = 0,
+  **shown: float,
+) -> UInt8[np.ndarray, "h w 3"]:
+  """One picture of one person; light and room come from the key.
+
+  Args:
+    model: The person.
+    key: Seed.
+    size: Pixels of a side.
+    feeling: Index into spec.EMOTIONS.
+    shown: Factors that are not 0, by name.
+  """
+  rng = np.random.default_rng(key)
+  columns = {"scale": 0.9, **shown}
+  rows = factors.zeros(1)._replace(
+    **{name: np.full(1, float(value)) for name, value in columns.items()}
+  )
   channels, extra = render.channels_of(model.person, feeling, 3, 1)
-  light, colours, scenery = render.surroundings(rng, rows, size)
-  for name, value in factors.items():
-    rows[0, render.FACTORS.index(name)] = value
-  spoken = rows[:, 6:9].T
-  rows[:, 6:10] = render.mouth_factors(spoken, extra, rows[:, 9])
-  scene = render.Scene(model, rows, channels, light, colours, scenery)
-  return render.draw(scene, size)[0][0]
+  spoken = render.Mouth(
+    rows.mouth_open, rows.mouth_wide, rows.mouth_round, rows.mouth_press
+  )
+  rows = rows._replace(**render.mouth_columns(spoken, extra))
+  return render.draw(render.lit(rng, model, rows, channels, size), size)[0][0]
 
 
-def sheet(size: int, seed: int):
+def sheet(size: int, seed: int) -> UInt8[np.ndarray, "h w 3"]:
   """The picture: people, emotions, poses, mouths; RGB uint8."""
   people = [head.model(seed, "train", i) for i in range(16)]
   tiles = []
@@ -109,7 +124,7 @@ def sheet(size: int, seed: int):
   return np.concatenate(bands)
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
   """Writes the sheet."""
   del argv
   path = Path(_OUT.value)

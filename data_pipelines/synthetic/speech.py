@@ -7,7 +7,7 @@ frame t, which samples the middle of its interval, is in exact sync.
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Float, Int16
+from jaxtyping import Float, Float64, Int16
 from numba import njit
 from scipy.ndimage import gaussian_filter1d
 
@@ -89,8 +89,29 @@ class Speech(NamedTuple):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _synthesize(f0, formants, voice, hiss, hiss_hz, noise, jitter):
-  """Pulse train and noise through resonators; parameters on the ms grid."""
+def _synthesize(
+  f0: Float64[np.ndarray, "g"],
+  formants: Float64[np.ndarray, "g 4"],
+  voice: Float64[np.ndarray, "g"],
+  hiss: Float64[np.ndarray, "g"],
+  hiss_hz: Float64[np.ndarray, "g"],
+  noise: Float64[np.ndarray, "s"],
+  jitter: Float64[np.ndarray, "j"],
+):
+  """Pulse train and noise through resonators.
+
+  Args:
+    f0: Pitch, Hz, on the 1 ms grid, like all but the last two.
+    formants: Hz.
+    voice: Amplitude of the larynx.
+    hiss: Amplitude of the noise.
+    hiss_hz: Its middle.
+    noise: Unit noise, a value a sample.
+    jitter: Factors of the pitch, one a period, in turn.
+
+  Returns:
+    s samples at 16 kHz, about -1 to 1.
+  """
   n = noise.shape[0]
   out = np.zeros(n)
   bandwidth = np.array([70.0, 100.0, 150.0, 250.0])
@@ -144,13 +165,15 @@ def _synthesize(f0, formants, voice, hiss, hiss_hz, noise, jitter):
   return out
 
 
-def _sequence(rng, seconds, rate):
+def _sequence(
+  rng: np.random.Generator, seconds: float, rate: float
+) -> list[tuple[str, float, float]]:
   """Phonemes that fill `seconds`: syllables in words, words in phrases."""
   out = []
   now = float(rng.uniform(0.02, 0.10))
   out.append(("_", 0.0, now))
 
-  def say(symbol, length=1.0):
+  def say(symbol: str, length: float = 1.0) -> None:
     nonlocal now
     ms = PHONES[symbol].ms * length * rng.uniform(0.85, 1.2) / rate
     out.append((symbol, now, now + ms / 1000))
@@ -170,7 +193,7 @@ def _sequence(rng, seconds, rate):
 
 
 def speak(
-  person: Identity, emotion: int, frames: int, fps: float, seed: tuple
+  person: Identity, emotion: int, frames: int, fps: float, seed: tuple[int, ...]
 ) -> Speech:
   """An utterance of `frames` frames.
 
@@ -179,7 +202,7 @@ def speak(
     emotion: Index into spec.EMOTIONS; changes rate, pitch and loudness.
     frames: Number of video frames the sound belongs to.
     fps: Their rate; the sound has round(frames * 16000 / fps) samples.
-    seed: For NumPy's generator.
+    seed: Of all draws.
   """
   rng = np.random.default_rng(seed)
   samples = round(frames * spec.SAMPLE_RATE_HZ / fps)

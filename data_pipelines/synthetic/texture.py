@@ -1,13 +1,13 @@
 """The painted side of a person: one RGBA atlas for skin, hair, eyes, cloth."""
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data_pipelines.synthetic.emotion import bump, step
+from data_pipelines.synthetic.bumps import Bump, add, bump, step
 from data_pipelines.synthetic.identity import Identity
 
 SHAPE = (640, 548)
@@ -21,14 +21,19 @@ class Region(NamedTuple):
   w: int
   h: int
 
-  def uv(self, u, v) -> Float[np.ndarray, "*n 2"]:
-    """Atlas position of fractions u (right) and v (down) in [0, 1]."""
+  def uv(self, u: Any, v: Any) -> Float[np.ndarray, "*n 2"]:
+    """Atlas position of fractions of the region.
+
+    Args:
+      u: To the right, 0 to 1; a number or an array.
+      v: Down, likewise, of a shape that broadcasts.
+    """
     u, v = np.broadcast_arrays(u, v)
     u = self.x + np.clip(u, 0, 1) * (self.w - 1)
     v = self.y + np.clip(v, 0, 1) * (self.h - 1)
     return np.stack([u, v], -1).astype(np.float32)
 
-  def grid(self):
+  def grid(self) -> tuple[np.ndarray, np.ndarray]:
     """Fractions (u, v) of every texel, each (h, w)."""
     v, u = np.mgrid[: self.h, : self.w].astype(np.float32)
     return u / (self.w - 1), v / (self.h - 1)
@@ -58,15 +63,15 @@ REGIONS = {
 
 
 @lru_cache(maxsize=1)
-def _noise():
+def _noise() -> dict[str, Float[np.ndarray, "512 512"]]:
   """Fixed unit noises: fine, medium, broad, and strands along v."""
   rng = np.random.default_rng(7)
   white = rng.normal(0, 1, (512, 512)).astype(np.float32)
 
-  def unit(image):
+  def unit(image: np.ndarray) -> np.ndarray:
     return (image - image.mean()) / image.std()
 
-  def blur(image, across, along):
+  def blur(image: np.ndarray, across: float, along: float) -> np.ndarray:
     return cv2.GaussianBlur(
       np.tile(image, (3, 3)), (0, 0), sigmaX=across, sigmaY=along
     )[512:1024, 512:1024]
@@ -83,7 +88,9 @@ def _noise():
   )
 
 
-def _take(kind, shape, rng):
+def _take(
+  kind: str, shape: tuple[int, int], rng: np.random.Generator
+) -> Float[np.ndarray, "h w"]:
   """A randomly shifted piece of one of the noises."""
   h, w = shape
   y, x = rng.integers(0, 512, 2)
@@ -92,12 +99,21 @@ def _take(kind, shape, rng):
   return _noise()[kind][np.ix_(rows, cols)]
 
 
-def _mix(base, colour, amount):
+def _mix(
+  base: Float[np.ndarray, "h w 3"],
+  colour: Any,
+  amount: Float[np.ndarray, "h w"],
+) -> Float[np.ndarray, "h w 3"]:
   """Blends a colour into an image by a mask (h, w)."""
   return base + (np.asarray(colour, np.float32) - base) * amount[..., None]
 
 
-def beard_mask(x, y, z, anchor) -> Float[np.ndarray, "*n"]:
+def beard_mask(
+  x: Float[np.ndarray, "*n"],
+  y: Float[np.ndarray, "*n"],
+  z: Float[np.ndarray, "*n"],
+  anchor: dict[str, float],
+) -> Float[np.ndarray, "*n"]:
   """Where a full beard grows, 0 to 1, moustache left out."""
   ax = np.abs(x)
   mouth, width = anchor["mouth_y"], anchor["mouth_w"]
@@ -114,7 +130,11 @@ def beard_mask(x, y, z, anchor) -> Float[np.ndarray, "*n"]:
   return np.clip(mask * (1 - 0.8 * lip), 0, 1)
 
 
-def moustache_mask(x, y, anchor) -> Float[np.ndarray, "*n"]:
+def moustache_mask(
+  x: Float[np.ndarray, "*n"],
+  y: Float[np.ndarray, "*n"],
+  anchor: dict[str, float],
+) -> Float[np.ndarray, "*n"]:
   """Where a moustache grows, 0 to 1."""
   ax = np.abs(x)
   mouth, width, nose = anchor["mouth_y"], anchor["mouth_w"], anchor["nose_y"]
@@ -125,8 +145,63 @@ def moustache_mask(x, y, anchor) -> Float[np.ndarray, "*n"]:
   return band * side * (0.75 + 0.25 * step(0, 0.05, ax))
 
 
-def _paint_skin(person, xyz, scalp, anchor, rng):
-  """Skin of the head: colour, blush, baked occlusion, beard, scalp hair."""
+def _flush(person: Identity, anchor: dict[str, float]) -> tuple[Bump, ...]:
+  """Where the skin is redder; amounts are shares of the red."""
+  eye_x, nose = anchor["eye_x"], anchor["nose_y"]
+  chin, rouge = anchor["chin_y"], 0.3 * person.makeup
+  return (
+    Bump("cheeks", 0.40, eye_x + 0.08, nose + 0.1, 0.17, 0.13),
+    Bump("nose", 0.38, 0, nose + 0.05, 0.12, 0.1, both=False),
+    Bump("chin", 0.22, 0, chin + 0.14, 0.16, 0.08, both=False),
+    Bump("rouge", rouge, eye_x + 0.15, nose + 0.12, 0.14, 0.1),
+  )
+
+
+def _shadows_of_eyes(
+  person: Identity, anchor: dict[str, float]
+) -> tuple[Bump, ...]:
+  """Baked occlusion from the eyes to the nose; amounts are darkness."""
+  eye_x, eye = anchor["eye_x"], anchor["eye_y"]
+  nose, wing = anchor["nose_y"], anchor["nose_w"]
+  bags = 0.10 + 0.20 * person.age
+  return (
+    Bump("beside the bridge", 0.30, eye_x - 0.14, eye + 0.05, 0.08, 0.10),
+    Bump("sockets", 0.20, eye_x, eye + 0.03, 0.19, 0.10),
+    Bump("bags", bags, eye_x - 0.03, eye - 0.13, 0.10, 0.035),
+    Bump("under the nose", 0.16, 0, nose - 0.06, wing * 0.9, 0.03, both=False),
+  )
+
+
+def _shadows_of_mouth(anchor: dict[str, float]) -> tuple[Bump, ...]:
+  """Baked occlusion of nose and mouth; amounts are darkness."""
+  nose, mouth, width = anchor["nose_y"], anchor["mouth_y"], anchor["mouth_w"]
+  return (
+    Bump("sides of the nose", 0.14, 0.13, nose + 0.22, 0.05, 0.14),
+    Bump("under the lip", 0.22, 0, mouth - 0.145, 0.14, 0.03, both=False),
+    Bump("corners of the mouth", 0.12, width + 0.02, mouth, 0.04, 0.04),
+    Bump("philtrum", 0.05, 0, mouth + 0.16, 0.022, 0.05, both=False),
+  )
+
+
+def _paint_skin(
+  person: Identity,
+  xyz: Float[np.ndarray, "h w 3"],
+  scalp: Float[np.ndarray, "h w"],
+  anchor: dict[str, float],
+  rng: np.random.Generator,
+) -> Float[np.ndarray, "h w 3"]:
+  """Skin of the head: colour, blush, baked occlusion, beard, scalp hair.
+
+  Args:
+    person: Colours, age, beard.
+    xyz: Neutral position of every texel, head units.
+    scalp: Height of every texel below the hair's edge (> 0: bare skin).
+    anchor: Where the features are.
+    rng: Of the grain.
+
+  Returns:
+    RGB, 0 to 255.
+  """
   h, w = xyz.shape[:2]
   x, y, z = xyz[..., 0], xyz[..., 1], xyz[..., 2]
   ax = np.abs(x)
@@ -141,11 +216,7 @@ def _paint_skin(person, xyz, scalp, anchor, rng):
   image *= tone[..., None]
 
   red = person.skin * np.array([1.03, 0.80, 0.76])
-  flush = 0.40 * bump(ax, y, eye_x + 0.08, nose + 0.1, 0.17, 0.13)
-  flush += 0.38 * bump(x, y, 0, nose + 0.05, 0.12, 0.1)
-  flush += 0.22 * bump(x, y, 0, anchor["chin_y"] + 0.14, 0.16, 0.08)
-  flush += 0.3 * person.makeup * bump(ax, y, eye_x + 0.15, nose + 0.12,
-                                       0.14, 0.1)  # fmt: skip
+  flush = add(np.zeros((h, w), np.float32), _flush(person, anchor), x, y)
   image = _mix(image, red, np.clip(flush * front, 0, 0.8))
   pale = person.skin * np.array([1.05, 1.04, 1.02])
   image = _mix(image, pale, 0.4 * front * bump(x, y, 0, brow + 0.3, 0.4, 0.2))
@@ -155,20 +226,12 @@ def _paint_skin(person, xyz, scalp, anchor, rng):
   image = _mix(image, person.skin * np.array([0.72, 0.6, 0.5]), spots * 0.9)
 
   dark = np.zeros((h, w), np.float32)
-  dark += 0.30 * bump(ax, y, eye_x - 0.14, eye + 0.05, 0.08, 0.10)
-  dark += 0.20 * bump(ax, y, eye_x, eye + 0.03, 0.19, 0.10)
-  dark += (0.10 + 0.20 * person.age) * bump(
-    ax, y, eye_x - 0.03, eye - 0.13, 0.10, 0.035
-  )
-  dark += 0.16 * bump(x, y, 0, nose - 0.06, wing * 0.9, 0.03)
+  dark = add(dark, _shadows_of_eyes(person, anchor), x, y)
   dark += 0.26 * np.exp(
     -0.5 * ((ax - wing - 0.035) / 0.022) ** 2
     - 0.5 * ((y - nose - 0.02) / 0.06) ** 2
   )
-  dark += 0.14 * bump(ax, y, 0.13, nose + 0.22, 0.05, 0.14)
-  dark += 0.22 * bump(x, y, 0, mouth - 0.145, 0.14, 0.03)
-  dark += 0.12 * bump(ax, y, width + 0.02, mouth, 0.04, 0.04)
-  dark += 0.05 * bump(x, y, 0, mouth + 0.16, 0.022, 0.05)
+  dark = add(dark, _shadows_of_mouth(anchor), x, y)
   dark += 0.16 * step(0.1, -0.3, z) * step(0.3, 0.1, y)
   under = step(anchor["chin_y"] + 0.10, anchor["chin_y"] - 0.05, y)
   dark += 0.25 * under * step(0.62, 0.35, z)
@@ -213,7 +276,9 @@ def _paint_skin(person, xyz, scalp, anchor, rng):
   return _mix(image, person.hair * 0.72 + 4, growth)
 
 
-def _paint_hair(person, rng):
+def _paint_hair(
+  person: Identity, rng: np.random.Generator
+) -> Float[np.ndarray, "h w 4"]:
   """Strands from the crown (top) to the edge (bottom), ragged at the end."""
   region = REGIONS["hair"]
   u, v = region.grid()
@@ -256,7 +321,9 @@ def _paint_hair(person, rng):
   return np.dstack([colour, cover * 255])
 
 
-def _paint_wisps(person, rng):
+def _paint_wisps(
+  person: Identity, rng: np.random.Generator
+) -> Float[np.ndarray, "h w 4"]:
   """Single strands on an outer shell: they break the hair's outline."""
   region = REGIONS["wisps"]
   _, v = region.grid()
@@ -268,7 +335,9 @@ def _paint_wisps(person, rng):
   return np.dstack([colour, 215 * cover])
 
 
-def _paint_beard(person, rng):
+def _paint_beard(
+  person: Identity, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
   """A shell over the jaw: hair strands with a ragged, see-through border."""
   region = REGIONS["beard"]
   strands = _take("strands", (region.h, region.w), rng)
@@ -280,7 +349,9 @@ def _paint_beard(person, rng):
   return colour, 0.5 * strands + 0.5 * grain
 
 
-def _paint_cloth(person, rng):
+def _paint_cloth(
+  person: Identity, rng: np.random.Generator
+) -> Float[np.ndarray, "h w 3"]:
   """The torso seen from the front, u over its width, v from the neck down."""
   region = REGIONS["cloth"]
   u, v = region.grid()
@@ -334,7 +405,7 @@ def _paint_cloth(person, rng):
   return image * (1 - 0.30 * step(0.22, 0.0, v))[..., None]
 
 
-def _paint_eye(person):
+def _paint_eye(person: Identity) -> Float[np.ndarray, "h w 3"]:
   """Eyeball: iris, pupil, veins; +-1 spans EYE_SPAN head units."""
   region = REGIONS["eye"]
   u, v = region.grid()
@@ -356,7 +427,9 @@ IRIS = 0.31  # of EYE_SPAN
 EYE_SPAN = 0.24  # head units from the middle of the eye texture to its edge
 
 
-def _paint_lips(person, upper, rng):
+def _paint_lips(
+  person: Identity, upper: bool, rng: np.random.Generator
+) -> Float[np.ndarray, "h w 4"]:
   """Lip from its outer edge (v = 0) to the seam (v = 1)."""
   region = REGIONS["upper_lip" if upper else "lower_lip"]
   u, v = region.grid()
@@ -377,7 +450,9 @@ def _paint_lips(person, upper, rng):
   return np.dstack([image, 255 * cover * (0.3 + 0.7 * corner)])
 
 
-def _paint_mouth(person):
+def _paint_mouth(
+  person: Identity,
+) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "i j 4"]]:
   """Inside of the mouth from the lower lip (v = 1) up, and upper teeth."""
   region = REGIONS["mouth"]
   u, v = region.grid()
@@ -411,7 +486,9 @@ def _paint_mouth(person):
   return image, np.dstack([colour, 255 * cover])
 
 
-def _paint_brow(person, rng):
+def _paint_brow(
+  person: Identity, rng: np.random.Generator
+) -> Float[np.ndarray, "h w 4"]:
   """Brow from its inner end (u = 0); v = 0 is the upper edge."""
   region = REGIONS["brow"]
   u, v = region.grid()
@@ -451,14 +528,14 @@ def paint(
   atlas = np.zeros((*SHAPE, 4), np.float32)
   atlas[..., 3] = 255
 
-  def put(name, image):
+  def put(name: str, image: np.ndarray) -> None:
     r = REGIONS[name]
     atlas[r.y : r.y + r.h, r.x : r.x + r.w, : image.shape[-1]] = image
 
   region = REGIONS["skin"]
   rows, cols = head.shape[:2]
 
-  def enlarge(grid):
+  def enlarge(grid: Float[np.ndarray, "r c ..."]) -> np.ndarray:
     """Bilinear, corners on corners, as the vertices' UVs assume."""
     at_x = np.linspace(0, cols - 1, region.w, dtype=np.float32)
     at_y = np.linspace(0, rows - 1, region.h, dtype=np.float32)

@@ -14,6 +14,7 @@ from data_pipelines.sampling import augment, held_out
 from data_pipelines.sampling.clips import sample_clips
 from data_pipelines.sampling.pairs import sample_pairs
 from data_pipelines.synthetic import render
+from data_pipelines.synthetic.factors import FACTORS
 from speak_jax.nn import treat
 from tests.toy_records import read, record
 
@@ -99,9 +100,7 @@ def told(data, treatment) -> dict[str, float]:
     i, t = places[sample.pose[0].tobytes()]
     who.append(i)
     facts.append(
-      data[i].factors[t][
-        [render.FACTORS.index("mouth_open"), render.FACTORS.index("yaw")]
-      ]
+      data[i].factors[t][[FACTORS.index("mouth_open"), FACTORS.index("yaw")]]
     )
     colours.append((seen.mean(), sample.frames[0].mean()))
     lips.append(grey(below_eyes(seen, points), (14, 12)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.sources import synthetic as source
-from data_pipelines.synthetic import head, identity, motion, render
+from data_pipelines.synthetic import factors, head, identity, motion, render
 from data_pipelines.synthetic.texture import REGIONS
 from speak_jax import spec
 
@@ -30,16 +30,13 @@ def clip() -> spec.Record:
   return render.render_clip(recipe(twins_every=10))
 
 
-def scene(model, **factors: float) -> render.Scene:
-  rows = np.zeros((1, len(render.FACTORS)))
-  rows[0, render.FACTORS.index("scale")] = 0.85
-  for name, value in factors.items():
-    rows[0, render.FACTORS.index(name)] = value
-  channels, _ = render.channels_of(model.person, 0, 1, 1)
-  light, colours, room = render.surroundings(
-    np.random.default_rng(0), rows, 128
+def scene(model, **shown: float) -> render.Scene:
+  columns = {"scale": 0.85, **shown}
+  rows = factors.zeros(1)._replace(
+    **{name: np.array([float(value)]) for name, value in columns.items()}
   )
-  return render.Scene(model, rows, channels, light, colours, room)
+  channels, _ = render.channels_of(model.person, 0, 1, 1)
+  return render.lit(np.random.default_rng(0), model, rows, channels, 128)
 
 
 def paint(model, *names):
@@ -88,7 +85,7 @@ def test_record_is_whole(clip):
   assert clip.audio.shape == (n * 640,) and clip.audio.dtype == np.int16
   assert np.abs(clip.audio.astype(int)).max() > 3000
   assert clip.landmarks.shape == (n, 68, 2)
-  assert clip.factors.shape == (n, len(render.FACTORS))
+  assert clip.factors.shape == (n, len(factors.FACTORS))
   np.testing.assert_allclose(clip.pose, clip.factors[:, :3])
   assert list(clip.twin_index) == [5, 15, 25, 35, 45]
   assert len(clip.twin_pose) == len(clip.twin_mouth) == 5
@@ -127,7 +124,7 @@ def test_plain_skin_landmarks_are_projected_exactly():
   what = scene(model, yaw=20, pitch=9, roll=-7, shift_x=0.03)
   _, landmarks = render.draw(what, 128)
   points = model.points[model.markers] - head.PIVOT
-  turn = render.rotation(what.factors[:, :3])[0]
+  turn = render.rotation(what.factors.pose)[0]
   points = points @ turn.T + head.PIVOT
   unit = 0.85 * 128 / (head.CROWN_Y - head.CHIN_Y + 0.12)
   near = 6.5 / (6.5 - points[:, 2])
@@ -163,7 +160,7 @@ def test_signs_of_the_pose():
 
 
 def test_opening_is_what_the_landmarks_show(clip):
-  opening = clip.factors[:, render.FACTORS.index("mouth_open")]
+  opening = clip.factors[:, factors.FACTORS.index("mouth_open")]
   seen = spec.mouth_opening(clip.landmarks)
   assert np.corrcoef(opening, seen)[0, 1] > 0.98
   marks = render.draw(scene(bare_model(), mouth_open=0.5), 128)[1]
@@ -184,14 +181,16 @@ def test_open_mouth_is_seen_at_64_px():
 
 
 def test_twins_share_pose_or_mouth(clip):
-  pose, mouth = render.twins(
-    recipe(twins_every=10), clip.factors, clip.twin_index
-  )
-  at = clip.factors[clip.twin_index]
-  np.testing.assert_allclose(pose.factors[:, :6], at[:, :6], atol=1e-5)
-  np.testing.assert_allclose(mouth.factors[:, 6:10], at[:, 6:10], atol=1e-5)
-  assert np.abs(pose.factors[:, 6] - at[:, 6]).max() > 0.05
-  assert np.abs(mouth.factors[:, 0] - at[:, 0]).max() > 1
+  shown = factors.Factors(*clip.factors.T)
+  pose, mouth = render.twins(recipe(twins_every=10), shown, clip.twin_index)
+  at = shown.rows(clip.twin_index)
+  for twin, names in ((pose, factors.POSE), (mouth, factors.MOUTH)):
+    for name in names:
+      np.testing.assert_array_equal(
+        getattr(twin.factors, name), getattr(at, name)
+      )
+  assert np.abs(pose.factors.mouth_open - at.mouth_open).max() > 0.05
+  assert np.abs(mouth.factors.yaw - at.yaw).max() > 1
   np.testing.assert_allclose(
     pose.landmarks, clip.twin_pose_landmarks, atol=1e-3
   )
