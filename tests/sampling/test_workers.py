@@ -235,7 +235,8 @@ def test_workers_leave_interrupts_to_the_trainer_and_go_when_closed(data):
 TRAINER = """
 import sys, time
 from tests.sampling.test_workers import MAKE, recipe
-from data_pipelines import damage, workers
+from data_pipelines.dataset import damage
+from data_pipelines.sampling import workers
 stream = workers.Workers(recipe(sys.argv[1], MAKE["clips"]), 2, damage.Damage())
 next(stream)
 print(*stream.pids, flush=True)
