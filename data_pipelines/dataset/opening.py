@@ -18,7 +18,7 @@ from data_pipelines.dataset.index import (
   read_index,
   split_of,
 )
-from data_pipelines.dataset.reader import CACHE_BYTES, Part, Records
+from data_pipelines.dataset.reader import CACHE_BYTES, Member, Records
 from data_pipelines.dataset.record import check, decode
 from speak_jax import spec
 
@@ -49,7 +49,7 @@ def open_records(
       of one name, or shards of which none can be opened.
   """
   folders = _named_folders(str(paths))
-  index, sources, parts, late = [], [], [], []
+  index, sources, members, late = [], [], [], []
   for name, folder in folders.items():
     rows, source, moves = _open_one(folder, split, whole)
     late += moves
@@ -61,12 +61,12 @@ def open_records(
         for row in rows
       ]
     stop = len(index) + len(rows)
-    parts.append(Part(name, len(index), stop, str(folder)))
+    members.append(Member(name, len(index), stop, str(folder)))
     index += rows
     sources.append(source)
 
   def load(i: int) -> spec.Record:
-    row, shards = index[i], sources[opened.home(i)]
+    row, shards = index[i], sources[opened.dataset_of(i)]
     try:
       record = decode(shards[row.shard][row.row])
       check(record)
@@ -80,14 +80,14 @@ def open_records(
     return record._replace(clip=row.clip, identity=row.identity)
 
   def table(i: int) -> ranges.Table:
-    row, shards = index[i], sources[opened.home(i)]
+    row, shards = index[i], sources[opened.dataset_of(i)]
     name = row.clip
     if len(folders) > 1:
       name = name.removeprefix(f"{shards.folder}/")
     return ranges.Table(shards.files, row.shard, row.at, counts_of(row), name)
 
   opened = Records(
-    f"{paths} ({split})", index, load, cache_bytes, parts, table, late
+    f"{paths} ({split})", index, load, cache_bytes, members, table, late
   )
   if not whole:
     opened.source = str(paths), split

@@ -25,8 +25,8 @@ from speak_jax import spec
 CACHE_BYTES = 1 << 30
 
 
-class Part(NamedTuple):
-  """A data set's share of `Records`: clips start to stop."""
+class Member(NamedTuple):
+  """One of the data sets of `Records`: its clips are start to stop."""
 
   name: str
   start: int
@@ -108,7 +108,7 @@ class Records:
 
   name: str  # where they are, for messages
   index: list[ClipInfo]
-  parts: list[Part]  # one a data set, in order
+  members: list[Member]  # one a data set, in order
   damage: Damage  # what samplers have met, and how much of it is allowed
   out_of_sync: int  # clips that were left out
   # Frames by which each clip's stored sound comes too late (`offsets`): `clip`
@@ -123,7 +123,7 @@ class Records:
     index: Sequence[ClipInfo],
     load: Callable[[int], spec.Record],
     cache_bytes: int,
-    parts: Sequence[Part] = (),
+    members: Sequence[Member] = (),
     table: Callable[[int], ranges.Table] | None = None,
     late: Sequence[int] = (),
   ):
@@ -134,17 +134,17 @@ class Records:
       index: Their facts.
       load: Reads clip number i from its store.
       cache_bytes: Bound of the cache in memory.
-      parts: One a data set.
+      members: One a data set, in order.
       table: Reads where the parts of clip number i are, if its row has `at`.
       late: One number a clip; none: no sound is moved.
     """
     self.name, self.index = name, list(index)
     self.late = list(late) or [0] * len(self.index)
-    self.parts = list(parts) or [Part(name, 0, len(self.index))]
+    self.members = list(members) or [Member(name, 0, len(self.index))]
     self.damage = Damage()
     self.out_of_sync = 0
     self.source = None
-    self._starts = [part.start for part in self.parts]
+    self._starts = [member.start for member in self.members]
     self._load, self._table = load, table
     self._cache = _Cache(cache_bytes)
 
@@ -152,8 +152,8 @@ class Records:
     """Number of clips."""
     return len(self.index)
 
-  def home(self, i: int) -> int:
-    """Number of clip i's data set, in `parts`."""
+  def dataset_of(self, i: int) -> int:
+    """Position in `members` of clip i's data set."""
     return bisect.bisect_right(self._starts, i) - 1
 
   def __getitem__(self, i: int) -> spec.Record:
@@ -345,7 +345,7 @@ class Records:
       return read(table)
     except (OSError, ValueError) as error:
       clip, shard = self.index[i].clip, self.index[i].shard
-      where = f"{Path(self.parts[self.home(i)].folder) / shard}: clip {clip}"
+      where = f"{Path(self.members[self.dataset_of(i)].folder) / shard}: clip {clip}"
       raise DamagedError(
         clip, f"{where} cannot be read: {field}: {reason_of(error)}"
       ) from error

@@ -36,12 +36,12 @@ JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
 # What a clip must be like. Real clips are far from all of these.
 MIN_FACE_PX = 64
 # Of the variance of the aligned face at 64 px, that of its Laplacian: 20 real
-# clips have .10 to .68; blurred by 8 px of 256 they have under .04.
+# clips have 0.10 to 0.68; blurred by 8 px of 256 they have under 0.04.
 MIN_SHARPNESS, SHARP_PX, SHARP_EVERY = 0.02, 64, 5
 MAX_CLIPPED = 0.05  # of the samples; of speech 30 dB too loud a third
-TOLD = 3  # stretches of one reason that are named one by one
+NAMED = 3  # stretches of one reason that are named one by one
 MAX_OUTSIDE = 0.5  # of the crop's area beyond the picture
-SAID_OUTSIDE = 0.25  # is said
+WARN_OUTSIDE = 0.25  # from which a warning is given
 
 
 class Settings(NamedTuple):
@@ -58,7 +58,7 @@ class Settings(NamedTuple):
   voice_lufs: float = VOICE_LUFS  # loudness that all sound is brought to
 
 
-class Cut(NamedTuple):
+class FaceClip(NamedTuple):
   """A stretch of a video, cropped to one face."""
 
   start: int  # first frame on the video's grid
@@ -69,28 +69,36 @@ class Cut(NamedTuple):
   crop: Float[np.ndarray, "2 3"]  # source pixels -> crop pixels
 
 
+class Stretch(NamedTuple):
+  """Frames of a video that are left out."""
+
+  start: int
+  stop: int
+  reason: str
+
+
 @once()
-def cut(
+def clips_of(
   path: str | os.PathLike,
   settings: Settings,
   *,
   audio_path: str | os.PathLike | None = None,
   box: tuple[float, float, float, float] | None = None,
   span: tuple[float, float] | None = None,
-) -> list[Cut]:
+) -> list[FaceClip]:
   """Finds, follows and crops the face of a video.
 
-  A video on its head or side is turned upright, and that is said; what does
-  not tell which way is up is refused.
+  A video on its head or side is turned upright, and a warning says so; one
+  that does not show which way is up is refused.
 
-  Gaps of up to 12 frames without a face are interpolated and said. Longer
-  ones end a clip ("skip"), are interpolated too ("hold"), or refuse the video
-  as short ones do ("fail"). Shots and `max_frames` end a clip. What lies
+  Gaps of up to 12 frames without a face are interpolated, with a warning.
+  Longer ones end a clip ("skip"), are interpolated too ("hold"), or refuse the
+  video as short ones do ("fail"). Shots and `max_frames` end a clip. What lies
   outside the picture repeats its edge.
 
   A clip is left out if it is shorter than a second, if the face is small,
   blurred, seen in less than half of the frames or half outside the picture,
-  or if the sound is silent or clipped. Each is told as an `error.Rejected`
+  or if the sound is silent or clipped. Each is reported as an `error.Rejected`
   warning, which holds file, start, stop (seconds of the source) and reason.
 
   Args:
@@ -101,20 +109,61 @@ def cut(
     box: x, y, w, h in source px: the face of the first picture to follow,
       whatever `settings.face` says.
     span: Seconds of the video that are cut, as if there were no others;
-      rejected stretches are told in the video's own time.
+      rejected stretches are reported in the video's own time.
 
   Raises:
     MediaError: unreadable, no sound, no face, or no stretch that is good
       enough; the reasons of all are named.
   """
-  fps, size = settings.fps, settings.size
   info = decoder.probe(path)
-  with_sound = path if audio_path is None else audio_path
   has_audio = audio_path is not None or info.has_audio
   if not has_audio and not settings.allow_silent:
     raise MediaError(path, "no audio track")
+  begin = span[0] if span else 0.0
+  followed = _follow_face(path, info, settings, box, span)
+  sound = None
+  if has_audio:
+    sound = _read_sound(
+      path if audio_path is None else audio_path, begin, settings.voice_lufs)
+  good, rejected = _judge(followed, sound, settings)
+  clips = list(_encode(path, followed, sound, good, rejected, settings))
+  rejected.sort()
+  if not clips:
+    reasons = [
+      _with_times(
+        reason, [x for x in rejected if x.reason == reason], settings.fps, begin
+      )
+      for reason in dict.fromkeys(x.reason for x in rejected)
+    ]
+    raise MediaError(path, "; ".join(reasons))
+  for start, stop, reason in rejected:
+    seconds = start / settings.fps + begin, stop / settings.fps + begin
+    reject(path, *seconds, reason)
+  return clips
+
+
+class _Followed(NamedTuple):
+  """A video and the face that was followed through it."""
+
+  frames: decoder.Frames  # upright
+  info: VideoInfo  # of the upright pictures
+  seen: Track  # as it was tracked
+  track: Track  # with gaps bridged
+
+
+def _follow_face(
+  path: str | os.PathLike,
+  info: VideoInfo,
+  settings: Settings,
+  box: tuple[float, float, float, float] | None,
+  span: tuple[float, float] | None,
+) -> _Followed:
+  """Turns the video upright, tracks the face and bridges gaps.
+
+  Arguments as for `clips_of`; `info` is the file's.
+  """
   rule = parse_face_rule(settings.face) if box is None else box
-  frames = decoder.Frames(path, fps, span=span)
+  frames = decoder.Frames(path, settings.fps, span=span)
   try:
     found = footage.find(
       path,
@@ -129,11 +178,10 @@ def cut(
   frames = frames.again(turns=found.turns)
   if found.turns % 2:
     info = info._replace(width=info.height, height=info.width)
-  begin = span[0] if span else 0.0
   seen = follow(
     path,
     frames,
-    fps,
+    settings.fps,
     tracker=_tracker(),
     rule=found.rule,
     on_missing_face=settings.on_missing_face,
@@ -142,86 +190,26 @@ def cut(
   track = bridge(seen, None if hold else GAP)
   bridged = track._replace(found=seen.found | ~track.found)
   if not bridged.found.all():
-    warn(path, f"no face from {gaps(bridged.found, fps)}, interpolated")
-
-  samples = round(len(track.found) * spec.samples_per_frame(fps))
-  audio = raw = np.zeros(samples, np.int16)
-  if has_audio:
-    raw = decoder.read_audio(with_sound)
-    audio = levelled(raw, settings.voice_lufs)  # one gain for all spans
-    first = round(begin * spec.SAMPLE_RATE_HZ)
-    raw, audio = raw[first:], audio[first:]
-  rejected = [
-    Stretch(start, stop, "no face") for start, stop in runs(~track.found)
-  ]
-  good = []
-  for start, stop in _stretches(track, settings.max_frames):
-    crop = align.square(track.landmarks[start:stop], size)
-    reason = (
-      _too_short(start, stop, settings)
-      or _unseen(seen, start, stop)
-      or _beyond(crop, size, info)
-      or (_unheard(audio, raw, start, stop, fps) if has_audio else "")
-    )
-    if reason:
-      rejected.append(Stretch(start, stop, reason))
-    else:
-      good.append(_Crop(start, stop, crop))
-
-  clips = []
-  for piece, jpegs, reason in _pictures(frames, track, good, size):
-    start, stop, crop = piece
-    if reason:
-      rejected.append(Stretch(start, stop, reason))
-      continue
-    outside = align.outside(crop, size, info.width, info.height)
-    if outside > SAID_OUTSIDE:
-      warn(path, f"{outside:.0%} of the crop lies outside the picture")
-    clips.append(
-      Cut(
-        start=start,
-        frames=jpegs,
-        audio=_sound(audio, start, stop, fps),
-        landmarks=transform(track.landmarks[start:stop], crop),
-        pose=track.pose[start:stop],
-        crop=crop.astype(np.float32),
-      )
-    )
-  rejected.sort()
-  if not clips:
-    reasons = [
-      _told(reason, [x for x in rejected if x.reason == reason], fps, begin)
-      for reason in dict.fromkeys(x.reason for x in rejected)
-    ]
-    raise MediaError(path, "; ".join(reasons))
-  for start, stop, reason in rejected:
-    reject(path, start / fps + begin, stop / fps + begin, reason)
-  return clips
+    missing = gaps(bridged.found, settings.fps)
+    warn(path, f"no face from {missing}, interpolated")
+  return _Followed(frames, info, seen, track)
 
 
-@functools.cache
-def _tracker() -> Tracker:
-  """One tracker a process: its networks take a while to load."""
-  return Tracker()
+class _Sound(NamedTuple):
+  """Sound from the first frame of the span on, at 16 kHz."""
+
+  levelled: Int16[np.ndarray, "s"]  # at the loudness of all voices
+  recorded: Int16[np.ndarray, "s"]  # as the file has it
 
 
-class Stretch(NamedTuple):
-  """Frames of a video that are left out."""
-
-  start: int
-  stop: int
-  reason: str
-
-
-def _told(
-  reason: str, stretches: list[Stretch], fps: float, begin: float
-) -> str:
-  """A reason with its times; of many stretches from the first to the last."""
-  if len(stretches) <= TOLD:
-    times = [times_of(x.start, x.stop, fps, begin) for x in stretches]
-    return "; ".join(f"{reason} from {time}" for time in times)
-  time = times_of(stretches[0].start, stretches[-1].stop, fps, begin)
-  return f"{reason} in {len(stretches)} stretches from {time}"
+def _read_sound(
+  path: str | os.PathLike, begin: float, voice_lufs: float
+) -> _Sound:
+  """Reads a file's sound from `begin` seconds on."""
+  recorded = decoder.read_audio(path)
+  audio = levelled(recorded, voice_lufs)  # one gain for all spans
+  first = round(begin * spec.SAMPLE_RATE_HZ)
+  return _Sound(audio[first:], recorded[first:])
 
 
 class _Crop(NamedTuple):
@@ -230,6 +218,84 @@ class _Crop(NamedTuple):
   start: int
   stop: int
   matrix: Float[np.ndarray, "2 3"]
+
+
+def _judge(
+  followed: _Followed, sound: _Sound | None, settings: Settings
+) -> tuple[list[_Crop], list[Stretch]]:
+  """Stretches of one face that are good enough, and those that are not.
+
+  By length, face, crop and sound; pictures are looked at later (`_encode`).
+  """
+  track, rejected = followed.track, []
+  for start, stop in runs(~track.found):
+    rejected.append(Stretch(start, stop, "no face"))
+  good = []
+  for start, stop in _stretches(track, settings.max_frames):
+    crop = align.square(track.landmarks[start:stop], settings.size)
+    reason = (
+      _too_short(start, stop, settings)
+      or _unseen(followed.seen, start, stop)
+      or _beyond(crop, settings.size, followed.info)
+      or (_unheard(sound, start, stop, settings.fps) if sound else "")
+    )
+    if reason:
+      rejected.append(Stretch(start, stop, reason))
+    else:
+      good.append(_Crop(start, stop, crop))
+  return good, rejected
+
+
+def _encode(
+  path: str | os.PathLike,
+  followed: _Followed,
+  sound: _Sound | None,
+  good: list[_Crop],
+  rejected: list[Stretch],
+  settings: Settings,
+) -> Iterator[FaceClip]:
+  """Cuts stretches out; those whose pictures are bad go to `rejected`."""
+  fps, size, track = settings.fps, settings.size, followed.track
+  if sound is None:
+    samples = round(len(track.found) * spec.samples_per_frame(fps))
+    audio = np.zeros(samples, np.int16)
+  else:
+    audio = sound.levelled
+  for piece, jpegs, reason in _pictures(followed.frames, track, good, size):
+    start, stop, crop = piece
+    if reason:
+      rejected.append(Stretch(start, stop, reason))
+      continue
+    outside = align.outside(
+      crop, size, followed.info.width, followed.info.height
+    )
+    if outside > WARN_OUTSIDE:
+      warn(path, f"{outside:.0%} of the crop lies outside the picture")
+    yield FaceClip(
+      start=start,
+      frames=jpegs,
+      audio=_sound_of(audio, start, stop, fps),
+      landmarks=transform(track.landmarks[start:stop], crop),
+      pose=track.pose[start:stop],
+      crop=crop.astype(np.float32),
+    )
+
+
+@functools.cache
+def _tracker() -> Tracker:
+  """One tracker a process: its networks take a while to load."""
+  return Tracker()
+
+
+def _with_times(
+  reason: str, stretches: list[Stretch], fps: float, begin: float
+) -> str:
+  """A reason with its times; of many stretches from the first to the last."""
+  if len(stretches) <= NAMED:
+    times = [times_of(x.start, x.stop, fps, begin) for x in stretches]
+    return "; ".join(f"{reason} from {time}" for time in times)
+  time = times_of(stretches[0].start, stretches[-1].stop, fps, begin)
+  return f"{reason} in {len(stretches)} stretches from {time}"
 
 
 def _stretches(track: Track, max_frames: int) -> list[tuple[int, int]]:
@@ -277,16 +343,10 @@ def _beyond(crop: np.ndarray, size: int, info: VideoInfo) -> str:
   return ""
 
 
-def _unheard(
-  audio: Int16[np.ndarray, "s"],
-  raw: Int16[np.ndarray, "s"],
-  start: int,
-  stop: int,
-  fps: float,
-) -> str:
-  if is_silent(_sound(audio, start, stop, fps)):
+def _unheard(sound: _Sound, start: int, stop: int, fps: float) -> str:
+  if is_silent(_sound_of(sound.levelled, start, stop, fps)):
     return "silent"
-  share = clipped(_sound(raw, start, stop, fps))  # as it was recorded
+  share = clipped(_sound_of(sound.recorded, start, stop, fps))
   return f"clipped sound ({share:.0%})" if share > MAX_CLIPPED else ""
 
 
@@ -351,7 +411,9 @@ def _jpeg(crop: UInt8[np.ndarray, "h w 3"]) -> bytes:
   return cv2.imencode(".jpg", crop[..., ::-1], JPEG)[1].tobytes()
 
 
-def _sound(audio: Int16[np.ndarray, "s"], start: int, stop: int, fps: float):
+def _sound_of(
+  audio: Int16[np.ndarray, "s"], start: int, stop: int, fps: float
+) -> Int16[np.ndarray, "n"]:
   """The sound of frames start to stop, exactly as long as they."""
   rate = spec.samples_per_frame(fps)
   return fit(audio[round(start * rate) :], round((stop - start) * rate))

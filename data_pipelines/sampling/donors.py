@@ -22,20 +22,20 @@ class Donors:
   def __init__(
     self,
     index: Sequence[ClipInfo],
-    home: Callable[[int], int] = lambda i: 0,
+    dataset_of: Callable[[int], int] = lambda i: 0,
     same_session: bool = False,
   ):
     """Builds the groups; linear in the number of clips.
 
     Args:
       index: The clips.
-      home: Number of a clip's data set, as `Records.home`.
+      dataset_of: Position of a clip's data set, as `Records.dataset_of`.
       same_session: Identities are lent within a clip's session, where it is
         known: elsewhere hair, clothes and light are others, and the identity
         picture no longer tells what is to be drawn.
     """
     self._index = index
-    self._home = home
+    self._dataset_of = dataset_of
     self._person: dict[str, list[int]] = defaultdict(list)
     self._same_session = same_session
     self._session: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -51,7 +51,7 @@ class Donors:
       self._session[row.identity, row.session].append(i)
       if row.emotion != spec.UNKNOWN:
         for level in {row.level, 0}:  # level 0 gathers all levels
-          key = self._home(i), row.emotion, level
+          key = self._dataset_of(i), row.emotion, level
           self._emotion[key][row.identity].append(i)
         self._feeling[_feeling(row)].append(i)
       if row.take:
@@ -105,7 +105,7 @@ class Donors:
     """
     row = self._index[i]
     for level in (row.level, 0):
-      people = self._emotion.get((self._home(i), row.emotion, level), {})
+      people = self._emotion.get((self._dataset_of(i), row.emotion, level), {})
       others = [name for name in people if name != row.identity]
       if others:
         return _draw(people[others[rng.integers(len(others))]], rng)
@@ -146,7 +146,7 @@ class Donors:
   def has_same_emotion(self, i: int) -> bool:
     """Whether `same_emotion` finds a clip."""
     row = self._index[i]
-    return len(self._emotion.get((self._home(i), row.emotion, 0), {})) > 1
+    return len(self._emotion.get((self._dataset_of(i), row.emotion, 0), {})) > 1
 
   def round_robin(self) -> list[int]:
     """All clips, the first of every person, then the second, and so on."""
@@ -157,7 +157,7 @@ class Donors:
 
 def donors_of(records: Records, same_session: bool) -> Donors:
   """Donors among the clips of opened data sets, each set for itself."""
-  return Donors(records.index, records.home, same_session)
+  return Donors(records.index, records.dataset_of, same_session)
 
 
 def _feeling(row: ClipInfo) -> tuple[str, int, int, str]:

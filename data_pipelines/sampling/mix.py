@@ -45,12 +45,12 @@ def endless(
     ValueError: `share` names a set that cannot serve.
   """
   clips = {
-    part.name: [i for i in usable if part.start <= i < part.stop]
-    for part in records.parts
+    member.name: [i for i in usable if member.start <= i < member.stop]
+    for member in records.members
   }
 
   def sound_sample(i: int, rng: np.random.Generator) -> tuple:
-    own = clips[records.parts[records.home(i)].name]
+    own = clips[records.members[records.dataset_of(i)].name]
     for left in range(ATTEMPTS, -1, -1):
       try:
         return sample(i, rng)

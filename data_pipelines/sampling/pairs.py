@@ -326,14 +326,14 @@ def sample_pairs(
   maker = PairMaker(records, donors, size, mouth_size, treatment)
   targets = _targets(records, maker, mix)
   edges = []  # of each set's kinds, on [0, 1)
-  for home, part in enumerate(records.parts):
+  for home, member in enumerate(records.members):
     served = weights * [bool(targets.get(k, {home: 0})[home]) for k in KINDS]
     if not served.sum():
-      raise ValueError(f"{part.name}: no clip serves any of {dict(mix)}")
+      raise ValueError(f"{member.name}: no clip serves any of {dict(mix)}")
     edges.append(np.cumsum(served / served.sum())[:-1])
 
   def sample(i: int, rng: np.random.Generator) -> spec.Pair:
-    home = records.home(i)
+    home = records.dataset_of(i)
     kind = KINDS[np.searchsorted(edges[home], rng.random(), side="right")]
     if not maker.serves(kind, i):
       able = targets[kind][home]
@@ -367,8 +367,8 @@ def _targets(
   """
   targets = {
     kind: [
-      [i for i in range(part.start, part.stop) if maker.serves(kind, i)]
-      for part in records.parts
+      [i for i in range(member.start, member.stop) if maker.serves(kind, i)]
+      for member in records.members
     ]
     for kind in KINDS
     if mix.get(kind)

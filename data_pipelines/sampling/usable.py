@@ -11,11 +11,11 @@ def common_fps(records: Records) -> float:
       says which data set has which.
   """
   rates: dict[float, list[str]] = {}
-  for part in records.parts:
-    for row in records.index[part.start : part.stop]:
+  for member in records.members:
+    for row in records.index[member.start : member.stop]:
       names = rates.setdefault(round(row.fps, 3), [])
-      if part.name not in names:
-        names.append(part.name)
+      if member.name not in names:
+        names.append(member.name)
   if len(rates) > 1:
     listed = "; ".join(
       f"{rate} in {', '.join(names)}" for rate, names in sorted(rates.items())

@@ -36,7 +36,7 @@ class Video(NamedTuple):
     Raises:
       MediaError: the video cannot be used.
     """
-    pieces = cut.cut(
+    pieces = cut.clips_of(
       self.path,
       self.settings,
       audio_path=self.sound,
@@ -57,7 +57,7 @@ class Video(NamedTuple):
     x, y, w, h = self.box
     return x * scale, y * scale, w * scale, h * scale
 
-  def _record(self, piece: cut.Cut, clip: str) -> spec.Record:
+  def _record(self, piece: cut.FaceClip, clip: str) -> spec.Record:
     nothing = np.zeros((0, 68, 2), np.float32)
     return spec.Record(
       clip=label(clip),

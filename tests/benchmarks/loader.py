@@ -79,7 +79,7 @@ class Many(reader.Records):
       index,
       lambda i: few._load(i % count),
       cache_bytes,
-      [few.parts[0]._replace(stop=len(index))],
+      [few.members[0]._replace(stop=len(index))],
       lambda i: few._table(i % count) if few._table else None,
     )
     self.noted: list[bytes] = []

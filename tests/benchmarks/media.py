@@ -106,10 +106,10 @@ def steps(path: Path) -> Iterator[Row]:
   yield Row("sound", 1000 * cpu(lambda: audio.read_audio(path)) / n)
   cut._tracker()  # loaded once a process
   settings = cut.Settings(fps=FPS, size=SIZE, allow_silent=True)
-  whole = 1000 * cpu(lambda: cut.cut(path, settings)) / n
+  whole = 1000 * cpu(lambda: cut.clips_of(path, settings)) / n
   yield Row("whole", whole, "pictures kept in memory")
   kept, decoder._KEEP_BYTES = decoder._KEEP_BYTES, 0
-  again = 1000 * cpu(lambda: cut.cut(path, settings)) / n
+  again = 1000 * cpu(lambda: cut.clips_of(path, settings)) / n
   decoder._KEEP_BYTES = kept
   yield Row("whole, decoded twice", again, "a video too long to keep")
 

@@ -48,7 +48,7 @@ def test_a_wandering_face_and_a_jump_end_a_stretch():
 
 def test_real_clip_is_cut_in_step(shared, face_models):
   path = shared / "data" / "real" / "clips" / "clip12_talkshow_woman.mp4"
-  pieces = cut.cut(path, cut.Settings(size=64, max_frames=50))
+  pieces = cut.clips_of(path, cut.Settings(size=64, max_frames=50))
   assert [len(piece.frames) for piece in pieces] == [42, 43, 43]
   assert [piece.start for piece in pieces] == [0, 42, 85]
   for piece in pieces:
@@ -75,12 +75,12 @@ def test_real_clip_is_cut_in_step(shared, face_models):
 def test_unusable_files_are_refused(shared, face_models, name, reason):
   path = shared / "data" / "awkward" / f"{name}.mp4"
   with pytest.raises(MediaError, match=reason):
-    cut.cut(path, cut.Settings(size=64))
+    cut.clips_of(path, cut.Settings(size=64))
 
 
 def test_silence_can_be_allowed(shared, face_models):
   path = shared / "data" / "awkward" / "no_audio.mp4"
-  (piece,) = cut.cut(path, cut.Settings(size=64, allow_silent=True))
+  (piece,) = cut.clips_of(path, cut.Settings(size=64, allow_silent=True))
   assert len(piece.audio) == 75 * 640 and not piece.audio.any()
 
 
@@ -97,7 +97,7 @@ def test_all_shared_clips_come_through(shared, face_models, monkeypatch):
   with warnings.catch_warnings():
     warnings.simplefilter("ignore", MediaWarning)
     for path in paths:
-      pieces = cut.cut(path, cut.Settings(size=64))
+      pieces = cut.clips_of(path, cut.Settings(size=64))
       lengths = [(len(p.audio), len(p.frames) * 640) for p in pieces]
       assert lengths, path
       assert all(a == b for a, b in lengths), path
@@ -125,11 +125,11 @@ def filmed(path, frames, level: int = 6000):
   return path
 
 
-def refusals(path, **settings) -> tuple[list[cut.Cut], list[str], list[str]]:
+def refusals(path, **settings) -> tuple[list[cut.FaceClip], list[str], list[str]]:
   """The clips, the lines of what was left out, and other warnings."""
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always", MediaWarning)
-    clips = cut.cut(path, cut.Settings(size=64, **settings))
+    clips = cut.clips_of(path, cut.Settings(size=64, **settings))
   said = [w.message for w in caught]
   out = [str(x)[len(f"{path}: ") :] for x in said if isinstance(x, Rejected)]
   rest = [str(x) for x in said if not isinstance(x, Rejected)]
@@ -185,7 +185,7 @@ def test_missing_faces_by_policy(woman, tmp_path):
   assert np.isfinite(clips[0].landmarks).all()
   for path, span in ((short, "1.20 to 1.44 s"), (long, "1.20 to 1.80 s")):
     with pytest.raises(MediaError, match=f"no face from {span}"):
-      cut.cut(path, cut.Settings(size=64, on_missing_face="fail"))
+      cut.clips_of(path, cut.Settings(size=64, on_missing_face="fail"))
 
 
 def test_which_face(woman, man, tmp_path):
@@ -210,9 +210,9 @@ def test_which_face(woman, man, tmp_path):
   assert centre(face="box:30,50,90,90") < 140
   assert centre(face="box:230,30,130,130") > 200
   with pytest.raises(MediaError, match="no face found in the box"):
-    cut.cut(path, cut.Settings(size=64, face="box:150,0,20,20"))
+    cut.clips_of(path, cut.Settings(size=64, face="box:150,0,20,20"))
   with pytest.warns(MediaWarning, match="the one in the box"):
-    (clip,) = cut.cut(path, cut.Settings(size=64), box=(30, 50, 90, 90))
+    (clip,) = cut.clips_of(path, cut.Settings(size=64), box=(30, 50, 90, 90))
   assert clip.crop[0, 2] > -40  # the left one, though the other is larger
 
 
@@ -242,7 +242,7 @@ def test_bad_clips_are_left_out_and_say_why(woman, tmp_path):
   ):
     path = filmed(tmp_path / f"{name}.mp4", made, level)
     with pytest.raises(MediaError, match=reason):
-      cut.cut(path, cut.Settings(size=64))
+      cut.clips_of(path, cut.Settings(size=64))
 
 
 def test_a_bad_stretch_leaves_the_good_one(woman, man, tmp_path):

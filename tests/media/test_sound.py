@@ -182,7 +182,7 @@ AWKWARD = (
 @pytest.mark.filterwarnings("ignore::data_pipelines.media.error.MediaWarning")
 def test_awkward_files_keep_time(shared, face_models, name):
   path = shared / "data" / "awkward" / f"{name}.mp4"
-  (clip,) = cut.cut(path, cut.Settings(size=64))
+  (clip,) = cut.clips_of(path, cut.Settings(size=64))
   true = own_sound(path)
   start = round(clip.start * 640)
   true = true[start : start + len(clip.audio)]
@@ -195,7 +195,7 @@ def test_late_sound_is_late_by_400_ms(shared, face_models):
   """Against the clip that it was made from, whose sound is not late."""
   late = shared / "data" / "awkward" / "audio_late_400ms.mp4"
   clips = shared / "data" / "real" / "clips"
-  (clip,) = cut.cut(late, cut.Settings(size=64))
+  (clip,) = cut.clips_of(late, cut.Settings(size=64))
   true = own_sound(clips / "clip06_congressman.mp4")[: 3 * RATE]
   assert abs(lag_ms(clip.audio.astype(float), true) - 400) < 1
 
@@ -204,6 +204,6 @@ def test_sound_of_a_file_beside_the_video(shared, face_models, tmp_path):
   """As VoxCeleb2 has it: the video is silent, the sound an m4a."""
   path = shared / "data" / "awkward" / "no_audio.mp4"
   beside = written(tmp_path / "a.m4a", File("a.m4a", "", 0, "aac", 16000))
-  (clip,) = cut.cut(path, cut.Settings(size=64), audio_path=beside)
+  (clip,) = cut.clips_of(path, cut.Settings(size=64), audio_path=beside)
   assert len(clip.audio) == len(clip.frames) * 640
   assert abs(lag_ms(clip.audio.astype(float), noise())) < 1

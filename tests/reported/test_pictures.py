@@ -728,7 +728,7 @@ def test_faces_are_turned_upright(reported, tracker, name, turns):
 
 def test_upside_mp4_is_prepared_upright(reported, face_models):
   with pytest.warns(MediaWarning, match="is upside down; turned up") as caught:
-    (piece,) = cut.cut(reported / "upside.mp4", cut.Settings(size=128))
+    (piece,) = cut.clips_of(reported / "upside.mp4", cut.Settings(size=128))
   assert len(caught) == 1  # said once, though it is read three times
   assert len(piece.frames) == 75
   assert all(is_upright(points) for points in piece.landmarks)
@@ -740,9 +740,9 @@ def test_a_video_on_its_side_is_prepared_upright(tmp_path, face_models, drawn):
   video.write_video(tmp_path / "up.mp4", wide)
   video.write_video(tmp_path / "side.mp4", [np.rot90(x) for x in wide])
   settings = cut.Settings(size=64, allow_silent=True)
-  (up,) = cut.cut(tmp_path / "up.mp4", settings)
+  (up,) = cut.clips_of(tmp_path / "up.mp4", settings)
   with pytest.warns(MediaWarning, match="lies on its side; turned upright"):
-    (side,) = cut.cut(tmp_path / "side.mp4", settings)
+    (side,) = cut.clips_of(tmp_path / "side.mp4", settings)
   assert np.abs(up.landmarks - side.landmarks).max() < 2.5
   np.testing.assert_allclose(up.crop, side.crop, atol=2)
 
@@ -752,7 +752,7 @@ def test_a_shot_on_its_head_is_rejected(tmp_path, face_models, drawn):
   video.write_video(tmp_path / "a.mp4", still)
   settings = cut.Settings(size=64, allow_silent=True)
   with pytest.warns(Rejected, match="not upright|no face|under 25"):
-    (piece,) = cut.cut(tmp_path / "a.mp4", settings)
+    (piece,) = cut.clips_of(tmp_path / "a.mp4", settings)
   assert piece.start == 0 and len(piece.frames) == 30
   assert all(is_upright(points) for points in piece.landmarks)
 
@@ -760,7 +760,7 @@ def test_a_shot_on_its_head_is_rejected(tmp_path, face_models, drawn):
 def test_many_stretches_are_told_in_one_line(reported, face_models):
   settings = cut.Settings(size=64, allow_silent=True)
   with pytest.raises(MediaError) as caught:
-    cut.cut(reported / "handheld.mp4", settings)
+    cut.clips_of(reported / "handheld.mp4", settings)
   assert re.search(
     r"mp4: under 25 frames in \d+ stretches from 0\.00 to 3\.00 s$",
     str(caught.value),
@@ -789,7 +789,7 @@ def test_what_does_not_tell_which_way_is_up_is_refused(
     footage.find(path, Undecided())
   monkeypatch.setattr(cut, "_tracker", Undecided)
   with pytest.raises(MediaError, match="which way up the face is"):
-    cut.cut(path, cut.Settings(allow_silent=True))
+    cut.clips_of(path, cut.Settings(allow_silent=True))
 
 
 def test_group4k_jpg(reported, tracker):

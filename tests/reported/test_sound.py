@@ -319,7 +319,7 @@ def test_prepare_levels_the_voice_too(talking, face_models, tmp_path, level):
   sound = np.rint(talking.audio * db(level)).astype(np.int16)
   frames = [decode_frame(jpeg) for jpeg in talking.frames]
   video.write_video(path, frames, 25.0, sound)
-  (clip,) = cut.cut(path, cut.Settings(size=64))
+  (clip,) = cut.clips_of(path, cut.Settings(size=64))
   assert loudness.loudness(clip.audio) == pytest.approx(
     loudness.VOICE_LUFS, abs=0.3
   )
@@ -338,7 +338,7 @@ def test_prepare_still_rejects_what_was_clipped_and_silence(
     soundfile.write(tmp_path / "a.wav", sound, RATE)
     video.write_video(tmp_path / name, frames, 25.0)
     with pytest.raises(MediaError, match=reason):
-      cut.cut(
+      cut.clips_of(
         tmp_path / name,
         cut.Settings(size=64),
         audio_path=tmp_path / "a.wav",

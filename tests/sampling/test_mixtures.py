@@ -43,7 +43,7 @@ def data(tmp_path_factory) -> reader.Records:
 
 def home_of(data, picture) -> str:
   clip = read(picture)[0]
-  return next(p.name for p in data.parts if p.start <= clip < p.stop)
+  return next(p.name for p in data.members if p.start <= clip < p.stop)
 
 
 def mixed(data, share, seed=0):
@@ -55,11 +55,11 @@ def sets_of(data, dataset, count):
 
 
 def test_sets_are_called_by_their_key_or_folder(data, tmp_path):
-  assert [part.name for part in data.parts] == ["a", "b", "c"]
+  assert [part.name for part in data.members] == ["a", "b", "c"]
   first = store(tmp_path / "mead", [record(0)])
   (tmp_path / "other").mkdir()
   second = store(tmp_path / "other" / "mead", [record(0)])
-  (part,) = opening.open_records(first, "train").parts
+  (part,) = opening.open_records(first, "train").members
   assert part[:3] == ("mead", 0, 1)
   with pytest.raises(ValueError, match=r"second data set 'mead'; .* NAME="):
     opening.open_records(f"{first},{second}", "train")

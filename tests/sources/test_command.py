@@ -119,7 +119,7 @@ def test_many_people_are_summed_up():
 def test_spans_are_the_whole_videos_frames(film):
   """What `cut` gives of a span is what it gives of all, from there on."""
   settings = cut.Settings(size=64)
-  (whole,) = cut.cut(film.mp4, settings)
-  (part,) = cut.cut(film.mp4, settings, span=(1.0, 2.0))
+  (whole,) = cut.clips_of(film.mp4, settings)
+  (part,) = cut.clips_of(film.mp4, settings, span=(1.0, 2.0))
   assert len(whole.frames) == 55 and len(part.frames) == 25
   assert (part.audio == whole.audio[16_000:32_000]).all()
