@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -138,9 +138,11 @@ def histograms(data: str | os.PathLike, clips: int = SAMPLED) -> str:
     )
     lines += _histogram("face, source px", np.concatenate(faces), FACE_PX)
     lines += _histogram("yaw, degrees", np.concatenate(yaws), YAW_DEG)
-  told = [x.ms for x in offsets.read(data).values() if x.ms is not None]
-  if told:
-    lines += _histogram("picture behind sound, ms", np.array(told), OFFSET_MS)
+  measured = [x.ms for x in offsets.read(data).values() if x.ms is not None]
+  if measured:
+    lines += _histogram(
+      "picture behind sound, ms", np.array(measured), OFFSET_MS
+    )
   return "\n".join(lines)
 
 
@@ -253,7 +255,11 @@ def _row(
   return np.concatenate([title, strip])
 
 
-def _drawn(frame, landmarks, pose) -> UInt8[np.ndarray, "h w 3"]:
+def _drawn(
+  frame: UInt8[np.ndarray, "h h 3"],
+  landmarks: Float[np.ndarray, "68 2"],
+  pose: Float[np.ndarray, "3"],
+) -> UInt8[np.ndarray, "h w 3"]:
   picture, side = frame.copy(), frame.shape[0]
   for i, (x, y) in enumerate(landmarks.round().astype(int).tolist()):
     lip = spec.MOUTH.start <= i < spec.MOUTH.stop
@@ -291,7 +297,8 @@ def _emotion(row: ClipInfo) -> str:
   return f"{name} {row.level}" if row.level else name
 
 
-def _counts(values) -> str:
+def _counts(values: Iterable[str]) -> str:
+  """Each value and how often it occurs."""
   return ", ".join(f"{name} {n}" for name, n in sorted(Counter(values).items()))
 
 

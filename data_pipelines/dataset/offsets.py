@@ -104,16 +104,16 @@ def line(offset: Offset) -> str:
 
 def summary(found: Sequence[Offset]) -> list[str]:
   """What was found, in lines."""
-  told = [x for x in found if x.frames is not None]
+  measured = [x for x in found if x.frames is not None]
   head = (
-    f"{len(found)} clips, {len(told)} measured, {sum(x.out for x in found)}"
+    f"{len(found)} clips, {len(measured)} measured, {sum(x.out for x in found)}"
     " out of sync"
   )
   if moved := sum(x.moved for x in found):
     head += f", sound of {moved} moved"
   lines = [head]
-  if told:
-    ms = np.array([x.ms for x in told])
+  if measured:
+    ms = np.array([x.ms for x in measured])
     low, middle, high = np.percentile(ms, (5, 50, 95))
     lines.append(
       f"picture behind sound: 5 % {low:.0f}, median {middle:.0f},"

@@ -2,21 +2,22 @@
 
 import os
 import threading
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import grain
+import numpy as np
 
 from data_pipelines.dataset import offsets, ranges
 from data_pipelines.dataset.damage import DamagedError, reason_of
 from data_pipelines.dataset.index import (
   INDEX,
-  ClipInfo,
+  Index,
   counts_of,
   read_index,
-  split_of,
+  rows_of,
+  splits_of,
 )
 from data_pipelines.dataset.reader import CACHE_BYTES, Member, Records
 from data_pipelines.dataset.record import check, decode
@@ -49,21 +50,14 @@ def open_records(
       of one name, or shards of which none can be opened.
   """
   folders = _named_folders(str(paths))
-  index, sources, members, late = [], [], [], []
+  indices, sources, members, late = [], [], [], []
   for name, folder in folders.items():
     rows, source, moves = _open_one(folder, split, whole)
+    members.append(Member(name, len(late), len(late) + len(rows), str(folder)))
     late += moves
-    if len(folders) > 1:
-      rows = [
-        row._replace(
-          clip=f"{folder}/{row.clip}", identity=f"{folder}/{row.identity}"
-        )
-        for row in rows
-      ]
-    stop = len(index) + len(rows)
-    members.append(Member(name, len(index), stop, str(folder)))
-    index += rows
+    indices.append(rows)
     sources.append(source)
+  index = indices[0] if len(folders) == 1 else _join(folders.values(), indices)
 
   def load(i: int) -> spec.Record:
     row, shards = index[i], sources[opened.dataset_of(i)]
@@ -95,6 +89,17 @@ def open_records(
   return opened
 
 
+def _join(folders: Iterable[Path], indices: Iterable[Index]) -> Index:
+  """One index of several; clips and identities are prefixed by the folder."""
+  return Index(
+    row._replace(
+      clip=f"{folder}/{row.clip}", identity=f"{folder}/{row.identity}"
+    )._asdict()
+    for folder, index in zip(folders, indices, strict=True)
+    for row in index
+  )
+
+
 def _named_folders(paths: str) -> dict[str, Path]:
   """Data sets by name, from `DIR,NAME=DIR`."""
   folders: dict[str, Path] = {}
@@ -115,9 +120,11 @@ def _named_folders(paths: str) -> dict[str, Path]:
 class _Shards:
   """The shards of one split, each opened when it is first asked for."""
 
-  def __init__(self, folder: Path, rows: Sequence[ClipInfo]):
+  def __init__(self, folder: Path, rows: Index):
     self.folder, self.files = folder, ranges.Files(folder)
-    self._clips = Counter(row.shard for row in rows)
+    numbers, names = rows.numbered("shard")
+    counts = np.bincount(numbers, minlength=len(names)).tolist()
+    self._clips = {name: n for name, n in zip(names, counts, strict=True) if n}
     self.clips = len(rows)
     self._open: dict[str, grain.sources.ArrayRecordDataSource] = {}
     self._lock = threading.Lock()
@@ -148,11 +155,12 @@ class _Shards:
 
 def _open_one(
   folder: Path, split: str, whole: bool
-) -> tuple[list[ClipInfo], _Shards, list[int]]:
+) -> tuple[Index, _Shards, list[int]]:
+  """Rows of a split, its shards, and by how much each clip's sound is late."""
   index = read_index(folder)
-  rows = [row for row in index if split_of(row) == split]
-  if not rows:
-    known = ", ".join(sorted({split_of(row) for row in index}))
+  rows = index.take(rows_of(index, split))
+  if not len(rows):
+    known = ", ".join(sorted(splits_of(index)))
     how = "; prepare a folder with --held-out, or --held-out-kind=moments"
     raise ValueError(
       f"{folder}: no split {split!r}; it has {known}" + how * (split == "test")
@@ -167,10 +175,11 @@ def _open_one(
   else:
     raise ValueError(f"{folder}: {split} cannot be opened: {reason}")
   known = {} if whole else offsets.read(folder)
-  kept = [
-    row for row in rows if not (row.clip in known and known[row.clip].out)
-  ]
+  if not known:
+    return rows, shards, [0] * len(rows)
+  found = [known.get(row.clip) for row in rows]
+  kept = [i for i, one in enumerate(found) if not (one and one.out)]
   if not kept:
     raise ValueError(f"{folder}: every clip of {split} is out of sync")
-  late = [known[row.clip].late if row.clip in known else 0 for row in kept]
-  return kept, shards, late
+  late = [one.late if one else 0 for one in map(found.__getitem__, kept)]
+  return rows.take(np.array(kept)), shards, late

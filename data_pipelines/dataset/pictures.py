@@ -40,10 +40,10 @@ def decode_frame(
   frame = None
   # The decoder paints what is missing at the end grey.
   if jpeg.endswith(_END_OF_JPEG):
-    way = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB
+    flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB
     if size and stored:
-      way |= _reduced(stored, size)
-    frame = cv2.imdecode(np.frombuffer(jpeg, np.uint8), way)
+      flags |= _reduced(stored, size)
+    frame = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flags)
   if frame is None:
     raise ValueError("is not a readable JPEG")
   return frame if size is None else resize(frame, size)
@@ -65,8 +65,8 @@ def resize(frame: UInt8[np.ndarray, "h w *c"], size: int) -> np.ndarray:
   """A square picture at another side length; enlarging is bilinear."""
   if frame.shape[0] == size:
     return frame
-  way = cv2.INTER_AREA if size < frame.shape[0] else cv2.INTER_LINEAR
-  return cv2.resize(frame, (size, size), interpolation=way)
+  how = cv2.INTER_AREA if size < frame.shape[0] else cv2.INTER_LINEAR
+  return cv2.resize(frame, (size, size), interpolation=how)
 
 
 def scale_landmarks(

@@ -13,7 +13,7 @@ from jaxtyping import Float32, UInt8
 
 from data_pipelines.dataset import offsets, ranges
 from data_pipelines.dataset.damage import Damage, DamagedError, reason_of
-from data_pipelines.dataset.index import ClipInfo, counts_of, describe
+from data_pipelines.dataset.index import Index, counts_of, describe
 from data_pipelines.dataset.pictures import (
   decode_frame,
   resize,
@@ -107,7 +107,7 @@ class Records:
   """
 
   name: str  # where they are, for messages
-  index: list[ClipInfo]
+  index: Index
   members: list[Member]  # one a data set, in order
   damage: Damage  # what samplers have met, and how much of it is allowed
   out_of_sync: int  # clips that were left out
@@ -120,7 +120,7 @@ class Records:
   def __init__(
     self,
     name: str,
-    index: Sequence[ClipInfo],
+    index: Index,
     load: Callable[[int], spec.Record],
     cache_bytes: int,
     members: Sequence[Member] = (),
@@ -138,7 +138,7 @@ class Records:
       table: Reads where the parts of clip number i are, if its row has `at`.
       late: One number a clip; none: no sound is moved.
     """
-    self.name, self.index = name, list(index)
+    self.name, self.index = name, index
     self.late = list(late) or [0] * len(self.index)
     self.members = list(members) or [Member(name, 0, len(self.index))]
     self.damage = Damage()
@@ -225,7 +225,7 @@ class Records:
     image: int,
     square: tuple[float, float] = spec.LIPS_SQUARE,
   ) -> UInt8[np.ndarray, "n s s"]:
-    """Aligned mouths of clip i (`media.lips`), grey, at `size` pixels.
+    """Aligned mouths of clip i (`faces.lips`), grey, at `size` pixels.
 
     As if cut out of frames of `image` pixels; out of these they are where a set
     has none, or not of this `square` (`spec.lips_square`). Stored ones may show
@@ -234,7 +234,9 @@ class Records:
     """
     times, row = list(times), self.index[i]
     if not row.mouths or square != spec.LIPS_SQUARE:
-      return np.stack([self._cut(i, t, size, image, square) for t in times])
+      return np.stack(
+        [self._cut_mouth(i, t, size, image, square) for t in times]
+      )
     whole = image >= row.size
     if not row.grey:
       side = size if whole else row.mouths
@@ -259,7 +261,7 @@ class Records:
       ]
     )
 
-  def _cut(
+  def _cut_mouth(
     self, i: int, t: int, size: int, image: int, square: tuple[float, float]
   ) -> UInt8[np.ndarray, "s s"]:
     def make():
@@ -345,7 +347,9 @@ class Records:
       return read(table)
     except (OSError, ValueError) as error:
       clip, shard = self.index[i].clip, self.index[i].shard
-      where = f"{Path(self.members[self.dataset_of(i)].folder) / shard}: clip {clip}"
+      where = (
+        f"{Path(self.members[self.dataset_of(i)].folder) / shard}: clip {clip}"
+      )
       raise DamagedError(
         clip, f"{where} cannot be read: {field}: {reason_of(error)}"
       ) from error
@@ -362,7 +366,9 @@ def in_memory(
   records: Sequence[spec.Record], cache_bytes: int = CACHE_BYTES
 ) -> Records:
   """Records that were never written, as if they came from one data set."""
-  index = [describe(record, "memory", i) for i, record in enumerate(records)]
+  index = Index(
+    describe(record, "memory", i)._asdict() for i, record in enumerate(records)
+  )
   return Records("memory", index, records.__getitem__, cache_bytes)
 
 

@@ -124,7 +124,8 @@ def clips_of(
   sound = None
   if has_audio:
     sound = _read_sound(
-      path if audio_path is None else audio_path, begin, settings.voice_lufs)
+      path if audio_path is None else audio_path, begin, settings.voice_lufs
+    )
   good, rejected = _judge(followed, sound, settings)
   clips = list(_encode(path, followed, sound, good, rejected, settings))
   rejected.sort()

@@ -135,9 +135,9 @@ def squares(
     middle = smooth
   scale = typical / _smoothed(extent[:, None], SIDE_S * fps)
   centre = np.median(middle, 0)
-  held = (landmarks - middle[:, None]) * scale[:, None] + centre
-  still = square(held)
-  # Of held = scale (x - middle) + centre the still square is cut.
+  steady = (landmarks - middle[:, None]) * scale[:, None] + centre
+  still = square(steady)
+  # The still square is cut of steady = scale (x - middle) + centre.
   made = np.repeat(still[None], len(landmarks), 0)
   made[:, :, :2] = still[:, :2] * scale[:, None]
   shift = centre - scale * middle

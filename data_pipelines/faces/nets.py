@@ -150,7 +150,9 @@ class BlazeFace:
       faces += self._detect_square(frame, x, y, side)
     return _largest_first(_suppress(faces))
 
-  def _detect_square(self, frame, x: float, y: float, side: int):
+  def _detect_square(
+    self, frame: UInt8[np.ndarray, "h w 3"], x: float, y: float, side: int
+  ) -> list[Face]:
     """Faces inside one square of the picture; grey outside the picture."""
     scale = _DETECT_PX / side
     # Of a large picture only the part is made smaller.
@@ -204,7 +206,10 @@ class FaceMesh:
     """The points whatever it sees, and how sure it is of a face, 0 to 1."""
     return self._points(warp(frame, roi, _MESH_PX), roi)
 
-  def _points(self, crop, roi) -> tuple[np.ndarray, float]:
+  def _points(
+    self, crop: UInt8[np.ndarray, "s s 3"], roi: Float[np.ndarray, "2 3"]
+  ) -> tuple[Float[np.ndarray, "468 3"], float]:
+    """Points in the whole picture, and how sure the network is of a face."""
     points, logit = self._net(crop.astype(np.float32) / 255)
     sure = 1 / (1 + np.exp(-logit.item()))
     points = points.reshape(468, 3)
@@ -257,7 +262,11 @@ def _anchor_grid() -> Float[np.ndarray, "896 2"]:
   return np.concatenate(grids)
 
 
-def _cut(frame, matrix, size: int) -> Float[np.ndarray, "s s 3"]:
+def _cut(
+  frame: UInt8[np.ndarray, "h w 3"],
+  matrix: Float[np.ndarray, "2 3"],
+  size: int,
+) -> Float[np.ndarray, "s s 3"]:
   """As `warp`, but what lies outside the picture is black, as in training."""
   height, width = frame.shape[:2]
   scale = matrix[0, 0]
@@ -320,7 +329,9 @@ def mesh_roi(mesh: Float[np.ndarray, "468 3"]) -> Float[np.ndarray, "2 3"]:
   return _roi(box_of(mesh), mesh[[33, 263], :2])
 
 
-def _roi(box, eyes) -> Float[np.ndarray, "2 3"]:
+def _roi(
+  box: Float[np.ndarray, "4"], eyes: Float[np.ndarray, "2 2"]
+) -> Float[np.ndarray, "2 3"]:
   """Picture to FaceMesh's square: upright by the eyes, 1.5 x the box."""
   turn = np.arctan2(*(eyes[1] - eyes[0])[::-1])
   scale = _MESH_PX / (_ROI * max((box[2:] - box[:2]).max(), 1.0))

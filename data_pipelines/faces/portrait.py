@@ -38,24 +38,24 @@ def doubts(
     landmarks: Pixels of it.
     pose: Yaw, pitch, roll in degrees.
   """
-  said = []
+  found = []
   if abs(pose[0]) > PROFILE:
-    said.append(
+    found.append(
       f"seen from the side (turned by {abs(pose[0]):.0f} degrees): the far "
       "half of the face has to be guessed"
     )
   height, width = frame.shape[:2]
   beyond = (landmarks < 0) | (landmarks > np.array([width, height]) - 1)
   if beyond.any(1).mean() > CUT:
-    said.append(
+    found.append(
       "the face is cut off by the picture's border: what lies beyond has to "
       "be guessed"
     )
   elif is_covered(frame, landmarks):
-    said.append(
+    found.append(
       "the mouth seems to be covered: the lips will be drawn on what covers it"
     )
-  return said
+  return found
 
 
 def is_covered(

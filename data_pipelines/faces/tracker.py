@@ -253,12 +253,16 @@ class Tracker:
       yield self._detector.look_into(frame, corners(rule))
     yield from self._detector.levels(frame, finest)
 
-  def _look_at(self, frame: UInt8[np.ndarray, "h w 3"], roi: np.ndarray):
+  def _look_at(
+    self, frame: UInt8[np.ndarray, "h w 3"], roi: Float[np.ndarray, "2 3"]
+  ) -> "_Seen | None":
     """The face that FaceMesh sees in a square, or None."""
     mesh, crop = self._mesh(frame, roi)
     return None if mesh is None else _Seen(frame, mesh, thumbnail(crop))
 
-  def _settle(self, frame: UInt8[np.ndarray, "h w 3"], faces: list[Face]):
+  def _settle(
+    self, frame: UInt8[np.ndarray, "h w 3"], faces: list[Face]
+  ) -> "_Seen | None":
     """The first face that FaceMesh believes in, or None."""
     for face in faces:
       seen = self._look_at(frame, face_roi(face))

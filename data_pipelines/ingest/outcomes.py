@@ -90,13 +90,13 @@ def _outcome_of(task: Task) -> Outcome:
       if missing or (isinstance(error, OSError) and error.errno in MACHINE):
         raise PrepareError(str(error)) from error
       reason = f"unexpected {type(error).__name__}: {error}"
-  said = [w.message for w in caught if isinstance(w.message, MediaWarning)]
+  warned = [w.message for w in caught if isinstance(w.message, MediaWarning)]
   stretches = [
     _reject(task, note.path, note.reason, note.start, note.stop)
-    for note in said
+    for note in warned
     if isinstance(note, Rejected)
   ]
-  notes = [str(note) for note in said if not isinstance(note, Rejected)]
+  notes = [str(note) for note in warned if not isinstance(note, Rejected)]
   if reason:
     return rejected(task, reason, file=file, stretches=stretches, notes=notes)
   return Outcome(examples, rows, stretches, _notes(task, notes))

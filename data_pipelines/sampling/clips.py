@@ -71,27 +71,65 @@ def sample_clips(
   fps = common_fps(records)
   donors = donors_of(records, same_session)
   anywhere = identity_from != "same_clip"
+  lengths = records.index.column("frames")
   usable = [
     i
     for i in long_enough(records, frames)
-    if records.index[i].frames > frames or (anywhere and not donors.alone(i))
+    if lengths[i] > frames or (anywhere and not donors.alone(i))
   ]
   if not usable:
     raise ValueError(
       f"{records.name}: no clip has a frame outside a window of {frames}"
     )
-  draws = _Draws(records, donors, frames, identity_from, treatment)
+  maker = _ClipMaker(
+    records,
+    donors,
+    size=size,
+    frames=frames,
+    context=context,
+    emotion_frames=emotion_frames,
+    identity_from=identity_from,
+    treatment=treatment,
+    fps=fps,
+  )
+  return endless(records, usable, maker.draw_clip, share, seed)
 
-  def sample(i: int, rng: np.random.Generator) -> spec.Clip:
-    # In this order: what is drawn depends on it.
+
+class _ClipMaker:
+  """Makes samples of single clips; holds what does not change."""
+
+  def __init__(
+    self,
+    records: Records,
+    donors: Donors,
+    *,
+    size: int,
+    frames: int,
+    context: int,
+    emotion_frames: int,
+    identity_from: str,
+    treatment: augment.Treatment,
+    fps: float,
+  ):
+    """Arguments as for `sample_clips`; `fps` is that of all clips."""
+    self._records, self._donors = records, donors
+    self._size, self._frames, self._context = size, frames, context
+    self._emotion_frames, self._fps = emotion_frames, fps
+    self._from, self._treatment = identity_from, treatment
+
+  def draw_clip(self, i: int, rng: np.random.Generator) -> spec.Clip:
+    """A window of clip i and what is shown with it."""
+    records, size, frames = self._records, self._size, self._frames
+    # In this order: every draw depends on those before it.
     heard = records.heard(i)
     start = heard.start + int(rng.integers(len(heard) - frames + 1))
-    j, t = draws.identity(i, start, rng)
-    chosen = draws.emotion_times(i, start, emotion_frames, rng)
-    donor, donor_landmarks = draws.mouth_donor(i, start, size, rng)
-    lender = donors.emotion_lender(i, treatment.emotion_clip, rng)
+    j, t = self._identity(i, start, rng)
+    chosen = self._emotion_times(i, start, rng)
+    donor, donor_landmarks = self._mouth_donor(i, start, rng)
+    lender = self._donors.emotion_lender(i, self._treatment.emotion_clip, rng)
     if lender != i:
-      chosen = rng.integers(records.index[lender].frames, size=emotion_frames)
+      count = records.index[lender].frames
+      chosen = rng.integers(count, size=self._emotion_frames)
     chosen = chosen.tolist()
     clip, stop = records.clip(i), start + frames
     return spec.Clip(
@@ -101,7 +139,10 @@ def sample_clips(
       landmarks=records.landmarks(i, slice(start, stop), size),
       pose=clip.pose[start:stop],
       audio=sound_window(
-        clip.audio, start - context, frames + 2 * context, fps
+        clip.audio,
+        start - self._context,
+        frames + 2 * self._context,
+        self._fps,
       ),
       level=records.sound_level(i),
       emotion=records.frames(lender, chosen, size),
@@ -114,25 +155,7 @@ def sample_clips(
       donor_landmarks=donor_landmarks,
     )
 
-  return endless(records, usable, sample, share, seed)
-
-
-class _Draws:
-  """What is drawn for a window of `frames` frames from `start` of clip i."""
-
-  def __init__(
-    self,
-    records: Records,
-    donors: Donors,
-    frames: int,
-    identity_from: str,
-    treatment: augment.Treatment,
-  ):
-    """Arguments as for `sample_clips`."""
-    self._records, self._donors, self._frames = records, donors, frames
-    self._from, self._treatment = identity_from, treatment
-
-  def identity(
+  def _identity(
     self, i: int, start: int, rng: np.random.Generator
   ) -> tuple[int, int]:
     """(clip, frame) that shows the identity."""
@@ -144,26 +167,26 @@ class _Draws:
       return self._donors.identity_frame(i, start, stop, rng)
     return i, other_time(count, start, stop, rng)
 
-  def emotion_times(
-    self, i: int, start: int, number: int, rng: np.random.Generator
+  def _emotion_times(
+    self, i: int, start: int, rng: np.random.Generator
   ) -> Int[np.ndarray, "n"]:
     """Frames of clip i, outside the window where enough are left."""
-    count = self._records.index[i].frames
+    count, number = self._records.index[i].frames, self._emotion_frames
     outside = count - self._frames
     if outside >= number:
       chosen = rng.choice(outside, number, replace=False)
       return chosen + self._frames * (chosen >= start)
     return rng.choice(count, number, replace=count < number)
 
-  def mouth_donor(
-    self, i: int, start: int, size: int, rng: np.random.Generator
+  def _mouth_donor(
+    self, i: int, start: int, rng: np.random.Generator
   ) -> tuple[UInt8[np.ndarray, "d d 3"], Float[np.ndarray, "68 2"]]:
     """A picture that lends its mouth to all pose frames, and its landmarks.
 
     One for all frames, so that time stays consistent.
     """
     if not self._treatment.pose:
-      return augment.nobody(size)
+      return augment.nobody(self._size)
     records, stop = self._records, start + self._frames
     count = records.index[i].frames
     if count > self._frames:
@@ -172,5 +195,5 @@ class _Draws:
       # A clip of no more than the window is served only where the identity has
       # another.
       j, t = self._donors.identity_frame(i, start, stop, rng)
-    side = spec.donor_side(size)
+    side = spec.donor_side(self._size)
     return records.picture(j, "frames", t, side), records.landmarks(j, t, side)

@@ -35,6 +35,7 @@ class Donors:
         picture no longer tells what is to be drawn.
     """
     self._index = index
+    self._emotions = [row.emotion for row in index]
     self._dataset_of = dataset_of
     self._person: dict[str, list[int]] = defaultdict(list)
     self._same_session = same_session
@@ -72,9 +73,9 @@ class Donors:
     Of the person, or of the session, if it is known and asked for; of another
     emotion where there is one.
     """
-    row = self._index[i]
+    own = self._emotions[i]
     others = [j for j in self._lenders(i) if j != i]
-    unlike = [j for j in others if self._index[j].emotion != row.emotion]
+    unlike = [j for j in others if self._emotions[j] != own]
     return _draw(unlike or others, rng)
 
   def _lenders(self, i: int) -> list[int]:

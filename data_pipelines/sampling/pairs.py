@@ -256,7 +256,7 @@ def _mirror(picture: _Picture) -> _Picture:
 
 def robust_mix(records: Records) -> dict[str, float]:
   """Weights of the pair kinds that these records can serve; relative."""
-  if any(row.twins for row in records.index):
+  if records.index.column("twins").any():
     return {"cross_clip": 0.4, "geometry": 0.1, "twins": 0.5}
   donors = donors_of(records, same_session=False)
   mix = {"cross_clip": 0.75, "geometry": 0.25}

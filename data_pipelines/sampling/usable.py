@@ -1,5 +1,7 @@
 """Which clips a sampler can use."""
 
+import numpy as np
+
 from data_pipelines.dataset.reader import Records
 
 
@@ -12,8 +14,9 @@ def common_fps(records: Records) -> float:
   """
   rates: dict[float, list[str]] = {}
   for member in records.members:
-    for row in records.index[member.start : member.stop]:
-      names = rates.setdefault(round(row.fps, 3), [])
+    own = records.index.column("fps")[member.start : member.stop]
+    for rate in np.unique(own).tolist():
+      names = rates.setdefault(round(rate, 3), [])
       if member.name not in names:
         names.append(member.name)
   if len(rates) > 1:
@@ -33,10 +36,11 @@ def long_enough(records: Records, frames: int) -> list[int]:
   Raises:
     ValueError: there is none.
   """
-  lengths = [len(records.heard(i)) for i in range(len(records))]
-  usable = [i for i, length in enumerate(lengths) if length >= frames]
+  # As `records.heard` has them, of all clips at once.
+  lengths = records.index.column("frames") - np.abs(records.late)
+  usable = np.flatnonzero(lengths >= frames).tolist()
   if not usable:
-    longest = max(lengths, default=0)
+    longest = max(int(lengths.max(initial=0)), 0)
     raise ValueError(
       f"{records.name}: no clip has {frames} frames, the longest has {longest}"
     )

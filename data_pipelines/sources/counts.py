@@ -63,13 +63,13 @@ def passed(survey: Survey, most: int) -> str:
   """
   lines = []
   for kind, names in survey.passed:
-    told = [name for name in names if ": " in name]
+    noted = [name for name in names if ": " in name]
     ends = Counter(map(_ending, names))
     some = ", ".join(end for end, _ in ends.most_common(_SUFFIXES))
-    lines.append(f"{len(names):>9}  {kind}" + ("" if told else f" ({some})"))
-    lines += [f"{'':11}{name}" for name in told[:most]]
-    if len(told) > most:
-      lines.append(f"{'':11}and {len(told) - most} more: --dry-run lists them")
+    lines.append(f"{len(names):>9}  {kind}" + ("" if noted else f" ({some})"))
+    lines += [f"{'':11}{name}" for name in noted[:most]]
+    if len(noted) > most:
+      lines.append(f"{'':11}and {len(noted) - most} more: --dry-run lists them")
   return "\n".join(["passed over", *lines]) if lines else ""
 
 

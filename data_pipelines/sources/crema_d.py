@@ -108,12 +108,19 @@ def _split(name: str) -> str:
   return "test" if name[:4] in splits.CREMA_D else "train"
 
 
-def _video(root, name, path, sound, settings) -> Video:
+def _video(
+  root: str,
+  name: str,
+  path: str,
+  sound: str | None,
+  settings: cut.Settings,
+) -> Video:
+  """The video of a clip, labels by its name."""
   actor, _, emotion, level = name.split("_")
   labels = Labels(
     spec.EMOTIONS.index(EMOTIONS[emotion]), LEVELS[level], "front"
   )
-  # An actor came once.
+  # All videos of an actor are from one session.
   return Video(root, path, sound, name, actor, actor, labels, settings)
 
 

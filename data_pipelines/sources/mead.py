@@ -111,9 +111,9 @@ def survey(
       f"{root}: no clip of MEAD's views {', '.join(views)} here; expected "
       "M003/video/front/angry/level_1/001.mp4"
     )
-  there = {task.identity for task in tasks}
-  gaps += [f"{a}: no clip of this test actor" for a in splits.MEAD - there]
-  if lost := sorted(ACTORS - splits.MEAD - there):
+  actors = {task.identity for task in tasks}
+  gaps += [f"{a}: no clip of this test actor" for a in splits.MEAD - actors]
+  if lost := sorted(ACTORS - splits.MEAD - actors):
     gaps.append(f"no clip of {len(lost)} more actors: {' '.join(lost)}")
   return Survey(tasks, sorted(gaps), LICENCE)
 
@@ -205,12 +205,12 @@ def _actor(
 
 def _check(actor: str, home: _Home, view: str, gaps: list[str]) -> None:
   """Names the view, emotions and levels that an actor's videos lack."""
-  there = _folders(home.video, view)
-  if not there:
+  emotions = _folders(home.video, view)
+  if not emotions:
     gaps.append(f"{actor}: no view {view}")
     return
   for emotion, levels in LEVELS.items():
-    if emotion not in there:
+    if emotion not in emotions:
       gaps.append(f"{actor}/video/{view}: no emotion {emotion}")
       continue
     inside = _folders(home.video, view, emotion)
@@ -221,7 +221,7 @@ def _check(actor: str, home: _Home, view: str, gaps: list[str]) -> None:
     ]
   gaps += [
     f"{actor}/video/{view}/{name}: not an emotion of MEAD"
-    for name in there
+    for name in emotions
     if name not in spec.EMOTIONS
   ]
 
@@ -265,8 +265,18 @@ def _flat(
       )
 
 
-def _task(root, path, sound, clip, actor, labels, settings, number) -> Task:
-  # An actor came once.
+def _task(
+  root: str,
+  path: str,
+  sound: str | None,
+  clip: str,
+  actor: str,
+  labels: Labels,
+  settings: cut.Settings,
+  number: str,
+) -> Task:
+  """The task of one video; `number` is its take, "" if unknown."""
+  # All videos of an actor are from one session.
   video = Video(root, path, sound, clip, actor, actor, labels, settings)
   if number:  # the same in all views, which were filmed at once
     emotion = spec.EMOTIONS[labels.emotion]

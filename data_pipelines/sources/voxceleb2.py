@@ -94,10 +94,10 @@ def _refuse_packed(
   """An archive whose speakers are in no folder is an error."""
   for path in archives:
     name = os.path.basename(path)
-    held = sounds if "aac" in name else pictures
+    unpacked = sounds if "aac" in name else pictures
     test = "test" in name
     if "vox2" in name and not any(
-      (speaker in splits.VOXCELEB2) == test for speaker in held
+      (speaker in splits.VOXCELEB2) == test for speaker in unpacked
     ):
       whole = re.sub(r"_part\w+$", "", path)
       parts = f"cat {whole}_part* > {whole}.zip && " if whole != path else ""
@@ -164,12 +164,21 @@ def _flat(root: str, settings: cut.Settings, gaps: list[str]) -> Iterator[Task]:
     yield _task(root, path, sound, clip, match[1], match[2], settings)
 
 
-def _task(root, path, sound, clip, speaker, film, settings) -> Task:
+def _task(
+  root: str,
+  path: str,
+  sound: str | None,
+  clip: str,
+  speaker: str,
+  film: str,
+  settings: cut.Settings,
+) -> Task:
+  """The task of one utterance."""
   video = Video(root, path, sound, clip, speaker, film, _NO_LABELS, settings)
   return task(video, "test" if speaker in splits.VOXCELEB2 else "train")
 
 
-def _missing(meta: str, there: set[str]) -> list[str]:
+def _missing(meta: str, found: set[str]) -> list[str]:
   """Speakers of the meta file without a clip; a set that lacks all is a line.
 
   The file's columns are padded with blanks: `id00012 ,n000012 ,m ,dev `.
@@ -182,7 +191,7 @@ def _missing(meta: str, there: set[str]) -> list[str]:
         sets[fields[-1]].append(fields[0])
   gaps = []
   for name, speakers in sets.items():
-    lost = [speaker for speaker in speakers if speaker not in there]
+    lost = [speaker for speaker in speakers if speaker not in found]
     if lost and len(lost) == len(speakers):
       gaps.append(f"{name}: none of its {len(lost)} speakers")
     else:

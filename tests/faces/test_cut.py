@@ -125,7 +125,9 @@ def filmed(path, frames, level: int = 6000):
   return path
 
 
-def refusals(path, **settings) -> tuple[list[cut.FaceClip], list[str], list[str]]:
+def refusals(
+  path, **settings
+) -> tuple[list[cut.FaceClip], list[str], list[str]]:
   """The clips, the lines of what was left out, and other warnings."""
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always", MediaWarning)

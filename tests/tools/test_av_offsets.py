@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from data_pipelines import inspect
 from data_pipelines.dataset import offsets, opening, reader, writer
-from data_pipelines.dataset.index import describe
+from data_pipelines.dataset.index import Index, describe
 from data_pipelines.ingest.run import prepare
 from data_pipelines.sampling import augment
 from data_pipelines.sampling.clips import sample_clips
@@ -209,7 +209,7 @@ def test_sound_of_a_whole_record_is_moved_as_that_of_its_parts():
   clip = toy_records.record(0, frames=FRAMES, fps=30.0)
   parts = reader.Records(
     "toy",
-    [describe(clip, "m", 0)],
+    Index([describe(clip, "m", 0)._asdict()]),
     [clip].__getitem__,
     1 << 20,
     late=[2],
