@@ -599,7 +599,7 @@ def test_the_end_of_each_video_is_held_out(tmp_path, ten_seconds, share):
   for i in range(2):
     put(tmp_path / "Ann" / f"{i}.mp4", b"%d" % i)
   found = survey(tmp_path, held_out=share, kind="moments")
-  spans = {(t.clip, t.split): t.make.span for t in found.tasks}
+  spans = {(t.clip, t.split): t.records.span for t in found.tasks}
   begin = min(10 * (1 - share), 9.0)  # a clip has a second at least
   assert spans == {
     ("Ann/0", "train"): (0.0, begin - folder.GAP_S),

@@ -51,7 +51,7 @@ def test_the_official_layout(official, prepare_twice, labels):
     "1090_WSI_FEA_MD: neither video nor sound",
     "VideoFlash/1234_DFA_ANG_XX.flv: not a name of CREMA-D",
   ]
-  sounds = {t.clip: (t.make.sound or "none")[-3:] for t in survey.tasks}
+  sounds = {t.clip: (t.records.sound or "none")[-3:] for t in survey.tasks}
   assert sounds == {
     "1001_DFA_ANG_XX": "wav",
     "1001_IEO_HAP_HI": "mp3",

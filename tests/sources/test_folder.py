@@ -40,7 +40,7 @@ def test_names_and_identities(videos):
   assert all(os.path.exists(task.file) for task in survey.tasks)
   assert {task.split for task in survey.tasks} == {"train"}
   assert {task.labels for task in survey.tasks} == {Labels()}
-  assert [task.make.session for task in survey.tasks] == [
+  assert [task.records.session for task in survey.tasks] == [
     "Ann/1.mp4",
     "Ann/x/2.MP4",
     "Bob/1.mkv",
@@ -57,7 +57,7 @@ def test_every_kind_of_video_with_the_settings_that_were_given(tmp_path):
   settings = cut.Settings(size=64, allow_silent=True)
   tasks = folder.survey(tmp_path, settings=settings).tasks
   assert [task.clip for task in tasks] == kinds
-  assert {task.make.settings for task in tasks} == {settings}
+  assert {task.records.settings for task in tasks} == {settings}
 
 
 def test_held_out_people_are_wholly_held_out(videos):
@@ -104,7 +104,7 @@ def test_names_of_mead_give_actor_and_labels(tmp_path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"")
   tasks = folder.survey(tmp_path, settings=cut.Settings(), held_out=0.0).tasks
-  assert [(t.identity, t.make.session, t.labels) for t in tasks] == [
+  assert [(t.identity, t.records.session, t.labels) for t in tasks] == [
     ("M030", "M030", Labels(spec.EMOTIONS.index("sad"), 2, "front")),
     ("M3", "M3.mp4", Labels()),
     ("M030", "M030", Labels(spec.EMOTIONS.index("angry"), 0, "")),

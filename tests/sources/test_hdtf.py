@@ -82,10 +82,10 @@ def test_the_official_layout(official, prepare_twice, labels):
 
 def test_the_crop_chooses_the_face_in_the_videos_own_pixels(official):
   tasks = hdtf.survey(official, settings=SETTINGS).tasks
-  first = next(t.make for t in tasks if t.clip == "Radio11_0")
+  first = next(t.records for t in tasks if t.clip == "Radio11_0")
   assert first.span == (0.0, 1.0) and first.box == (100.0, 110.0, 120.0, 100.0)
   assert first._box() == (50.0, 55.0, 60.0, 50.0)  # the film has half the lines
-  cropped = next(t.make for t in tasks if t.clip == "MarthaRoby_0")
+  cropped = next(t.records for t in tasks if t.clip == "MarthaRoby_0")
   assert cropped._box() == (40.0, 40.0, 80.0, 80.0)  # lines not known
 
 
@@ -117,7 +117,7 @@ def test_spans_are_minutes_and_seconds(tmp_path, lay):
   times = "A.mp4 00:30-01:00 61:05-102:07\n"
   lay(tmp_path, {"WRA_annotion_time.txt": times, "A.mp4": ""})
   survey = hdtf.survey(tmp_path, settings=SETTINGS)
-  spans = [task.make.span for task in survey.tasks]
+  spans = [task.records.span for task in survey.tasks]
   assert spans == [(30.0, 60.0), (3665.0, 6127.0)]
   assert survey.gaps == [
     "WRA_crop_wh.txt: missing, faces are found without it",

@@ -122,11 +122,11 @@ def test_a_take_is_one_in_all_views_and_has_its_own_sound(tmp_path, lay):
       },
     )
   tasks = survey(tmp_path, ("front", "down")).tasks
-  sounds = [os.path.relpath(t.make.sound, tmp_path) for t in tasks]
+  sounds = [os.path.relpath(t.records.sound, tmp_path) for t in tasks]
   assert sounds == [
     f"M003/audio/{place}/{take}.m4a" for place, take in takes for _ in range(2)
   ]
-  assert [task.make.take for task in tasks] == [
+  assert [task.records.take for task in tasks] == [
     *["sad_level1_001"] * 2,
     *["sad_level1_002"] * 2,
     *["sad_level2_002"] * 2,
@@ -151,7 +151,7 @@ def test_archives_that_unpack_beside_each_other(tmp_path, film, lay):
   )
   (task,) = survey(tmp_path).tasks
   assert (task.identity, task.split) == ("W009", "test")
-  assert task.make.sound.endswith("021.m4a")
+  assert task.records.sound.endswith("021.m4a")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_folder_of_flat_names(tmp_path, film, lay):
     ("M005#fear#level_2#001", "train", Labels(4, 2, "front")),
     ("M003_ang_3_004", "test", Labels(1, 3, "front")),
   ]
-  assert found.tasks[1].make.sound.endswith(".wav")
+  assert found.tasks[1].records.sound.endswith(".wav")
   assert "intro.mp4: not a name of MEAD" in found.gaps
 
 

@@ -75,7 +75,7 @@ def test_any_floor_of_the_tree_will_do(official, start):
   found = voxceleb2.survey(official / start, settings=SETTINGS).tasks
   names = {task.clip for task in found}
   assert f"{ONE}/00001" in names or f"{TEST}/00001" in names
-  assert all(task.make.sound for task in found if task.clip.endswith("1"))
+  assert all(task.records.sound for task in found if task.clip.endswith("1"))
 
 
 def test_each_clip_has_the_sound_of_its_own_video(tmp_path, lay):
@@ -86,7 +86,7 @@ def test_each_clip_has_the_sound_of_its_own_video(tmp_path, lay):
   (tmp_path / "aac/id00012/silent_film").mkdir()
   survey = voxceleb2.survey(tmp_path, settings=SETTINGS)
   sounds = {
-    task.clip: task.make.sound and os.path.relpath(task.make.sound, tmp_path)
+    task.clip: task.records.sound and os.path.relpath(task.records.sound, tmp_path)
     for task in survey.tasks
   }
   assert sounds == {
@@ -106,7 +106,7 @@ def test_a_test_archive_unpacks_without_its_name(tmp_path, film, lay):
   )
   survey = voxceleb2.survey(tmp_path, settings=SETTINGS)
   (task,) = survey.tasks
-  assert task.split == "test" and task.make.sound.endswith("00001.m4a")
+  assert task.split == "test" and task.records.sound.endswith("00001.m4a")
   assert survey.gaps == []
 
 
@@ -135,12 +135,12 @@ def test_flat_names(tmp_path, film, lay):
     },
   )
   survey = voxceleb2.survey(tmp_path, settings=SETTINGS)
-  assert [(t.clip, t.split, bool(t.make.sound)) for t in survey.tasks] == [
+  assert [(t.clip, t.split, bool(t.records.sound)) for t in survey.tasks] == [
     ("id00017/a_b-c_d-e_f/00001", "test", True),
     ("id00018/21Uxsk56VDQ/00002", "train", False),
     ("id00530/9EtkaLUCdWM/00026", "train", False),
   ]
-  assert [t.make.session for t in survey.tasks] == [
+  assert [t.records.session for t in survey.tasks] == [
     "a_b-c_d-e_f",
     "21Uxsk56VDQ",
     "9EtkaLUCdWM",
