@@ -7,8 +7,8 @@ from typing import NamedTuple
 from data_pipelines.dataset.index import read_metadata
 from data_pipelines.dataset.reader import Records
 from data_pipelines.dataset.writer import HELD_OUT
-from data_pipelines.faces import face
-from data_pipelines.sampling.held_out import Whole, evaluation_clips
+from data_pipelines.faces.tracker import Tracker
+from data_pipelines.sampling.held_out import EvaluationClip, evaluation_clips
 from speak_jax.evaluation.eval_clip import EMOTION_FRAMES, EvalClip, eval_clip
 from speak_jax.evaluation.models import NO_PARTS, Models, single_irfd
 from speak_jax.evaluation.readers import face_reader
@@ -26,7 +26,7 @@ class Dataset(NamedTuple):
 
   name: str  # its folders
   records: Records
-  wholes: Sequence[Whole]
+  wholes: Sequence[EvaluationClip]
   clips: Sequence[EvalClip]  # the same, as they are measured
   synthetic: bool
   read: Reader
@@ -40,7 +40,7 @@ class Dataset(NamedTuple):
 
 def held_out_kinds(records: Records) -> set[str]:
   """What of the people is held out, in data sets where it is not all."""
-  folders = [x.folder for x in records.parts if x.folder]
+  folders = [x.folder for x in records.members if x.folder]
   metadata = [read_metadata(folder) for folder in folders]
   return {str(x[HELD_OUT]) for x in metadata if HELD_OUT in x}
 
@@ -146,7 +146,7 @@ def _tracker(
   """Who reads recorded faces, and in words."""
   fid = perceptual.get("fid")
   if isinstance(fid, FeatureMetric):
-    read = face_reader.tracker_reader(face.Tracker(), fid.run)
+    read = face_reader.tracker_reader(Tracker(), fid.run)
     return read, prose.tracker_reader("Inception's pool3")
-  read = face_reader.tracker_reader(face.Tracker())
+  read = face_reader.tracker_reader(Tracker())
   return read, prose.tracker_reader("")

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from data_pipelines.sampling.held_out import Whole
-from data_pipelines.synthetic.render import FACTORS
+from data_pipelines.sampling.held_out import EvaluationClip
+from data_pipelines.synthetic.factors import FACTORS
 from speak_jax import spec
 from speak_jax.evaluation.methods.base import Track
 
@@ -30,7 +30,7 @@ class EvalClip(NamedTuple):
   emotion_track: Track  # some frames of the clip
 
 
-def eval_clip(whole: Whole) -> EvalClip:
+def eval_clip(whole: EvaluationClip) -> EvalClip:
   """What is measured of a held-out clip, no longer than MAX_FRAMES."""
   short = shorten(whole)
   return EvalClip(
@@ -48,7 +48,7 @@ def eval_clip(whole: Whole) -> EvalClip:
   )
 
 
-def shorten(whole: Whole) -> Whole:
+def shorten(whole: EvaluationClip) -> EvaluationClip:
   """The first MAX_FRAMES frames of a clip at most."""
   n = min(len(whole.frames), MAX_FRAMES)
   return whole._replace(
@@ -60,7 +60,7 @@ def shorten(whole: Whole) -> Whole:
   )
 
 
-def mouth_opening(whole: Whole) -> Float[np.ndarray, "n"]:
+def mouth_opening(whole: EvaluationClip) -> Float[np.ndarray, "n"]:
   """The renderer's own where there is one, else read off the landmarks.
 
   Only the renderer's is independent of how the head is turned.
@@ -70,7 +70,7 @@ def mouth_opening(whole: Whole) -> Float[np.ndarray, "n"]:
   return spec.mouth_opening(whole.landmarks)
 
 
-def emotion_track(whole: Whole) -> Track:
+def emotion_track(whole: EvaluationClip) -> Track:
   """EMOTION_FRAMES frames of the whole clip, evenly spaced."""
   last = len(whole.frames) - 1
   times = np.linspace(0, last, EMOTION_FRAMES).round().astype(int)

@@ -1,6 +1,6 @@
 """Aligned face and mouth, cut on the device: differentiable in the picture.
 
-The same cuts as data_pipelines.media has them (`face.align_face` and
+The same cuts as data_pipelines.faces has them (`align.align_face` and
 `lips.cut_lips`), for pictures that exist on the device alone.
 """
 

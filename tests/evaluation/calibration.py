@@ -16,8 +16,10 @@ import av
 import cv2
 import numpy as np
 
-from data_pipelines.faces import face
+from data_pipelines.faces import align
+from data_pipelines.faces.tracker import Tracker, bridge
 from data_pipelines.media import video
+from data_pipelines.media.warp import warp
 from speak_jax.evaluation import metric_table as figures
 from speak_jax.evaluation.readers import aligned
 from speak_jax.metrics import image, landmarks, sums
@@ -28,12 +30,12 @@ EXTRA = ("wrapped_psnr", "gaussian_ssim", "m_lmd_eyes", "f_lmd_eyes", "missed")
 Table = dict[tuple[str, str], figures.MetricValue]  # (pair, measure)
 
 
-def crop(path: Path, tracker: face.Tracker, count: int) -> np.ndarray:
+def crop(path: Path, tracker: Tracker, count: int) -> np.ndarray:
   """The first frames of a clip in the static 256 px crop of its records."""
   frames = list(itertools.islice(video.read_frames(path), count))
-  track = face.bridge(tracker.track(frames))
-  matrix = face.square(track.landmarks, SIZE)
-  return np.stack([face.warp(frame, matrix, SIZE) for frame in frames])
+  track = bridge(tracker.track(frames))
+  matrix = align.square(track.landmarks, SIZE)
+  return np.stack([warp(frame, matrix, SIZE) for frame in frames])
 
 
 def h264(frames: np.ndarray, crf: int) -> np.ndarray:
@@ -82,7 +84,7 @@ def wrapped_psnr(pred: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def measure(
-  clips: Iterable[Path], tracker: face.Tracker, only: tuple[str, ...] = ()
+  clips: Iterable[Path], tracker: Tracker, only: tuple[str, ...] = ()
 ) -> tuple[Table, Table]:
   """The table on static crops, and the same on aligned 128 px crops.
 
@@ -154,7 +156,7 @@ def markdown(table: Table, measures: Iterable[str]) -> str:
 def main() -> None:
   """Prints both tables for all clips of a folder, and for the first six."""
   clips = sorted(Path(sys.argv[1]).glob("*.mp4"))
-  tracker = face.Tracker()
+  tracker = Tracker()
   for chosen in (clips[:6], clips):
     static, upright = measure(chosen, tracker)
     print(f"\n{len(chosen)} clips, static 256 px crop\n")

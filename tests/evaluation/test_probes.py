@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.faces import face
+from data_pipelines.faces import align
 from speak_jax.evaluation.disentanglement import probes
 from speak_jax.evaluation.disentanglement.subjects import probe_subjects
 from speak_jax.evaluation.eval_clip import EvalClip
@@ -55,7 +55,7 @@ def test_subjects_give_every_code_from_one_frame(clips, subjects):
       subjects.identity_landmarks[i], clip.landmarks[t]
     )
     np.testing.assert_array_equal(subjects.emotion[i], clip.frames[t])
-    mouth = face.align_mouth(clip.frames[t], clip.landmarks[t], 3)
+    mouth = align.align_mouth(clip.frames[t], clip.landmarks[t], 3)
     np.testing.assert_array_equal(subjects.mouth[i], mouth)
     np.testing.assert_array_equal(subjects.pose[i], clip.pose[t])
     assert subjects.clip[i] == 2

@@ -86,7 +86,8 @@ def test_each_clip_has_the_sound_of_its_own_video(tmp_path, lay):
   (tmp_path / "aac/id00012/silent_film").mkdir()
   survey = voxceleb2.survey(tmp_path, settings=SETTINGS)
   sounds = {
-    task.clip: task.records.sound and os.path.relpath(task.records.sound, tmp_path)
+    task.clip: task.records.sound
+    and os.path.relpath(task.records.sound, tmp_path)
     for task in survey.tasks
   }
   assert sounds == {

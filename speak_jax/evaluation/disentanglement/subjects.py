@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from data_pipelines.dataset.reader import Records
-from data_pipelines.faces import face
+from data_pipelines.faces import align
 from data_pipelines.sampling import augment
 from data_pipelines.sampling.donors import Donors
-from data_pipelines.sampling.held_out import Whole
+from data_pipelines.sampling.held_out import EvaluationClip
 from data_pipelines.sampling.pairs import PairMaker
 from speak_jax import spec
 from speak_jax.evaluation.eval_clip import (
@@ -63,7 +63,7 @@ class Twins(NamedTuple):
 
 
 def swap_subjects(
-  wholes: Sequence[Whole], settings: Settings, mouth: int
+  wholes: Sequence[EvaluationClip], settings: Settings, mouth: int
 ) -> Subjects:
   """Frames of every clip, for swaps: the identity is another clip's.
 
@@ -89,7 +89,7 @@ def swap_subjects(
           identity_landmarks=whole.identity_landmarks,
           # Another time of the clip, where it has that many pictures.
           emotion=emotion[(k + 1) % len(emotion)],
-          mouth=face.align_mouth(frame, landmarks, mouth),
+          mouth=align.align_mouth(frame, landmarks, mouth),
           pose=short.pose[t],
           opening=opening[t],
           label=np.array(whole.emotion_label),
@@ -123,7 +123,7 @@ def probe_subjects(
           identity=frame,
           identity_landmarks=landmarks,
           emotion=emotion_pictures(track, settings)[0],
-          mouth=face.align_mouth(frame, landmarks, mouth),
+          mouth=align.align_mouth(frame, landmarks, mouth),
           pose=clip.pose[t],
           opening=clip.opening[t],
           label=np.array(clip.emotion),
@@ -168,7 +168,7 @@ def twins(
   for number, i in enumerate(clips):
     rng = np.random.default_rng((seed, number))
     for _ in range(SUBJECTS):
-      pair = maker.make("twins", i, rng)
+      pair = maker.draw_pair("twins", i, rng)
       track = Track(pair.emotion[None], pair.emotion_landmarks[None])
       rows.append(
         Subjects(
@@ -176,7 +176,7 @@ def twins(
           identity=pair.identity,
           identity_landmarks=pair.identity_landmarks,
           emotion=emotion_pictures(track, settings)[0],
-          mouth=face.align_mouth(pair.target, pair.target_landmarks, mouth),
+          mouth=align.align_mouth(pair.target, pair.target_landmarks, mouth),
           pose=pair.target_pose,
           opening=spec.mouth_opening(pair.target_landmarks),
           label=np.array(pair.emotion_label),

@@ -64,7 +64,7 @@ Reader = Callable[[UInt8[np.ndarray, "n h w 3"]], Reading]
 
 @runtime_checkable
 class Tracker(Protocol):
-  """What `data_pipelines.faces.face.Tracker` does."""
+  """What `data_pipelines.faces.tracker.Tracker` does."""
 
   def track(self, frames: Iterable[np.ndarray]) -> Any:
     """Landmarks, pose and found of every frame."""

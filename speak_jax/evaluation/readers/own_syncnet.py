@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from data_pipelines.faces import face
 from data_pipelines.faces.lips import cut_lips
+from data_pipelines.faces.tracker import Track, bridge
 from speak_jax import spec
 from speak_jax.evaluation.batching import in_batches
 from speak_jax.metrics import sync
@@ -71,9 +71,7 @@ class OwnSyncNet(NamedTuple):
       known = np.asarray(~np.isnan(landmarks).any((1, 2)))
       if not known.any():
         return None
-      track = face.bridge(
-        face.Track(landmarks, np.zeros((len(frames), 3)), known, 1)
-      )
+      track = bridge(Track(landmarks, np.zeros((len(frames), 3)), known, 1))
       pictures = np.stack(
         [
           cut_lips(frame, points, self.mouth, self.square)

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Int16, UInt8
 
 from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.synthetic import render
+from data_pipelines.synthetic.factors import FACTORS
 from speak_jax import spec
 from speak_jax.evaluation import h264
 from speak_jax.evaluation.readers.face_reader import (
@@ -191,7 +192,7 @@ def _render(person: int, emotion: int) -> Clip:
     frames=np.stack([decode_frame(jpeg) for jpeg in record.frames]),
     landmarks=record.landmarks,
     pose=record.pose,
-    opening=record.factors[:, render.FACTORS.index("mouth_open")],
+    opening=record.factors[:, FACTORS.index("mouth_open")],
     audio=record.audio,
     emotion=emotion,
   )
