@@ -85,7 +85,7 @@ def fields(
 
   Args:
     x, y, z: Neutral positions in head units.
-    anchor: Where this person's features are (head.anchors).
+    anchor: Where this person's features are (surface.anchors).
   """
   side = np.sign(x)
   ax = np.abs(x)

@@ -11,14 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from data_pipelines.synthetic import emotion
-from data_pipelines.synthetic.head import (
-  DEPTH_GRID,
-  EYE,
-  LIP,
-  SKIN,
-  Model,
-  grid_triangles,
-)
+from data_pipelines.synthetic.head import DEPTH_GRID, Model
+from data_pipelines.synthetic.parts import EYE, LIP, SKIN, grid_triangles
 from data_pipelines.synthetic.texture import EYE_SPAN, REGIONS
 
 _EYE_U = np.linspace(-1, 1, 13)

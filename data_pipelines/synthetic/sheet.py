@@ -10,7 +10,7 @@ import numpy as np
 from absl import app, flags
 from jaxtyping import UInt8
 
-from data_pipelines.synthetic import factors, head, motion, render
+from data_pipelines.synthetic import drawing, factors, head, motion, render
 from speak_jax import spec
 from speak_jax.common import command_line, outputs
 
@@ -57,7 +57,7 @@ def _one(
     rows.mouth_open, rows.mouth_wide, rows.mouth_round, rows.mouth_press
   )
   rows = rows._replace(**render.mouth_columns(spoken, extra))
-  return render.draw(render.lit(rng, model, rows, channels, size), size)[0][0]
+  return drawing.draw(drawing.lit(rng, model, rows, channels, size), size)[0][0]
 
 
 def sheet(size: int, seed: int) -> UInt8[np.ndarray, "h w 3"]:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from data_pipelines.sources import synthetic as source
-from data_pipelines.synthetic import factors, head, identity, motion, render
+from data_pipelines.synthetic import (
+  drawing,
+  factors,
+  head,
+  identity,
+  motion,
+  render,
+  surface,
+)
 from data_pipelines.synthetic.texture import REGIONS
 from speak_jax import spec
 
@@ -30,13 +38,13 @@ def clip() -> spec.Record:
   return render.render_clip(recipe(twins_every=10))
 
 
-def scene(model, **shown: float) -> render.Scene:
+def scene(model, **shown: float) -> drawing.Scene:
   columns = {"scale": 0.85, **shown}
   rows = factors.zeros(1)._replace(
     **{name: np.array([float(value)]) for name, value in columns.items()}
   )
   channels, _ = render.channels_of(model.person, 0, 1, 1)
-  return render.lit(np.random.default_rng(0), model, rows, channels, 128)
+  return drawing.lit(np.random.default_rng(0), model, rows, channels, 128)
 
 
 def paint(model, *names):
@@ -107,7 +115,7 @@ def test_sound_fits_any_frame_rate():
 def test_landmarks_are_where_the_pixels_are(names, points):
   model = paint(bare_model(), *names)
   what = scene(model, mouth_open=0.8, yaw=12, pitch=-5, roll=8)
-  frames, landmarks = render.draw(what, 128)
+  frames, landmarks = drawing.draw(what, 128)
   frame, marks = frames[0], landmarks[0]
   if points is None:
     wanted = box(marks[INNER_LIPS])
@@ -122,11 +130,11 @@ def test_landmarks_are_where_the_pixels_are(names, points):
 def test_plain_skin_landmarks_are_projected_exactly():
   model = bare_model()
   what = scene(model, yaw=20, pitch=9, roll=-7, shift_x=0.03)
-  _, landmarks = render.draw(what, 128)
+  _, landmarks = drawing.draw(what, 128)
   points = model.points[model.markers] - head.PIVOT
-  turn = render.rotation(what.factors.pose)[0]
+  turn = drawing.rotation(what.factors.pose)[0]
   points = points @ turn.T + head.PIVOT
-  unit = 0.85 * 128 / (head.CROWN_Y - head.CHIN_Y + 0.12)
+  unit = 0.85 * 128 / (surface.CROWN_Y - surface.CHIN_Y + 0.12)
   near = 6.5 / (6.5 - points[:, 2])
   x = 128 * 0.53 + unit * points[:, 0] * near - 0.5
   y = 64 + 0.03 * unit - unit * points[:, 1] * near - 0.5
@@ -149,7 +157,7 @@ def test_signs_of_the_pose():
   model = bare_model()
 
   def nose(**pose):
-    marks = render.draw(scene(model, **pose), SIZE)[1][0]
+    marks = drawing.draw(scene(model, **pose), SIZE)[1][0]
     eyes = marks[36:48].mean(0)
     return marks[30] - eyes, marks[42:48].mean(0) - marks[36:42].mean(0)
 
@@ -163,17 +171,17 @@ def test_opening_is_what_the_landmarks_show(clip):
   opening = clip.factors[:, factors.FACTORS.index("mouth_open")]
   seen = spec.mouth_opening(clip.landmarks)
   assert np.corrcoef(opening, seen)[0, 1] > 0.98
-  marks = render.draw(scene(bare_model(), mouth_open=0.5), 128)[1]
+  marks = drawing.draw(scene(bare_model(), mouth_open=0.5), 128)[1]
   assert spec.mouth_opening(marks)[0] == pytest.approx(0.30, abs=0.03)
 
 
 def test_open_mouth_is_seen_at_64_px():
   model = bare_model()
   frames = [
-    render.draw(scene(model, mouth_open=value), SIZE)[0][0].astype(float)
+    drawing.draw(scene(model, mouth_open=value), SIZE)[0][0].astype(float)
     for value in (0.0, 0.6)
   ]
-  marks = render.draw(scene(model, mouth_open=0.6), SIZE)[1][0]
+  marks = drawing.draw(scene(model, mouth_open=0.6), SIZE)[1][0]
   left, top, right, bottom = box(marks[INNER_LIPS]).round().astype(int)
   inside = np.s_[top : bottom + 1, left : right + 1]
   assert np.abs(frames[1][inside] - frames[0][inside]).mean() > 25
