@@ -72,12 +72,29 @@ def _depth(
   return top * (1 - fy) + low * fy
 
 
-def _eye(model: Model, m: FaceMotion, side: int) -> list[_Patch]:
-  """Eyeball, highlight, lids and lashes of one eye (side -1: picture left)."""
+class _Eye(NamedTuple):
+  """The opening of one eye in n frames, and what its patches share."""
+
+  side: int  # -1: left in the picture
+  x: float  # of its middle
+  y: float
+  half: float  # width
+  tilt: Float[np.ndarray, "13"]
+  outer: Float[np.ndarray, "13"]  # -1 inner corner, 1 outer corner
+  arc: Float[np.ndarray, "13"]  # of the upper lid
+  top: Float[np.ndarray, "n 13"]  # y of the upper lid's edge
+  low: Float[np.ndarray, "n 13"]  # of the lower lid's
+  gaze_x: Float[np.ndarray, "n 1 1"]  # shift of iris and pupil
+  gaze_y: Float[np.ndarray, "n 1 1"]
+
+
+def _opening(
+  model: Model, m: FaceMotion, c: dict[str, np.ndarray], side: int
+) -> _Eye:
+  """How far an eye is open; `c` are the channels by name."""
   a, s = model.anchor, model.person.value
-  c = {name: m.channels[:, i] for i, name in enumerate(emotion.CHANNELS)}
   u = _EYE_U
-  outer = u * side  # -1 inner corner, 1 outer corner
+  outer = u * side
   half = a["eye_w"]
   upper = 0.074 * a["eye_h"] * (
     1 + 0.42 * c["lid_wide"] - 0.28 * c["lid_droop"] - 0.20 * c["squint"]
@@ -93,101 +110,127 @@ def _eye(model: Model, m: FaceMotion, side: int) -> list[_Patch]:
   upper = upper * (1 - m.blink) - lower * 0.75 * m.blink
   tilt = half * (0.07 + 0.055 * s("eye_tilt")) * outer
   # The top of the arc lies towards the nose, the bottom towards the temple.
-  top = (1 - np.abs(u) ** 2.3) * (1 - 0.16 * outer)
+  arc = (1 - np.abs(u) ** 2.3) * (1 - 0.16 * outer)
   bottom = (1 - np.abs(u) ** 2.1) * (1 + 0.14 * outer)
-  x = side * a["eye_x"] + half * u
-  y_top = a["eye_y"] + tilt + upper[:, None] * top
+  y_top = a["eye_y"] + tilt + upper[:, None] * arc
   y_low = a["eye_y"] + tilt - lower[:, None] * bottom
   # A shut eye must not turn inside out.
   y_top = np.maximum(y_top, y_low + 0.002)
+  return _Eye(
+    side=side,
+    x=side * a["eye_x"],
+    y=a["eye_y"],
+    half=half,
+    tilt=tilt,
+    outer=outer,
+    arc=arc,
+    top=y_top,
+    low=y_low,
+    gaze_x=0.055 * m.gaze[:, 0][:, None, None],
+    gaze_y=0.030 * m.gaze[:, 1][:, None, None],
+  )
+
+
+def _eyeball(eye: _Eye) -> _Patch:
   v = np.linspace(0, 1, 7)[None, :, None]
-  y = y_top[:, None] * (1 - v) + y_low[:, None] * v
-  x = np.broadcast_to(x, y.shape)
-  ball = 0.055 * (1 - ((x - side * a["eye_x"]) / half) ** 2)
-  gx = 0.055 * m.gaze[:, 0][:, None, None]
-  gy = 0.030 * m.gaze[:, 1][:, None, None]
+  y = eye.top[:, None] * (1 - v) + eye.low[:, None] * v
+  x = np.broadcast_to(eye.x + eye.half * _EYE_U, y.shape)
+  ball = 0.055 * (1 - ((x - eye.x) / eye.half) ** 2)
   uv = REGIONS["eye"].uv(
-    0.5 + 0.5 * (x - side * a["eye_x"] - gx) / EYE_SPAN,
-    0.5 - 0.5 * (y - a["eye_y"] - 0.012 - gy) / EYE_SPAN,
+    0.5 + 0.5 * (x - eye.x - eye.gaze_x) / EYE_SPAN,
+    0.5 - 0.5 * (y - eye.y - 0.012 - eye.gaze_y) / EYE_SPAN,
   )
   shade = 0.62 + 0.38 * np.minimum(1, v / 0.45) + 0 * y
-  shade = shade * (1 - 0.25 * np.abs(u) ** 3)
-  patches = [_Patch(x, y, ball, uv, shade, 0.05, EYE)]
+  shade = shade * (1 - 0.25 * np.abs(_EYE_U) ** 3)
+  return _Patch(x, y, ball, uv, shade, 0.05, EYE)
 
-  # The highlight sits where the light mirrors on the ball.
+
+def _highlight(eye: _Eye, m: FaceMotion) -> _Patch:
+  """Where the light mirrors on the ball; nothing where the lid hides it."""
   size = 0.019
   dx = np.array([-1, 1.0])[None, None, :] * size
   dy = np.array([1, -1.0])[None, :, None] * size
-  hx = (
-    side * a["eye_x"] + gx + 0.030 * m.light[:, 0][:, None, None] + dx + 0 * dy
-  )
+  hx = eye.x + eye.gaze_x + 0.030 * m.light[:, 0][:, None, None] + dx + 0 * dy
   hy = (
-    a["eye_y"] + gy + 0.012 + 0.032 * m.light[:, 1][:, None, None] + dy + 0 * dx
+    eye.y
+    + eye.gaze_y
+    + 0.012
+    + 0.032 * m.light[:, 1][:, None, None]
+    + dy
+    + 0 * dx
   )
   huv = REGIONS["shine"].uv(
     np.broadcast_to([[0.0, 1.0], [0.0, 1.0]], hx.shape),
     np.broadcast_to([[0.0, 0.0], [1.0, 1.0]], hx.shape),
   )
-  seen = np.clip((y_top[:, 6] - hy[:, 0, 0] + 0.5 * size) / size, 0, 1)
+  seen = np.clip((eye.top[:, 6] - hy[:, 0, 0] + 0.5 * size) / size, 0, 1)
   seen = np.clip(seen * (1 - 1.4 * m.blink), 0, 1)
-  hx = (
-    side * a["eye_x"] + (hx - side * a["eye_x"]) * (seen > 0.05)[:, None, None]
-  )
+  hx = eye.x + (hx - eye.x) * (seen > 0.05)[:, None, None]
   shrink = seen[:, None, None]
   hx = hx.mean((1, 2), keepdims=True) + dx * shrink + 0 * dy
   hy = hy.mean((1, 2), keepdims=True) + dy * shrink + 0 * dx
-  patches.append(
-    _Patch(hx, hy, np.full(hx.shape, 0.055), huv, np.ones(hx.shape), 0.055,
-           (1.0, 0.0, 1.0))
+  return _Patch(
+    hx, hy, np.full(hx.shape, 0.055), huv, np.ones(hx.shape), 0.055,
+    (1.0, 0.0, 1.0),
   )  # fmt: skip
 
-  lid_u = u * 1.10
-  x = side * a["eye_x"] + half * lid_u
+
+def _lid(model: Model, eye: _Eye, c: dict[str, np.ndarray]) -> _Patch:
+  """The upper lid with its fold."""
+  a, u = model.anchor, _EYE_U
   v = np.linspace(0, 1, 5)[None, :, None]
-  rise = 0.050 + 0.012 * s("eye_depth") + 0.012 * c["lid_wide"]
-  fold = 0.074 * a["eye_h"] * top + rise[:, None] * (1 - 0.6 * u**2)
-  y_fold = a["eye_y"] + tilt + np.maximum(fold, 0.012)
-  y_fold = np.maximum(y_fold, y_top + 0.014)
-  y = y_fold[:, None] * (1 - v) + y_top[:, None] * v
-  x = np.broadcast_to(x, y.shape)
+  rise = 0.050 + 0.012 * model.person.value("eye_depth") + 0.012 * c["lid_wide"]
+  fold = 0.074 * a["eye_h"] * eye.arc + rise[:, None] * (1 - 0.6 * u**2)
+  y_fold = eye.y + eye.tilt + np.maximum(fold, 0.012)
+  y_fold = np.maximum(y_fold, eye.top + 0.014)
+  y = y_fold[:, None] * (1 - v) + eye.top[:, None] * v
+  x = np.broadcast_to(eye.x + eye.half * (u * 1.10), y.shape)
   bulge = 0.05 * (1 - u**2) * (0.35 + 0.65 * v) + 0.012 * np.sin(v * np.pi)
   uv = REGIONS["lid"].uv(
     np.broadcast_to(0.5 + 0.5 * u, y.shape), np.broadcast_to(v, y.shape)
   )
-  patches.append(
-    _Patch(x, y, np.broadcast_to(bulge, y.shape), uv, np.ones(y.shape), 0.056,
-           SKIN)
-  )  # fmt: skip
+  return _Patch(
+    x, y, np.broadcast_to(bulge, y.shape), uv, np.ones(y.shape), 0.056, SKIN
+  )
 
-  makeup = model.person.makeup
+
+def _lashes(model: Model, eye: _Eye) -> list[_Patch]:
+  """The upper lashes, and the lower rim: a thin, pale-dark line."""
+  u, outer, makeup = _EYE_U, eye.outer, model.person.makeup
   thick = 0.017 + 0.014 * makeup + (0.004 if model.person.feminine else 0)
   wing = 1 + 0.06 * (outer > 0.9) * (0.5 + makeup)
-  x = side * a["eye_x"] + half * u * wing
   fat = thick * (0.45 + 0.55 * (1 - u**2) + 0.35 * outer * makeup)
   v = np.array([0.0, 1.0])[None, :, None]
-  y = y_top[:, None] + (fat * (1 - v) - 0.006 * v)
+  y = eye.top[:, None] + (fat * (1 - v) - 0.006 * v)
   y = y + 0.012 * (outer > 0.9) * makeup
-  x = np.broadcast_to(x, y.shape)
+  x = np.broadcast_to(eye.x + eye.half * u * wing, y.shape)
   uv = REGIONS["lash"].uv(
     np.broadcast_to(0.5 + 0.5 * u, y.shape), np.broadcast_to(v, y.shape)
   )
   bulge = np.broadcast_to(0.055 * (1 - u**2), y.shape)
-  patches.append(
-    _Patch(x, y, bulge, uv, np.ones(y.shape), 0.062, (0.5, 0.0, 1.0))
-  )
-  # The lower rim: a thin, pale-dark line.
-  v = np.array([0.0, 1.0])[None, :, None]
-  y = y_low[:, None] + (0.004 * (1 - v) - (0.008 + 0.004 * makeup) * v)
-  x = np.broadcast_to(side * a["eye_x"] + half * u, y.shape)
+  ink = (0.5, 0.0, 1.0)
+  patches = [_Patch(x, y, bulge, uv, np.ones(y.shape), 0.062, ink)]
+  y = eye.low[:, None] + (0.004 * (1 - v) - (0.008 + 0.004 * makeup) * v)
+  x = np.broadcast_to(eye.x + eye.half * u, y.shape)
   uv = REGIONS["lash"].uv(
     np.broadcast_to(0.5 + 0.5 * u, y.shape),
     np.broadcast_to(0.06 + 0.10 * (1 - v), y.shape),
   )
   bulge = np.broadcast_to(0.045 * (1 - u**2), y.shape)
-  patches.append(
-    _Patch(x, y, bulge, uv, np.ones(y.shape), 0.060, (0.5, 0.0, 1.0))
-  )
+  patches.append(_Patch(x, y, bulge, uv, np.ones(y.shape), 0.060, ink))
   return patches
+
+
+def _eye(model: Model, m: FaceMotion, side: int) -> list[_Patch]:
+  """Eyeball, highlight, lid and lashes of one eye (side -1: picture left)."""
+  c = {name: m.channels[:, i] for i, name in enumerate(emotion.CHANNELS)}
+  eye = _opening(model, m, c, side)
+  return [
+    _eyeball(eye),
+    _highlight(eye, m),
+    _lid(model, eye, c),
+    *_lashes(model, eye),
+  ]
 
 
 def _brow(model: Model, n: int, side: int) -> _Patch:
