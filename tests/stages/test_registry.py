@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
-from data_pipelines.sampling import clips, pairs, sync_windows
 from speak_jax import train
 from speak_jax.nn.pixels import as_bytes, as_frames
 from speak_jax.stages import batch_shapes, optimizers, registry, speak
@@ -86,7 +85,7 @@ def test_a_fourth_stage_is_one_file_and_one_row(tmp_path, monkeypatch, capsys):
 def test_samplers_are_those_that_there_are(name):
   sampler = registry.STAGES[name].sampler(small.config())
   made = input_pipeline.SAMPLERS[sampler.name]
-  assert made is getattr(MODULES[sampler.name], f"sample_{sampler.name}")
+  assert made.__name__ == f"sample_{sampler.name}"
 
 
 def test_earlier_stages_come_before_the_one_that_speaks():
