@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.dataset import opening, reader, writer
-from data_pipelines.dataset.index import SPLITS
+from data_pipelines.dataset.index import SPLITS, Index
 from data_pipelines.dataset.pictures import with_mouths
 from data_pipelines.faces.lips import cut_lips
 from data_pipelines.sampling import augment, held_out
@@ -551,7 +551,8 @@ class Numbered(reader.Records):
 
   def __init__(self, index):
     one = record(0)
-    super().__init__("numbered", index, lambda i: one, 1 << 20)
+    rows = Index(row._asdict() for row in index)
+    super().__init__("numbered", rows, lambda i: one, 1 << 20)
 
   def _pictures(self, i, field, times, size):
     frame = np.zeros((size, size, 3), np.uint8)
