@@ -73,7 +73,7 @@ def gradient_l1(
   )
 
 
-def dissimilarity(
+def ssim_loss(
   pred: Float[Array, "b h w c"],
   target: Float[Array, "b h w c"],
   side: int = 7,

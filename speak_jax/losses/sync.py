@@ -52,7 +52,7 @@ def info_nce(
   return -0.5 * jnp.diagonal(both, axis1=-2, axis2=-1).mean(-1)
 
 
-def match(
+def sync_distance(
   code: Float[Array, "*b d"], other: Float[Array, "*b d"]
 ) -> Float[Array, "*b"]:
   """Eq. 11 at y = 1: half the squared distance, the generator's L_sync.
@@ -63,7 +63,7 @@ def match(
   return 0.5 * _squared(code, other)
 
 
-def opening(
+def mouth_opening_loss(
   pred: Float[Array, "b t"], landmarks: Float[Array, "b t 68 2"]
 ) -> Float[Array, "b"]:
   """Squared error of the mouth opening heard in speech, mean over time.

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from speak_jax.nn.conv import LECUN, add_bias, conv, equalize, leaky
-from speak_jax.nn.resize import halve
+from speak_jax.nn.resize import downsample2x
 
 
 class Judgement(NamedTuple):
@@ -90,5 +90,5 @@ class Discriminator(nn.Module):
       logits.append(y[..., 0].astype(jnp.float32))
       features.append(tuple(kept))
       if scale + 1 < self.scales:
-        x = halve(x)
+        x = downsample2x(x)
     return Judgement(tuple(logits), tuple(features))

@@ -16,19 +16,19 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from speak_jax.models.geometry import (
-  NEARLY,
+  NEAR_ZERO,
   FaceGeometry,
   Geometry,
-  between_lips,
-  drawn,
+  landmark_heatmaps,
+  mouth_interior_mask,
 )
 from speak_jax.models.irfd import Codes, IdentityFeatures
 from speak_jax.nn.conv import LECUN, Conv, Mlp, leaky, scaled
 from speak_jax.nn.modulation import StyleConv
-from speak_jax.nn.resize import double
+from speak_jax.nn.resize import upsample2x
 from speak_jax.nn.warp import resize_flow, warp
 
-DRAWN_AT_MOST = 64  # px; finer blocks see no landmarks, for memory's sake
+HEATMAPS_UP_TO = 64  # px; finer blocks see no landmarks, for memory's sake
 # How a block doubles its picture, see `Generator`.
 UPS = ("bilinear", "transposed")
 # Of the MLP that makes styles, when learning rates are equalized: StyleGAN's.
@@ -74,7 +74,7 @@ class GeneratorBlock(nn.Module):
       x = StyleConv(self.channels, 3, up=transposed, **given, name="conv0")(
         x, latent
       )
-      x = leaky(x) if transposed else double(leaky(x))
+      x = leaky(x) if transposed else upsample2x(leaky(x))
     if maps is not None:
       x = x + Conv(self.channels, 1, kernel_init=LECUN, **given, name="maps")(
         maps
@@ -175,7 +175,7 @@ class Generator(nn.Module):
         rate=rate,
         name=f"block{size}",
       )(x, latents[:, i], _with_landmarks(entry, geometry))
-      frames = double(frames) + rgb if i else rgb
+      frames = upsample2x(frames) + rgb if i else rgb
     if entry is not None:
       # ours: the blocks draw what the identity picture, as it lies after the
       # warp, lacks; all of it where the map is blank.
@@ -193,7 +193,7 @@ def _moved(
   entry = warp(entry, resize_flow(geometry.flow, size))
   if geometry.landmarks is None:
     return entry
-  gap = between_lips(geometry.landmarks, size).astype(entry.dtype)
+  gap = mouth_interior_mask(geometry.landmarks, size).astype(entry.dtype)
   content = entry[..., :-1] * (1 - gap)
   blank = jnp.maximum(entry[..., -1:], gap)
   return jnp.concatenate([content, blank], -1)
@@ -206,9 +206,9 @@ def _with_landmarks(
   if entry is None or geometry is None or geometry.landmarks is None:
     return entry
   size = entry.shape[1]
-  if size > DRAWN_AT_MOST:
+  if size > HEATMAPS_UP_TO:
     return entry
-  blobs = drawn(geometry.landmarks, size).astype(entry.dtype)
+  blobs = landmark_heatmaps(geometry.landmarks, size).astype(entry.dtype)
   return jnp.concatenate([entry, blobs], -1)
 
 
@@ -303,8 +303,8 @@ class Appearance(nn.Module):
 
   @nn.compact
   def __call__(self, identity: Float[Array, "b i"]) -> Float[Array, "b s s 3"]:
-    """The picture on `nn.face.plain_face`, about [-1, 1], float32."""
-    linear = nn.Dense(self.size**2 * 3, kernel_init=NEARLY, name="linear")
+    """The picture on `nn.face.mean_face`, about [-1, 1], float32."""
+    linear = nn.Dense(self.size**2 * 3, kernel_init=NEAR_ZERO, name="linear")
     return linear(identity).reshape(-1, self.size, self.size, 3)
 
 

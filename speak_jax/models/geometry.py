@@ -21,15 +21,15 @@ from jaxtyping import Array, Float
 
 from speak_jax.models.irfd import IdentityFeatures
 from speak_jax.nn.conv import LECUN, Mlp, leaky, scaled
-from speak_jax.nn.warp import along, follow, resize_flow
+from speak_jax.nn.warp import flow_from_landmarks, pixel_centers, resize_flow
 
 COARSE, FINE = 16, 64  # of flows at most; a quarter and a half of the picture
-BLOB = 1.2  # cells, standard deviation of a drawn landmark
-DRAWN = slice(17, 68)  # all but the jaw, which hair and neck hide
+HEATMAP_STD = 1.2  # cells, standard deviation of a drawn landmark
+HEATMAP_LANDMARKS = slice(17, 68)  # all but the jaw, which hair and neck hide
 UPPER_EDGE = (60, 61, 62, 63, 64)  # of the gap between the lips, left to right
 LOWER_EDGE = (60, 67, 66, 65, 64)
 SHEER = 1e-3  # least width of an edge between two points; an eighth of a pixel
-NEARLY = scaled(LECUN, 0.05)  # of layers that start near zero
+NEAR_ZERO = scaled(LECUN, 0.05)  # of layers that start near zero
 EXACT = lax.Precision.HIGHEST
 
 
@@ -82,7 +82,7 @@ class Geometry(nn.Module):
       expressed, features.pose, pose
     )
     fine = min(FINE, self.image // 2)
-    by_landmarks = follow(landmarks, features.landmarks, fine)
+    by_landmarks = flow_from_landmarks(landmarks, features.landmarks, fine)
     return FaceGeometry(resize_flow(flow, fine) + by_landmarks, landmarks)
 
 
@@ -108,7 +108,7 @@ class CoarseFlow(nn.Module):
     """
     turn, seen = _turn(source, target)
     outputs = self.size * self.size * 2
-    near = partial(nn.Dense, kernel_init=NEARLY, precision=EXACT)
+    near = partial(nn.Dense, kernel_init=NEAR_ZERO, precision=EXACT)
     linear = near(outputs, use_bias=False, name="linear")(turn)
     hidden = Mlp(self.width, 2, precision=EXACT, name="mlp")(seen)
     flow = linear + near(outputs, name="out")(hidden)
@@ -147,7 +147,7 @@ class ExpressionTransform(nn.Module):
       drive = drive.astype(jnp.float32)
       hidden += dense(self.width, use_bias=False, name="drive")(drive)
     hidden = dense(self.width, name="hidden")(leaky(hidden))
-    move = dense(outputs, kernel_init=NEARLY, name="out")(leaky(hidden))
+    move = dense(outputs, kernel_init=NEAR_ZERO, name="out")(leaky(hidden))
     return points + move.reshape(points.shape)
 
 
@@ -172,7 +172,7 @@ class PoseTransform(nn.Module):
     _, seen = _turn(source, target)
     hidden = Mlp(self.width // 2, 2, precision=EXACT, name="mlp")(seen)
     seen = jnp.concatenate([seen, hidden], -1)
-    field = nn.Dense(14, kernel_init=NEARLY, precision=EXACT, name="field")(
+    field = nn.Dense(14, kernel_init=NEAR_ZERO, precision=EXACT, name="field")(
       seen
     )
     x, y = points[..., 0], points[..., 1]
@@ -184,21 +184,23 @@ class PoseTransform(nn.Module):
     return points + jnp.matmul(basis, field, precision=EXACT)
 
 
-def drawn(
+def landmark_heatmaps(
   landmarks: Float[Array, "b 68 2"], size: int
 ) -> Float[Array, "b s s k"]:
-  """A map for each landmark of `DRAWN`, with a Gaussian blob where it is."""
-  points = landmarks[:, DRAWN]
-  away = (along(size)[:, None, None] - points[:, None]) * (size / 2 / BLOB)
+  """A map of each landmark in `HEATMAP_LANDMARKS`: a Gaussian where it is."""
+  points = landmarks[:, HEATMAP_LANDMARKS]
+  away = (pixel_centers(size)[:, None, None] - points[:, None]) * (
+    size / 2 / HEATMAP_STD
+  )
   blob = jnp.exp(-0.5 * away**2)  # b s k 2
   return blob[:, :, None, :, 1] * blob[:, None, :, :, 0]
 
 
-def between_lips(
+def mouth_interior_mask(
   landmarks: Float[Array, "b 68 2"], size: int
 ) -> Float[Array, "b s s 1"]:
   """1 where the mouth is open, falling to 0 over the last cell."""
-  cells = along(size)
+  cells = pixel_centers(size)
   top, bottom = (
     outline(landmarks[:, jnp.array(edge)], cells)[:, None]
     for edge in (UPPER_EDGE, LOWER_EDGE)

@@ -16,7 +16,12 @@ from jaxtyping import Bool, Float
 from speak_jax import spec
 from speak_jax.nn.align import align_face
 from speak_jax.nn.conv import LECUN, Conv, leaky
-from speak_jax.nn.face import plain_face, position_map, shape_free, spanned
+from speak_jax.nn.face import (
+  mean_face,
+  normalize_landmarks,
+  position_map,
+  warp_to_mean_face,
+)
 from speak_jax.nn.norm import imagenet, standardize
 from speak_jax.nn.resnet import Features, ResNet
 
@@ -33,7 +38,7 @@ class IdentityFeatures(NamedTuple):
   # is the picture itself.
   maps: tuple[Float[Array, "b r r c"], ...]
   # The next two are for a geometry with landmarks, else None.
-  landmarks: Any = None  # b 68 2, as if the picture spanned -1 to 1
+  landmarks: Any = None  # b 68 2, in a picture from -1 to 1
   emotion: Any = None  # b e, f_E of the picture itself
   dropped: Any = None  # b, where `drop_maps` left nothing but codes
 
@@ -61,7 +66,7 @@ def drop_maps(
   features = features._replace(maps=maps, dropped=dropped)
   if features.landmarks is None:
     return features
-  landmarks = unless(features.landmarks, plain_face())
+  landmarks = unless(features.landmarks, mean_face())
   return features._replace(landmarks=landmarks)
 
 
@@ -203,7 +208,7 @@ class Encoders(nn.Module):
     features = self.features(frames, train)
     identity = features.pooled
     if self.appearance:
-      seen = shape_free(frames, landmarks, self.appearance)
+      seen = warp_to_mean_face(frames, landmarks, self.appearance)
       seen = rearrange(seen, "b h w c -> b (h w c)")
       identity = jnp.concatenate([identity, seen], -1)
     if not self.bare_codes:
@@ -231,7 +236,7 @@ class Encoders(nn.Module):
       identity,
       pose,
       tuple(maps),
-      spanned(landmarks, frames.shape[1]),
+      normalize_landmarks(landmarks, frames.shape[1]),
       self.emotion(cut, train),
     )
 

@@ -66,8 +66,8 @@ class Judgement(NamedTuple):
   identity: Float[Any, "n 64"]  # unit vectors; compare by cosine
 
 
-class Eye(nn.Module):
-  """A small residual network that keeps where it saw things."""
+class Backbone(nn.Module):
+  """A small residual network whose features keep their places."""
 
   width: int
   stem: str  # "small" looks closer than "deep", at three times the cost
@@ -91,13 +91,13 @@ class Judge(nn.Module):
 
   def setup(self):
     """Makes the nets."""
-    self.finder = Eye(self.width, "deep", name="finder")
+    self.finder = Backbone(self.width, "deep", name="finder")
     self.found = nn.Dense(136, name="found")
-    self.face = Eye(self.width, "small", name="face")
+    self.face = Backbone(self.width, "small", name="face")
     self.face_points = nn.Dense(136, name="face_points")
-    self.mouth = Eye(self.width - 8, "small", name="mouth")
+    self.mouth = Backbone(self.width - 8, "small", name="mouth")
     self.mouth_points = nn.Dense(40, name="mouth_points")
-    self.head = Eye(self.width, "deep", name="head")
+    self.head = Backbone(self.width, "deep", name="head")
     self.identity = nn.Dense(IDENTITY, name="identity")
     self.pose_hidden = nn.Dense(96, name="pose_hidden")
     self.pose = nn.Dense(3, name="pose")
@@ -107,18 +107,20 @@ class Judge(nn.Module):
     self.opening = nn.Dense(1, name="opening")
 
   def __call__(self, frames: Float[Array, "n h w 3"]) -> Judgement:
-    """Judges frames; the pieces are cut along what `find` says."""
-    landmarks = self.find(frames)
-    return self.look(frames, landmarks, landmarks)
+    """Judges frames; the pieces are cut along what `detect_landmarks` says."""
+    landmarks = self.detect_landmarks(frames)
+    return self.analyse(frames, landmarks, landmarks)
 
-  def find(self, frames: Float[Array, "n h w 3"]) -> Float[Array, "n 68 2"]:
+  def detect_landmarks(
+    self, frames: Float[Array, "n h w 3"]
+  ) -> Float[Array, "n 68 2"]:
     """A first guess of the landmarks, in pixels."""
     points = self.found(self.finder(frames)) + _flat(_mean_face())
     points = rearrange(points, "n (k d) -> n k d", d=2)
     # One unit is about a face's eye distance, and 0 the frame's middle.
     return points * (SIZE / 4) + (SIZE - 1) / 2
 
-  def look(
+  def analyse(
     self,
     frames: Float[Array, "n h w 3"],
     landmarks: Float[Array, "n 68 2"],
@@ -129,18 +131,20 @@ class Judge(nn.Module):
     Args:
       frames: The pictures.
       landmarks: Where to cut. True ones, disturbed, while learning.
-      first: `find`'s guess, for the pose.
+      first: `detect_landmarks`'s guess, for the pose.
     """
-    frame = fit(landmarks)
-    face = self.face(cut(frames, frame, FACE))
+    frame = fit_similarity(landmarks)
+    face = self.face(crop_view(frames, frame, FACE))
     shape = self.face_points(face) + _flat(_mean_face())
     shape = rearrange(shape, "n (k d) -> n k d", d=2)
     middle = shape[:, spec.MOUTH].mean(1)
-    mouth = self.mouth(cut(frames, frame, MOUTH, jax.lax.stop_gradient(middle)))
+    mouth = self.mouth(
+      crop_view(frames, frame, MOUTH, jax.lax.stop_gradient(middle))
+    )
     lips = rearrange(self.mouth_points(mouth), "n (k d) -> n k d", d=2)
     lips = shape[:, spec.MOUTH] + MOUTH.half * lips
     shape = jnp.concatenate([shape[:, : spec.MOUTH.start], lips], 1)
-    points = place(frame, shape)
+    points = to_picture(frame, shape)
 
     settled = jax.lax.stop_gradient(shape)
     first = jax.lax.stop_gradient(first)
@@ -161,7 +165,9 @@ class Judge(nn.Module):
       pose=30.0 * self.pose(pose),
       emotion=self.emotion(leaky(self.emotion_hidden(mood))),
       opening=opening[:, 0],
-      identity=norm.unit(self.identity(self.head(cut(frames, frame, HEAD)))),
+      identity=norm.unit(
+        self.identity(self.head(crop_view(frames, frame, HEAD)))
+      ),
     )
 
   def learn(
@@ -169,12 +175,12 @@ class Judge(nn.Module):
     frames: Float[Array, "n h w 3"],
     landmarks: Float[Array, "n 68 2"],
   ) -> tuple[Float[Array, "n 68 2"], Judgement]:
-    """`find`'s guess, and the rest from pieces cut along given landmarks."""
-    first = self.find(frames)
-    return first, self.look(frames, landmarks, first)
+    """A guess of the landmarks, and the rest from pieces cut along true ones."""
+    first = self.detect_landmarks(frames)
+    return first, self.analyse(frames, landmarks, first)
 
 
-def fit(landmarks: Float[Array, "n 68 2"]) -> Similarity:
+def fit_similarity(landmarks: Float[Array, "n 68 2"]) -> Similarity:
   """The face's own frame: least squares over both eyes and the mouth."""
   seen = jnp.stack(
     [
@@ -194,23 +200,23 @@ def fit(landmarks: Float[Array, "n 68 2"]) -> Similarity:
   return Similarity(turn, origin - _rotate(turn, jnp.asarray(centre)))
 
 
-def place(
+def to_picture(
   frame: Similarity, points: Float[Array, "n k 2"]
 ) -> Float[Array, "n k 2"]:
   """Points of the face's own frame in picture pixels."""
   return _rotate(frame.turn[:, None], points) + frame.shift[:, None]
 
 
-def unplace(
+def to_face(
   frame: Similarity, points: Float[Array, "n k 2"]
 ) -> Float[Array, "n k 2"]:
-  """The inverse of `place`."""
+  """The inverse of `to_picture`."""
   back = frame.turn * jnp.array([1.0, -1.0])
   back /= (frame.turn**2).sum(-1, keepdims=True).clip(1e-6)
   return _rotate(back[:, None], points - frame.shift[:, None])
 
 
-def cut(
+def crop_view(
   frames: Float[Array, "n h w c"],
   frame: Similarity,
   view: View,
@@ -229,7 +235,7 @@ def cut(
   along = (jnp.arange(view.px) + 0.5) / view.px * 2 - 1
   u, v = jnp.meshgrid(along * view.half, along * view.half)
   grid = jnp.stack([u.ravel(), v.ravel()], -1)
-  places = place(frame, grid + centre[:, None])
+  places = to_picture(frame, grid + centre[:, None])
   return sample(frames, rearrange(places, "n (i j) d -> n i j d", i=view.px))
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from speak_jax.nn.conv import Conv
 from speak_jax.nn.norm import imagenet
-from speak_jax.nn.resize import halve_max
+from speak_jax.nn.resize import max_pool2x
 
 # Channels of the convolutions at each size, up to relu5_1.
 WIDTHS = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,))
@@ -44,5 +44,5 @@ class Vgg(nn.Module):
       if i < len(self.widths):
         # Of an odd side, pooling leaves out the last row.
         even = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-        x = halve_max(x[:, : even[0], : even[1]])
+        x = max_pool2x(x[:, : even[0], : even[1]])
     return tuple(maps)

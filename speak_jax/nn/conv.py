@@ -20,7 +20,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from speak_jax.nn.resize import smooth
+from speak_jax.nn.resize import blur
 
 KAIMING = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
@@ -154,7 +154,7 @@ def conv_up(
 ) -> Float[Array, "b 2*h 2*w d"]:
   """StyleGAN2's convolution to twice the size: transposed, then smoothed.
 
-  `kernel` spreads each place over 3 x 3 of twice the size; `resize.smooth`
+  `kernel` spreads each place over 3 x 3 of twice the size; `resize.blur`
   (the filter [1, 3, 3, 1], gain 4) follows; zeros beyond the edges. Source:
   arXiv 1912.04958, the public code's `upsample_conv_2d`.
 
@@ -170,7 +170,7 @@ def conv_up(
     _convolve(below, kernel[1:2, ::-2]),
     _pointwise(both, kernel[1, 1]),
   ]
-  return smooth(
+  return blur(
     rearrange(jnp.stack(parts), "(p q) b h w d -> b (h p) (w q) d", p=2, q=2)
   )
 

@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from speak_jax import spec
-from speak_jax.nn.warp import follow, resize_flow, warp
+from speak_jax.nn.warp import flow_from_landmarks, resize_flow, warp
 
 # Eye centres and mouth centre of the aligned face, in inter-ocular units:
 # zero is half-way between the eyes' centre and the mouth's. The proportions
@@ -109,12 +109,14 @@ def position_map(
   return both.reshape(shape)
 
 
-def spanned(landmarks: Float[Array, "*b 2"], size: int) -> Float[Array, "*b 2"]:
+def normalize_landmarks(
+  landmarks: Float[Array, "*b 2"], size: int
+) -> Float[Array, "*b 2"]:
   """Landmarks in pixels of a picture of `size`, as if it spanned -1 to 1."""
   return (landmarks.astype(jnp.float32) + 0.5) * (2 / size) - 1
 
 
-def plain_face() -> Float[Array, "68 2"]:
+def mean_face() -> Float[Array, "68 2"]:
   """Landmarks of nobody: frontal, closed lips, where crops have their face.
 
   The picture spans -1 to 1. Proportions and place are about those of the mean
@@ -146,21 +148,21 @@ def plain_face() -> Float[Array, "68 2"]:
   return jnp.asarray(points * 0.42)
 
 
-def shape_free(
+def warp_to_mean_face(
   frames: Float[Array, "b h w 3"], landmarks: Float[Array, "b 68 2"], size: int
 ) -> Float[Array, "b s s 3"]:
   """The picture with the plain face's shape: what remains is appearance.
 
   Source: active appearance models (Cootes, Edwards and Taylor 2001). They move
-  triangles, this the whole picture (`warp.follow`).
+  triangles, this the whole picture (`warp.flow_from_landmarks`).
 
   Args:
     frames: Square.
     landmarks: In their pixels.
     size: Side of the result, even.
   """
-  source = spanned(landmarks, frames.shape[1])
-  plain = jnp.broadcast_to(plain_face(), source.shape)
-  flow = resize_flow(follow(plain, source, size // 2), size)
+  source = normalize_landmarks(landmarks, frames.shape[1])
+  plain = jnp.broadcast_to(mean_face(), source.shape)
+  flow = resize_flow(flow_from_landmarks(plain, source, size // 2), size)
   small = jax.image.resize(frames, (frames.shape[0], size, size, 3), "linear")
   return warp(small, flow)

@@ -1,10 +1,10 @@
 """Doubling, halving and smoothing of pictures as shifted sums.
 
 All use StyleGAN2's filter [1, 3, 3, 1] along both axes (arXiv 1912.04958,
-appendix B): 30 times as fast as a depthwise convolution on the CPU. `double`
-and `halve` repeat edges, so that pictures get no dark frame (ours; StyleGAN2
-pads zeros), and are each other's transpose, which serves as gradient: twice
-as fast as XLA's own.
+appendix B): 30 times as fast as a depthwise convolution on the CPU.
+`upsample2x` and `downsample2x` repeat edges, so that pictures get no dark frame
+(ours; StyleGAN2 pads zeros), and are each other's transpose, which serves as
+gradient: twice as fast as XLA's own.
 """
 
 import jax
@@ -50,7 +50,7 @@ def _halve(x: Array, axis: int) -> Array:
 
 
 @jax.custom_vjp
-def double(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
+def upsample2x(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
   """Bilinear picture of twice the size, edges repeated.
 
   Equals `jax.image.resize(..., "bilinear")`, and StyleGAN2's upsampling by
@@ -60,7 +60,7 @@ def double(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
 
 
 @jax.custom_vjp
-def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
+def downsample2x(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
   """Picture of half the size by [1, 3, 3, 1] / 8, edges repeated.
 
   Both sides must be even. Equals StyleGAN2's downsampling away from the edge.
@@ -68,8 +68,12 @@ def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
   return _halve(_halve(x, 1), 2)
 
 
-double.defvjp(lambda x: (double(x), None), lambda _, g: (4 * halve(g),))
-halve.defvjp(lambda x: (halve(x), None), lambda _, g: (double(g) / 4,))
+upsample2x.defvjp(
+  lambda x: (upsample2x(x), None), lambda _, g: (4 * downsample2x(g),)
+)
+downsample2x.defvjp(
+  lambda x: (downsample2x(x), None), lambda _, g: (upsample2x(g) / 4,)
+)
 
 
 def _filter(x: Array, before: int, after: int) -> Array:
@@ -83,7 +87,7 @@ def _filter(x: Array, before: int, after: int) -> Array:
 
 
 @jax.custom_vjp
-def smooth(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
+def blur(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
   """Filters by [1, 3, 3, 1] with gain 4 in all; two rows, columns less.
 
   One row of zeros is put before, none after: what `conv.conv_up` smooths ends
@@ -92,10 +96,10 @@ def smooth(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
   return _filter(x, 1, 0)
 
 
-smooth.defvjp(lambda x: (smooth(x), None), lambda _, g: (_filter(g, 2, 3),))
+blur.defvjp(lambda x: (blur(x), None), lambda _, g: (_filter(g, 2, 3),))
 
 
-def halve_max(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
+def max_pool2x(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
   """Largest of 2 x 2 pixels; a reshape, as pooling's gradient is slow."""
   x = rearrange(x, "b (h i) (w j) c -> b h i w j c", i=2, j=2)
   return x.max((2, 4))

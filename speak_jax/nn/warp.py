@@ -83,7 +83,7 @@ def sample(
   return upper * (1 - dy) + lower * dy
 
 
-def follow(
+def flow_from_landmarks(
   landmarks: Float[Array, "b k 2"], source: Float[Array, "b k 2"], size: int
 ) -> Float[Array, "b s s 2"]:
   """Backward flow that reads at `source` what is to lie at `landmarks`.
@@ -101,7 +101,7 @@ def follow(
   # Differences are squared, not multiplied out: |g|^2 + |l|^2 - 2 g l cancels,
   # and its product of matrices is the very one that accelerators round.
   x, y = jnp.moveaxis(
-    (along(size)[:, None, None] - landmarks[:, None]) ** 2, -1, 0
+    (pixel_centers(size)[:, None, None] - landmarks[:, None]) ** 2, -1, 0
   )
   away = y[:, :, None] + x[:, None]  # b s s k
   weight = 1 / (away + NEAR**2) ** 2
@@ -114,6 +114,6 @@ def follow(
   return moved / weight.sum(-1, keepdims=True)
 
 
-def along(size: int) -> Float[Array, "s"]:
+def pixel_centers(size: int) -> Float[Array, "s"]:
   """Centres of a row's cells, the row spanning -1 to 1."""
   return (jnp.arange(size) + 0.5) * (2 / size) - 1

@@ -29,7 +29,7 @@ from speak_jax.models.build import Networks
 from speak_jax.models.generator import Drawing
 from speak_jax.models.irfd import Codes, IdentityFeatures, drop_maps
 from speak_jax.nn import treat
-from speak_jax.nn.face import shape_free
+from speak_jax.nn.face import warp_to_mean_face
 from speak_jax.nn.norm import unit
 from speak_jax.nn.pixels import as_bytes, with_frames
 from speak_jax.stages import (
@@ -438,7 +438,7 @@ class IrfdLosses:
     return {
       "pixel": lambda: pixel.pyramid_l1(drawn, target, weight),
       "gradient": lambda: pixel.gradient_l1(drawn, target, weight),
-      "structure": lambda: pixel.dissimilarity(drawn, target),
+      "structure": lambda: pixel.ssim_loss(drawn, target),
       "flow": lambda: flow.geometry_loss(
         geometry.flow, geometry.landmarks, pair.identity_landmarks, points, size
       ),
@@ -447,7 +447,7 @@ class IrfdLosses:
       ),
       "appearance": lambda: pixel.pyramid_l1(
         appearance,
-        shape_free(target, points, self.nets.decoder.appearance),
+        warp_to_mean_face(target, points, self.nets.decoder.appearance),
       ),
       "mouth_box": lambda: pixel.mouth_box_l1(drawn, target, points),
       # Eq. 5-7.

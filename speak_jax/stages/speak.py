@@ -374,7 +374,7 @@ class SpeakLosses:
     return {
       "pixel": lambda: pixel.pyramid_l1(frames, true, weight),
       "gradient": lambda: pixel.gradient_l1(frames, true, weight),
-      "structure": lambda: pixel.dissimilarity(frames, true),
+      "structure": lambda: pixel.ssim_loss(frames, true),
       "flow": lambda: flow.geometry_loss(
         geometry.flow,
         geometry.landmarks,
@@ -386,7 +386,9 @@ class SpeakLosses:
         geometry.landmarks, points, size
       ),
       "mouth_box": lambda: pixel.mouth_box_l1(frames, true, points),
-      "opening": lambda: sync.opening(made.output.opening, batch.landmarks),
+      "opening": lambda: sync.mouth_opening_loss(
+        made.output.opening, batch.landmarks
+      ),
     }
 
   def _network_terms(
@@ -464,7 +466,7 @@ class SpeakLosses:
         true = as_frames(batch.frames)[:, at]
         target = code("see", self.mouths(true, points))
       lips = code("see", self.mouths(frames[:, at], points))
-      losses.append(sync.match(target, lips))
+      losses.append(sync.sync_distance(target, lips))
     return jnp.stack(losses).mean(0)
 
   def mouths(

@@ -98,11 +98,11 @@ def test_dissimilarity_is_what_the_tables_call_ssim(frames):
   pictures = [
     np.asarray((x + 1) * 127.5).round().astype(np.uint8) for x in (near, frames)
   ]
-  got = pixel.dissimilarity(near, frames)
+  got = pixel.ssim_loss(near, frames)
   np.testing.assert_allclose(got, 1 - image.ssim(*pictures), atol=2e-3)
   assert np.all(np.asarray(got) > 0.02)
-  np.testing.assert_allclose(pixel.dissimilarity(near, near), 0, atol=1e-6)
-  np.testing.assert_allclose(got, pixel.dissimilarity(frames, near), atol=1e-6)
+  np.testing.assert_allclose(pixel.ssim_loss(near, near), 0, atol=1e-6)
+  np.testing.assert_allclose(got, pixel.ssim_loss(frames, near), atol=1e-6)
 
 
 def test_dissimilarity_prefers_contrast_to_the_mean():
@@ -111,7 +111,7 @@ def test_dissimilarity_prefers_contrast_to_the_mean():
   true = jnp.broadcast_to(stripes[:, None], (1, 16, 16, 3))
   shifted, grey = jnp.roll(true, 1, 2), jnp.zeros_like(true)
   assert pixel.weighted_l1(grey, true) < pixel.weighted_l1(shifted, true)
-  assert pixel.dissimilarity(shifted, true) < pixel.dissimilarity(grey, true)
+  assert pixel.ssim_loss(shifted, true) < pixel.ssim_loss(grey, true)
 
 
 def test_region_weight_peaks_at_the_mouth_and_follows_it():

@@ -56,7 +56,7 @@ def test_info_nce_matches_plain_loops():
 def test_match_is_half_the_squared_distance():
   a, b = unit(3, 2, 3, 8), unit(4, 2, 3, 8)
   want = 0.5 * np.linalg.norm(a - b, axis=-1) ** 2
-  np.testing.assert_allclose(sync.match(a, b), want, rtol=1e-5)
+  np.testing.assert_allclose(sync.sync_distance(a, b), want, rtol=1e-5)
   np.testing.assert_allclose(
     sync.pair_distance(a, b), np.linalg.norm(a - b, axis=-1), rtol=1e-5
   )
@@ -66,11 +66,15 @@ def test_opening_is_zero_for_the_landmarks_own_opening():
   points = np.random.default_rng(0).uniform(0, 64, (2, 3, 68, 2))
   points = jnp.asarray(points, jnp.float32)
   truth = spec.mouth_opening(points)
-  np.testing.assert_allclose(sync.opening(truth, points), 0, atol=1e-10)
-  np.testing.assert_allclose(sync.opening(truth + 0.2, points), 0.04, rtol=1e-4)
+  np.testing.assert_allclose(
+    sync.mouth_opening_loss(truth, points), 0, atol=1e-10
+  )
+  np.testing.assert_allclose(
+    sync.mouth_opening_loss(truth + 0.2, points), 0.04, rtol=1e-4
+  )
 
 
-@pytest.mark.parametrize("loss", [sync.match, sync.pair_distance])
+@pytest.mark.parametrize("loss", [sync.sync_distance, sync.pair_distance])
 def test_bfloat16_in_float32_out(loss):
   code = unit(5, 2, 8).astype(jnp.bfloat16)
   assert loss(code, code[::-1]).dtype == jnp.float32

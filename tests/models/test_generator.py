@@ -7,7 +7,7 @@ from flax.traverse_util import flatten_dict
 from speak_jax.models.generator import Generator
 from speak_jax.models.geometry import FaceGeometry
 from speak_jax.models.irfd import drop_maps
-from speak_jax.nn.face import plain_face
+from speak_jax.nn.face import mean_face
 from tests.models import tiny
 
 
@@ -91,21 +91,21 @@ def test_landmarks_tell_the_blocks_where_to_draw():
   model = Generator(((4, 8), (8, 6)))
   latents, entry = tiny.normal(0, 2, 2, 12), tiny.normal(1, 2, 8, 8, 5)
   still = jnp.zeros((2, 4, 4, 2))
-  face = jnp.stack([plain_face()] * 2)
+  face = jnp.stack([mean_face()] * 2)
   variables = model.init(
     jax.random.key(2), latents, (entry,), FaceGeometry(still, face)
   )
 
-  def drawn(landmarks):
+  def draw(landmarks):
     return model.apply(
       variables, latents, (entry,), FaceGeometry(still, landmarks)
     )
 
-  plain = drawn(face)
-  brows = drawn(face.at[:, 17:27, 1].add(-0.2))
+  plain = draw(face)
+  brows = draw(face.at[:, 17:27, 1].add(-0.2))
   assert float(jnp.abs(brows - plain).max()) > 1e-3
   # The jaw is not drawn.
-  jaw = drawn(face.at[:, :17].add(0.2))
+  jaw = draw(face.at[:, :17].add(0.2))
   np.testing.assert_allclose(jaw, plain, atol=1e-6)
 
 
@@ -113,7 +113,7 @@ def test_the_picture_says_nothing_of_an_open_mouth():
   size = 16
   model = Generator(((8, 8), (size, 6)))
   latents = tiny.normal(0, 1, 2, 12)
-  face = plain_face()[None]
+  face = mean_face()[None]
   face = face.at[:, 61:64, 1].add(-0.2).at[:, 65:68, 1].add(0.2)
   shape = FaceGeometry(jnp.zeros((1, 8, 8, 2)), face)
   picture = jnp.zeros((1, size, size, 6))

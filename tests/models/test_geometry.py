@@ -8,7 +8,7 @@ import pytest
 
 from speak_jax.models import geometry
 from speak_jax.models.geometry import CoarseFlow, Geometry
-from speak_jax.nn.face import plain_face, spanned
+from speak_jax.nn.face import mean_face, normalize_landmarks
 from tests.models import tiny
 
 
@@ -60,7 +60,7 @@ def test_every_code_moves_the_landmarks(world, field):
 def test_a_pose_moves_closed_lips_together(world):
   """Points in one place stay so, whatever the pose, not so the mouth code."""
   pairs = (geometry.UPPER_EDGE[1:-1], geometry.LOWER_EDGE[1:-1])
-  points = plain_face()
+  points = mean_face()
   points = points.at[jnp.array(pairs[1])].set(points[jnp.array(pairs[0])])
   portrait = world.portrait._replace(landmarks=jnp.stack([points] * 2))
   closed = world._replace(portrait=portrait)
@@ -87,7 +87,7 @@ def test_an_expression_is_the_same_anywhere(world):
 
 def test_blobs_lie_on_their_landmarks():
   size = 32
-  points = plain_face()[None] * 0.9 + 0.01
+  points = mean_face()[None] * 0.9 + 0.01
   maps = geometry.drawn(points, size)
   assert maps.shape == (1, size, size, 51)
   for k in range(51):
@@ -99,13 +99,13 @@ def test_blobs_lie_on_their_landmarks():
 
 def test_only_an_open_mouth_is_blank():
   size = 64
-  shut = plain_face()
-  gap = geometry.between_lips(shut[None], size)
+  shut = mean_face()
+  gap = geometry.mouth_interior_mask(shut[None], size)
   assert gap.shape == (1, size, size, 1)
   assert float(gap.max()) < 0.01
   wide = shut.at[jnp.array([61, 62, 63]), 1].add(-0.1)
   wide = wide.at[jnp.array([65, 66, 67]), 1].add(0.1)
-  gap = geometry.between_lips(wide[None], size)[0, :, :, 0]
+  gap = geometry.mouth_interior_mask(wide[None], size)[0, :, :, 0]
   x, y = ((wide[60:68].mean(0) + 1) * size / 2).astype(int)
   assert float(gap[y, x]) == 1
   above, below = (wide[jnp.array([51, 57]), 1] + 1) * size / 2
@@ -130,7 +130,7 @@ def opened(turn: float, narrow: float = 1.0, behind: float = 0.0) -> np.ndarray:
 
   Its right corner lies `behind` the middle of the lips' right half.
   """
-  points = np.array(plain_face())
+  points = np.array(mean_face())
   points[60:65, 0] = np.linspace(-0.2, 0.2, 5) * narrow
   points[[60, 67, 66, 65, 64], 0] = points[60:65, 0]
   points[60:68, 1] = 0.0
@@ -145,7 +145,9 @@ def opened(turn: float, narrow: float = 1.0, behind: float = 0.0) -> np.ndarray:
 def test_an_open_mouth_is_blank_however_the_head_rolls(turn):
   size = 128
   points = opened(turn)
-  gap = geometry.between_lips(jnp.asarray(points[None]), size)[0, :, :, 0]
+  gap = geometry.mouth_interior_mask(jnp.asarray(points[None]), size)[
+    0, :, :, 0
+  ]
   assert np.isfinite(gap).all()
   area = cv2.contourArea(points[60:68].astype(np.float32)) * size**2 / 4
   assert 0.6 * area < float(gap.sum()) < 1.2 * area
@@ -165,7 +167,9 @@ def test_a_corner_behind_the_lip_shuts_the_mouth_there(mirrored):
     points[:, 0] *= -1
     order = [64, 63, 62, 61, 60, 67, 66, 65]
     points[60:68] = points[order]
-  gap = geometry.between_lips(jnp.asarray(points[None]), size)[0, :, :, 0]
+  gap = geometry.mouth_interior_mask(jnp.asarray(points[None]), size)[
+    0, :, :, 0
+  ]
   x = (np.nonzero(np.asarray(gap).max(0))[0] + 0.5) * 2 / size - 1
   low, high = points[60:68, 0].min(), points[60:68, 0].max()
   assert x.min() > low - 2 / size and x.max() < high + 2 / size
@@ -173,11 +177,13 @@ def test_a_corner_behind_the_lip_shuts_the_mouth_there(mirrored):
 
 
 def test_slopes_of_lips_upon_each_other_are_finite():
-  slope = jax.grad(lambda x: geometry.between_lips(x, 16).sum())
+  slope = jax.grad(lambda x: geometry.mouth_interior_mask(x, 16).sum())
   assert np.isfinite(slope(jnp.zeros((1, 68, 2)))).all()
   assert np.isfinite(slope(jnp.asarray(opened(90.0)[None]))).all()
 
 
 def test_spanned_landmarks_are_where_the_flow_counts_from():
-  found = spanned(jnp.array([[-0.5, -0.5], [15.5, 15.5], [7.5, 7.5]]), 16)
+  found = normalize_landmarks(
+    jnp.array([[-0.5, -0.5], [15.5, 15.5], [7.5, 7.5]]), 16
+  )
   np.testing.assert_allclose(found, [[-1, -1], [1, 1], [0, 0]])

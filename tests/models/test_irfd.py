@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speak_jax.models.irfd import IdentityFeatures, drop_maps
-from speak_jax.nn.face import plain_face
+from speak_jax.nn.face import mean_face
 from tests.models import tiny
 
 
@@ -148,7 +148,7 @@ def test_dropped_maps_leave_their_codes_alone(world):
     np.testing.assert_array_equal(
       getattr(dropped, name), getattr(world.portrait, name)
     )
-  np.testing.assert_allclose(dropped.landmarks[0], plain_face())
+  np.testing.assert_allclose(dropped.landmarks[0], mean_face())
   np.testing.assert_array_equal(
     dropped.landmarks[1], world.portrait.landmarks[1]
   )

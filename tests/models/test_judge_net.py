@@ -22,15 +22,15 @@ def points():
     jnp.array([[31.0, 33.0], [28.0, 30.0], [36.0, 31.0]]),
   )
   face = jnp.broadcast_to(judge._mean_face(), (3, 68, 2))
-  return frame, judge.place(frame, face)
+  return frame, judge.to_picture(frame, face)
 
 
 def test_fit_finds_the_similarity_that_placed_a_face(points):
   frame, placed = points
-  found = judge.fit(placed)
+  found = judge.fit_similarity(placed)
   np.testing.assert_allclose(found.turn, frame.turn, atol=1e-3)
   np.testing.assert_allclose(found.shift, frame.shift, atol=1e-3)
-  back = judge.unplace(found, placed)
+  back = judge.to_face(found, placed)
   np.testing.assert_allclose(back[1], judge._mean_face()[0], atol=1e-4)
 
 
@@ -39,7 +39,7 @@ def test_cut_equals_opencv(points):
   rng = np.random.default_rng(0)
   frames = rng.random((3, 64, 64, 3)).astype("f4")
   view = judge.FACE
-  got = judge.cut(jnp.asarray(frames), frame, view)
+  got = judge.crop_view(jnp.asarray(frames), frame, view)
   for i in range(3):
     (a, b), shift = np.asarray(frame.turn[i]), np.asarray(frame.shift[i])
     linear = np.array([[a, -b], [b, a]])

@@ -11,8 +11,8 @@ from speak_jax.inference import synthesis
 from speak_jax.models.generator import Generator
 from speak_jax.models.geometry import FaceGeometry, Geometry
 from speak_jax.models.irfd import IdentityFeatures
-from speak_jax.nn.face import plain_face
-from speak_jax.nn.warp import follow, resize_flow, warp
+from speak_jax.nn.face import mean_face
+from speak_jax.nn.warp import flow_from_landmarks, resize_flow, warp
 from tests import rounding
 from tests.models import tiny
 
@@ -37,7 +37,7 @@ def shapes_of(reference):
     tiny.normal(4, n, 128),
     pose,
     (),
-    plain_face() + wobble,
+    mean_face() + wobble,
     tiny.normal(5, n, 16),
   )
   given = portrait, other, tiny.normal(6, n, 16), tiny.normal(7, n, 128)
@@ -61,7 +61,7 @@ def test_flows_of_an_accelerator_are_those_of_float32(reference):
 
 def test_distances_multiplied_out_would_be_off_by_pixels():
   """The rounding that the test above does is what accelerators do."""
-  source = plain_face()[None]
+  source = mean_face()[None]
   moved = source + 0.05 * tiny.normal(0, 1, 68, 2)
 
   def multiplied(landmarks, source):
@@ -79,7 +79,7 @@ def test_distances_multiplied_out_would_be_off_by_pixels():
     return float(jnp.abs(exact - near).max() / PIXEL)
 
   assert off(multiplied) > 0.5
-  assert off(lambda a, b: follow(a, b, 32)) < 0.01
+  assert off(lambda a, b: flow_from_landmarks(a, b, 32)) < 0.01
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -164,7 +164,7 @@ def test_reference_frames_by_the_code_of_today(reference, dtype, most, mean):
   rng = np.random.default_rng(0)
   coarse = rng.uniform(0, 255, (1, 8, 8, 3))
   picture = np.kron(coarse, np.ones((1, 8, 8, 1))).astype(np.uint8)
-  points = np.asarray((plain_face()[None] + 1) * 32 - 0.5, np.float32)
+  points = np.asarray((mean_face()[None] + 1) * 32 - 0.5, np.float32)
   audio = rng.normal(0, 3000, (1, 15 * 640)).astype(np.int16)
   level = spec.sound_level(audio[0])[None]
 

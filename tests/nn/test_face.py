@@ -75,7 +75,7 @@ def test_mask_covers_the_lips_and_spares_the_eyes():
 
 
 def test_plain_face_is_a_face():
-  plain = face.plain_face()
+  plain = face.mean_face()
   points = np.asarray(plain)
   assert np.abs(points).max() < 1
   np.testing.assert_allclose(points[:, 0].mean(), 0, atol=1e-6)
@@ -93,7 +93,7 @@ def test_plain_face_is_a_face():
 def test_shape_free_pictures_of_a_face_are_alike():
   """A picture that moves with its landmarks comes to lie on the plain face."""
   size = 32
-  plain = (np.asarray(face.plain_face()) + 1) * size / 2 - 0.5
+  plain = (np.asarray(face.mean_face()) + 1) * size / 2 - 0.5
 
   def picture(points):
     """A dark picture whose left brow is red and whose chin is green."""
@@ -106,12 +106,12 @@ def test_shape_free_pictures_of_a_face_are_alike():
   moves = plain, plain * 0.7 + 5, plain + np.array([3, -2])
   frames = jnp.asarray(np.stack([picture(points) for points in moves]))
   landmarks = jnp.asarray(np.stack(moves), jnp.float32)
-  looks = np.asarray(face.shape_free(frames, landmarks, size))
+  looks = np.asarray(face.warp_to_mean_face(frames, landmarks, size))
   assert looks.shape == frames.shape
   np.testing.assert_allclose(looks[0], frames[0], atol=1e-4)
   for look in looks:
     for where, channel in ((19, 0), (8, 1)):
       x, y = np.round(plain[where]).astype(int)
       assert look[y, x, channel] > 0, (where, look[y, x])
-  half = face.shape_free(frames, landmarks, size // 2)
+  half = face.warp_to_mean_face(frames, landmarks, size // 2)
   assert half.shape == (3, 16, 16, 3)

@@ -30,32 +30,32 @@ def normal(seed, *shape):
 def test_double_is_bilinear():
   x = normal(0, 2, 4, 6, 3)
   want = jax.image.resize(x, (2, 8, 12, 3), "bilinear")
-  np.testing.assert_allclose(resize.double(x), want, atol=1e-6)
+  np.testing.assert_allclose(resize.upsample2x(x), want, atol=1e-6)
 
 
 def test_double_is_stylegans_filter_inside():
   x = normal(0, 2, 5, 6, 3)
   want = upfirdn(x, up=2, pad=(2, 1), gain=4)
-  got = resize.double(x)
+  got = resize.upsample2x(x)
   np.testing.assert_allclose(got[:, 1:-1, 1:-1], want[:, 1:-1, 1:-1], atol=1e-6)
-  flat = resize.double(jnp.ones((1, 3, 3, 1)))
+  flat = resize.upsample2x(jnp.ones((1, 3, 3, 1)))
   np.testing.assert_allclose(flat, 1, atol=1e-6)  # no dark frame
 
 
 def test_halve_is_stylegans_filter_inside():
   x = normal(0, 2, 10, 8, 3)
   want = upfirdn(x, down=2, pad=(1, 1))
-  got = resize.halve(x)
+  got = resize.downsample2x(x)
   assert got.shape == (2, 5, 4, 3)
   np.testing.assert_allclose(got[:, 1:-1, 1:-1], want[:, 1:-1, 1:-1], atol=1e-6)
-  flat = resize.halve(jnp.ones((1, 4, 4, 1)))
+  flat = resize.downsample2x(jnp.ones((1, 4, 4, 1)))
   np.testing.assert_allclose(flat, 1, atol=1e-6)
 
 
 def test_smooth_is_stylegans_filter():
   x = normal(0, 2, 7, 6, 3)
   want = upfirdn(x, pad=(1, 0), gain=4)
-  np.testing.assert_allclose(resize.smooth(x), want, atol=1e-6)
+  np.testing.assert_allclose(resize.blur(x), want, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["double", "halve", "smooth"])
@@ -75,4 +75,4 @@ def test_own_gradient_is_the_transpose(name):
 
 def test_halve_max_is_the_maximum():
   x = jnp.arange(16.0).reshape(1, 4, 4, 1)
-  np.testing.assert_allclose(resize.halve_max(x)[0, 0, :, 0], [5, 7])
+  np.testing.assert_allclose(resize.max_pool2x(x)[0, 0, :, 0], [5, 7])

@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from speak_jax.nn.face import plain_face
-from speak_jax.nn.warp import follow, resize_flow, warp
+from speak_jax.nn.face import mean_face
+from speak_jax.nn.warp import flow_from_landmarks, resize_flow, warp
 
 
 def picture():
@@ -67,9 +67,9 @@ def test_flow_keeps_its_units_on_another_grid():
 
 def test_a_picture_follows_its_landmarks():
   size = 32
-  source = plain_face()[None]
+  source = mean_face()[None]
   moved = source + jnp.array([2 / size, -4 / size])  # 1 right, 2 up
-  flow = follow(moved, source, size)
+  flow = flow_from_landmarks(moved, source, size)
   along = (jnp.arange(size) + 0.5) / size
   slope = jnp.stack(jnp.meshgrid(along, along), -1)[None] * size  # of pixels
   read = warp(slope, flow) - slope
@@ -80,8 +80,8 @@ def test_a_picture_follows_its_landmarks():
 
 def test_what_is_behind_the_head_stays():
   size = 64
-  source = plain_face()[None] * 0.7
-  flow = follow(source + jnp.array([0.2, 0.1]), source, size)[0]
+  source = mean_face()[None] * 0.7
+  flow = flow_from_landmarks(source + jnp.array([0.2, 0.1]), source, size)[0]
   along = jnp.abs(flow).max(-1)
   for edge in (along[0], along[:32, 0], along[:32, -1]):
     assert float(edge.max()) < 0.02
@@ -92,11 +92,11 @@ def test_what_is_behind_the_head_stays():
 def test_each_landmark_moves_its_own_place():
   """Lips part: the upper lip's place reads above, the lower's below."""
   size = 64
-  source = plain_face()
+  source = mean_face()
   lift = jnp.zeros((68, 2)).at[jnp.array([61, 62, 63]), 1].set(-0.05)
   drop = jnp.zeros((68, 2)).at[jnp.array([65, 66, 67]), 1].set(0.05)
   moved = source + lift + drop
-  flow = follow(moved[None], source[None], size)[0]
+  flow = flow_from_landmarks(moved[None], source[None], size)[0]
 
   def at(k):
     x, y = jnp.floor((moved[k] + 1) * size / 2).astype(int)
@@ -111,8 +111,10 @@ def test_each_landmark_moves_its_own_place():
 
 def test_distances_are_no_products_which_accelerators_round():
 
-  points = plain_face()[None]
-  made = jax.make_jaxpr(lambda a, b: follow(a, b, 16))(points, points)
+  points = mean_face()[None]
+  made = jax.make_jaxpr(lambda a, b: flow_from_landmarks(a, b, 16))(
+    points, points
+  )
   products = [x for x in made.eqns if x.primitive.name == "dot_general"]
   assert len(products) == 1
   highest = jax.lax.Precision.HIGHEST

@@ -48,10 +48,10 @@ def augment(
   moved = middle + 3.0 * draw(next(keys), (n, 2))
   # Rotation about the picture's middle, as a map of the picture onto itself.
   about = models.Similarity(turn, moved)
-  points = models.place(about, points - middle[:, None])
+  points = models.to_picture(about, points - middle[:, None])
   along = jnp.arange(size, dtype=jnp.float32)
   grid = jnp.stack(jnp.meshgrid(along, along), -1).reshape(1, -1, 2)
-  places = models.unplace(about, jnp.broadcast_to(grid, (n, size**2, 2)))
+  places = models.to_face(about, jnp.broadcast_to(grid, (n, size**2, 2)))
   places = (places + middle[:, None]).reshape(n, size, size, 2)
   frames = models.sample(frames, places)
   pose = pose.at[:, 2].add(roll)
@@ -81,7 +81,9 @@ def misplace(
   turn = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1) * zoom[:, None]
   shift = middle[:, 0] + 0.8 * jax.random.normal(keys[2], (n, 2))
   wobble = 0.4 * jax.random.normal(keys[3], points.shape)
-  return models.place(models.Similarity(turn, shift), points - middle) + wobble
+  return (
+    models.to_picture(models.Similarity(turn, shift), points - middle) + wobble
+  )
 
 
 def _blur(frames: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
