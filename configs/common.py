@@ -2,8 +2,88 @@
 
 import ast
 import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
+
+
+class Renamed(NamedTuple):
+  """What a key is called now, and what makes its old values new ones."""
+
+  key: str
+  value: Callable[[Any], Any] = lambda old: old
+
+
+# Old names of keys, understood until the version after the next: in the config
+# of a run or bundle, in --config FILE:preset,key=value, and as --config.key.
+RENAMED: Mapping[str, Renamed] = {
+  "irfd.smoothing": Renamed("irfd.label_smoothing"),
+  "irfd.printed_triplet": Renamed(
+    "irfd.triplet", lambda printed: "printed" if printed else "crossed"
+  ),
+  "irfd.hide_maps": Renamed("irfd.drop_maps"),
+  "mesh.large": Renamed("mesh.min_shard_size"),
+  "model.pose_places": Renamed("model.pose_spatial_channels"),
+}
+# Switches that are gone, and what they have to be.
+SETTLED: Mapping[str, Any] = {
+  "model.equalized": False,
+}
+
+
+def current(key: str, value: Any) -> tuple[str, Any] | None:
+  """Translates a key and its value into those of today.
+
+  Returns:
+    Both; None for a switch that is gone and has the value that is left.
+
+  Raises:
+    ValueError: a switch that is gone has another value.
+  """
+  if key in SETTLED:
+    if value != SETTLED[key]:
+      raise ValueError(
+        f"config.{key} = {value!r}: that is no longer supported; leave it out"
+      )
+    return None
+  new = RENAMED.get(key)
+  return (key, value) if new is None else (new.key, new.value(value))
+
+
+def current_flags(words: Sequence[str]) -> list[str]:
+  """Translates --config.KEY=VALUE with an old key among a command's words.
+
+  Args:
+    words: As the shell gives them. Switches may stand alone, as in
+      --config.KEY and --noconfig.KEY; other values may be the next word.
+
+  Raises:
+    ValueError: see `current`.
+  """
+  found = []
+  for word in words:
+    match = re.fullmatch(r"--?(no)?config\.([\w.]+)(?:=(.*))?", word, re.S)
+    if not match or match[2] not in {**RENAMED, **SETTLED}:
+      found.append(word)
+      continue
+    no, key, text = match.groups()
+    if text is None and not _is_switch(key):
+      found.append(f"--config.{RENAMED[key].key}")  # its value comes next
+      continue
+    value = text if not _is_switch(key) else _as_bool(text, not no)
+    new = current(key, value)
+    if new is not None:
+      found.append(f"--config.{new[0]}={new[1]}")
+  return found
+
+
+def _is_switch(key: str) -> bool:
+  return key in SETTLED or key == "irfd.printed_triplet"
+
+
+def _as_bool(text: str | None, otherwise: bool) -> bool:
+  return otherwise if text is None else text.lower() in ("true", "1", "yes")
 
 
 def parse_arg(arg: str, presets: tuple[str, ...]) -> tuple[str, dict]:
@@ -40,7 +120,11 @@ def parse_arg(arg: str, presets: tuple[str, ...]) -> tuple[str, dict]:
 
 def override(config: ConfigDict, values: dict) -> ConfigDict:
   """Sets dotted keys that exist already, each to a value of its own type."""
-  for dotted, value in values.items():
+  for old, given in values.items():
+    new = current(old, given)
+    if new is None:
+      continue
+    dotted, value = new
     *path, last = dotted.split(".")
     node = config
     for name in path:

@@ -133,7 +133,7 @@ RECIPES = {
     "model.maps": (),
     "model.flow": False,
     "model.landmarks": False,
-    "model.pose_places": 0,
+    "model.pose_spatial_channels": 0,
     "model.appearance": 0,
     "model.codes.mouth": 0,  # no slot for the lips in the paper's IRFD
     "model.emotion_input": "frame",
@@ -158,7 +158,7 @@ RECIPES = {
     "irfd.losses": "paper",
     "irfd.norms": "sum",
     "irfd.unit_identity": False,
-    "irfd.hide_maps": 0.0,
+    "irfd.drop_maps": 0.0,
     "irfd.pairs": "self",
     "irfd.weights.pixel": 0.0,
     "irfd.weights.gradient": 0.0,
@@ -176,7 +176,7 @@ RECIPES = {
     "irfd.weights.gan": 0.0,
     "irfd.weights.covariance": 0.0,
     "irfd.weights.variance": 0.0,
-    "irfd.smoothing": 0.0,
+    "irfd.label_smoothing": 0.0,
     "speak.from_scratch": True,  # the paper drops G_d after stage 2
     "speak.identity_from": "same_clip",  # I and R are one video's there
     "speak.weights.pixel": 0.0,
@@ -207,7 +207,7 @@ RECIPES = {
     # maps say all of it, so they are hidden in half of the examples; and the
     # covariance loss of then paid for shrinking codes.
     "irfd.weights.variance": 1.0,
-    "irfd.hide_maps": 0.5,
+    "irfd.drop_maps": 0.5,
     "speak.optim.lr": 1e-3,
     "speak.optim.warmup": 200,
     "speak.optim.ema": 0.99,
@@ -235,7 +235,7 @@ RECIPES = {
     "irfd.optim.lr": 2e-3,
     "irfd.optim.warmup": 30,
     "irfd.optim.ema": 0.98,
-    "irfd.hide_maps": 0.0,  # minutes are too short to learn both ways
+    "irfd.drop_maps": 0.0,  # minutes are too short to learn both ways
     "speak.optim.lr": 1.5e-3,
     "speak.optim.warmup": 30,
     "speak.optim.ema": 0.98,
@@ -316,11 +316,10 @@ def _config(preset: str, sizes: dict) -> dict:
       mask_mouth=False,  # blank the lips in the maps: for flows without
       bare_codes=False,  # codes are the pooled vectors themselves, no heads
       ablate="",  # code left out: "identity", "pose", "emotion" (Table III)
-      pose_places=8,  # channels E_p reads place by place, 0 = none; ours
+      pose_spatial_channels=8,  # that E_p reads place by place, 0 = none; ours
       appearance=64,  # px, of the picture that f_I stands for; 0 = none; ours
       emotion_input="face",  # "face" aligned crop, "frame" as in the paper
       up="bilinear",  # how G doubles; "transposed" as StyleGAN2
-      equalized=False,  # learning rates of G and D as StyleGAN2; ask for 2e-3
       norm="group",  # of the encoders: "group", "batch"
       sync_unit=True,  # SyncNet's codes have length 1; False: any, as published
       # Of the computations: "float32", "bfloat16", "float16"; "auto" = the
@@ -337,7 +336,7 @@ def _config(preset: str, sizes: dict) -> dict:
     mesh=dict(
       data=-1,  # devices that share a batch; -1 = all that are left
       model=1,  # devices that share the large arrays
-      large=65_536,  # elements; smaller arrays are copied to every device
+      min_shard_size=65_536,  # elements; smaller arrays go to every device
       cpu_devices=0,  # split the CPU into this many devices; 0 = leave it
     ),
     cluster=dict(  # whole seconds, with several processes
@@ -435,7 +434,7 @@ def _config(preset: str, sizes: dict) -> dict:
       steps=steps["irfd"],
       batch=batch["irfd"],  # pairs
       microbatch=microbatch["irfd"],
-      hide_maps=0.2,  # share of examples that codes alone must draw; ours
+      drop_maps=0.2,  # share of examples that codes alone must draw; ours
       losses="robust",  # "robust", "paper" (Eq. 1-8)
       # The identity picture comes from the target's video or sitting, where
       # the data know it: another year of a life has other hair and clothes.
@@ -448,9 +447,9 @@ def _config(preset: str, sizes: dict) -> dict:
       pairs="auto",
       # Extra pixel weight: lips are few pixels, and matter most.
       region=dict(mouth=4.0, face=1.5),
-      smoothing=0.1,  # of the emotion labels
+      label_smoothing=0.1,  # of the emotion labels
       margin=0.5,  # alpha of Eq. 1; the paper gives none
-      printed_triplet=False,  # Eq. 1 to the letter
+      triplet="crossed",  # Eq. 1 as its text means it; "printed": to the letter
       r1=1.0,  # gamma, of one patch's logit; StyleGAN2's at 256 px
       r1_every=16,  # steps (lazy, StyleGAN2)
       gan_ramp=(10_000, 20_000),  # steps over which the weight rises

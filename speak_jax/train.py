@@ -43,6 +43,7 @@ from data_pipelines.sampling import held_out
 from speak_jax import spec
 from speak_jax.common import command_line, exit_codes, files, names, outputs
 from speak_jax.common.lock import locked
+from speak_jax.configs.common import current_flags
 from speak_jax.inference import synthesis
 from speak_jax.stages import base
 from speak_jax.stages.init import networks
@@ -255,7 +256,7 @@ def _part(
     seed=config.seed,
     folder=run / stage.name,
     mesh=mesh,
-    min_shard_size=config.mesh.large,
+    min_shard_size=config.mesh.min_shard_size,
     schedule=loop.Schedule(
       **{name: settings[name] for name in loop.Schedule._fields}
     ),
@@ -563,4 +564,4 @@ def _fail(line: str, code: int) -> int:
 
 if __name__ == "__main__":
   flags.mark_flags_as_required(["config", "workdir"])
-  app.run(main, flags_parser=command_line.parser("train"))
+  app.run(main, flags_parser=command_line.parser("train", current_flags))

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from configs import speak
+from configs import common, speak
+from speak_jax.training import run_config
 
 
 @pytest.mark.parametrize("preset", speak.PRESETS)
@@ -65,3 +66,60 @@ def test_paper_has_one_rate_for_all():
 def test_demo_has_no_discriminator():
   config = speak.get_config("demo")
   assert config.irfd.weights.gan == config.speak.weights.gan == 0
+
+
+# Old names with a value, and what they are now.
+OLD = {
+  "irfd.smoothing": (0.3, "irfd.label_smoothing", 0.3),
+  "irfd.printed_triplet": (True, "irfd.triplet", "printed"),
+  "irfd.hide_maps": (0.7, "irfd.drop_maps", 0.7),
+  "mesh.large": (12, "mesh.min_shard_size", 12),
+  "model.pose_places": (3, "model.pose_spatial_channels", 3),
+}
+
+
+def value_at(config, dotted):
+  for name in dotted.split("."):
+    config = config[name]
+  return config
+
+
+def test_every_old_name_is_understood():
+  assert set(OLD) == set(common.RENAMED)
+
+
+@pytest.mark.parametrize("old", OLD)
+def test_an_old_name_sets_the_new_key(old):
+  given, new, value = OLD[old]
+  section, key = old.split(".")
+  config = speak.get_config(f"demo,{old}={given}")
+  assert value_at(config, new) == value
+  assert key not in config[section]
+  assert common.current_flags(["train", f"--config.{old}={given}"]) == [
+    "train",
+    f"--config.{new}={value}",
+  ]
+  stored = speak.get_config("demo").to_dict()
+  del stored[section][new.split(".")[1]]
+  stored[section][key] = given
+  assert value_at(run_config.from_json(stored), new) == value
+
+
+def test_other_words_stay_and_switches_stand_alone():
+  words = ["--config=f.py:demo", "--config.seed=3", "--workdir", "R", "x=y"]
+  assert common.current_flags(words) == words
+  assert common.current_flags(
+    ["--config.irfd.printed_triplet", "--noconfig.irfd.printed_triplet"]
+  ) == ["--config.irfd.triplet=printed", "--config.irfd.triplet=crossed"]
+  assert common.current_flags(["--config.mesh.large", "5"]) == [
+    "--config.mesh.min_shard_size",
+    "5",
+  ]
+
+
+def test_a_switch_that_is_gone_is_refused_unless_it_was_off():
+  words = ["--config.model.equalized=False", "--noconfig.model.equalized"]
+  assert common.current_flags(words) == []
+  assert "equalized" not in speak.get_config("demo,model.equalized=False").model
+  with pytest.raises(ValueError, match=r"model\.equalized = True: .*leave it"):
+    speak.get_config("demo,model.equalized=True")

@@ -88,6 +88,7 @@ ALLOWED = {
     "data_pipelines",
     "speak_jax.bundle",
     "speak_jax.common",
+    "speak_jax.configs.common",
     "speak_jax.spec",
     "speak_jax.nn",
     "speak_jax.models",

@@ -26,7 +26,10 @@ NORMAL = (
 )
 
 
-def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
+def parser(
+  command: str,
+  translate: Callable[[Sequence[str]], list[str]] = list,
+) -> Callable[[Sequence[str]], list[str]]:
   """What `app.run` asks for as flags_parser.
 
   It ends the process with BAD_CONFIG after one line on stderr if a flag is
@@ -37,12 +40,13 @@ def parser(command: str) -> Callable[[Sequence[str]], list[str]]:
 
   Args:
     command: Whose line it is.
+    translate: Puts words of today in the place of older ones.
   """
 
   def parse(argv: Sequence[str]) -> list[str]:
     print_all()
     try:
-      rest = flags.FLAGS(packaged.named(argv))
+      rest = flags.FLAGS(packaged.named(translate(argv)))
       if "config" in flags.FLAGS:
         # ml_collections says at the first use only that there is no such file.
         config: Any = flags.FLAGS["config"].value

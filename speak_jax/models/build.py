@@ -38,8 +38,8 @@ def build(
   Args:
     model: Keys image, codes, encoder, channels, latent, maps, audio,
       discriminator, sync, sync_motion, sync_unit, flow, landmarks, mask_mouth,
-      face, emotion_input, bare_codes, ablate, pose_places, appearance, norm,
-      equalized, up, dtype.
+      face, emotion_input, bare_codes, ablate, pose_spatial_channels,
+      appearance, norm, up, dtype.
     fps: Frames a second that the audio encoder gives.
     remat: Recompute residual and generator blocks in the backward pass:
       less memory, a third more time; same parameters.
@@ -75,7 +75,6 @@ def build(
     landmarks=model.landmarks,
     dtype=dtype,
     remat=remat,
-    equalized=model.equalized,
     up=model.up,
   )
   audio = model.audio
@@ -93,7 +92,7 @@ def build(
       face=0 if model.emotion_input == "frame" else model.face,
       bare_codes=model.bare_codes,
       ablate=model.ablate,
-      pose_places=model.pose_places,
+      pose_spatial_channels=model.pose_spatial_channels,
       appearance=appearance,
       norm=model.norm,
       dtype=dtype,
@@ -112,9 +111,7 @@ def build(
       freeze_features=freeze_features,
       **generator,
     ),
-    discriminator=Discriminator(
-      **model.discriminator, dtype=dtype, equalized=model.equalized
-    ),
+    discriminator=Discriminator(**model.discriminator, dtype=dtype),
     sync=SyncNet(
       **model.sync,
       dtype=dtype,

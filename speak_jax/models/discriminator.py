@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from speak_jax.nn.conv import LECUN, add_bias, conv, equalize, leaky
+from speak_jax.nn.conv import LECUN, add_bias, conv, leaky
 from speak_jax.nn.resize import downsample2x
 
 
@@ -26,13 +26,12 @@ class PatchConv(nn.Module):
   size: int
   stride: int
   dtype: DTypeLike
-  rate: float | None = None  # see `equalize`
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b i j d"]:
     """Convolves."""
     shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = equalize(self, "kernel", LECUN, shape, self.rate)
+    kernel = self.param("kernel", LECUN, shape)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     y = conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
     return add_bias(y, bias)
@@ -52,14 +51,12 @@ class Discriminator(nn.Module):
     width: Channels of the first layer, doubled by each up to 8 times.
     scales: How many sizes are judged.
     layers: Halvings at each scale.
-    equalized: Equalize learning rates, as in `Generator`.
   """
 
   width: int
   scales: int
   layers: int
   dtype: DTypeLike = jnp.float32
-  equalized: bool = False
 
   @nn.compact
   def __call__(
@@ -69,7 +66,6 @@ class Discriminator(nn.Module):
   ) -> Judgement:
     """Judges frames given the identity frame; all logits are float32."""
     x = jnp.concatenate([frame, condition], -1)
-    rate = 1.0 if self.equalized else None
     logits, features = [], []
     for scale in range(self.scales):
       y, kept = x, []
@@ -81,12 +77,11 @@ class Discriminator(nn.Module):
           3 if last else 4,
           1 if last else 2,
           self.dtype,
-          rate,
           name=f"scale{scale}_conv{i}",
         )(y)
         y = leaky(y)
         kept.append(y)
-      y = PatchConv(1, 3, 1, self.dtype, rate, name=f"scale{scale}_logit")(y)
+      y = PatchConv(1, 3, 1, self.dtype, name=f"scale{scale}_logit")(y)
       logits.append(y[..., 0].astype(jnp.float32))
       features.append(tuple(kept))
       if scale + 1 < self.scales:

@@ -31,8 +31,6 @@ from speak_jax.nn.warp import resize_flow, warp
 HEATMAPS_UP_TO = 64  # px; finer blocks see no landmarks, for memory's sake
 # How a block doubles its picture, see `Generator`.
 UPS = ("bilinear", "transposed")
-# Of the MLP that makes styles, when learning rates are equalized: StyleGAN's.
-MAPPING_RATE = 0.01
 
 # A resolution and its channels, coarse to fine.
 Channels = tuple[tuple[int, int], ...]
@@ -52,13 +50,11 @@ class GeneratorBlock(nn.Module):
 
   Attributes:
     up: One of `UPS`; None in the first block, which starts at its size.
-    rate: Of all weights, see `nn.conv.equalize`.
   """
 
   channels: int
   up: str | None
   dtype: DTypeLike
-  rate: float | None = None
 
   @nn.compact
   def __call__(
@@ -68,7 +64,7 @@ class GeneratorBlock(nn.Module):
     maps: Float[Array, "b i i e"] | None,
   ) -> tuple[Float[Array, "b i i o"], Float[Array, "b i i 3"]]:
     """The block's features and its share of the picture (float32)."""
-    given: dict[str, Any] = dict(dtype=self.dtype, rate=self.rate)
+    given: dict[str, Any] = dict(dtype=self.dtype)
     if self.up:
       transposed = self.up == "transposed"
       x = StyleConv(self.channels, 3, up=transposed, **given, name="conv0")(
@@ -98,18 +94,16 @@ class Generator(nn.Module):
   Source: arXiv 1912.04958 section 2; maps and flow are ours, and
   there is no noise: frames of one clip must agree.
 
-  Weights are stored as they are used; `equalized`, they are scaled at run
-  time as in StyleGAN2. Both start as the same function, but Adam moves them
-  at other speeds: a plain weight by the learning rate, an equalized one by
-  the learning rate times its initial deviation, 1/68 in a 3x3 layer of 512
-  channels. So 1e-4, SPEAK's, does to plain weights what 7e-3 does to
-  equalized ones, StyleGAN2's being 2e-3. Learning rates here are tuned to
-  plain weights, and so those are the default.
+  Weights are stored as they are used. StyleGAN2 scales them at run time
+  (equalized learning rates): the same function at the start, but Adam moves a
+  plain weight by the learning rate and an equalized one by the learning rate
+  times its initial deviation, 1/68 in a 3x3 layer of 512 channels. So 1e-4,
+  SPEAK's, does to plain weights what 7e-3 does to equalized ones, StyleGAN2's
+  being 2e-3. Learning rates here are tuned to plain weights.
 
   Attributes:
     channels: (resolution, channels) from the first block to the picture.
     remat: Recompute blocks in the backward pass.
-    equalized: Equalize the learning rates of all layers.
     up: How a block doubles. "transposed": StyleGAN2's transposed convolution
       and [1, 3, 3, 1]. "bilinear", ours: convolve and activate before that
       filter, a third less work on the CPU.
@@ -118,7 +112,6 @@ class Generator(nn.Module):
   channels: Channels
   dtype: DTypeLike = jnp.float32
   remat: bool = False
-  equalized: bool = False
   up: str = "bilinear"
 
   @nn.compact
@@ -158,7 +151,6 @@ class Generator(nn.Module):
     # Cast last, as its gradient is a sum over the examples.
     x = jnp.broadcast_to(start, (latents.shape[0], *start.shape))
     x = x.astype(self.dtype)
-    rate = 1.0 if self.equalized else None
     frames, entry = jnp.zeros(()), None
     for i, (size, width) in enumerate(self.channels):
       entry = by_size.get(size)
@@ -172,7 +164,6 @@ class Generator(nn.Module):
         channels=width,
         up=self.up if i else None,
         dtype=self.dtype,
-        rate=rate,
         name=f"block{size}",
       )(x, latents[:, i], _with_landmarks(entry, geometry))
       frames = upsample2x(frames) + rgb if i else rgb
@@ -237,7 +228,6 @@ def _generator(module: "Decoder | GlobalGenerator") -> Generator:
     module.channels,
     module.dtype,
     module.remat,
-    module.equalized,
     module.up,
     name="generator",
   )
@@ -253,8 +243,7 @@ class Decoder(nn.Module):
     landmarks: The flow follows predicted landmarks, which the blocks see.
     appearance: Side of the shape-free picture that stands in for a hidden one;
       0 for none.
-    remat, equalized, up: See `Generator`. An equalized MLP is called
-      "mapping": `warm_start` must not take its weights for plain ones.
+    remat, up: See `Generator`.
   """
 
   channels: Channels
@@ -264,7 +253,6 @@ class Decoder(nn.Module):
   appearance: int = 0
   dtype: DTypeLike = jnp.float32
   remat: bool = False
-  equalized: bool = False
   up: str = "bilinear"
 
   @nn.compact
@@ -275,10 +263,7 @@ class Decoder(nn.Module):
     code = jnp.concatenate(
       [features.identity, codes.pose, codes.emotion, codes.mouth], -1
     )
-    if self.equalized:
-      latent = Mlp(self.latent, 2, rate=MAPPING_RATE, name="mapping")(code)
-    else:
-      latent = Mlp(self.latent, 2, name="mlp")(code)
+    latent = Mlp(self.latent, 2, name="mlp")(code)
     appearance = None
     if self.appearance:
       appearance = Appearance(self.appearance, name="appearance")(
@@ -335,7 +320,6 @@ class GlobalGenerator(nn.Module):
   landmarks: bool = True
   dtype: DTypeLike = jnp.float32
   remat: bool = False
-  equalized: bool = False
   up: str = "bilinear"
 
   @nn.compact

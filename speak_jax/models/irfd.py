@@ -96,9 +96,9 @@ class Encoders(nn.Module):
       heads: the plainest reading of the paper. Their widths are then ours.
     ablate: The code that is left out, 0 for everybody: "identity", "pose",
       "emotion" (Table III) or "".
-    pose_places: Channels of E_p's last map that are read place by place,
-      beside its mean: a mean hardly tells where the head is. 0: the mean
-      alone, as in the paper.
+    pose_spatial_channels: Channels of E_p's last map that are read place by
+      place, beside its mean: a mean hardly tells where the head is. 0: the
+      mean alone, as in the paper.
     appearance: Side of the shape-free picture that f_I is read from, beside
       E_i's mean; 0 for none.
   """
@@ -115,7 +115,7 @@ class Encoders(nn.Module):
   face: int = 0
   bare_codes: bool = False
   ablate: str = ""
-  pose_places: int = 0
+  pose_spatial_channels: int = 0
   appearance: int = 0
   norm: str = "group"
   dtype: DTypeLike = jnp.float32
@@ -139,8 +139,10 @@ class Encoders(nn.Module):
         self.identity_head = nn.Dense(identity)
     if self.ablate != "pose":
       self.pose_net = ResNet(**whole, **backbone)
-      if self.pose_places:
-        self.pose_squeeze = Conv(self.pose_places, 1, dtype=self.dtype)
+      if self.pose_spatial_channels:
+        self.pose_squeeze = Conv(
+          self.pose_spatial_channels, 1, dtype=self.dtype
+        )
       if not self.bare_codes:
         self.pose_head = nn.Dense(pose)
     if self.ablate != "emotion":
@@ -248,7 +250,7 @@ class Encoders(nn.Module):
       return jnp.zeros((frames.shape[0], self.codes[1]))
     features = self.pose_net(self._prepared(frames), train)
     seen = features.pooled
-    if self.pose_places:
+    if self.pose_spatial_channels:
       places = leaky(self.pose_squeeze(features.stages[-1]))
       places = rearrange(places, "b h w c -> b (h w c)")
       seen = jnp.concatenate([seen, places.astype(jnp.float32)], -1)

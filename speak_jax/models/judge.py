@@ -175,7 +175,7 @@ class Judge(nn.Module):
     frames: Float[Array, "n h w 3"],
     landmarks: Float[Array, "n 68 2"],
   ) -> tuple[Float[Array, "n 68 2"], Judgement]:
-    """A guess of the landmarks, and the rest from pieces cut along true ones."""
+    """A guess of landmarks, and the rest from pieces cut along given ones."""
     first = self.detect_landmarks(frames)
     return first, self.analyse(frames, landmarks, first)
 

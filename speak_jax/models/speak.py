@@ -38,7 +38,7 @@ class Speak(nn.Module):
     front, audio_width, audio_layers, audio_heads, audio_out, audio_steps,
       audio_level, fps, freeze_features: See `AudioEncoder`.
     flow, landmarks: Of the geometry, see `Decoder`.
-    remat, equalized, up: See `Generator`.
+    remat, up: See `Generator`.
   """
 
   channels: Channels
@@ -56,7 +56,6 @@ class Speak(nn.Module):
   landmarks: bool = True
   dtype: DTypeLike = jnp.float32
   remat: bool = False
-  equalized: bool = False
   up: str = "bilinear"
 
   def setup(self) -> None:
@@ -82,7 +81,6 @@ class Speak(nn.Module):
       self.landmarks,
       self.dtype,
       self.remat,
-      self.equalized,
       self.up,
     )
     self.mouth = nn.Dense(1)

@@ -8,7 +8,6 @@ R1 differentiates it again. `python -m tests.benchmarks --layers` measures.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -175,35 +174,6 @@ def conv_up(
   )
 
 
-def equalize(
-  module: nn.Module,
-  name: str,
-  init: Callable,
-  shape: tuple[int, ...],
-  rate: float | None,
-) -> Array:
-  """A weight of `module`, its learning rate equalized if asked.
-
-  Source: arXiv 1710.10196 section 4.1; `rate` is StyleGAN's `lrmul`.
-
-  Args:
-    module: Owns the parameter.
-    name: Of the parameter.
-    init: Its initial value; the same function with and without `rate`.
-    shape: Its last axis is the output, the others are the fan-in; (d,) is a
-      bias, whose fan-in is 1.
-    rate: None: the weight is stored as it is used. Otherwise it is stored
-      divided by rate / sqrt(fan-in) and multiplied by it here, so that Adam
-      moves every layer at the same speed relative to its initial weights,
-      `rate` times as fast as the optimizer says.
-  """
-  if rate is None:
-    return module.param(name, init, shape)
-  scale = rate / math.sqrt(math.prod(shape[:-1]))
-  stored = lambda *args: init(*args) / scale  # noqa: E731
-  return module.param(name, stored, shape) * scale
-
-
 def add_bias(y: Float[Array, "*n c"], bias: Float[Array, "c"]) -> Array:
   """Adds a bias in float32; the result is of `y`'s type.
 
@@ -222,13 +192,12 @@ class Conv(nn.Module):
   use_bias: bool = True
   dtype: DTypeLike = jnp.float32
   kernel_init: Callable = KAIMING
-  rate: float | None = None  # see `equalize`
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b i j d"]:
     """Convolves `x`; parameters `kernel` (k, k, c, d) and `bias` (d,)."""
     shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = equalize(self, "kernel", self.kernel_init, shape, self.rate)
+    kernel = self.param("kernel", self.kernel_init, shape)
     y = conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -337,21 +306,19 @@ def leaky(x: Array) -> Array:
 
 
 class Dense(nn.Module):
-  """`nn.Dense`, its learning rate equalized if asked."""
+  """`nn.Dense`, which adds its bias in float32."""
 
   features: int
   dtype: DTypeLike = jnp.float32
   bias_init: Callable = nn.initializers.zeros
-  rate: float | None = None  # see `equalize`
   precision: lax.Precision | None = None  # of the product; None: the platform's
 
   @nn.compact
   def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b d"]:
     """Parameters `kernel` (c, d) and `bias` (d,)."""
     shape = (x.shape[-1], self.features)
-    start = nn.initializers.lecun_normal()
-    kernel = equalize(self, "kernel", start, shape, self.rate)
-    bias = equalize(self, "bias", self.bias_init, shape[1:], self.rate)
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    bias = self.param("bias", self.bias_init, shape[1:])
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
     return add_bias(jnp.matmul(x, kernel, precision=self.precision), bias)
 
@@ -362,7 +329,6 @@ class Mlp(nn.Module):
   width: int
   depth: int = 2
   dtype: DTypeLike = jnp.float32
-  rate: float | None = None  # see `equalize`
   precision: lax.Precision | None = None  # see `Dense`
 
   @nn.compact
@@ -372,7 +338,6 @@ class Mlp(nn.Module):
       x = Dense(
         self.width,
         self.dtype,
-        rate=self.rate,
         precision=self.precision,
         name=f"dense{i}",
       )(x)

@@ -26,7 +26,6 @@ class StyleConv(nn.Module):
     demodulate: Divide by the norm of each example's weights.
     kernel_init: Of the shared weights.
     up: Convolve to twice the size (`conv.conv_up`).
-    rate: Of all weights, see `conv.equalize`.
   """
 
   features: int
@@ -35,7 +34,6 @@ class StyleConv(nn.Module):
   dtype: DTypeLike = jnp.float32
   kernel_init: Callable = convs.LECUN
   up: bool = False
-  rate: float | None = None
 
   @nn.compact
   def __call__(
@@ -43,11 +41,11 @@ class StyleConv(nn.Module):
   ) -> Float[Array, "b i j e"]:
     """Convolves `x`, same or twice the size; with bias, no activation."""
     channels = x.shape[-1]
-    style = convs.Dense(
-      channels, bias_init=nn.initializers.ones, rate=self.rate, name="style"
-    )(latent)
+    style = convs.Dense(channels, bias_init=nn.initializers.ones, name="style")(
+      latent
+    )
     shape = (self.size, self.size, channels, self.features)
-    kernel = convs.equalize(self, "kernel", self.kernel_init, shape, self.rate)
+    kernel = self.param("kernel", self.kernel_init, shape)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     if self.demodulate:
       style = style * lax.rsqrt((style**2).mean(-1, keepdims=True) + 1e-8)

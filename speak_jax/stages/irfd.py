@@ -155,7 +155,7 @@ class IrfdLosses:
   @property
   def drops_maps(self) -> bool:
     """Whether some examples are drawn from their codes alone."""
-    return bool(self.settings.hide_maps > 0 and self.nets.encoders.maps)
+    return bool(self.settings.drop_maps > 0 and self.nets.encoders.maps)
 
   @property
   def swapped_kinds(self) -> tuple[int, ...]:
@@ -283,7 +283,7 @@ class IrfdLosses:
     shown = features
     if self.drops_maps:
       dropped = jax.random.bernoulli(
-        drop_key, self.settings.hide_maps, (len(batch.target),)
+        drop_key, self.settings.drop_maps, (len(batch.target),)
       )
       shown = drop_maps(features, dropped)
     return Reconstruction(
@@ -521,7 +521,7 @@ class IrfdLosses:
     self, made: Reconstruction, outcome: Outcome | None
   ) -> Float[Array, "b"]:
     """Eq. 2 on the codes of the inputs, and of swaps' outcomes if any."""
-    label, smoothing = made.pair.emotion_label, self.settings.smoothing
+    label, smoothing = made.pair.emotion_label, self.settings.label_smoothing
     loss = disentangle.classification(made.logits, label, smoothing)
     if outcome is None or not self.weights["swap_emotion"]:
       return loss
@@ -541,7 +541,7 @@ class IrfdLosses:
     exchanged = (outcome.swap.kind == IDENTITY)[:, None]
     like_source = jnp.where(exchanged, _partner(generated), generated)
     like_target = jnp.where(exchanged, generated, _partner(generated))
-    if settings.printed_triplet:
+    if settings.triplet == "printed":
       return disentangle.identity_printed(
         source, _partner(source), like_source, like_target, settings.margin
       )

@@ -7,6 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from speak_jax.configs.common import current
+
 # Keys of the config that came later, and what runs did before.
 LATER: dict[str, Any] = {
   "finetune_from": "",
@@ -87,7 +89,7 @@ def read(run: str | Path) -> ConfigDict:
 
 def from_json(stored: dict[str, Any]) -> ConfigDict:
   """A config that was kept as JSON, locked: with LATER keys, without GONE."""
-  whole = _without(_completed(stored, LATER), GONE)
+  whole = _without(_completed(_renamed(stored), LATER), GONE)
   for name, section in whole.items():
     if isinstance(section, dict) and "parts" in section:
       # A batch was once computed in so many parts.
@@ -101,6 +103,18 @@ def from_json(stored: dict[str, Any]) -> ConfigDict:
     both = {"perceptual_encoders": weights["perceptual"]} | weights
     whole["speak"] |= {"weights": both}
   return ConfigDict(_tuples(whole)).lock()
+
+
+def _renamed(stored: dict[str, Any], above: str = "") -> dict[str, Any]:
+  """A config, or its section `above`, with the keys of today."""
+  found: dict[str, Any] = {}
+  for key, value in stored.items():
+    path = f"{above}{key}"
+    if isinstance(value, dict):
+      found[key] = _renamed(value, f"{path}.")
+    elif new := current(path, value):
+      found[new[0].removeprefix(above)] = new[1]
+  return found
 
 
 def _completed(stored: Any, later: dict[str, Any]) -> Any:

@@ -152,7 +152,7 @@ def stage_steps(plan: Plan, name: str, data: Path) -> Iterator[Row]:
   )
   stage = stages[name]
   current = state.init_state(stage, 0, {})
-  placing = sharding.state_sharding(current, mesh, config.mesh.large)
+  placing = sharding.state_sharding(current, mesh, config.mesh.min_shard_size)
   current = sharding.shard(current, placing)
   clips = opening.open_records(data, "train")
   devices = len(mesh.local_devices)

@@ -172,26 +172,6 @@ def test_ways_up_share_parameters_and_differ():
   assert float(jnp.abs(frames - other).max()) > 1e-2
 
 
-def test_equalized_draws_the_same_at_first_with_unit_weights():
-  params, frames, _ = start()
-  stored, same, _ = start(equalized=True)
-  np.testing.assert_allclose(frames, same, atol=1e-4)
-  for path, weight in flatten_dict(stored).items():
-    plain = flatten_dict(params)[path]
-    assert weight.shape == plain.shape
-    if path[-1] == "kernel" and "rgb" not in path:
-      assert abs(float(weight.std()) - 1) < 0.15, path
-      assert float(plain.std()) < 0.4, path
-
-
-def test_equalized_decoder_keeps_its_mlp_from_a_warm_start(world):
-  model = tiny.networks().decoder.clone(equalized=True)
-  params = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), world.portrait, world.codes)
-  )["params"]
-  assert set(params) == {"mapping", "geometry", "generator", "appearance"}
-
-
 def test_wrong_levels_and_maps_are_named():
   model = Generator(((4, 8), (8, 6)))
   with pytest.raises(ValueError, match="'up' is not one of bilinear, transp"):

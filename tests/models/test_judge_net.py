@@ -96,7 +96,7 @@ def test_weights_survive_the_disk(params, tmp_path):
     params,
   )
   assert [p.name for p in tmp_path.iterdir()] == ["judge.safetensors"]
-  with pytest.raises(ValueError, match=r"speak_jax\.judge"):
+  with pytest.raises(ValueError, match=r"speak_jax\.tools\.train_judge"):
     judge.load(tmp_path / "none.safetensors")
 
 

@@ -42,10 +42,9 @@ def config(**changes) -> ConfigDict:
       mask_mouth=True,
       bare_codes=False,
       ablate="",
-      pose_places=2,
+      pose_spatial_channels=2,
       appearance=APPEARANCE,
       up="bilinear",
-      equalized=False,
       norm="group",
       dtype="float32",
     )

@@ -91,34 +91,6 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("rate", [1.0, 0.01])
-@pytest.mark.parametrize("name", LAYERS)
-def test_equalized_starts_alike_and_learns_in_its_deviation(name, rate):
-  layer, shape, fan_in = LAYERS[name]
-  x = jax.random.normal(jax.random.key(0), (2, *shape))
-
-  def start(layer):
-    params = layer.init(jax.random.key(1), x)["params"]
-    loss = lambda params: layer.apply({"params": params}, x).sum()  # noqa: E731
-    return params["kernel"], layer.apply({"params": params}, x), loss, params
-
-  plain, y, loss, params = start(layer)
-  stored, z, equal_loss, equal_params = start(layer.clone(rate=rate))
-  np.testing.assert_allclose(z, y, atol=1e-5)
-  scale = rate / fan_in**0.5
-  np.testing.assert_allclose(stored, plain / scale, rtol=1e-5)
-  slope = jax.grad(loss)(params)["kernel"]
-  equal = jax.grad(equal_loss)(equal_params)["kernel"]
-  np.testing.assert_allclose(equal, slope * scale, rtol=1e-4, atol=1e-5)
-
-
-def test_equalized_weights_are_unit_normals():
-  layer = conv.Conv(64, 3, kernel_init=conv.LECUN, rate=1.0)
-  x = jnp.ones((1, 3, 3, 64))
-  kernel = layer.init(jax.random.key(0), x)["params"]["kernel"]
-  assert abs(float(kernel.std()) - 1) < 0.02
-
-
 def test_conv1d_pads_both_ends():
   layer = conv.Conv1d(1, 3, stride=2, pad=1, kernel_init=jnp_ones)
   x = jnp.arange(1.0, 7.0)[None, :, None]

@@ -77,21 +77,6 @@ def test_up_equals_stylegans_modulated_transposed_convolution(demodulate):
   np.testing.assert_allclose(got, jax.vmap(one)(x, style), atol=1e-5)
 
 
-def test_equalized_is_the_same_function_at_first():
-  layer, variables, x, latent = setup()
-  equal = layer.clone(rate=1.0)
-  stored = equal.init(jax.random.key(2), x, latent)
-  shapes = jax.tree.map(jnp.shape, (stored, variables))
-  assert shapes[0] == shapes[1]
-  kernel = stored["params"]["kernel"]
-  np.testing.assert_allclose(
-    kernel, variables["params"]["kernel"] * 45**0.5, rtol=1e-5
-  )
-  np.testing.assert_allclose(
-    equal.apply(stored, x, latent), layer.apply(variables, x, latent), atol=1e-5
-  )
-
-
 def test_bfloat16_stays_close():
   layer, variables, x, latent = setup()
   low = StyleConv(7, dtype=jnp.bfloat16).apply(variables, x, 1e4 * latent)

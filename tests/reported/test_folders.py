@@ -838,7 +838,7 @@ def test_every_key_refuses_what_it_cannot_be(path):
     ("speak.lr_factors", [{"speak/audio": -1.0}]),
     ("stages", [(), ("speek",)]),
     ("seed", [-1, 2**32]),
-    ("irfd.hide_maps", [1.01]),
+    ("irfd.drop_maps", [1.01]),
     ("syncnet.temperature", [0.0]),
   ],
 )

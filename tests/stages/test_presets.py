@@ -36,7 +36,7 @@ def test_preset_starts_on_two_devices(preset):
   logged = {}
   for stage in stages.values():
     state = jax.eval_shape(lambda stage=stage: initial(stage, 0, {}))
-    placing = sharding.state_sharding(state, mesh, config.mesh.large)
+    placing = sharding.state_sharding(state, mesh, config.mesh.min_shard_size)
     for phase, run in step.jit_phases(stage, placing, mesh):
       *_, last = run.traced(state, stage.batch, key).values()
       new, metrics = last.out_info

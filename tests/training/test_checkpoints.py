@@ -385,7 +385,7 @@ def test_configs_of_before_name_the_networks_of_before(root):
   assert json.dumps(stored) == kept
   assert _leaves(config) == _leaves(get_config("small64"))
   assert config.irfd.microbatch == 4
-  assert config.model.pose_places == 8
+  assert config.model.pose_spatial_channels == 8
   assert config.model.lips == 0
   assert config.model.lips_square == (1.7, 0.72)
   assert config.speak.weights.perceptual_encoders == 0.0

@@ -57,7 +57,7 @@ def test_every_large_array_of_base256_is_split():
     for path, x in jax.tree_util.tree_flatten_with_path(state)[0]:
       name = jax.tree_util.keystr(path, simple=True, separator="/")
       axis = sharding.split_axis(name)
-      if x.size >= config.mesh.large:
+      if x.size >= config.mesh.min_shard_size:
         assert axis is not None and x.shape[axis] % 8 == 0, name
 
 

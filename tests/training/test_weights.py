@@ -41,6 +41,8 @@ def test_other_networks_are_one_line(run):
 
 def test_a_config_without_a_key_is_one_line(run):
   old = small.config().copy_and_resolve_references().unlock()
-  del old.model.pose_places
-  with pytest.raises(ValueError, match=r"run\d: its config .*pose_places"):
+  del old.model.pose_spatial_channels
+  with pytest.raises(
+    ValueError, match=r"run\d: its config .*pose_spatial_channels"
+  ):
     weights.trained(run[0], old, "syncnet", ["sync"])

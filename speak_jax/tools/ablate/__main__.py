@@ -31,6 +31,7 @@ from ml_collections import config_flags
 from speak_jax.common import command_line, outputs
 from speak_jax.common.exit_codes import BAD_CONFIG
 from speak_jax.configs.ablations import GROUPS
+from speak_jax.configs.common import current_flags
 from speak_jax.tools.ablate.plan import Base, chosen, plan
 from speak_jax.tools.ablate.run import Commands, ablate
 
@@ -66,4 +67,4 @@ if __name__ == "__main__":
   flags.DEFINE_string("only", "", "NAME,NAME: of these rows, some")
   flags.DEFINE_integer("clips", 24, "held-out clips at most", lower_bound=2)
   flags.mark_flags_as_required(["config", "data", "out"])
-  app.run(main, flags_parser=command_line.parser("ablate"))
+  app.run(main, flags_parser=command_line.parser("ablate", current_flags))
