@@ -20,14 +20,14 @@ from data_pipelines.faces import align
 from data_pipelines.faces.tracker import Tracker, bridge
 from data_pipelines.media import video
 from data_pipelines.media.warp import warp
-from speak_jax.evaluation import metric_table as figures
+from speak_jax.evaluation import metric_table
 from speak_jax.evaluation.readers import aligned
 from speak_jax.metrics import image, landmarks, sums
 
 SIZE, FRAMES, LATE = 256, 30, 10
 MEASURES = ("psnr", "ssim", "m_lmd", "f_lmd")
 EXTRA = ("wrapped_psnr", "gaussian_ssim", "m_lmd_eyes", "f_lmd_eyes", "missed")
-Table = dict[tuple[str, str], figures.MetricValue]  # (pair, measure)
+Table = dict[tuple[str, str], metric_table.MetricValue]  # (pair, measure)
 
 
 def crop(path: Path, tracker: Tracker, count: int) -> np.ndarray:
@@ -93,45 +93,45 @@ def measure(
     tracker: The landmark detector; it reads every side anew.
     only: Names of pairs; all of them when empty.
   """
-  ledgers = figures.MetricTable(), figures.MetricTable()
+  metric_tables = metric_table.MetricTable(), metric_table.MetricTable()
   for path in clips:
     frames = crop(path, tracker, FRAMES + LATE)
     for name, damaged, true in pairs(frames):
       if only and name not in only:
         continue
       ours, theirs = tracker.track(damaged), tracker.track(true)
-      _book(ledgers[0], name, damaged, true, ours, theirs)
+      _add(metric_tables[0], name, damaged, true, ours, theirs)
       cuts = [
         aligned.align(x, seen.landmarks)
         for x, seen in ((damaged, ours), (true, theirs))
       ]
       both = cuts[0].found & cuts[1].found
       a, b = cuts[0].frames[both], cuts[1].frames[both]
-      ledgers[1].add(f"{name}/psnr", sums.mean_row(image.psnr(a, b)))
-      ledgers[1].add(f"{name}/ssim", sums.mean_row(image.ssim(a, b)))
+      metric_tables[1].add(f"{name}/psnr", sums.mean_row(image.psnr(a, b)))
+      metric_tables[1].add(f"{name}/ssim", sums.mean_row(image.ssim(a, b)))
       for measure in ("m_lmd", "f_lmd"):
         run = getattr(landmarks, measure)
         values = run(cuts[0].landmarks, cuts[1].landmarks)
-        ledgers[1].add(f"{name}/{measure}", sums.found_row(values))
-  static, upright = (ledger.values(0) for ledger in ledgers)
+        metric_tables[1].add(f"{name}/{measure}", sums.found_row(values))
+  static, upright = (table.values(0) for table in metric_tables)
   return _table(static), _table(upright)
 
 
-def _book(ledger, name, damaged, true, ours, theirs) -> None:
-  ledger.add(f"{name}/psnr", sums.mean_row(image.psnr(damaged, true)))
-  ledger.add(f"{name}/ssim", sums.mean_row(image.ssim(damaged, true)))
+def _add(table, name, damaged, true, ours, theirs) -> None:
+  table.add(f"{name}/psnr", sums.mean_row(image.psnr(damaged, true)))
+  table.add(f"{name}/ssim", sums.mean_row(image.ssim(damaged, true)))
   wrapped = wrapped_psnr(damaged, true)
-  ledger.add(f"{name}/wrapped_psnr", sums.mean_row(wrapped))
+  table.add(f"{name}/wrapped_psnr", sums.mean_row(wrapped))
   gaussian = image.gaussian_ssim(damaged, true)
-  ledger.add(f"{name}/gaussian_ssim", sums.mean_row(gaussian))
+  table.add(f"{name}/gaussian_ssim", sums.mean_row(gaussian))
   found = landmarks.distances(ours.landmarks, theirs.landmarks, SIZE)
   for measure, values in found._asdict().items():
-    ledger.add(f"{name}/{measure}", sums.found_row(values))
+    table.add(f"{name}/{measure}", sums.found_row(values))
   missed = (~ours.found).astype(float)
-  ledger.add(f"{name}/missed", sums.mean_row(missed))
+  table.add(f"{name}/missed", sums.mean_row(missed))
 
 
-def _table(found: figures.MetricValues) -> Table:
+def _table(found: metric_table.MetricValues) -> Table:
   split = {name: name.rsplit("/", 1) for name in found}
   return {(a, b): found[name] for name, (a, b) in split.items()}
 
