@@ -105,24 +105,8 @@ def build(person: Identity) -> Model:
   grids = first + second
   offsets = np.cumsum([0] + [len(p.points) for p in grids])
 
-  def join(chosen: list[Grid], start: int) -> tuple[np.ndarray, ...]:
-    triangles = [p.triangles + offsets[start + i] for i, p in enumerate(chosen)]
-    bias = [np.full(len(p.triangles), p.bias, np.float32) for p in chosen]
-    sided = [np.full(len(p.triangles), p.sided, np.int8) for p in chosen]
-    if not chosen:
-      return (
-        np.zeros((0, 3), np.int32),
-        np.zeros(0, np.float32),
-        np.zeros(0, np.int8),
-      )
-    return (
-      np.concatenate(triangles).astype(np.int32),
-      np.concatenate(bias),
-      np.concatenate(sided),
-    )
-
-  before, bias0, sided0 = join(first, 0)
-  after, bias1, sided1 = join(second, len(first))
+  before, bias0, sided0 = _join(first, offsets)
+  after, bias1, sided1 = _join(second, offsets[len(first) :])
   points = np.concatenate([p.points for p in grids])
   flags = [p.moves for p in grids]
   start, count = flags.index(True), sum(flags)  # these grids are neighbours
@@ -161,6 +145,26 @@ def build(person: Identity) -> Model:
       int(offsets[len(first) - 1]), int(offsets[len(first) - 1]) + 26
     ),
   )
+
+
+def _join(
+  grids: list[Grid], offsets: Int[np.ndarray, "g"]
+) -> tuple[
+  Int[np.ndarray, "t 3"], Float[np.ndarray, "t"], Int[np.ndarray, "t"]
+]:
+  """Triangles of some grids in one, their bias and whether they are sided.
+
+  Args:
+    grids: In the order in which they are drawn.
+    offsets: Number of each grid's first vertex.
+  """
+  triangles = [np.zeros((0, 3), np.int32)]
+  bias, sided = [np.zeros(0, np.float32)], [np.zeros(0, np.int8)]
+  for offset, one in zip(offsets, grids, strict=False):
+    triangles.append((one.triangles + offset).astype(np.int32))
+    bias.append(np.full(len(one.triangles), one.bias, np.float32))
+    sided.append(np.full(len(one.triangles), one.sided, np.int8))
+  return np.concatenate(triangles), np.concatenate(bias), np.concatenate(sided)
 
 
 @lru_cache(maxsize=24)

@@ -176,23 +176,23 @@ def hair(
     shade = np.broadcast_to(shade, (rows, cols)).reshape(-1)
     parts.append(grid(wisps, place, HAIR, weight, sided=True, albedo=shade))
   if person.style == "bun":
-    v = np.linspace(0.02, np.pi - 0.02, 10)[:, None]
-    u = np.linspace(-np.pi, np.pi, 19)[None]
-    size = 0.30 * person.volume
-    wave = 1 + 0.05 * np.sin(6 * u + 4 * v)
-    ball = size * np.stack(
-      [np.sin(v) * np.sin(u) * wave, np.cos(v) * wave + 0 * u,
-       np.sin(v) * np.cos(u) * wave], -1,
-    )  # fmt: skip
-    at = np.array([0.0, 1.18, -0.42])
-    parts.append(
-      grid(
-        ball + at,
-        REGIONS["hair"].uv((u / np.pi / 2 + 0.5) * 0.5, 0.3 + v / 8),
-        HAIR,
-      )
-    )
+    parts.append(_bun(person))
   return parts
+
+
+def _bun(person: Identity) -> Grid:
+  """A ball of hair behind the crown."""
+  v = np.linspace(0.02, np.pi - 0.02, 10)[:, None]
+  u = np.linspace(-np.pi, np.pi, 19)[None]
+  size = 0.30 * person.volume
+  wave = 1 + 0.05 * np.sin(6 * u + 4 * v)
+  ball = size * np.stack(
+    [np.sin(v) * np.sin(u) * wave, np.cos(v) * wave + 0 * u,
+     np.sin(v) * np.cos(u) * wave], -1,
+  )  # fmt: skip
+  at = np.array([0.0, 1.18, -0.42])
+  uv = REGIONS["hair"].uv((u / np.pi / 2 + 0.5) * 0.5, 0.3 + v / 8)
+  return grid(ball + at, uv, HAIR)
 
 
 def ear(person: Identity, surface: Surface, side: int) -> Grid:

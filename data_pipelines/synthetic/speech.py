@@ -192,6 +192,17 @@ def _sequence(
   return [(s, a, min(b, seconds)) for s, a, b in out if a < seconds]
 
 
+def _tune(
+  rng: np.random.Generator, grid: int, seconds: float, span: float
+) -> Float[np.ndarray, "g"]:
+  """Logarithm of the pitch over its mean, on the 1 ms grid."""
+  time = np.arange(grid) / GRID_HZ
+  knots = np.arange(0, seconds + 0.6, 0.22)
+  tune = np.interp(time, knots, rng.normal(0, 0.085 * span, len(knots)))
+  tune = gaussian_filter1d(tune, 45.0, mode="nearest")
+  return tune - 0.10 * span * ((time / 1.6) % 1)
+
+
 def speak(
   person: Identity, emotion: int, frames: int, fps: float, seed: tuple[int, ...]
 ) -> Speech:
@@ -247,12 +258,7 @@ def speak(
   )
   voice = gaussian_filter1d(voice, 8.0, mode="nearest")
   hiss = gaussian_filter1d(hiss, 6.0, mode="nearest") + burst
-  time = np.arange(grid) / GRID_HZ
-  knots = np.arange(0, seconds + 0.6, 0.22)
-  tune = np.interp(time, knots, rng.normal(0, 0.085 * span, len(knots)))
-  tune = gaussian_filter1d(tune, 45.0, mode="nearest")
-  fall = -0.10 * span * ((time / 1.6) % 1)
-  f0 = person.voice_hz * pitch * np.exp(tune + fall)
+  f0 = person.voice_hz * pitch * np.exp(_tune(rng, grid, seconds, span))
   sound = _synthesize(
     f0,
     formants,

@@ -5,6 +5,7 @@ import pytest
 from data_pipelines.faces import cut
 from data_pipelines.media.error import MediaError
 from data_pipelines.sources import folder
+from data_pipelines.sources.held_out import held_out_identities
 from data_pipelines.sources.task import Labels
 from speak_jax import spec
 
@@ -72,16 +73,16 @@ def test_held_out_people_are_wholly_held_out(videos):
 def test_held_out_numbers():
   names = [f"p{i}" for i in range(10)]
   for held_out, count in ((0.0, 0), (0.01, 1), (0.3, 3), (4.0, 4), (99.0, 9)):
-    assert len(folder.held_out_identities(names, held_out, 0)) == count
-  assert folder.held_out_identities(names[:3], 0.1, 0) == set()
-  draws = [folder.held_out_identities(names, 0.3, seed) for seed in range(6)]
+    assert len(held_out_identities(names, held_out, 0)) == count
+  assert held_out_identities(names[:3], 0.1, 0) == set()
+  draws = [held_out_identities(names, 0.3, seed) for seed in range(6)]
   assert len({frozenset(draw) for draw in draws}) > 3
 
 
 def test_newcomers_leave_most_people_where_they_were():
   names = [f"p{i}" for i in range(40)]
-  before = folder.held_out_identities(names, 0.25, 0)
-  after = folder.held_out_identities([*names, "new"], 0.25, 0)
+  before = held_out_identities(names, 0.25, 0)
+  after = held_out_identities([*names, "new"], 0.25, 0)
   assert len(before & after) >= len(before) - 1
 
 
