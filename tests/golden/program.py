@@ -18,7 +18,8 @@ from PIL import Image
 
 from configs.speak import PRESETS, get_config
 from data_pipelines.dataset.pictures import decode_frame
-from data_pipelines.faces import face
+from data_pipelines.faces import tracker
+from data_pipelines.faces.align import align_face
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import bundle, spec
 from speak_jax.generate import generate
@@ -279,7 +280,7 @@ def video(nudge: str = "") -> tuple[np.ndarray, dict[str, Any]]:
   )
   faces = np.stack(
     [
-      face.align_face(mood.frames[i], mood.landmarks[i], settings.emotion)
+      align_face(mood.frames[i], mood.landmarks[i], settings.emotion)
       for i in (4, 12)
     ]
   )
@@ -326,18 +327,20 @@ def sheet(folder: Path) -> np.ndarray:
     return np.asarray(picture.reduce(4))
 
 
-class _Told(face.Tracker):
+class _Told(tracker.Tracker):
   """Sees the same landmarks in every picture."""
 
   def __init__(self, landmarks: np.ndarray):
     self._landmarks = landmarks
 
   def track(self, frames, which="largest"):
-    return face.gather(self.stream(frames, which))
+    return tracker.gather(self.stream(frames, which))
 
   def votes(self, frame, which="largest", thorough=True):
     return np.array([2.0, 0, 0, 0])
 
   def stream(self, frames, which="largest"):
     for _ in frames:
-      yield face.Step(self._landmarks, np.zeros(3, np.float32), True, 1, False)
+      yield tracker.Step(
+        self._landmarks, np.zeros(3, np.float32), True, 1, False
+      )
