@@ -10,6 +10,7 @@ from einops import reduce
 from jaxtyping import Array, Float
 
 from speak_jax import spec
+from speak_jax.nn import similarity
 from speak_jax.nn.warp import sample
 
 # Left eye, right eye, mouth centre in the unit square of an aligned face.
@@ -40,26 +41,11 @@ def align_face(
     ],
     1,
   )
-  # Least squares from picture to cut, as the cutting of records has it, and
-  # inverted. As complex numbers: goal = a * offset, offset = goal / a.
-  goal = jnp.asarray(TEMPLATE) * size - 0.5
-  middle, origin = goal.mean(0), anchors.mean(1)
-  goal, offset = goal - middle, anchors - origin[:, None]
-  square = (offset**2).sum((1, 2)).clip(1e-6)
-  real = (offset * goal).sum((1, 2)) / square
-  cross = offset[..., 0] * goal[:, 1] - offset[..., 1] * goal[:, 0]
-  imaginary = cross.sum(1) / square
-  norm = (real**2 + imaginary**2).clip(1e-12)
-  real, imaginary, left, top = (
-    x[:, None, None]
-    for x in (real / norm, imaginary / norm, origin[:, 0], origin[:, 1])
-  )
+  # From picture to cut, as the cutting of records has it; then inverted.
+  to_cut = similarity.fit(anchors, jnp.asarray(TEMPLATE) * size - 0.5)
   side = jnp.arange(size, dtype=jnp.float32)
-  across, below = (side, side[:, None]) if at is None else at
-  u, v = across - middle[0], below - middle[1]
-  x = real * u + imaginary * v + left
-  y = real * v - imaginary * u + top
-  return sample(frames, x, y)
+  column, row = (side, side[:, None]) if at is None else at
+  return sample(frames, *similarity.read_at(to_cut, column, row))
 
 
 def align_lips(

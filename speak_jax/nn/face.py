@@ -13,6 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from speak_jax import spec
+from speak_jax.nn import similarity
 from speak_jax.nn.warp import flow_from_landmarks, resize_flow, warp
 
 # Eye centres and mouth centre of the aligned face, in inter-ocular units:
@@ -40,22 +41,8 @@ def aligned_coordinates(
     ],
     1,
   )
-  origin = anchors.mean(1, keepdims=True)
-  goal = jnp.asarray(ALIGNED)
-  middle = goal.mean(0)
-  goal = goal - middle
-  offset = anchors - origin
-  # As complex numbers: goal = a * offset in the least squares, so
-  # a = sum(conj(offset) * goal) / sum(|offset|^2).
-  square = (offset**2).sum((1, 2)).clip(1e-6)
-  real = (offset * goal).sum((1, 2)) / square
-  cross = offset[..., 0] * goal[:, 1] - offset[..., 1] * goal[:, 0]
-  imaginary = cross.sum(1) / square
-  real, imaginary = real[:, None], imaginary[:, None]
-  x, y = (points - origin)[..., 0], (points - origin)[..., 1]
-  u = real * x - imaginary * y
-  v = imaginary * x + real * y
-  return jnp.stack([u, v], -1) + middle
+  to_face = similarity.fit(anchors, jnp.asarray(ALIGNED))
+  return similarity.moved(to_face, points)
 
 
 def mouth_mask(

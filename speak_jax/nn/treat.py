@@ -13,6 +13,7 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from speak_jax import spec
+from speak_jax.nn import similarity
 from speak_jax.nn.align import align_face
 from speak_jax.nn.warp import sample
 
@@ -288,24 +289,10 @@ def lend_mouth(
   # By what does not move with the jaw, and about the donor's lips: the place
   # of the own ones would tell how far they are open.
   still, source = _still(landmarks), _still(lender.landmarks)[:, None]
-  centre, origin = still.mean(-2), source.mean(-2)  # b t 2 and b 1 2
-  goal = still - centre[..., None, :]
-  offset = source - origin[..., None, :]
-  # Least squares from the lender's pixels to own ones, which is a factor of
-  # complex numbers; below it is inverted.
-  square = (offset**2).sum((-1, -2)).clip(1e-6)
-  real = (offset * goal).sum((-1, -2)) / square
-  cross = offset[..., 0] * goal[..., 1] - offset[..., 1] * goal[..., 0]
-  imaginary = cross.sum(-1) / square
-
-  lips = lender.landmarks[:, None, spec.MOUTH].mean(-2) - origin
-  lips = centre + jnp.stack(
-    [
-      real * lips[..., 0] - imaginary * lips[..., 1],
-      imaginary * lips[..., 0] + real * lips[..., 1],
-    ],
-    -1,
-  )
+  # From the lender's pixels to own ones; below it is inverted.
+  to_own = similarity.fit(source, still)
+  lips = lender.landmarks[:, None, spec.MOUTH].mean(-2, keepdims=True)
+  lips = similarity.moved(to_own, lips)[..., 0, :]
   apart = spec.interocular(landmarks)
   down = still[..., 2, :] - (still[..., 0, :] + still[..., 1, :]) / 2
   down /= jnp.linalg.norm(down, axis=-1, keepdims=True).clip(1e-6)
@@ -315,11 +302,7 @@ def lend_mouth(
     return x[..., None, None]
 
   column, row = jnp.arange(width), jnp.arange(height)[:, None]
-  norm = spread((real**2 + imaginary**2).clip(1e-12))
-  real, imaginary = spread(real) / norm, spread(imaginary) / norm
-  u, v = column - spread(centre[..., 0]), row - spread(centre[..., 1])
-  x = real * u + imaginary * v + spread(origin[..., 0])
-  y = real * v - imaginary * u + spread(origin[..., 1])
+  x, y = similarity.read_at(to_own, column, row)
   x, y = (rearrange(z, "b t h w -> b (t h) w") for z in (x, y))
   moved = sample(lender.picture, x, y)
   moved = rearrange(moved, "b (t h) w c -> b t h w c", t=t)
