@@ -34,9 +34,8 @@ from speak_jax.inference import synthesis
 from speak_jax.nn import precision
 from speak_jax.stages.init import networks
 from speak_jax.stages.registry import SPEAKING, earlier
-from speak_jax.training import checkpoints, run_config
-from speak_jax.training.trained import where
-from speak_jax.training.weights import of_stage
+from speak_jax.training import run_config
+from speak_jax.training.weights import find, of_stage
 
 NEUTRAL_CLIPS, NEUTRAL_FRAMES = 64, 4  # that say what neutral is
 
@@ -170,10 +169,11 @@ def _earlier(config: Any, workdir: Path) -> dict[str, Any]:
     ValueError: neither the run nor the one that it started from has trained
       them; one line.
   """
-  found: dict[str, Any] = {
-    stage: of_stage(where(workdir, stage) or workdir, config, stage)
-    for stage in earlier()
-  }
+  found: dict[str, Any] = {}
+  for stage in earlier():
+    source = find(workdir, stage)
+    home, step = (source.run, source.step) if source else (workdir, None)
+    found[stage] = of_stage(home, config, stage, step)
   if config.speak.encoders == "frozen":
     del found["irfd"]["encoders"]  # those of the system that speaks
   return found
@@ -313,17 +313,13 @@ def _facts(
   config: Any, workdir: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
   """Where the model comes from, out of the run."""
-  homes = {name: where(workdir, name) for name in (*earlier(), SPEAKING)}
+  sources = [find(workdir, name) for name in (*earlier(), SPEAKING)]
   facts = {
     "preset": config.preset,
     "commit": config.commit,
     "seed": config.seed,
     "data": _origins(config),
-    "steps": {
-      name: checkpoints.newest_verified_step(home, name)
-      for name, home in homes.items()
-      if home is not None
-    },
+    "steps": {source.stage: source.step for source in sources if source},
   }
   if start := config.finetune_from:
     facts["start"] = _start(Path(start), say)

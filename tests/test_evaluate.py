@@ -14,7 +14,7 @@ from data_pipelines.media.audio import read_audio
 from data_pipelines.media.video import read_frames
 from data_pipelines.sampling import held_out as held_out_clips
 from data_pipelines.synthetic.render import Recipe, render_clip
-from speak_jax import evaluate, spec, train
+from speak_jax import evaluate, spec
 from speak_jax.evaluation import (
   dataset,
   eval_clip,
@@ -29,7 +29,7 @@ from speak_jax.evaluation.methods import registry, speak
 from speak_jax.evaluation.readers import face_reader, own_syncnet
 from speak_jax.evaluation.report import tables
 from speak_jax.evaluation.report.prose import identity_pictures
-from speak_jax.inference import synthesis
+from speak_jax.inference import sample_videos, synthesis
 from speak_jax.models.irfd import Codes, IdentityFeatures
 from tests import toy_records
 from tests.pretrained import (
@@ -385,9 +385,9 @@ def test_the_sample_film_has_its_identity_as_training_has(
       return frames
 
   config = small.config(speak__same_session=same_session)
-  film = train._Film(config, tmp_path, of_sessions("abab"))
-  film._made = Stub()
-  monkeypatch.setattr(train.video, "write_video", lambda *_: None)
+  film = sample_videos.SampleVideos(config, tmp_path, of_sessions("abab"))
+  film._synthesizer = Stub()
+  monkeypatch.setattr(sample_videos.video, "write_video", lambda *_: None)
   film._write(tmp_path / "video.mp4", {})
   assert shown == [0 if same_session else 1]
 

@@ -11,7 +11,11 @@ from data_pipelines.faces.tracker import Track
 from speak_jax import bundle, export, generate
 from speak_jax.inference import synthesis
 from speak_jax.stages import registry
-from speak_jax.training import checkpoints, run_config, state
+from speak_jax.training import (
+  checkpoint_manager,
+  run_config,
+  state,
+)
 from tests.stages import small
 from tests.toy_records import record
 
@@ -24,7 +28,7 @@ def run(tmp_path_factory):
   stage = registry.STAGES["speak"].make(config)
   fresh = state.init_state(stage, 0, {})
   ema = jax.tree.map(lambda x: x * 1.25 + 0.01, fresh.ema)
-  saved = checkpoints.CheckpointManager(folder / "speak" / "checkpoints")
+  saved = checkpoint_manager.CheckpointManager(folder / "speak" / "checkpoints")
   saved.save(fresh._replace(ema=ema, step=fresh.step + 7), {}, {})
   saved.finish()
   (folder / "config.json").write_text(json.dumps({"config": config.to_dict()}))

@@ -24,7 +24,7 @@ from speak_jax.nn import precision
 from speak_jax.nn.pixels import as_audio, as_frames
 from speak_jax.stages.init import networks
 from speak_jax.stages.registry import earlier
-from speak_jax.training import trained
+from speak_jax.training import weights
 
 
 class Parts(NamedTuple):
@@ -129,7 +129,7 @@ def _parts(path: Path) -> Parts:
   """Opens what a run's earlier stages have left, or a bundle brings along."""
   if not (path / "config.json").is_file():
     return NO_PARTS
-  config, stages = trained.load(path, earlier())
+  config, stages = weights.load(path, earlier())
   config = precision.for_inference(config)
   parts = NO_PARTS
   if irfd := stages.get("irfd"):

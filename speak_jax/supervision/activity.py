@@ -46,7 +46,7 @@ class Activity:
     self._lock = threading.Lock()
 
   def switch(self, kind: str) -> None:
-    """From now on something else is done."""
+    """Begins another kind of activity."""
     with self._lock:
       self._count()
       self.kind, self.since = kind, self._counted
@@ -60,6 +60,11 @@ class Activity:
       yield
     finally:
       self.switch(before)
+
+  def total(self, kind: str) -> float:
+    """Seconds that one kind of activity has taken so far."""
+    with self._lock:
+      return self._count()[kind]
 
   def collect(self) -> tuple[float, float, dict[str, float]]:
     """What was done since the last call.

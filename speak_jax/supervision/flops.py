@@ -39,13 +39,13 @@ def equations(jaxpr: core.Jaxpr) -> Iterator[Any]:
 
 def inside(eqn: Any) -> list[core.Jaxpr]:
   """The programs that an equation calls."""
-  found = []
+  programs = []
   for value in eqn.params.values():
     for item in value if isinstance(value, tuple | list) else (value,):
       program = getattr(item, "jaxpr", item)  # without its constants
       if isinstance(program, core.Jaxpr):
-        found.append(program)
-  return found
+        programs.append(program)
+  return programs
 
 
 def count(jaxpr: core.Jaxpr) -> int:
@@ -65,8 +65,8 @@ def count(jaxpr: core.Jaxpr) -> int:
     elif name == "dot_general":
       ((contracted, _), _) = eqn.params["dimension_numbers"]
       left: Any = eqn.invars[0].aval
-      made: Any = eqn.outvars[0].aval
-      products += made.size * math.prod(left.shape[i] for i in contracted)
+      output: Any = eqn.outvars[0].aval
+      products += output.size * math.prod(left.shape[i] for i in contracted)
     else:
       within = sum(map(count, inside(eqn)))
       if within and name in ("while", "scan", "cond"):
@@ -87,17 +87,17 @@ def _conv(eqn: Any) -> int:
 def peak() -> float | None:
   """FLOP/s that all devices together promise; None: not in the table."""
   kind = jax.devices()[0].device_kind
-  found = [rate for name, rate in PEAK.items() if kind.startswith(name)]
-  return found[0] * jax.device_count() if found else None
+  rates = [rate for name, rate in PEAK.items() if kind.startswith(name)]
+  return rates[0] * jax.device_count() if rates else None
 
 
 def memory() -> dict[str, float]:
   """Most memory used so far, by this process and its fullest device, in GB."""
-  found = {
+  figures = {
     # Linux counts in KiB.
     "host_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
   }
   stats = [device.memory_stats() for device in jax.local_devices()]
   name = "peak_bytes_in_use"
   used = [x[name] for x in stats if x and name in x]
-  return found | ({"device_gb": max(used) / 1e9} if used else {})
+  return figures | ({"device_gb": max(used) / 1e9} if used else {})

@@ -47,7 +47,7 @@ def read(run: Path, newer: float = 0.0) -> list[Heartbeat]:
     newer: Older files are left out; Unix time.
   """
   beats = []
-  for path in (run / "heartbeats").glob("*.json"):
+  for path in (run / "heartbeats").glob("[0-9]*.json"):  # whole ones
     with path.open() as file:
       beats.append(Heartbeat(**json.load(file)))
   return sorted(beat for beat in beats if beat.time >= newer)
@@ -60,7 +60,7 @@ def slow(beats: list[Heartbeat]) -> list[Heartbeat]:
   them apart is the time that each does not spend waiting. A slow accelerator
   behind a quick host does not show.
   """
-  found = []
+  slow_ones = []
   for beat in beats:
     others = [b.own_ms for b in beats if b is not beat and b.own_ms is not None]
     if not others or beat.own_ms is None or beat.step_ms is None:
@@ -68,5 +68,5 @@ def slow(beats: list[Heartbeat]) -> list[Heartbeat]:
     usual = statistics.median(others)
     late = beat.own_ms - usual > SHARE * beat.step_ms
     if late and beat.own_ms > SLOW * usual:
-      found.append(beat)
-  return found
+      slow_ones.append(beat)
+  return slow_ones

@@ -92,6 +92,11 @@ class Watchdog:
     if self._events:
       self._events.step = step
 
+  def step_done(self, step: int) -> None:
+    """A step has ended; its time counts among those of recent steps."""
+    self.step = step
+    self._activity.step_done()
+
   def hangs(self) -> str | None:
     """What hangs, in words; None: nothing."""
     activity = self._activity
@@ -105,10 +110,11 @@ class Watchdog:
     )
 
   def _limit(self, kind: str) -> float:
-    limits = self._limits
-    if kind in ("data", "save"):
-      return getattr(limits, kind)
-    usual = self._activity.step_seconds
+    limits, usual = self._limits, self._activity.step_seconds
+    if kind == "data":
+      return limits.data
+    if kind == "save":
+      return limits.save
     if kind in ("step", "device") and usual is not None:
       return 10 * usual + limits.step
     return limits.compile

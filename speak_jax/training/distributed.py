@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ from speak_jax.training import sharding
 
 # Longer than ours: what JAX does when it gives up is a C++ stack.
 PATIENCE = 60  # s
+REPLICA_CHECK_EVERY = 1_000  # steps
 SAME_SIGNAL = 1.0  # s in which two signals are one
 SIGNAL_CODES = {
   signal.SIGTERM: exit_codes.RESTART,
@@ -40,20 +42,15 @@ class ReplicaMismatchError(RuntimeError):
   """Copies of the same parameters are not the same; one line."""
 
 
-class Timeouts(NamedTuple):
-  """Whole seconds; config.cluster, see configs/speak.py."""
-
-  heartbeat_timeout: int
-  shutdown_timeout: int
-  initialization_timeout: int
-
-
 class ProcessSpec(NamedTuple):
   """A process among those that train together."""
 
   coordinator: str  # HOST:PORT of process 0
   processes: int
   process_id: int
+
+
+_this: ProcessSpec | None = None  # set by `initialize`
 
 
 def process_of_flags(
@@ -64,13 +61,13 @@ def process_of_flags(
   Raises:
     ValueError: some are missing, or they do not fit together.
   """
-  given = {
+  flags = {
     "--coordinator": coordinator,
     "--processes": processes,
     "--process-id": process_id,
   }
-  missing = [name for name, value in given.items() if value is None]
-  if len(missing) == len(given):
+  missing = [name for name, value in flags.items() if value is None]
+  if len(missing) == len(flags):
     return None
   if coordinator is None or processes is None or process_id is None:
     raise ValueError(f"{', '.join(missing)}: needed with the others")
@@ -94,18 +91,30 @@ def process_of_jobset(variables: Mapping[str, str]) -> ProcessSpec | None:
   return process_of_flags(coordinator, int(processes), int(index))
 
 
-def initialize(timeouts: Timeouts, process: ProcessSpec | None) -> None:
+def initialize(
+  process: ProcessSpec | None,
+  *,
+  initialization_timeout: int,
+  heartbeat_timeout: int,
+  shutdown_timeout: int,
+) -> None:
   """Meets the other processes; ends this one if they do not come.
 
   Args:
-    timeouts: How long to wait for what.
     process: This one; None: JAX finds it out (SLURM, TPU).
+    initialization_timeout: Seconds to wait for all processes; this and what
+      follows are the keys of config.cluster.
+    heartbeat_timeout: Seconds of silence after which a process is lost.
+    shutdown_timeout: Seconds to wait for the others at the end.
 
   Raises:
     ValueError: JAX does not find it out.
   """
-  seconds = timeouts.initialization_timeout
-  alone = threading.Timer(seconds, _give_up, [seconds])
+  global _this
+  _this = process
+  alone = threading.Timer(
+    initialization_timeout, _give_up, [initialization_timeout]
+  )
   alone.daemon = True
   alone.start()
   known = {}
@@ -119,9 +128,9 @@ def initialize(timeouts: Timeouts, process: ProcessSpec | None) -> None:
   try:
     jax.distributed.initialize(
       **known,
-      initialization_timeout=seconds + PATIENCE,
-      heartbeat_timeout_seconds=timeouts.heartbeat_timeout,
-      shutdown_timeout_seconds=timeouts.shutdown_timeout,
+      initialization_timeout=initialization_timeout + PATIENCE,
+      heartbeat_timeout_seconds=heartbeat_timeout,
+      shutdown_timeout_seconds=shutdown_timeout,
     )
   except ValueError as error:
     if process is not None or "defined" not in str(error):
@@ -168,13 +177,12 @@ def _give_up(seconds: float) -> None:
 
 
 def _who() -> str:
-  """Which process this is, as far as it knows."""
-  from jax._src import distributed  # no public name says it before all met
-
-  found = distributed.global_state
+  """This process in words, as far as the flags or the JobSet tell."""
+  if _this is None:  # JAX alone knows, and has no public name for it
+    return f"a process on {socket.gethostname()}"
   return (
-    f"process {found.process_id} of {found.num_processes}, coordinator"
-    f" {found.coordinator_address}"
+    f"process {_this.process_id} of {_this.processes}, coordinator"
+    f" {_this.coordinator}"
   )
 
 
@@ -296,13 +304,17 @@ class ReplicaCheck:
       out_shardings=sharding.replicated(mesh),
     )
 
-  def __call__(self, tree: Any) -> None:
-    """Compares the arrays that every device has in full.
+  def __call__(self, step: int, tree: Any) -> None:
+    """Compares the arrays that every device has in full, now and then.
+
+    Args:
+      step: One in `REPLICA_CHECK_EVERY` is looked at.
+      tree: Arrays on all devices.
 
     Raises:
       ReplicaMismatchError: naming the processes with other copies than most.
     """
-    if self._mesh.size == 1:
+    if self._mesh.size == 1 or step % REPLICA_CHECK_EVERY:
       return
     copies = [x for x in jax.tree.leaves(tree) if x.is_fully_replicated]
     prints = np.asarray(self._prints(copies))
@@ -328,15 +340,15 @@ def _fingerprint(arrays: Sequence[Array]) -> UInt32[Array, "1 2"]:
   Sums modulo 2^32 of the elements' bits, plain and stirred, each times an odd
   number of its own.
   """
-  found = jnp.zeros(2, jnp.uint32)
+  fingerprint = jnp.zeros(2, jnp.uint32)
   for x in arrays:
     bits = _bits(x)
     stirred = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
     stirred ^= stirred >> 15
     odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
     sums = jnp.stack([(bits * odd).sum(), (stirred * odd).sum()])
-    found = found * jnp.uint32(0x9E3779B1) + sums.astype(jnp.uint32)
-  return found[None]
+    fingerprint = fingerprint * jnp.uint32(0x9E3779B1) + sums.astype(jnp.uint32)
+  return fingerprint[None]
 
 
 def _bits(x: Array) -> UInt32[Array, " n"]:

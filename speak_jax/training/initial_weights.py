@@ -1,25 +1,195 @@
 """What a stage starts with that was trained before it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from speak_jax.models.audio import WAVE_FRONTS
+from speak_jax.models.audio import WAVE_FRONTS, AudioEncoder
 from speak_jax.nn import precision
-from speak_jax.stages import base
-from speak_jax.stages.init import fixed_convolutions
+from speak_jax.pretrained import layouts, speech
+from speak_jax.pretrained.tensors import WeightsError
+from speak_jax.stages.base import Stage
+from speak_jax.stages.init import RESNETS, fixed_convolutions
 from speak_jax.stages.registry import STAGES
-from speak_jax.training import checkpoints, public, run_config, trained
+from speak_jax.training import checkpoints, run_config, weights
+from speak_jax.training.state import Weights, abstract_groups
 
-# Weights by group: parameters and the other collections.
-Given = dict[str, tuple[Any, Any]]
+
+def initial_weights(
+  config: ConfigDict, run: Path, stage: Stage
+) -> tuple[Weights, dict[str, str]]:
+  """What a stage without a checkpoint starts with, and where that comes from.
+
+  Earlier stages come first, those of this run and then those of
+  config.init_from; then the run or bundle that config.finetune_from names;
+  public weights (config.pretrained) are for what none of them has.
+
+  Args:
+    config: The run's.
+    run: Its folder.
+    stage: To be trained from its first step on.
+
+  Returns:
+    {group: (params, collections)}; the names of public weights are groups of
+    their own. And {group: where it comes from}.
+
+  Raises:
+    ValueError: an earlier stage is missing, or weights have other sizes.
+  """
+  groups, _ = abstract_groups(stage)
+  tuned = finetuned(config, [stage]).get(stage.name, {})
+  chosen = dict(tuned)
+  origins = {group: str(config.finetune_from) for group in tuned}
+  for earlier in dict.fromkeys(stage.pretrained_from.values()):
+    wanted = [
+      group
+      for group, trained_by in stage.pretrained_from.items()
+      # What only warms up a network is of no use to one that was trained.
+      if trained_by == earlier and (group in groups or not tuned)
+    ]
+    missing = [group for group in wanted if group not in chosen]
+    if source := weights.find_in((run, config.init_from), earlier):
+      params, collections = checkpoints.restore_params(
+        source.run, earlier, wanted, step=source.step
+      )
+      origin = f"{source.run}/{earlier}"
+      _check_sizes(origin, params, groups)
+      chosen |= {g: (params[g], collections[g]) for g in wanted}
+      origins |= dict.fromkeys(wanted, origin)
+    elif missing:
+      raise ValueError(
+        f"{run}: stage {stage.name} needs {earlier}; train it before, or set"
+        " config.init_from"
+      )
+  for name, group in public_weights(config, stage).items():
+    if name in groups or not tuned:
+      chosen[name] = group
+      origins[name] = config.pretrained[name]
+  return chosen, origins
+
+
+def finetuned(
+  config: ConfigDict, stages: Sequence[Stage]
+) -> dict[str, Weights]:
+  """What config.finetune_from holds for stages that have no checkpoint.
+
+  Args:
+    config: The run's.
+    stages: Not trained yet.
+
+  Returns:
+    {stage: {group: (params, collections)}}; empty without the key.
+
+  Raises:
+    ValueError: it is no run or bundle, has networks of other sizes, or
+      nothing of a stage; one line.
+  """
+  home = config.finetune_from
+  if not home or not stages:
+    return {}
+  names = {
+    name for s in stages for name in (s.name, *s.pretrained_from.values())
+  }
+  _, learned = weights.load(Path(home), names)
+  chosen: dict[str, Weights] = {}
+  for stage in stages:
+    own = learned.get(stage.name, {})
+    if not own:
+      raise ValueError(
+        f"{home}: has nothing of stage {stage.name}; a bundle has if it was"
+        " exported with --evaluation"
+      )
+    earlier = {
+      g: learned.get(s, {}).get(g) for g, s in stage.pretrained_from.items()
+    }
+    groups, _ = abstract_groups(stage)
+    kept = {}
+    for group, variables in (earlier | own).items():
+      if variables and group in groups:
+        collections = {k: x for k, x in variables.items() if k != "params"}
+        kept[group] = variables["params"], collections
+    _check_sizes(home, {g: params for g, (params, _) in kept.items()}, groups)
+    chosen[stage.name] = kept
+  return chosen
+
+
+def public_weights(config: ConfigDict, stage: Stage) -> Weights:
+  """What config.pretrained names for a stage: {name: (params, vars)}.
+
+  Args:
+    config: The run's.
+    stage: Its `public` says which of the names it has a use for.
+
+  Raises:
+    WeightsError: not found, damaged, or of other sizes than the config's; one
+      line.
+  """
+  named = {name: config.pretrained[name] for name in stage.public}
+  if not any(named.values()):
+    return {}  # tracing the networks would be for nothing
+  like, _ = abstract_groups(stage)
+  chosen = {}
+  for name, source in named.items():
+    if not source:
+      continue
+    if name == "resnet" and config.model.norm != "batch":
+      raise WeightsError(
+        f"{source}: a published ResNet needs config.model.norm = 'batch'"
+      )
+    converted = layouts.load(source, name).converted
+    extra = dict(converted.variables)
+    params = extra.pop("params")
+    if name == "speech":
+      audio = AudioEncoder(**config.model.audio)
+      params = speech.encoder_params(converted, audio, source)
+    elif name == "vgg":
+      _check_public(params, like["vgg"], source)
+    else:
+      _check_public(params, _resnet(like["encoders"]), source)
+    chosen[name] = params, extra
+  return chosen
+
+
+def _resnet(encoders: dict[str, Any]) -> Any:
+  """The one of E_i, E_p and E_e that is there."""
+  return next(encoders[name] for name in RESNETS if name in encoders)
+
+
+def require_public(config: ConfigDict, elsewhere: Collection[str] = ()) -> None:
+  """Refuses a config that lacks public weights which it cannot do without.
+
+  What none of config.stages has a use for is not asked for.
+
+  Args:
+    config: config.pretrained.required names them.
+    elsewhere: Names whose networks come trained from another place.
+
+  Raises:
+    ValueError: naming what is missing; one line.
+  """
+  lacking = [
+    name
+    for name in config.pretrained.required
+    if not config.pretrained[name] and name not in elsewhere
+  ]
+  if not lacking:
+    return
+  used = {x for name in config.stages for x in STAGES[name].make(config).public}
+  if keys := [f"config.pretrained.{name}" for name in lacking if name in used]:
+    raise ValueError(
+      f"preset {config.preset} needs public weights: set {', '.join(keys)},"
+      " or leave them out of config.pretrained.required"
+    )
 
 
 def with_speech(
-  config: ConfigDict, run: Path, say: Callable[[str], None]
+  config: ConfigDict,
+  run: Path,
+  saved: Mapping[str, int],
+  say: Callable[[str], None],
 ) -> ConfigDict:
   """The config with the speech encoder that the run can have.
 
@@ -32,6 +202,7 @@ def with_speech(
   Args:
     config: As it was asked for; not changed.
     run: RUN; it need not be there yet.
+    saved: {stage: step} of its checkpoints.
     say: Takes a line.
 
   Raises:
@@ -39,9 +210,11 @@ def with_speech(
       config.finetune_from holds no model; one line.
   """
   config = ConfigDict(config.to_dict())
-  origin = _origin(config, run) if "speak" in config.stages else None
+  origin = (
+    _speech_origin(config, run, saved) if "speak" in config.stages else None
+  )
   heard = origin is not None and origin.model.audio.front in WAVE_FRONTS
-  public.require(config, ("speech",) if heard else ())
+  require_public(config, ("speech",) if heard else ())
   if "speak" not in config.stages:
     return config.lock()
   fixed = fixed_convolutions(config)
@@ -59,7 +232,9 @@ def with_speech(
   return config.lock()
 
 
-def with_dtype(config: ConfigDict, run: Path) -> ConfigDict:
+def with_dtype(
+  config: ConfigDict, run: Path, saved: Mapping[str, int]
+) -> ConfigDict:
   """The config with the type that the run computes in, in place of "auto".
 
   A run keeps the type that it began with, on whatever machine it goes on:
@@ -68,93 +243,38 @@ def with_dtype(config: ConfigDict, run: Path) -> ConfigDict:
   Args:
     config: As it was asked for; not changed.
     run: RUN; it need not be there yet.
+    saved: {stage: step} of its checkpoints.
 
   Raises:
     ValueError: there is no such type; one line.
   """
   dtype = config.model.dtype
-  if dtype == "auto" and bound(run):
+  if dtype == "auto" and run_config.binds(run, saved):
     dtype = run_config.read(run).model.dtype
   return precision.with_dtype(config, precision.resolve(dtype))
 
 
-def bound(run: Path) -> bool:
-  """Whether a run has learned something, as its config.json says.
-
-  Raises:
-    NoCheckpointError: a stage has checkpoints, and none can be trusted.
-  """
-  return (run / "config.json").exists() and any(
-    checkpoints.newest_verified_step(run, name) is not None for name in STAGES
-  )
-
-
-def _origin(config: ConfigDict, run: Path) -> ConfigDict | None:
+def _speech_origin(
+  config: ConfigDict, run: Path, saved: Mapping[str, int]
+) -> ConfigDict | None:
   """The config of what the speech encoder's weights come from, if any."""
-  if checkpoints.newest_verified_step(run, "speak") is not None:
+  if "speak" in saved:
     return run_config.read(run)
   if config.finetune_from:
-    return trained.load(Path(config.finetune_from), ())[0]
+    return weights.load(Path(config.finetune_from), ())[0]
   return None
 
 
-def begun(
-  config: ConfigDict, run: Path, stages: Sequence[base.Stage]
-) -> dict[str, Given]:
-  """What config.finetune_from holds for each stage that has no checkpoint.
-
-  Before any data are made: what does not fit is said at once.
-
-  Raises:
-    ValueError: it is no run or bundle, has networks of other sizes, or
-      nothing of a stage; one line.
-  """
-  home = config.finetune_from
-  stages = [
-    s for s in stages if checkpoints.newest_verified_step(run, s.name) is None
-  ]
-  if not home or not stages:
-    return {}
-  wanted = {
-    name for s in stages for name in (s.name, *s.pretrained_from.values())
-  }
-  _, learned = trained.load(Path(home), wanted)
-  starts: dict[str, Given] = {}
-  for stage in stages:
-    own = learned.get(stage.name, {})
-    if not own:
-      raise ValueError(
-        f"{home}: has nothing of stage {stage.name}; a bundle has if it was"
-        " exported with --evaluation"
-      )
-    earlier = {
-      g: learned.get(s, {}).get(g) for g, s in stage.pretrained_from.items()
-    }
-    like = _sizes(stage)
-    starts[stage.name] = {}
-    for group, found in (earlier | own).items():
-      if found and group in like:
-        extra = {name: x for name, x in found.items() if name != "params"}
-        starts[stage.name][group] = found["params"], extra
-    _check(home, starts[stage.name], like)
-  return starts
-
-
-def _sizes(stage: base.Stage) -> dict[str, Any]:
-  """The shapes of a stage's parameters, by group."""
-  return jax.eval_shape(lambda: stage.init(0, {}))[0]
-
-
-def _check(source: str | Path, given: Given, like: dict[str, Any]) -> None:
-  """Refuses weights of other sizes.
+def _check_sizes(
+  source: str | Path, params: Mapping[str, Any], groups: Mapping[str, Any]
+) -> None:
+  """Refuses weights of other sizes than a stage's groups.
 
   Raises:
     ValueError: naming the group and the first array.
   """
-  for group, (params, _) in given.items():
-    if group not in like:  # a start for another
-      continue
-    odd = checkpoints.shapes(params) ^ checkpoints.shapes(like[group])
+  for group in sorted(params.keys() & groups.keys()):
+    odd = checkpoints.shapes(params[group]) ^ checkpoints.shapes(groups[group])
     if odd:
       raise ValueError(
         f"{source}: its {group} have other sizes than this config's, see"
@@ -162,53 +282,22 @@ def _check(source: str | Path, given: Given, like: dict[str, Any]) -> None:
       )
 
 
-def given(
-  config: ConfigDict,
-  run: Path,
-  stage: base.Stage,
-  begun: Given,
-  say: Callable[[str], None],
-) -> Given:
-  """What a stage starts with that was trained before, by group.
-
-  Earlier stages of this run come first, then the model that it goes on from;
-  public weights are for what neither has.
-
-  Args:
-    config: The run's.
-    run: Its folder.
-    stage: To be trained from its first step on.
-    begun: Its part of `begun`.
-    say: Takes a line for each group.
+def _check_public(params: Any, wanted: Any, source: str) -> None:
+  """Refuses weights of another shape.
 
   Raises:
-    ValueError: an earlier stage is missing, or weights have other sizes.
+    WeightsError: naming the first array that differs.
   """
-  found, like = dict(begun), _sizes(stage)
-  origins = dict.fromkeys(begun, config.finetune_from)
-  for group, earlier in stage.pretrained_from.items():
-    if begun and group not in like:
-      continue  # a start for what has one
-    for home in (run, config.init_from):
-      if home and checkpoints.newest_verified_step(home, earlier) is not None:
-        break
-    else:
-      if group in found:
-        continue
-      raise ValueError(
-        f"{run}: stage {stage.name} needs {earlier}; train it before, or set"
-        " config.init_from"
+  ours, theirs = (
+    {
+      jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+      for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
+    for tree in (wanted, params)
+  )
+  for key in sorted({*ours, *theirs}):
+    if ours.get(key) != theirs.get(key):
+      raise WeightsError(
+        f"{source}: {key} is {theirs.get(key, 'missing')}, this config's is"
+        f" {ours.get(key, 'missing')}"
       )
-    params, extra = checkpoints.restore_params(home, earlier, [group])
-    found[group] = params[group], extra[group]
-    origins[group] = origin = f"{home}/{earlier}"
-    _check(origin, {group: found[group]}, like)
-  for name, group in public.weights(config, stage).items():
-    if name in like or not begun:
-      found[name] = group
-      origins[name] = config.pretrained[name]
-  for name, source in origins.items():
-    say(f"{stage.name}: {name} from {source}")
-  if begun and (fresh := like.keys() - found.keys()):
-    say(f"{stage.name}: {', '.join(sorted(fresh))} anew")
-  return found

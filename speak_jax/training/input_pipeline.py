@@ -214,16 +214,16 @@ def fingerprint(clips: reader.Records, share: dict[str, float]) -> str:
 
   And of their shares: with others a position means another sample.
   """
-  found = hashlib.sha256()
+  sha256 = hashlib.sha256()
   for row in clips.index:
     facts = row._replace(clip=Path(row.clip).name, identity="")
     # Up to `row`, as it was before there were takes.
-    found.update(json.dumps(facts[: facts._fields.index("take")]).encode())
+    sha256.update(json.dumps(facts[: facts._fields.index("take")]).encode())
   if any(clips.late):
-    found.update(json.dumps(clips.late).encode())
+    sha256.update(json.dumps(clips.late).encode())
   if share:
-    found.update(json.dumps(share, sort_keys=True).encode())
-  return found.hexdigest()
+    sha256.update(json.dumps(share, sort_keys=True).encode())
+  return sha256.hexdigest()
 
 
 def _say(text: str) -> None:

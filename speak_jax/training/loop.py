@@ -1,109 +1,58 @@
 """The only training loop: it serves every stage alike."""
 
-import json
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 
-from speak_jax.common.progress import Progress, clock, say
-from speak_jax.stages.base import Phase, Stage
-from speak_jax.supervision import flops
+from speak_jax.common.progress import say
 from speak_jax.supervision.activity import Activity
 from speak_jax.supervision.profile import StepProfiler
 from speak_jax.supervision.watchdog import Limits, Watchdog
 from speak_jax.training import distributed, sharding
-from speak_jax.training.checkpoints import CheckpointManager, origin
-from speak_jax.training.health import (
-  HealthMonitor,
-  NotFiniteError,
-  TrainingError,
-)
-from speak_jax.training.metric_writer import MetricWriter
+from speak_jax.training.checkpoint_manager import CheckpointManager
+from speak_jax.training.health import NotFiniteError, TrainingError
+from speak_jax.training.stage_run import StageRun
 from speak_jax.training.state import (
-  Scalars,
   TrainState,
+  Weights,
+  abstract_state,
   digest,
   ema_params,
   init_state,
-  initial,
 )
-from speak_jax.training.step import Update, jit_phases, train_step
+from speak_jax.training.step import due_updates, jit_phases
+from speak_jax.training.step_metrics import StepMetrics
 from speak_jax.training.stream import BatchStream
 
-REPLICA_CHECK_EVERY = 1_000  # steps
 ROLLBACK_WINDOW = 1_000  # steps in which so many roll-backs are too many
 GRID_EXAMPLES = 16  # of the held-out batch
 
 
-class Schedule(NamedTuple):
-  """When the loop does what; config.train, see configs/speak.py."""
-
-  log_every: int
-  save_every: int
-  save_seconds: float
-  first_save: int
-  first_seconds: float
-  keep: int
-  sheet_every: int
-  bad_steps: int
-  rollbacks: int
-  collapse: float
-  collapse_after: int
-  heartbeat: float
-  limit_compile: float
-  limit_data: float
-  limit_step: float
-  limit_save: float
-
-
-class StageRun(NamedTuple):
-  """One stage of one run."""
-
-  stage: Stage
-  steps: int
-  seed: int
-  folder: Path  # RUN/<stage>
-  mesh: jax.sharding.Mesh
-  min_shard_size: int  # elements from which an array is split over `model`
-  schedule: Schedule
-  meta: dict  # goes into every checkpoint, texts
-  allow_other_data: bool = False  # go on with other data than a checkpoint's
-  profile: tuple[int, int] | None = None  # first and last step to trace
-  gauges: Callable[[], dict[str, float]] = dict  # more figures to log
-
-
 def no_callback(step: int, state: TrainState) -> None:
-  """Nothing is done after a step."""
+  """Does nothing after a step."""
 
 
 def fit(
   run: StageRun,
   batches: Any,
-  given: dict[str, tuple[Any, Any]],
+  weights: Weights,
   *,
   held_out: Any = None,
-  stopping: Callable[[int], bool] = lambda step: False,
+  should_stop: Callable[[int], bool] = lambda step: False,
   on_step: Callable[[int, TrainState], None] = no_callback,
   activity: Activity | None = None,
 ) -> tuple[TrainState, bool]:
   """Trains a stage from where it stands to its last step.
 
-  After several bad steps in a row it goes back to the newest good checkpoint,
-  and on without the batches that were bad.
-
   Args:
     run: What to train, for how long, where.
     batches: Endless iterator of uint8 batches with get_state and set_state.
-    given: {group: (params, vars)} of earlier stages; of no use once there is
-      a checkpoint.
-    held_out: A batch for the sample sheets; None: no sheets.
-    stopping: Asked after every step, with its number, on every process; True
-      saves and ends. All processes must get the same answer.
+    weights: What it starts with; of no use once there is a checkpoint.
+    held_out: A batch for the sample grids; None: no grids.
+    should_stop: Asked after every step: to save and end? All processes agree.
     on_step: Called after every step with the state, which it must not keep.
     activity: The process's, if it has done something before.
 
@@ -112,306 +61,92 @@ def fit(
 
   Raises:
     TrainingError: non-finite steps again and again, or a collapsed code.
-    SaveError: checkpoints cannot be written.
-    NoCheckpointError: there are checkpoints, and none is good.
-    UnequalError: devices do not hold the same parameters.
+    SaveError, NoCheckpointError: of checkpoints, see there.
+    ReplicaMismatchError: devices do not hold the same parameters.
     ValueError: the checkpoint is of another config or other data.
   """
-  stage, schedule = run.stage, run.schedule
-  saved = CheckpointManager(run.folder / "checkpoints", schedule.keep)
-  stream = BatchStream(batches)
-  activity = activity or Activity()
-  like = jax.eval_shape(lambda: initial(stage, run.seed, {}))
-  placing = sharding.state_sharding(like, run.mesh, run.min_shard_size)
-  watch = Watchdog(
-    run.folder.parent,
-    stage.name,
-    activity,
-    Limits(
-      compile=schedule.limit_compile,
-      data=schedule.limit_data,
-      step=schedule.limit_step,
-      save=schedule.limit_save,
-    ),
-    schedule.heartbeat,
-  )
-  tools = _Tools(
-    saved=saved,
-    stream=stream,
-    activity=activity,
-    watch=watch,
-    phases=jit_phases(stage, placing, run.mesh),
-    show=_sheets(stage, run.mesh),
-    agree=distributed.ReplicaCheck(run.mesh),
-    held_out=held_out,
-    stopping=stopping,
-    on_step=on_step,
-  )
-  before = None
-  with watch, saved:
+  activity, stream = activity or Activity(), BatchStream(batches)
+  updates = jit_phases(run.stage, run.state_sharding(), run.mesh)
+  manager = CheckpointManager(run.folder / "checkpoints", run.settings.keep)
+  draw_grids = SampleGrids(run, held_out)
+  check_replicas = distributed.ReplicaCheck(run.mesh)
+  key, before = run.key(), None
+  with _watchdog(run, activity) as watchdog, manager:
     while True:
-      state = _start(run, saved, stream, placing, given, before)
+      state = restore_or_init(run, manager, stream, weights, before)
+      saver = CheckpointSaver(run, manager, stream, activity)
       try:
-        state, done = _train(run, tools, state)
+        with (
+          StepMetrics(run, int(state.step), stream, activity) as metrics,
+          StepProfiler(run.stage.name, run.folder, run.profile) as profiler,
+          activity.during("step"),
+        ):
+          step, ends = int(state.step), False
+          watchdog.begin(step)
+          while step < run.steps and not ends:
+            with activity.during("data"):
+              host_batch = next(stream)
+            # Whatever moves between host and devices in here is meant to.
+            with profiler.step(step + 1), jax.transfer_guard("disallow"):
+              batch, scalars = sharding.shard_batch(host_batch, run.mesh), {}
+              for phase, update, last in due_updates(updates, step):
+                activity.switch(metrics.activity_of(phase))
+                state, scalars[phase.name] = update(state, batch, key, last)
+            step += 1
+            metrics.add(step, stream.number, scalars)
+            metrics.count_flop(updates, state, batch, key)
+            profiler.after(step, scalars)
+            ends = should_stop(step) or step == run.steps
+            activity.switch("device")
+            metrics.flush(keep=0 if saver.due(step, ends) else 1)
+            activity.switch("evaluation")
+            on_step(step, state)
+            metrics.write_grids(step, draw_grids(step, state))
+            activity.switch("step")
+            saver.save_if_due(state)
+            check_replicas(step, state.params)
+            watchdog.step_done(step)
+          if step == run.steps:
+            sha256 = digest(state, stream.get_state())
+            metrics.say(f"step {step}, sha256 {sha256}")
       except NotFiniteError as error:
-        before = _roll_back(run, stream, error)
+        before = roll_back(run, stream, error)
       else:
         with activity.during("save"):
-          saved.finish()
-        return state, done
+          manager.finish()
+        return state, step == run.steps
 
 
-class _Tools(NamedTuple):
-  """What serves from the first step to the last, roll-backs included."""
-
-  saved: CheckpointManager
-  stream: BatchStream
-  activity: Activity
-  watch: Watchdog
-  phases: list[tuple[Phase, Update]]
-  show: Callable
-  agree: Callable[[Any], None]
-  held_out: Any
-  stopping: Callable[[int], bool]
-  on_step: Callable[[int, TrainState], None]
-
-
-def _train(
-  run: StageRun, tools: _Tools, state: TrainState
-) -> tuple[TrainState, bool]:
-  """The loop, from a state on; returns as `fit` does."""
-  stage, schedule = run.stage, run.schedule
-  activity, stream, saved = tools.activity, tools.stream, tools.saved
-  first = jax.process_index() == 0
-  step = start = int(state.step)
-  tools.watch.begin(start)
-  log = MetricWriter(run.folder, start, first)
-  progress = Progress(stage.name, "step", run.steps, start, shown=first)
-  for phase in stage.phases:
-    if phase.start > start:
-      progress.say(f"{stage.name}: {phase.name} begins at step {phase.start}")
-  profile = StepProfiler(run.folder / "profile", run.profile)
-  figures = HealthMonitor(
-    stage.name,
-    stream.bad,
-    bad_steps=schedule.bad_steps,
-    collapse=schedule.collapse,
-    collapse_after=schedule.collapse_after,
-  )
-  due = CheckpointSchedule(schedule, run.mesh)
-  key = sharding.shard(
-    jax.random.key_data(jax.random.key(run.seed)),
-    sharding.replicated(run.mesh),
-  )
-  key = jax.random.wrap_key_data(key)
-
-  def sheets(step: int, state: TrainState) -> None:
-    if tools.held_out is not None:
-      batch = sharding.shard_batch(tools.held_out, run.mesh)
-      cells = tools.show(ema_params(state), state.vars, batch)
-      for name, picture in cells.items():
-        log.write_image_grid(step, name, np.asarray(picture))
-
-  pending: deque[tuple[int, int, dict[str, Scalars]]] = deque()
-  flop_of: dict[str, float | None] = {}  # of the phases that have run
-  begin = since = time.monotonic()
-  waited = 0.0
-  ending = False
-
-  def beginning(phase: str) -> None:
-    activity.switch("device" if phase in flop_of else "compile")
-
-  def logging(step: int) -> bool:
-    return step % schedule.log_every == 0 or step == run.steps
-
-  def read(waiting: int) -> None:
-    """Figures of all steps but the last `waiting`, and lines that are due."""
-    nonlocal since, waited
-    while len(pending) > waiting:
-      done, batch, scalars = pending.popleft()
-      figures.add(done, batch, _on_host(scalars))
-      if logging(done):
-        span = max(time.monotonic() - since, 1e-9)
-        log.write_scalars(
-          done,
-          figures.means()
-          | {"data_wait": waited / span}
-          | _machine(activity, _flop(stage, flop_of))
-          | run.gauges(),
-        )
-      if logging(done) or done == start + 1:
-        since, waited = time.monotonic(), 0.0
-
-  try:
-    while step < run.steps and not ending:
-      asked = time.monotonic()
-      with activity.during("data"):
-        host = next(stream)
-      waited += time.monotonic() - asked
-      profile.before(step + 1)
-      # Whatever moves between host and devices in here is meant to.
-      with (
-        jax.profiler.StepTraceAnnotation(stage.name, step_num=step + 1),
-        jax.transfer_guard("disallow"),
-      ):
-        batch = sharding.shard_batch(host, run.mesh)
-        state, scalars = train_step(
-          tools.phases, state, batch, key, step, beginning
-        )
-      for phase, update in tools.phases:
-        if phase.name in scalars and phase.name not in flop_of:
-          flop_of[phase.name] = _flop_of(update, state, batch, key)
-      step += 1
-      pending.append((step, stream.number, scalars))
-      if step == start + 1:
-        jax.block_until_ready(state.step)
-        progress.say(
-          f"{stage.name}: first step after"
-          f" {clock(time.monotonic() - begin)} (compilation)"
-        )
-        due.begin()
-      profile.after(step, [x.vector for x in scalars.values()])
-
-      last = step == run.steps
-      ending = tools.stopping(step)
-      saving = due(step) or last or ending
-      activity.switch("device")
-      # The figures of the step before are read while this one is running; a
-      # checkpoint waits for its own: what a bad step leads to is not kept.
-      read(0 if saving or step == start + 1 else 1)
-      activity.switch("step")
-      progress.update(step, figures.note)
-      activity.switch("evaluation")
-      tools.on_step(step, state)
-      if last or (schedule.sheet_every and step % schedule.sheet_every == 0):
-        sheets(step, state)
-      activity.switch("step")
-      if last or ending or (saving and not stream.bad):
-        with activity.during("save"):
-          saved.save(state, stream.get_state(), _meta(run))
-        due.done()
-      saved.check()
-      if step % REPLICA_CHECK_EVERY == 0:
-        tools.agree(state.params)
-      tools.watch.step = step
-      activity.step_done()
-    if step == run.steps:
-      progress.say(
-        f"{stage.name}: step {step}, sha256 {digest(state, stream.get_state())}"
-      )
-  finally:
-    profile.close()
-    progress.close()
-    log.close()
-    activity.switch("init")
-  return state, step == run.steps
-
-
-def _on_host(scalars: dict[str, Scalars]) -> dict[str, float]:
-  """{phase/figure: value} of a step; waits for it. One copy a phase."""
-  values = jax.device_get({phase: x.vector for phase, x in scalars.items()})
-  return {
-    f"{phase}/{name}": float(value)
-    for phase, x in scalars.items()
-    for name, value in zip(x.names, values[phase], strict=True)
-  }
-
-
-def _sheets(stage: Stage, mesh: jax.sharding.Mesh) -> Callable:
-  """`inspect` of the first examples of a batch, on every device alike."""
-  whole = sharding.replicated(mesh)
-
-  def show(params, vars, batch):
-    few = jax.tree.map(lambda x: x[:GRID_EXAMPLES], batch)
-    few = jax.lax.with_sharding_constraint(few, whole)
-    return stage.sample_grids(params, vars, few)
-
-  return jax.jit(show, out_shardings=whole)
-
-
-class CheckpointSchedule:
-  """When a checkpoint is due: by steps and by time, soon after each start."""
-
-  def __init__(self, schedule: Schedule, mesh: jax.sharding.Mesh):
-    """Begins to count when it is told to."""
-    self._schedule = schedule
-    self._agreed = sharding.AnyProcess(mesh)
-    self._limit = schedule.first_seconds
-    self._since = time.monotonic()
-    self._due = False
-
-  def begin(self) -> None:
-    """Time counts from now on."""
-    self._since = time.monotonic()
-
-  def __call__(self, step: int) -> bool:
-    """Whether one is due; all processes agree."""
-    late = time.monotonic() - self._since > self._limit
-    self._due |= (
-      self._agreed(late)
-      or step % self._schedule.save_every == 0
-      or step == self._schedule.first_save
-    )
-    return self._due
-
-  def done(self) -> None:
-    """It was saved."""
-    self._due, self._limit = False, self._schedule.save_seconds
-    self._since = time.monotonic()
-
-
-def _flop_of(update: Update, *inputs: Any) -> float | None:
-  """Floating-point operations of an update; None: not countable."""
-  try:
-    return update.flop(*inputs)
-  except ValueError:  # a loop whose length is not known
-    return None
-
-
-def _flop(stage: Stage, flop_of: dict[str, float | None]) -> float | None:
-  """Of a usual step; a phase that is not always due counts by its share."""
-  total = 0.0
-  for phase in stage.phases:
-    if phase.name in flop_of:
-      flop = flop_of[phase.name]
-      if flop is None:
-        return None
-      total += flop / phase.every
-  return total
-
-
-def _machine(activity: Activity, flop: float | None) -> dict[str, float]:
-  """What the machine is up to: times, rates, shares of its peak, memory."""
-  found = {f"machine/{k}": v for k, v in flops.memory().items()}
-  seconds, peak = activity.step_seconds, flops.peak()
-  if seconds is None:
-    return found
-  found["machine/step_ms"] = 1e3 * seconds
-  if flop is not None:
-    found["machine/tflops"] = flop / seconds / 1e12
-    if peak is not None:
-      found["machine/mfu"] = flop / seconds / peak
-  return found
-
-
-def _start(
+def restore_or_init(
   run: StageRun,
-  saved: CheckpointManager,
+  manager: CheckpointManager,
   stream: BatchStream,
-  placing: TrainState,
-  given: dict[str, tuple[Any, Any]],
+  weights: Weights,
   before: int | None,
 ) -> TrainState:
-  """The state to go on from: the newest good one up to a step, or a new one."""
+  """The state to go on from: that of the newest good checkpoint, or a new one.
+
+  Args:
+    run: What is trained.
+    manager: Of its checkpoints.
+    stream: Is set to where the state stands in the data.
+    weights: What a new state starts with.
+    before: Checkpoints of later steps are removed; None: none is too late.
+
+  Raises:
+    NoCheckpointError: there are checkpoints, and none is good.
+    ValueError: the checkpoint is of another config or other data.
+  """
   skipped, rolled = stream.skipped, stream.rolled
-  if saved.recover(before) is None:
+  step, shardings = manager.recover(before), run.state_sharding()
+  if step is None:
     stream.rewind()
-    state = sharding.shard(init_state(run.stage, run.seed, given), placing)
+    state = sharding.shard(init_state(run.stage, run.seed, weights), shardings)
   else:
-    like = jax.eval_shape(lambda: initial(run.stage, run.seed, {}))
-    state, position, meta = saved.restore(like, placing)
-    changed = _compare(run, saved, meta)
-    stream.set_state(position, int(state.step))
+    like = abstract_state(run.stage)
+    state, position, origin = manager.restore(like, shardings)
+    changed = run.report_changes(f"{manager.folder}/{step}", origin)
+    stream.set_state(position, step)
     if changed:
       stream.forget()
   stream.skip(skipped)
@@ -419,20 +154,21 @@ def _start(
   return state
 
 
-def _roll_back(
-  run: StageRun, stream: BatchStream, error: NotFiniteError
-) -> int:
-  """Leaves out the bad batches from now on; the step before them.
+def roll_back(run: StageRun, stream: BatchStream, error: NotFiniteError) -> int:
+  """Leaves out the bad batches from now on.
+
+  Returns:
+    The step before them, from which training can go on.
 
   Raises:
     TrainingError: it has come to this too often.
   """
   bad = ", ".join(map(str, stream.bad))
-  often = [s for s in stream.rolled if s > error.step - ROLLBACK_WINDOW]
-  if len(often) >= run.schedule.rollbacks:
+  recent = [s for s in stream.rolled if s > error.step - ROLLBACK_WINDOW]
+  if len(recent) >= run.settings.rollbacks:
     left_out = ", ".join(map(str, sorted(stream.skipped)))
     raise TrainingError(
-      f"{error}, batches {bad}; rolled back {len(often)} times within"
+      f"{error}, batches {bad}; rolled back {len(recent)} times within"
       f" {ROLLBACK_WINDOW} steps, without batches {left_out}"
     )
   before = error.step - len(stream.bad)
@@ -443,97 +179,103 @@ def _roll_back(
   return before
 
 
-def _meta(run: StageRun) -> dict[str, str]:
-  """What a checkpoint tells of its origin."""
-  mesh = run.mesh
-  return run.meta | {
-    "topology": f"{mesh.size} x {mesh.devices.flat[0].device_kind},"
-    f" data {mesh.shape['data']} x model {mesh.shape['model']},"
-    f" processes {jax.process_count()}",
-    "batch": str(_batch_size(run.stage)),
-    "microbatch": str(run.stage.microbatch),
-    "loss_weights": json.dumps(dict(run.stage.weights)),
-  }
+class CheckpointSaver:
+  """Saves a checkpoint when one is due: by steps, by time, and at the end.
 
-
-def _batch_size(stage: Stage) -> int:
-  """Examples of an update, on all devices."""
-  return jax.tree.leaves(stage.batch)[0].shape[0]
-
-
-def _compare(
-  run: StageRun, saved: CheckpointManager, stored: dict[str, str]
-) -> bool:
-  """Whether the data are others; tells of that and of other devices.
-
-  Raises:
-    ValueError: see `_differs`.
+  The first one of a start comes early: a fault that ends every start would
+  else go round for ever.
   """
-  now, name = _meta(run), f"{saved.folder}/{saved.latest}"
-  changed = _differs(run, name, stored)
-  if changed and jax.process_index() == 0:
-    say(f"{name}: was trained on other data, and goes on with these")
-  small = stored.get("microbatch", now["microbatch"])
-  if small != now["microbatch"] and jax.process_index() == 0:
-    say(
-      f"{name}: microbatches were of {small} examples and are of"
-      f" {now['microbatch']} now; losses that compare examples differ"
+
+  def __init__(
+    self,
+    run: StageRun,
+    manager: CheckpointManager,
+    stream: BatchStream,
+    activity: Activity,
+  ):
+    """Its clock starts with the first step's end, after compilation."""
+    self._run, self._settings = run, run.settings
+    self._manager, self._stream = manager, stream
+    self._activity = activity
+    self._any_process = sharding.AnyProcess(run.mesh)
+    self._limit = self._settings.first_seconds
+    self._since: float | None = None
+    self._due = self._ends = False
+
+  def due(self, step: int, ends: bool) -> bool:
+    """Whether a checkpoint is due; all processes agree.
+
+    Args:
+      step: Steps done; asked once after each.
+      ends: Whether training ends with this step: that is always saved.
+    """
+    if self._since is None:
+      self._since = time.monotonic()
+    late = time.monotonic() - self._since > self._limit
+    self._due |= (
+      self._any_process(late)
+      or step % self._settings.save_every == 0
+      or step == self._settings.first_save
     )
-  place = stored.get("topology", now["topology"])
-  if place != now["topology"] and jax.process_index() == 0:
-    say(
-      f"{name}: was saved on {place}, and goes on on {now['topology']}: from"
-      " the same state, but not bit for bit"
-    )
-  return changed
+    self._ends = ends
+    return self._due or ends
+
+  def save_if_due(self, state: TrainState) -> None:
+    """Begins to save what is due; while steps are bad it is put off.
+
+    Raises:
+      SaveError: too many saves in a row have failed.
+    """
+    if self._ends or (self._due and not self._stream.bad):
+      with self._activity.during("save"):
+        self._manager.save(state, self._stream.get_state(), self._run.origin())
+      self._due, self._limit = False, self._settings.save_seconds
+      self._since = time.monotonic()
+    self._manager.check_for_errors()
 
 
-def check(run: StageRun) -> None:
-  """Refuses what `fit` would not go on from; changes nothing.
+class SampleGrids:
+  """Pictures of what a stage makes of the first held-out examples."""
 
-  Raises:
-    ValueError: the newest checkpoint is of other data or batches.
-    NoCheckpointError: there are checkpoints, and none can be trusted.
-  """
-  if found := origin(run.folder.parent, run.folder.name):
-    path, stored = found
-    _differs(run, str(path), stored)
+  def __init__(self, run: StageRun, held_out: Any):
+    """Compiles nothing yet.
 
+    Args:
+      run: What is trained.
+      held_out: This process's share of a batch; None: there are no pictures.
+    """
+    self._run, self._held_out = run, held_out
+    whole = sharding.replicated(run.mesh)
 
-def _differs(run: StageRun, name: str, stored: dict[str, str]) -> bool:
-  """Whether the data are others than those of a checkpoint.
+    def draw(params, collections, batch):
+      few = jax.tree.map(lambda x: x[:GRID_EXAMPLES], batch)
+      few = jax.lax.with_sharding_constraint(few, whole)
+      return run.stage.sample_grids(params, collections, few)
 
-  Raises:
-    ValueError: they are, and `run.allow_other_data` does not allow it; or
-      batches are of another size, and the position in the same data says
-      nothing.
-  """
-  now = _meta(run)
-  data = stored.get("dataset")
-  changed = data is not None and data != now.get("dataset", data)
-  if changed and not run.allow_other_data:
-    raise ValueError(
-      f"{name}: was trained on other data; config.data.allow_change = True"
-      " goes on with these"
-    )
-  size, stage = _batch_size(run.stage), run.stage.name
-  old = int(stored.get("batch", size))
-  if "batch" not in stored and "config" in stored:  # of before it was kept
-    old = json.loads(stored["config"])[stage]["batch"]
-  if old != size and not changed:
-    raise ValueError(
-      f"{name}: was trained with batches of {old}, and {size} are asked for on"
-      f" {run.mesh.shape['data']} devices; config.{stage}.batch={old} goes"
-      f" on where the devices divide it and config.{stage}.microbatch divides"
-      " what each of them has"
-    )
-  return changed
+    self._draw = jax.jit(draw, out_shardings=whole)
+
+  def __call__(self, step: int, state: TrainState) -> dict[str, np.ndarray]:
+    """{name: uint8 pictures (rows, columns, h, w, 3)}; empty if none is due.
+
+    Every so many steps, and at the last one; all processes must call.
+    """
+    every = self._run.settings.sheet_every
+    due = step == self._run.steps or (every and step % every == 0)
+    if self._held_out is None or not due:
+      return {}
+    batch = sharding.shard_batch(self._held_out, self._run.mesh)
+    grids = self._draw(ema_params(state), state.vars, batch)
+    return {name: np.asarray(grid) for name, grid in grids.items()}
 
 
-def parameters(stage: Stage) -> Iterator[tuple[str, int, bool]]:
-  """(group, number of parameters, whether it is trained), without arrays."""
-  params, _ = jax.eval_shape(lambda: stage.init(0, {}))
-  trained = {g for optim in stage.optims.values() for g in optim.trains}
-  for group, tree in params.items():
-    size = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
-    yield group, size, group in trained
+def _watchdog(run: StageRun, activity: Activity) -> Watchdog:
+  settings = run.settings
+  limits = Limits(
+    compile=settings.limit_compile,
+    data=settings.limit_data,
+    step=settings.limit_step,
+    save=settings.limit_save,
+  )
+  return Watchdog(
+    run.folder.parent, run.stage.name, activity, limits, settings.heartbeat
+  )

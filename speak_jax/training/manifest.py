@@ -29,13 +29,13 @@ def fault(folder: Path) -> str | None:
     The first file that differs, and how.
   """
   try:
-    written, found = (folder / NAME).read_bytes(), _text(folder)
+    written, actual = (folder / NAME).read_bytes(), _text(folder)
   except OSError as error:
     return f"{error.filename}: {error.strerror}"
-  if written == found.encode():
+  if written == actual.encode():
     return None
   before = dict(_lines(written.decode(errors="replace")))
-  now = dict(_lines(found))
+  now = dict(_lines(actual))
   for path in sorted({*before, *now}):
     if path not in now:
       return f"{path} is missing"

@@ -51,19 +51,19 @@ def plan(batch: int, microbatch: int, devices: int, together: int = 1) -> Plan:
   return Plan(devices * turns * size, size)
 
 
-def could_be_plan_of(found: Plan, asked: Plan, together: int = 1) -> bool:
+def could_be_plan_of(actual: Plan, requested: Plan, together: int = 1) -> bool:
   """Whether a plan is what `plan` makes of another, on some devices.
 
   Args:
-    found: Of a run, of whose devices nothing is known.
-    asked: Its batch and microbatch as they were asked for.
+    actual: Of a run, of whose devices nothing is known.
+    requested: Its batch and microbatch as they were asked for.
     together: See `plan`.
 
   Raises:
     ValueError: there is no such microbatch.
   """
-  counts = (n for n in range(1, found.batch + 1) if found.batch % n == 0)
-  return any(plan(*asked, n, together) == found for n in counts)
+  counts = (n for n in range(1, actual.batch + 1) if actual.batch % n == 0)
+  return any(plan(*requested, n, together) == actual for n in counts)
 
 
 def accumulation_steps(stage: Stage, size: int, devices: int) -> int:
@@ -98,25 +98,26 @@ def fit_to_devices(
 
   Returns:
     The config with every stage's `plan`, {name: stage} of config.stages, and
-    a line for every stage whose batch or microbatch is not what was asked.
+    a line for every stage whose batch or microbatch is not what was asked for.
 
   Raises:
     ValueError: naming the stage whose microbatch is too small.
   """
   config = ConfigDict(config.to_dict())
-  made, lines = {}, []
+  stages, lines = {}, []
   for name in config.stages:
     settings: Any = config[name]
-    asked = Plan(settings.batch, settings.microbatch)
+    requested = Plan(settings.batch, settings.microbatch)
     try:
-      found = plan(*asked, devices, STAGES[name].make(config).together)
+      actual = plan(*requested, devices, STAGES[name].make(config).together)
     except ValueError as error:
       raise ValueError(f"config.{name}: {error}") from error
-    settings.batch, settings.microbatch = found
-    made[name] = STAGES[name].make(config)
-    if found != asked:
+    settings.batch, settings.microbatch = actual
+    stages[name] = STAGES[name].make(config)
+    if actual != requested:
       lines.append(
-        f"{name}: for {devices} devices batch {asked.batch} -> {found.batch},"
-        f" microbatch {asked.microbatch} -> {found.microbatch}"
+        f"{name}: for {devices} devices batch {requested.batch} ->"
+        f" {actual.batch},"
+        f" microbatch {requested.microbatch} -> {actual.microbatch}"
       )
-  return config.lock(), made, lines
+  return config.lock(), stages, lines

@@ -1,14 +1,30 @@
 """RUN/config.json: the config that a run was trained with, of any version."""
 
+import importlib.metadata
 import json
+import platform
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
+from speak_jax.common import files
 from speak_jax.configs.common import current
 
+PACKAGES = (
+  "jax",
+  "jaxlib",
+  "flax",
+  "optax",
+  "orbax-checkpoint",
+  "grain",
+  "numpy",
+  "ml-collections",
+)
 # Keys of the config that came later, and what runs did before.
 LATER: dict[str, Any] = {
   "finetune_from": "",
@@ -133,14 +149,14 @@ def _without(
   stored: dict[str, Any], gone: Mapping[str, Sequence[str]], at: str = ""
 ) -> dict[str, Any]:
   """A config, or its section `at`, without some keys of its sections."""
-  found = {}
+  kept = {}
   for key, value in stored.items():
     if key in gone.get(at, ()):
       continue
     inner = f"{at}.{key}" if at else key
     nested = isinstance(value, dict)
-    found[key] = _without(value, gone, inner) if nested else value
-  return found
+    kept[key] = _without(value, gone, inner) if nested else value
+  return kept
 
 
 def _tuples(value: Any) -> Any:
@@ -150,3 +166,79 @@ def _tuples(value: Any) -> Any:
   if isinstance(value, list):
     return tuple(_tuples(item) for item in value)
   return value
+
+
+def write(config: ConfigDict, run: Path) -> None:
+  """Writes RUN/config.json; process 0 does so for all."""
+  if jax.process_index():
+    return
+  content = {
+    "config": config.to_dict(),
+    "python": platform.python_version(),
+    "packages": versions(),
+    "argv": sys.argv,
+  }
+  run.mkdir(parents=True, exist_ok=True)
+  files.write(run / "config.json", json.dumps(content, indent=1))
+
+
+def binds(run: Path, saved: Mapping[str, int]) -> bool:
+  """Whether a run has learned something with the config that it wrote.
+
+  Args:
+    run: RUN.
+    saved: {stage: step} of its checkpoints.
+  """
+  return bool(saved) and (run / "config.json").exists()
+
+
+def check_model(
+  config: ConfigDict, run: Path, saved: Mapping[str, int]
+) -> None:
+  """Refuses a RUN that has learned a model of other sizes.
+
+  Args:
+    config: As it is to be trained.
+    run: RUN.
+    saved: {stage: step} of its checkpoints.
+
+  Raises:
+    ValueError: it has.
+  """
+  if not binds(run, saved):
+    return
+  old, new = (
+    json.loads(json.dumps(x.model.to_dict())) for x in (read(run), config)
+  )
+  if "speak" not in saved:  # no earlier stage has a speech encoder
+    old.pop("audio", None)
+    new.pop("audio", None)
+  odd = sorted(k for k in {**old, **new} if old.get(k) != new.get(k))
+  if odd:
+    raise ValueError(
+      f"{run}: was trained with another model.{odd[0]}; choose another workdir"
+    )
+
+
+def versions() -> dict[str, str]:
+  """Of the packages that a result depends on."""
+  return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def commit() -> str:
+  """The checkout's commit, with + if files differ; "" outside of git.
+
+  An installed package may lie in someone else's checkout, which has no say.
+  """
+  here = Path(__file__).parent
+
+  def git(*words: str) -> str:
+    return subprocess.run(
+      ["git", *words], cwd=here, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+  try:
+    git("ls-files", "--error-unmatch", Path(__file__).name)
+    return git("rev-parse", "HEAD") + ("+" if git("status", "-s") else "")
+  except (OSError, subprocess.CalledProcessError):
+    return ""

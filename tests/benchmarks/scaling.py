@@ -20,7 +20,7 @@ from speak_jax.stages.base import Phase, Stage
 from speak_jax.stages.registry import STAGES
 from speak_jax.supervision import flops
 from speak_jax.training import sharding, step
-from speak_jax.training.state import initial
+from speak_jax.training.state import abstract_state
 from tests.stages import small
 
 DEVICES = 8
@@ -85,7 +85,7 @@ def updates(
   stage: Stage, mesh: jax.sharding.Mesh
 ) -> tuple[list[tuple[Phase, step.Update]], tuple[Any, Any, Any]]:
   """Each phase with its update, and the shapes that it takes."""
-  state = jax.eval_shape(lambda: initial(stage, 0, {}))
+  state = abstract_state(stage)
   placing = sharding.state_sharding(state, mesh, 1 << 40)
   key = jax.eval_shape(lambda: jax.random.key(0))
   return step.jit_phases(stage, placing, mesh), (state, stage.batch, key)
@@ -93,7 +93,7 @@ def updates(
 
 def trained(stage: Stage, index: int) -> int:
   """Bytes of a phase's gradient: float32, what its optimizer trains."""
-  state = jax.eval_shape(lambda: initial(stage, 0, {}))
+  state = abstract_state(stage)
   groups = stage.optims[stage.phases[index].optim].trains
   return sum(
     4 * x.size for g in groups for x in jax.tree.leaves(state.params[g])

@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from configs.speak import get_config
-from speak_jax import train
 from speak_jax.common.lock import locked
+from speak_jax.training.run import train
 
 HOLDER = """
 import sys, time
@@ -110,7 +110,7 @@ def test_training_waits_for_the_one_that_has_its_run(tmp_path, other, capfd):
 
   def begin():
     try:
-      train.train(config, tmp_path)
+      train(config, tmp_path)
     except ValueError as error:
       result.append(str(error))
 

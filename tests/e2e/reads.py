@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 
 # Who only writes down or compares, {function: file}.
 WRITERS = {
-  "_check_model": "speak_jax/train.py",  # the old one and the new
-  "_write_config": "speak_jax/train.py",  # RUN/config.json
-  "_meta": "speak_jax/train.py",  # of a checkpoint
+  "check_model": "speak_jax/training/run_config.py",  # the old and the new
+  "write": "speak_jax/training/run_config.py",  # RUN/config.json
+  "_origin": "speak_jax/training/run.py",  # of a checkpoint
 }
 
 

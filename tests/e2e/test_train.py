@@ -1,5 +1,6 @@
 """From no data to three stages and their report, as small as it gets."""
 
+import inspect
 import json
 import os
 import signal
@@ -10,17 +11,23 @@ import numpy as np
 import pytest
 from absl import flags
 
-from speak_jax import export, train
+from speak_jax import export
+from speak_jax import train as command
 from speak_jax.evaluation import protocol
 from speak_jax.nn import precision
+from speak_jax.stages.registry import STAGES
 from speak_jax.tools.study import build as study
 from speak_jax.training import (
   checkpoints,
   distributed,
   input_pipeline,
+  loop,
+  manifest,
   run_config,
 )
-from speak_jax.training.state import initial, update
+from speak_jax.training.run import train
+from speak_jax.training.state import abstract_state
+from speak_jax.training.step import update
 from tests.e2e import reads
 from tests.stages import small
 
@@ -52,7 +59,7 @@ def run(tmp_path_factory, seen):
   """A complete run of two steps a stage."""
   folder = tmp_path_factory.mktemp("run")
   with reads.recorded(seen):
-    assert train.train(config(), folder) == 0
+    assert train(config(), folder, hooks=command.HOOKS) == 0
   return folder
 
 
@@ -73,6 +80,14 @@ def test_three_stages_leave_their_files(run):
   assert stored.stages == ("syncnet", "irfd", "speak")
 
 
+# Of config.train, what others than the loop read.
+ELSEWHERE = (
+  "compilation_cache",
+  "loss_scale",
+  "remat",
+  "video_every",
+  "video_seconds",
+)
 # Keys that only another choice reads, and the choice.
 CHOICES = {
   "GAN": {
@@ -99,44 +114,37 @@ def test_every_leaf_of_the_config_is_read(run, seen, tmp_path, monkeypatch):
     return None, True
 
   def trace(stage):
-    state = jax.eval_shape(lambda: initial(stage, 0, {}))
+    state = abstract_state(stage)
     key = jax.eval_shape(lambda: jax.random.key(0))
     for index in range(len(stage.phases)):
       jax.eval_shape(update(stage, index), state, stage.batch, key)
 
-  monkeypatch.setattr(train.loop, "fit", traced)
-  monkeypatch.setattr(train._Film, "make", lambda *args: None)
+  monkeypatch.setattr(loop, "fit", traced)
   here = {"data__path": str(run / "data"), "init_from": str(run)}
   flags.FLAGS.mark_as_parsed()
   with reads.recorded(seen):
     for name, changes in CHOICES.items():
-      assert train.train(config(**here | changes), tmp_path / name) == 0
+      assert train(config(**here | changes), tmp_path / name) == 0
     # Trained weights keep the waveform, and learn more slowly.
     heard = {"model__audio__front": "waveform", "model__audio__width": 32}
-    trace(registry.STAGES["speak"].make(config(**heard)))
+    trace(STAGES["speak"].make(config(**heard)))
     # Several processes, before they meet.
     monkeypatch.setattr(distributed, "process_of_flags", lambda *words: "there")
-    monkeypatch.setattr(
-      distributed, "initialize", lambda timeouts, process: None
-    )
-    monkeypatch.setattr(train, "train", lambda *words: 0)
-    assert train._run(config(), distributed.PreemptionHandler()) == 0
+    monkeypatch.setattr(distributed, "initialize", lambda process, **keys: None)
+    command.join_processes(config())
   assert sorted(reads.leaves(config()) - seen.leaves) == []
   assert sorted(seen.defaults) == []
 
 
 def test_what_is_handed_on_whole_is_used():
-  """Reading all of config.train and config.cluster is not using it."""
-  text = "".join(
-    path.read_text()
-    for path in (Path(train.__file__).parent / "training").glob("*.py")
-  )
-  for name, fields in (
-    ("schedule", train.loop.Schedule._fields),
-    ("timeouts", distributed.Timeouts._fields),
-  ):
-    for field in fields:
-      assert f"{name}.{field}" in text, field
+  """config.train and config.cluster are; reading all of one is not using it."""
+  home = Path(loop.__file__).parent
+  text = "".join(path.read_text() for path in home.glob("*.py"))
+  plain = {k: v for k, v in config().train.items() if k not in ELSEWHERE}
+  for key in plain:
+    assert f"settings.{key}" in text, key
+  wanted = set(inspect.signature(distributed.initialize).parameters)
+  assert wanted == {"process", *config().cluster}
 
 
 def test_frozen_networks_are_the_earlier_stages(run):
@@ -147,16 +155,24 @@ def test_frozen_networks_are_the_earlier_stages(run):
     jax.tree.map(np.testing.assert_array_equal, trained, frozen)
 
 
-def test_complete_stages_are_skipped(run, capsys):
+def test_complete_stages_are_skipped(run, capsys, monkeypatch):
+  """And each checkpoint is read and hashed once, to know that."""
+  verified, fault = [], manifest.fault
+  monkeypatch.setattr(
+    manifest, "fault", lambda path: verified.append(path) or fault(path)
+  )
   before = {p: p.stat().st_mtime_ns for p in run.rglob("metrics.jsonl")}
-  assert train.train(config(), run) == 0
+  assert train(config(), run) == 0
   assert "nothing to do" in capsys.readouterr().err
   assert before == {p: p.stat().st_mtime_ns for p in run.rglob("metrics.jsonl")}
+  assert verified == [
+    run / stage / "checkpoints" / "2" for stage in ("syncnet", "irfd", "speak")
+  ]
 
 
 def test_another_model_is_refused(run):
   with pytest.raises(ValueError, match=r"another model\.latent"):
-    train.train(config(model__latent=9), run)
+    train(config(model__latent=9), run)
 
 
 def test_signal_saves_and_the_stage_goes_on(run, tmp_path, monkeypatch):
@@ -166,7 +182,7 @@ def test_signal_saves_and_the_stage_goes_on(run, tmp_path, monkeypatch):
     data__path=str(run / "data"),
     train__first_save=100,
   )
-  fit = train.loop.fit
+  fit = loop.fit
 
   def interrupted(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGTERM)
@@ -177,10 +193,10 @@ def test_signal_saves_and_the_stage_goes_on(run, tmp_path, monkeypatch):
   }
   try:
     with monkeypatch.context() as patch:
-      patch.setattr(train.loop, "fit", interrupted)
-      assert train.train(here, tmp_path) == 42
+      patch.setattr(loop, "fit", interrupted)
+      assert train(here, tmp_path) == 42
     assert checkpoints.newest_verified_step(tmp_path, "syncnet") == 1
-    assert train.train(here, tmp_path) == 0
+    assert train(here, tmp_path) == 0
   finally:
     for number, handler in old.items():
       signal.signal(number, handler)
@@ -193,35 +209,35 @@ def test_other_data_only_where_they_are_asked_for(run, tmp_path):
   """A checkpoint of one data set goes on with another, and then is of it."""
   here = dict(stages=("syncnet",), train__first_save=100)
   one = dict(here, data__path=str(run / "data"))
-  assert train.train(config(**one), tmp_path / "run") == 0
+  assert train(config(**one), tmp_path / "run") == 0
   drawn = config(**here, seed=1, syncnet__steps=1)
-  assert train.train(drawn, tmp_path / "drawn") == 0
+  assert train(drawn, tmp_path / "drawn") == 0
   other = str(tmp_path / "drawn" / "data")
   on = dict(here, syncnet__steps=3, data__path=other)
   with pytest.raises(ValueError, match=r"other data; config\.data\.allow_ch"):
-    train.train(config(**on), tmp_path / "run")
+    train(config(**on), tmp_path / "run")
   assert checkpoints.newest_verified_step(tmp_path / "run", "syncnet") == 2
   # What is refused has written nothing.
   more = config(**one | {"syncnet__steps": 3, "syncnet__batch": 8})
   with pytest.raises(ValueError, match="and 8 are asked for"):
-    train.train(more, tmp_path / "run")
+    train(more, tmp_path / "run")
   stored = run_config.read(tmp_path / "run")
   assert stored.data.path == one["data__path"]
   assert (stored.syncnet.batch, stored.syncnet.steps) == (2, 2)
   allowed = config(**on, data__allow_change=True)
-  assert train.train(allowed, tmp_path / "run") == 0
+  assert train(allowed, tmp_path / "run") == 0
   clips = input_pipeline.open_data(allowed, tmp_path)["train"]
   path = tmp_path / "run" / "syncnet" / "checkpoints" / "3"
   meta = checkpoints.ocp.load_checkpointables(str(path), {"meta": None})["meta"]
   assert meta["dataset"] == input_pipeline.fingerprint(clips, {})
   with pytest.raises(ValueError, match="other data"):
-    train.train(config(**one | {"syncnet__steps": 4}), tmp_path / "run")
+    train(config(**one | {"syncnet__steps": 4}), tmp_path / "run")
 
 
 def test_missing_earlier_stage_is_named(run, tmp_path):
   alone = config(stages=("speak",), data__path=str(run / "data"))
   with pytest.raises(ValueError, match="stage speak needs irfd"):
-    train.train(alone, tmp_path)
+    train(alone, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -240,13 +256,12 @@ def begins(run, tmp_path, monkeypatch):
     found[job.stage.name] = given
     return None, True
 
-  monkeypatch.setattr(train.loop, "fit", fit)
-  monkeypatch.setattr(train._Film, "make", lambda *args: None)
+  monkeypatch.setattr(loop, "fit", fit)
 
   def begin(folder="new", **changes):
     settings = {"data__path": str(run / "data")} | changes
     found.clear()
-    assert train.train(config(**settings), tmp_path / folder) == 0
+    assert train(config(**settings), tmp_path / folder) == 0
     return found
 
   return begin
@@ -280,7 +295,7 @@ def test_what_a_run_trained_itself_comes_first(
   assert f"speak: encoders from {tmp_path / 'new'}/irfd" in said
   assert f"speak: speak from {bundle}" in said
   assert "speak: decoder" not in said and "decoder" not in given
-  stage = registry.STAGES["speak"].make(config())
+  stage = STAGES["speak"].make(config())
   params, _ = stage.init(0, given)
   jax.tree.map(
     np.testing.assert_array_equal, params["speak"], given["speak"][0]
@@ -370,16 +385,16 @@ def test_a_run_and_its_bundle_are_evaluated(run, bundle, tmp_path):
 )
 def test_wrong_config_is_one_line(changes, named, tmp_path):
   with pytest.raises(ValueError, match=named) as caught:
-    train.train(config(**changes), tmp_path / "run")
+    train(config(**changes), tmp_path / "run")
   assert "\n" not in str(caught.value)
   assert not (tmp_path / "run").exists()
 
 
 def test_unusable_data_is_one_line(run, tmp_path):
   with pytest.raises(input_pipeline.DataError, match="nowhere"):
-    train.train(config(data__path=str(tmp_path / "nowhere")), tmp_path / "a")
+    train(config(data__path=str(tmp_path / "nowhere")), tmp_path / "a")
   with pytest.raises(input_pipeline.DataError, match=r"frames/s"):
-    train.train(
+    train(
       config(data__path=str(run / "data"), data__fps=50.0, model__frames=10),
       tmp_path / "b",
     )

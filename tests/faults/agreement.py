@@ -14,9 +14,18 @@ from pathlib import Path
 
 import jax
 
-from speak_jax.training import checkpoints, distributed, sharding
+from speak_jax.training import (
+  checkpoint_manager,
+  distributed,
+  sharding,
+)
 from tests.faults.saves import state_of
 
+TIMEOUTS = {
+  "initialization_timeout": 60,
+  "heartbeat_timeout": 30,
+  "shutdown_timeout": 30,
+}
 FULL = (2, 5, 6, 7)
 UNSEALED = 3
 
@@ -24,10 +33,10 @@ UNSEALED = 3
 def main(folder: Path, coordinator: str, rank: int, who: int) -> None:
   """Saves eight steps, or as many as it may."""
   place = distributed.ProcessSpec(coordinator, 2, rank)
-  distributed.initialize(distributed.Timeouts(30, 30, 60), place)
+  distributed.initialize(place, **TIMEOUTS)
   whole = sharding.replicated(sharding.make_mesh(-1, 1))
-  usage, seal = shutil.disk_usage, checkpoints.manifest.write
-  saved = checkpoints.CheckpointManager(folder)
+  usage, seal = shutil.disk_usage, checkpoint_manager.manifest.write
+  saved = checkpoint_manager.CheckpointManager(folder)
   saved.recover()
   step = 0
 
@@ -40,18 +49,18 @@ def main(folder: Path, coordinator: str, rank: int, who: int) -> None:
     seal(path)
 
   if rank == who:
-    checkpoints.shutil.disk_usage = looked
-  checkpoints.manifest.write = sealed
+    checkpoint_manager.shutil.disk_usage = looked
+  checkpoint_manager.manifest.write = sealed
   try:
     for step in range(1, 9):
       state = state_of(step)
       state = sharding.shard(state, jax.tree.map(lambda _: whole, state))
       saved.save(state, step, {})
       saved.wait()
-      saved.check()
+      saved.check_for_errors()
       distributed.barrier(f"{step} is done")
       print(step, saved.latest, flush=True)
-  except checkpoints.SaveError as error:
+  except checkpoint_manager.SaveError as error:
     print("ends", step, error.strerror, flush=True)
   distributed.exit_process(0)
 

@@ -14,10 +14,11 @@ import jax
 import numpy as np
 
 from configs import speak
-from speak_jax import train
+from speak_jax.inference.sample_videos import SampleVideos
 from speak_jax.supervision.activity import Activity
 from speak_jax.training import distributed, loop, sharding
 from speak_jax.training.state import TrainState
+from tests.faults.agreement import TIMEOUTS
 from tests.training import toy
 
 LIMIT = 0.1  # s, config.train.limit_step
@@ -26,7 +27,7 @@ LIMIT = 0.1  # s, config.train.limit_step
 def main(run: Path, coordinator: str, rank: int) -> int:
   """Eight steps, with a film after the fifth."""
   place = distributed.ProcessSpec(coordinator, 2, rank)
-  distributed.initialize(distributed.Timeouts(30, 30, 60), place)
+  distributed.initialize(place, **TIMEOUTS)
   job = toy.run(run / "toy", 8, limit_step=LIMIT)
   job = job._replace(mesh=sharding.make_mesh(1, 2))
   whole = {"kernel": np.arange(16, dtype=np.float32).reshape(4, 4)}
@@ -34,7 +35,9 @@ def main(run: Path, coordinator: str, rank: int) -> int:
   assert not split["kernel"].is_fully_addressable
   assert sharding.data_shard(job.mesh) == (0, 1)  # both read the whole batch
   activity = Activity()
-  film = train._Film(speak.get_config("demo"), run, None)
+  config = speak.get_config("demo").unlock()
+  config.train.video_every = 5
+  film = SampleVideos(config, run, None)
 
   def write(path, variables):
     assert activity.step_seconds is not None  # so that the watchdog has a limit
@@ -52,7 +55,7 @@ def main(run: Path, coordinator: str, rank: int) -> int:
     if step == 5:
       groups = {"encoders": split, "speak": split}
       extra = {group: {"stats": {}} for group in groups}
-      film.make(step, TrainState(state.step, groups, extra, {}, {}))
+      film(step, TrainState(state.step, groups, extra, {}, {}))
 
   _, done = loop.fit(job, toy.batches(), {}, on_step=on_step, activity=activity)
   print("done", done, jax.process_count(), flush=True)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from speak_jax.training import sharding
-from speak_jax.training.checkpoints import CheckpointManager
+from speak_jax.training.checkpoint_manager import CheckpointManager
 from speak_jax.training.state import TrainState, digest
 
 MEGABYTES = 32

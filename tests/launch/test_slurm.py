@@ -54,7 +54,8 @@ def test_jax_finds_two_tasks(tmp_path):
   lab = labs.Lab(tmp_path / "lab")
   program = (
     "from speak_jax.training import distributed\n"
-    "distributed.initialize(distributed.Timeouts(30, 30, 60), None)\n"
+    "distributed.initialize(None, initialization_timeout=60,"
+    " heartbeat_timeout=30, shutdown_timeout=30)\n"
     "import jax\n"
     "distributed.barrier('here')\n"
     "me, all = jax.process_index(), jax.process_count()\n"

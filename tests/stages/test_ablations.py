@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from speak_jax.stages import irfd, speak
-from speak_jax.training.state import init_state, update
+from speak_jax.training.state import init_state
+from speak_jax.training.step import update
 from tests.stages import small
 
 # The paper's terms, at a size that trains on anything.

@@ -5,7 +5,8 @@ import pytest
 
 from speak_jax.losses import disentangle
 from speak_jax.stages import base, irfd, speak
-from speak_jax.training.state import initial, update
+from speak_jax.training.state import abstract_state
+from speak_jax.training.step import update
 from tests.stages import small
 
 
@@ -21,7 +22,7 @@ def told(module, name, batch):
     )
   )
   index = [phase.name for phase in stage.phases].index("gen")
-  state = jax.eval_shape(lambda: initial(stage, 0, {}))
+  state = abstract_state(stage)
   key = jax.eval_shape(lambda: jax.random.key(0))
   _, metrics = jax.eval_shape(update(stage, index), state, stage.batch, key)
   return set(metrics), "; ".join(stage.notes)

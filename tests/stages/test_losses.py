@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import pytest
 
 from speak_jax.stages import base, irfd, speak, syncnet
-from speak_jax.training import loop
 from tests.stages import small
 from tests.training import toy
 
@@ -71,5 +70,5 @@ def test_a_term_that_nobody_asked_for_is_not_reported():
 def test_a_checkpoint_tells_the_weights(tmp_path):
   run = toy.run(tmp_path, 1)
   stage = run.stage._replace(weights={"pixel": 1.0, "flow": 0.0})
-  meta = loop._meta(run._replace(stage=stage))
+  meta = run._replace(stage=stage).origin()
   assert json.loads(meta["loss_weights"]) == {"pixel": 1.0, "flow": 0.0}

@@ -6,7 +6,7 @@ from jax.sharding import AxisType
 
 from configs import speak as presets
 from speak_jax.training import microbatches, sharding, step
-from speak_jax.training.state import initial
+from speak_jax.training.state import abstract_state
 
 # What a preset's phases must log, whatever else they do.
 TERMS = {
@@ -35,7 +35,7 @@ def test_preset_starts_on_two_devices(preset):
   key = jax.eval_shape(lambda: jax.random.key(0))
   logged = {}
   for stage in stages.values():
-    state = jax.eval_shape(lambda stage=stage: initial(stage, 0, {}))
+    state = abstract_state(stage)
     placing = sharding.state_sharding(state, mesh, config.mesh.min_shard_size)
     for phase, run in step.jit_phases(stage, placing, mesh):
       *_, last = run.traced(state, stage.batch, key).values()

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
-from speak_jax import train
 from speak_jax.nn.pixels import as_bytes, as_frames
 from speak_jax.stages import batch_shapes, optimizers, registry, speak
 from speak_jax.stages.base import LossOut, Phase, Stage
 from speak_jax.training import checkpoints, input_pipeline, run_config, weights
+from speak_jax.training.run import train
 from tests.stages import small
 
 
@@ -70,7 +70,7 @@ def config():
 def test_a_fourth_stage_is_one_file_and_one_row(tmp_path, monkeypatch, capsys):
   row = registry.Row(make, ("toy",), speak.sampler)
   monkeypatch.setitem(registry.STAGES, "toy", row)
-  assert train.train(config(), tmp_path) == 0
+  assert train(config(), tmp_path) == 0
   assert "toy: learns a colour" in capsys.readouterr().err
   assert checkpoints.newest_verified_step(tmp_path, "toy") == 3
   rows = (tmp_path / "toy" / "metrics.jsonl").read_text().splitlines()

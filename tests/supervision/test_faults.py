@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,7 +16,8 @@ from speak_jax.supervision.profile import parse_steps
 from speak_jax.supervision.watchdog import Limits, Watchdog
 from speak_jax.tools import goodput as goodput_command
 from speak_jax.training import checkpoints, loop
-from speak_jax.training.state import digest
+from speak_jax.training.checkpoint_manager import CheckpointManager
+from speak_jax.training.state import TrainState, digest
 from speak_jax.training.stream import BatchStream
 from tests.training import toy
 
@@ -104,7 +106,7 @@ def test_a_stop_among_bad_steps_is_resumed_among_them(tmp_path):
   )
   run = toy.run(tmp_path / "b" / "toy", 9, save_every=3)
   half, done = loop.fit(
-    run, toy.batches(spoil=spoil), {}, stopping=lambda step: step == 6
+    run, toy.batches(spoil=spoil), {}, should_stop=lambda step: step == 6
   )
   assert not done
   assert int(half.step) == 6
@@ -142,30 +144,43 @@ def test_left_out_batches_are_remembered():
 # --- when checkpoints are due -----------------------------------------------
 
 
-def test_checkpoints_are_due_by_steps_and_by_time(monkeypatch):
+def test_checkpoints_are_due_by_steps_and_by_time(tmp_path, monkeypatch):
   now = [0.0]
   monkeypatch.setattr(time, "monotonic", lambda: now[0])
   run = toy.run(
-    Path(), 9, save_every=10, first_save=3, first_seconds=60, save_seconds=600
+    Path(), 99, save_every=10, first_save=3, first_seconds=60, save_seconds=600
   )
-  due = loop.CheckpointSchedule(run.schedule, run.mesh)
-  found = []
+  saved = []
 
-  def saves(step, seconds):
+  manager = CheckpointManager(tmp_path)
+  monkeypatch.setattr(
+    manager, "save", lambda state, *_: saved.append(int(state.step))
+  )
+  stream = BatchStream(toy.batches())
+  saver = loop.CheckpointSaver(run, manager, stream, Activity())
+
+  def saves(step, seconds, ends=False):
     now[0] = seconds
-    if due(step):
-      found.append(step)
-      due.done()
+    due = saver.due(step, ends)
+    saver.save_if_due(TrainState(jnp.int32(step), {}, {}, {}, {}))
+    return due
 
-  now[0] = 100.0  # so long did it compile
-  due.begin()
-  for step, seconds in ((1, 101), (2, 161), (3, 162), (4, 300), (5, 763)):
+  # The first step ends at 100: so long did it compile.
+  for step, seconds in ((1, 100), (2, 161), (3, 162), (4, 300), (5, 763)):
     saves(step, seconds)
   for step in range(6, 21):
     saves(step, 764)
-  assert found == [2, 3, 5, 10, 20]
-  assert due(30)
-  assert due(31)  # it was put off: still due
+  assert saved == [2, 3, 5, 10, 20]
+  stream.bad.append(7)
+  assert saves(30, 764)
+  assert saves(31, 764)  # it was put off: still due
+  assert saved[-1] == 20
+  stream.bad.clear()
+  assert saves(32, 764)
+  assert not saves(33, 764)
+  stream.bad.append(8)
+  assert saves(34, 764, ends=True)  # whatever the last steps were
+  assert saved[-2:] == [32, 34]
 
 
 # --- work that hangs --------------------------------------------------------

@@ -10,12 +10,12 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import ablations, common, speak
-from speak_jax import train
 from speak_jax.evaluation.metric_table import MetricValue
 from speak_jax.evaluation.report import published
 from speak_jax.evaluation.report.paper_tables import ABLATIONS
 from speak_jax.stages.registry import STAGES
 from speak_jax.tools.ablate import plan, run, table
+from speak_jax.training import run as training
 from speak_jax.training import run_config
 
 DEVICES = 3  # that share a batch: the demo's do not divide
@@ -160,8 +160,11 @@ class Toy(run.Commands):
       self.code = 130
       return 130
     if what == "train":
-      config, _ = train._fitted(train._resolved(job.config), job.run, DEVICES)
-      train._write_config(config, job.run)
+      config = training.resolved(job.config, job.run)
+      config, _ = training.fitted(
+        config, job.run, {}, DEVICES, lambda line: None
+      )
+      run_config.write(config, job.run)
       for stage in job.row.stages:
         steps = job.config[stage].steps
         (job.run / stage / "checkpoints" / str(steps)).mkdir(parents=True)

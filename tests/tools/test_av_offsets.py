@@ -282,14 +282,14 @@ def test_the_reference_finds_a_late_picture(tmp_path):
 
 
 def test_vectors_of_any_length_have_no_usual_confidence(monkeypatch):
-  load = models.trained.load
+  load = models.weights.load
 
   def raw(path, stages):
     config, found = load(path, stages)
     model = {**config.model.to_dict(), "sync_unit": False}
     return ConfigDict({**config.to_dict(), "model": model}), found
 
-  monkeypatch.setattr(models.trained, "load", raw)
+  monkeypatch.setattr(models.weights, "load", raw)
   with pytest.raises(ValueError, match="give --confidence") as error:
     command.open_judge(bundle.REFERENCE, None, 25.0, None)
   assert "\n" not in str(error.value)

@@ -20,7 +20,7 @@ import optax
 from speak_jax.stages import irfd, speak, syncnet
 from speak_jax.stages.base import Stage
 from speak_jax.training import sharding, step
-from speak_jax.training.state import init_state, initial
+from speak_jax.training.state import abstract_state, init_state
 from tests.benchmarks.scaling import collectives, trained
 from tests.stages import small
 
@@ -68,7 +68,7 @@ class Side:
       axis_types=(jax.sharding.AxisType.Auto,) * 2,
       devices=jax.devices()[: data * model],
     )
-    like = jax.eval_shape(lambda: initial(stage, 0, {}))
+    like = abstract_state(stage)
     self.placing = sharding.state_sharding(like, self.mesh, 64)
     self.phases = step.jit_phases(stage, self.placing, self.mesh)
     key = sharding.replicated(self.mesh)
@@ -84,7 +84,7 @@ class Side:
 
   def exchanged(self) -> dict[str, tuple[list[str], float]]:
     """Kinds of collectives of each program, and bytes over the gradient's."""
-    state = jax.eval_shape(lambda: initial(self.stage, 0, {}))
+    state = abstract_state(self.stage)
     found = {}
     for index, (phase, run) in enumerate(self.phases):
       programs = run.traced(state, self.stage.batch, self.key)

@@ -16,14 +16,15 @@ import jax
 import numpy as np
 
 from speak_jax.training import loop, sharding
-from speak_jax.training.checkpoints import CheckpointManager
-from speak_jax.training.state import digest, initial
+from speak_jax.training.checkpoint_manager import CheckpointManager
+from speak_jax.training.stage_run import StageRun
+from speak_jax.training.state import abstract_state, digest
 from tests.training import toy
 
 BEFORE, AFTER, BATCH = 20, 100, 16
 
 
-def run_on(folder: Path, devices: int, steps: int) -> loop.StageRun:
+def run_on(folder: Path, devices: int, steps: int) -> StageRun:
   mesh = jax.sharding.Mesh(
     np.array(jax.devices()[:devices]).reshape(devices, 1), ("data", "model")
   )
@@ -31,10 +32,10 @@ def run_on(folder: Path, devices: int, steps: int) -> loop.StageRun:
   return toy.run(folder, steps)._replace(mesh=mesh, stage=stage)
 
 
-def restored(run: loop.StageRun) -> str:
+def restored(run: StageRun) -> str:
   saved = CheckpointManager(run.folder / "checkpoints")
   saved.recover()
-  like = jax.eval_shape(lambda: initial(run.stage, run.seed, {}))
+  like = abstract_state(run.stage)
   placing = sharding.state_sharding(like, run.mesh, run.min_shard_size)
   state, position, _ = saved.restore(like, placing)
   assert {len(x.devices()) for x in jax.tree.leaves(state)} == {run.mesh.size}

@@ -19,9 +19,15 @@ from speak_jax.stages.registry import STAGES
 from speak_jax.supervision import goodput
 from speak_jax.supervision.activity import Activity
 from speak_jax.tools import verify_checkpoints as command
-from speak_jax.training import checkpoints, loop, manifest, run_config
+from speak_jax.training import (
+  checkpoint_manager,
+  checkpoints,
+  loop,
+  manifest,
+  run_config,
+)
 from speak_jax.training.metric_writer import MetricWriter
-from speak_jax.training.state import digest
+from speak_jax.training.state import abstract_state, digest
 from tests.faults import flips
 from tests.training import toy
 
@@ -158,8 +164,8 @@ def test_the_verified_one_stays_until_the_next_is_whole(run, monkeypatch):
   def full(path):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-  monkeypatch.setattr(checkpoints.manifest, "write", full)
-  with pytest.raises(checkpoints.SaveError):
+  monkeypatch.setattr(checkpoint_manager.manifest, "write", full)
+  with pytest.raises(checkpoint_manager.SaveError):
     loop.fit(toy.run(run / "toy", 7, keep=1), toy.batches(), {})
   assert {p.name for p in folder(run).iterdir()} == {"2", "4", "6"}
   monkeypatch.undo()
@@ -171,7 +177,7 @@ def test_a_full_disk_is_said_at_once(run, trained, monkeypatch, capsys):
   """The last good checkpoint stays; the next save tries again."""
   usage, said = shutil.disk_usage(run), []
   monkeypatch.setattr(
-    checkpoints.shutil, "disk_usage", lambda path: usage._replace(free=1)
+    checkpoint_manager.shutil, "disk_usage", lambda path: usage._replace(free=1)
   )
 
   def on_step(step, state):
@@ -199,7 +205,7 @@ import resource, signal, sys
 from pathlib import Path
 from absl import flags, logging
 from speak_jax.common import command_line
-from speak_jax.training.checkpoints import CheckpointManager
+from speak_jax.training.checkpoint_manager import CheckpointManager
 from tests.faults.saves import state_of
 logging.use_absl_handler()  # as commands do
 flags.FLAGS([""])
@@ -211,7 +217,7 @@ for step in (1, 2, 3):
   resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
   saved.save(state_of(step), step, {})
   saved.wait()
-  saved.check()
+  saved.check_for_errors()
   print(sorted(path.name for path in saved.folder.iterdir()))
 """
 
@@ -236,9 +242,9 @@ def test_a_write_that_fails_half_way_is_one_line(tmp_path, root):
 def test_a_disk_that_stays_full_ends_training(run, monkeypatch):
   usage = shutil.disk_usage(run)
   monkeypatch.setattr(
-    checkpoints.shutil, "disk_usage", lambda path: usage._replace(free=1)
+    checkpoint_manager.shutil, "disk_usage", lambda path: usage._replace(free=1)
   )
-  with pytest.raises(checkpoints.SaveError) as caught:
+  with pytest.raises(checkpoint_manager.SaveError) as caught:
     loop.fit(toy.run(run / "toy", 90, save_every=2), toy.batches(), {})
   assert "MB free on the disk" in str(caught.value.strerror)
   assert caught.value.filename.endswith("checkpoints/12")  # the third
@@ -249,9 +255,9 @@ def test_a_last_save_without_room_is_no_success(run, monkeypatch, capsys):
   """What is not on the disk is not complete, and the same command goes on."""
   usage = shutil.disk_usage(run)
   monkeypatch.setattr(
-    checkpoints.shutil, "disk_usage", lambda path: usage._replace(free=1)
+    checkpoint_manager.shutil, "disk_usage", lambda path: usage._replace(free=1)
   )
-  with pytest.raises(checkpoints.SaveError, match="MB free on the disk"):
+  with pytest.raises(checkpoint_manager.SaveError, match="MB free on the disk"):
     loop.fit(toy.run(run / "toy", 7), toy.batches(), {})
   assert "could not be saved" in capsys.readouterr().err
   assert checkpoints.newest_verified_step(run, "toy") == 6
@@ -270,8 +276,8 @@ def test_a_save_does_not_disturb_the_steps_after_it(tmp_path):
     on_step=lambda step, state: digests.update({step: digest(state)}),
   )
   run = toy.run(tmp_path / "toy", 9)
-  saved = checkpoints.CheckpointManager(folder(tmp_path), 9)
-  like = jax.eval_shape(lambda: loop.initial(run.stage, run.seed, {}))
+  saved = checkpoint_manager.CheckpointManager(folder(tmp_path), 9)
+  like = abstract_state(run.stage)
   placing = loop.sharding.state_sharding(like, run.mesh, run.min_shard_size)
   for step in sorted(digests, reverse=True):
     assert saved.recover(step) == step

@@ -60,16 +60,16 @@ def test_errors_of_peers_begin_with_a_status(monkeypatch, text, peers):
 )
 def test_a_signal_stops_after_the_step(number, code):
   before = {n: signal.getsignal(n) for n in distributed.SIGNAL_CODES}
-  stopping = distributed.PreemptionHandler()
+  preemption = distributed.PreemptionHandler()
   try:
-    stopping.install()
-    assert not stopping(6)
+    preemption.install()
+    assert not preemption(6)
     os.kill(os.getpid(), number)
-    assert stopping(7)
+    assert preemption(7)
   finally:
     for n, handler in before.items():
       signal.signal(n, handler)
-  assert (stopping.code, stopping.step) == (code, 7)
+  assert (preemption.code, preemption.step) == (code, 7)
 
 
 def test_stages_do_not_turn_the_clock_back(monkeypatch):
@@ -84,11 +84,11 @@ def test_stages_do_not_turn_the_clock_back(monkeypatch):
   monkeypatch.setattr(
     distributed.multihost_utils, "reached_preemption_sync_point", reached
   )
-  stopping = distributed.PreemptionHandler()
-  answers = [stopping(step) for step in (1, 2, 1, 2)]
+  preemption = distributed.PreemptionHandler()
+  answers = [preemption(step) for step in (1, 2, 1, 2)]
   assert asked == [1, 2, 3, 4]
   assert answers == [False, False, False, True]
-  assert stopping.code == exit_codes.RESTART
+  assert preemption.code == exit_codes.RESTART
 
 
 def copies(mesh: jax.sharding.Mesh, *values: np.ndarray) -> jax.Array:
@@ -108,12 +108,12 @@ def test_one_bit_is_found(dtype):
   good = rng.integers(0, 2, (5, 7)).astype(dtype)
   bad = good.copy()
   bad.view(np.uint8).flat[-bad.itemsize] ^= 1
-  agree = distributed.ReplicaCheck(mesh)
+  check = distributed.ReplicaCheck(mesh)
   other = copies(mesh, *[rng.random(3, np.float32)] * mesh.size)
-  agree({"a": copies(mesh, *[good] * mesh.size), "b": other})
+  check(0, {"a": copies(mesh, *[good] * mesh.size), "b": other})
   mixed = copies(mesh, *[good] * (mesh.size - 1), bad)
   with pytest.raises(distributed.ReplicaMismatchError, match="process 0 of 1"):
-    agree({"a": mixed, "b": other})
+    check(0, {"a": mixed, "b": other})
 
 
 def test_exchanged_elements_are_found():
@@ -121,7 +121,7 @@ def test_exchanged_elements_are_found():
   row = np.arange(8, dtype=np.float32)
   mixed = copies(mesh, *[row] * (mesh.size - 1), row[::-1].copy())
   with pytest.raises(distributed.ReplicaMismatchError):
-    distributed.ReplicaCheck(mesh)([mixed])
+    distributed.ReplicaCheck(mesh)(0, [mixed])
 
 
 def test_split_arrays_are_left_out():
@@ -129,5 +129,5 @@ def test_split_arrays_are_left_out():
   split = NamedSharding(mesh, PartitionSpec("data"))
   rows = jax.device_put(np.arange(4.0 * mesh.size), split)
   distributed.ReplicaCheck(mesh)(
-    [rows, copies(mesh, *[np.ones(3)] * mesh.size)]
+    0, [rows, copies(mesh, *[np.ones(3)] * mesh.size)]
   )

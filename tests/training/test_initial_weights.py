@@ -5,10 +5,10 @@ import json
 import pytest
 
 from configs.speak import get_config
-from speak_jax import train
 from speak_jax.nn import precision
 from speak_jax.stages.init import networks
-from speak_jax.training import initial_weights, run_config
+from speak_jax.stages.registry import STAGES
+from speak_jax.training import checkpoints, initial_weights, run_config
 
 SPEECH = "pretrained.speech=wav2vec2.safetensors"
 VGG = "pretrained.vgg=vgg19.pth"
@@ -16,24 +16,34 @@ VGG = "pretrained.vgg=vgg19.pth"
 
 def resolved(arg: str, folder, said=None):
   said = [] if said is None else said
-  return initial_weights.with_speech(get_config(arg), folder, said.append)
+  saved = checkpoints.newest_verified_steps(folder, STAGES)
+  return initial_weights.with_speech(
+    get_config(arg), folder, saved, said.append
+  )
+
+
+def with_dtype(config, run):
+  saved = checkpoints.newest_verified_steps(run, STAGES)
+  return initial_weights.with_dtype(config, run, saved)
+
+
+def check_model(config, run):
+  saved = checkpoints.newest_verified_steps(run, STAGES)
+  run_config.check_model(config, run, saved)
 
 
 @pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16"])
 def test_a_run_keeps_the_type_that_it_began_with(tmp_path, stored):
   config = get_config("demo")
-  assert (
-    initial_weights.with_dtype(config, tmp_path / "new").model.dtype
-    == "float32"
-  )
+  assert with_dtype(config, tmp_path / "new").model.dtype == "float32"
   begun = precision.with_dtype(config, stored)
   run = trained_run(tmp_path / "run", begun)
-  assert initial_weights.with_dtype(config, run) == begun
+  assert with_dtype(config, run) == begun
   # What is asked for in words is never exchanged silently.
   wanted = precision.with_dtype(config, "bfloat16")
-  assert initial_weights.with_dtype(wanted, run) == wanted
+  assert with_dtype(wanted, run) == wanted
   with pytest.raises(ValueError, match="'half' is not one of auto, float32"):
-    initial_weights.with_dtype(precision.with_dtype(config, "half"), run)
+    with_dtype(precision.with_dtype(config, "half"), run)
 
 
 def test_a_start_without_a_checkpoint_binds_nothing(tmp_path):
@@ -43,15 +53,15 @@ def test_a_start_without_a_checkpoint_binds_nothing(tmp_path):
   (tmp_path / "config.json").write_text(
     json.dumps({"config": begun.to_dict()}), encoding="utf-8"
   )
-  found = initial_weights.with_dtype(config, tmp_path)
+  found = with_dtype(config, tmp_path)
   assert found.model.dtype == "float32"
-  train._check_model(found, tmp_path)
-  train._write_config(found, tmp_path)
+  check_model(found, tmp_path)
+  run_config.write(found, tmp_path)
   assert run_config.read(tmp_path).model == found.model
   trained_run(tmp_path, begun, "syncnet")
-  assert initial_weights.with_dtype(config, tmp_path) == begun
+  assert with_dtype(config, tmp_path) == begun
   with pytest.raises(ValueError, match=r"another model\.dtype"):
-    train._check_model(found, tmp_path)
+    check_model(found, tmp_path)
 
 
 def trained_run(folder, config, stage="speak"):
@@ -95,7 +105,7 @@ def test_public_weights_keep_the_front_and_its_convolutions(tmp_path):
 def test_what_goes_on_from_public_speech_keeps_it_fixed(tmp_path, key, old):
   config = get_config(f"base256,{SPEECH}")
   if not old:
-    config = initial_weights.with_speech(config, tmp_path, print)
+    config = initial_weights.with_speech(config, tmp_path, {}, print)
   stored = config.to_dict()
   if old:  # of before there was such a key
     del stored["speak"]["convolutions"]

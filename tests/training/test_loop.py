@@ -10,7 +10,8 @@ import pytest
 
 from speak_jax.stages import optimizers
 from speak_jax.training import checkpoints, loop, run_config, sharding, step
-from speak_jax.training.state import ema_params, init_state, update
+from speak_jax.training.state import ema_params, init_state
+from speak_jax.training.step import update
 from tests.training import toy
 
 
@@ -34,7 +35,7 @@ def test_resume_is_bit_equal(tmp_path):
     toy.run(tmp_path / "b", 7),
     toy.batches(),
     {},
-    stopping=lambda step: next(asked),
+    should_stop=lambda step: next(asked),
   )
   assert not done
   assert int(half.step) == 3
@@ -93,12 +94,12 @@ def test_figures_are_read_while_the_next_step_runs(tmp_path):
 
 def test_a_step_moves_nothing_by_accident(tmp_path, monkeypatch):
   """An array of the host that meets one of the device is an error."""
-  true = loop.train_step
+  true = step.Update.__call__
 
-  def careless(phases, state, *args):
-    return true(phases, state._replace(step=state.step + 0), *args)
+  def careless(self, state, *args):
+    return true(self, state._replace(step=state.step + 0), *args)
 
-  monkeypatch.setattr(loop, "train_step", careless)
+  monkeypatch.setattr(step.Update, "__call__", careless)
   with pytest.raises(Exception, match="Disallowed host-to-device"):
     loop.fit(toy.run(tmp_path, 2), toy.batches(), {})
 

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from speak_jax.pretrained.goldens import fill
 from speak_jax.pretrained.tensors import WeightsError
 from speak_jax.stages import irfd, optimizers, speak
-from speak_jax.training import public
+from speak_jax.training.initial_weights import public_weights
 from speak_jax.training.state import init_state
 from tests.pretrained.reference import resnet_shapes, vgg_shapes
 from tests.stages import small
@@ -36,7 +36,7 @@ def config(path, **changes):
 def test_resnets_start_from_the_file(tmp_path):
   settings = config(resnet(tmp_path))
   stage = irfd.make(settings)
-  given = public.weights(settings, stage)
+  given = public_weights(settings, stage)
   assert set(given) == {"resnet"}
   state = init_state(stage, 0, given)
   params, stats = given["resnet"]
@@ -60,14 +60,14 @@ def test_other_sizes_are_one_line(tmp_path):
   with pytest.raises(
     WeightsError, match=r"stage2_block1/.* is \(.*24"
   ) as error:
-    public.weights(settings, irfd.make(settings))
+    public_weights(settings, irfd.make(settings))
   assert "\n" not in str(error.value)
 
 
 def test_another_norm_is_one_line(tmp_path):
   settings = config(resnet(tmp_path), model__norm="group")
   with pytest.raises(WeightsError, match=r"needs config\.model\.norm"):
-    public.weights(settings, irfd.make(settings))
+    public_weights(settings, irfd.make(settings))
 
 
 def test_weights_of_another_kind_are_one_line(tmp_path):
@@ -75,15 +75,15 @@ def test_weights_of_another_kind_are_one_line(tmp_path):
   save_file(fill(vgg_shapes(((4, 4), (8,))), 3), path)
   settings = config(str(path))
   with pytest.raises(WeightsError, match="weights of a vgg, wanted resnet"):
-    public.weights(settings, irfd.make(settings))
+    public_weights(settings, irfd.make(settings))
 
 
 def test_a_stage_takes_what_it_has_a_use_for(tmp_path):
   """SPEAK's encoders come from IRFD, unless there was none."""
   settings = config(resnet(tmp_path))
-  assert public.weights(settings, speak.make(settings)) == {}
+  assert public_weights(settings, speak.make(settings)) == {}
   settings = config(resnet(tmp_path), speak__encoders="fresh")
-  assert set(public.weights(settings, speak.make(settings))) == {"resnet"}
+  assert set(public_weights(settings, speak.make(settings))) == {"resnet"}
 
 
 def test_speech_weights_arrive_in_the_stage_that_speaks():

@@ -9,7 +9,8 @@ from orbax.checkpoint import v1 as ocp
 from speak_jax.stages.base import LossOut, Scaling
 from speak_jax.stages.registry import STAGES
 from speak_jax.training import loop, scaling, sharding, step
-from speak_jax.training.state import init_state, update
+from speak_jax.training.state import init_state
+from speak_jax.training.step import update
 from tests.stages import small
 from tests.training import toy
 
@@ -149,7 +150,7 @@ def test_resume_is_bit_equal_with_its_scale(tmp_path):
     count = iter(range(stop, 0, -1))
     part = run._replace(folder=tmp_path / "b")
     loop.fit(
-      part, toy.batches(), {}, stopping=lambda step, c=count: next(c) == 1
+      part, toy.batches(), {}, should_stop=lambda step, c=count: next(c) == 1
     )
   got, done = loop.fit(run._replace(folder=tmp_path / "b"), toy.batches(), {})
   assert done

@@ -16,8 +16,9 @@ from configs import speak
 from speak_jax.stages import irfd, syncnet
 from speak_jax.stages import speak as speak_stage
 from speak_jax.training import sharding, step
-from speak_jax.training.state import init_state, initial
+from speak_jax.training.state import abstract_state, init_state
 from tests.stages import small
+from tests.training import toy
 
 two = pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
 
@@ -53,7 +54,7 @@ def test_every_large_array_of_base256_is_split():
   config = speak.get_config()
   for module in (syncnet, irfd, speak_stage):
     stage = module.make(config)
-    state = jax.eval_shape(lambda stage=stage: initial(stage, 0, {}))
+    state = abstract_state(stage)
     for path, x in jax.tree_util.tree_flatten_with_path(state)[0]:
       name = jax.tree_util.keystr(path, simple=True, separator="/")
       axis = sharding.split_axis(name)
@@ -193,3 +194,43 @@ def test_devices_and_microbatches_equal_one(shape, microbatch):
     (metrics[0], one[1]),
     (metrics[1], other[1]),
   )
+
+
+@two
+@pytest.mark.parametrize("size", [1, 2])  # two microbatches a device, and one
+def test_an_explicit_mesh_gives_the_same_step(size):
+  """Axes whose shardings are part of the types, as jax.set_mesh has them."""
+  stage = toy.stage()._replace(microbatch=size)
+  batch = next(toy.batches())
+  results = []
+  for kind in (AxisType.Auto, AxisType.Explicit):
+    devices = jax.make_mesh((2, 1), ("data", "model"), axis_types=(kind,) * 2)
+    run = toy.run(Path(), 1)._replace(stage=stage, mesh=devices)
+    with jax.set_mesh(devices):
+      updates = step.jit_phases(stage, run.state_sharding(), devices)
+      state = init_state(stage, run.seed, {})
+      state, scalars = step.train_step(
+        updates,
+        sharding.shard(state, run.state_sharding()),
+        sharding.shard_batch(batch, devices),
+        run.key(),
+        0,
+      )
+    assert {str(x.sharding.spec) for x in jax.tree.leaves(state.params)} == {
+      str(PartitionSpec())
+    }
+    results.append(jax.device_get((state, scalars)))
+  jax.tree.map(np.testing.assert_array_equal, *results)
+
+
+@two
+def test_syncnet_traces_on_an_explicit_mesh():
+  """So do IRFD and SPEAK, whose traces take longer."""
+  devices = jax.make_mesh(
+    (2, 1), ("data", "model"), axis_types=(AxisType.Explicit,) * 2
+  )
+  stage = syncnet.make(small.config(syncnet__batch=4, syncnet__microbatch=2))
+  shardings = sharding.state_sharding(abstract_state(stage), devices, 64)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  for _, update in step.jit_phases(stage, shardings, devices):
+    assert update.traced(abstract_state(stage), stage.batch, key)

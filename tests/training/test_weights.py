@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from speak_jax.stages import registry
-from speak_jax.training import checkpoints, run_config, state, weights
+from speak_jax.training import run_config, state, weights
+from speak_jax.training.checkpoint_manager import CheckpointManager
 from tests.stages import small
 
 
@@ -17,7 +18,7 @@ def run(tmp_path_factory):
   folder = tmp_path_factory.mktemp("run")
   config = small.config(stages=("syncnet",))
   fresh = state.init_state(registry.STAGES["syncnet"].make(config), 0, {})
-  saved = checkpoints.CheckpointManager(folder / "syncnet" / "checkpoints")
+  saved = CheckpointManager(folder / "syncnet" / "checkpoints")
   saved.save(fresh, {}, {})
   saved.finish()
   (folder / "config.json").write_text(json.dumps({"config": config.to_dict()}))

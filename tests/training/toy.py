@@ -1,5 +1,6 @@
 """A stage without networks: two groups, two optimizers, three phases."""
 
+import types
 from typing import Any, NamedTuple
 
 import grain
@@ -16,7 +17,8 @@ from speak_jax.stages.base import (
   code_std,
   ramp,
 )
-from speak_jax.training import loop, sharding
+from speak_jax.training import sharding
+from speak_jax.training.stage_run import StageRun
 
 
 class Batch(NamedTuple):
@@ -91,8 +93,8 @@ def batches(seed: int = 0, spoil: tuple[int, ...] = (), size: int = 4) -> Any:
   return iter(made.to_iter_dataset(grain.ReadOptions(num_threads=0)))
 
 
-def run(folder: Any, steps: int, **changes: Any) -> loop.StageRun:
-  schedule = dict(
+def run(folder: Any, steps: int, **changes: Any) -> StageRun:
+  settings = dict(
     log_every=1,
     save_every=100,
     save_seconds=1e6,
@@ -110,14 +112,14 @@ def run(folder: Any, steps: int, **changes: Any) -> loop.StageRun:
     limit_step=600.0,
     limit_save=600.0,
   )
-  schedule.update(changes)
-  return loop.StageRun(
+  settings.update(changes)
+  return StageRun(
     stage=stage(),
     steps=steps,
     seed=5,
     folder=folder,
     mesh=sharding.make_mesh(-1, 1),
     min_shard_size=8,
-    schedule=loop.Schedule(**schedule),
+    settings=types.SimpleNamespace(**settings),
     meta={"commit": "none"},
   )

@@ -18,8 +18,7 @@ from speak_jax.evaluation.methods.base import (
   Track,
 )
 from speak_jax.inference import synthesis
-from speak_jax.training import run_config
-from speak_jax.training.trained import where
+from speak_jax.training import run_config, weights
 
 MAX_WINDOWS = 16  # that are generated at a time
 _PACKAGE = Path(__file__).parents[2]
@@ -75,12 +74,12 @@ def restore(path: Path, frames: int) -> Restored:
     )
   config = run_config.read(path)
   settings = synthesis.settings_of(config)
-  run = where(path, "speak")
+  source = weights.find(path, "speak")
   origin = {"preset": config.preset, "commit": config.commit}
-  if run is None:
+  if source is None:
     return Restored(None, "", settings.image, settings.fps, **origin)
   synthesizer = synthesis.Synthesizer.from_run(
-    run, windows=_windows(frames, settings)
+    source.run, windows=_windows(frames, settings)
   )
   digest = _weights_digest(synthesizer.variables)
   return _restored(synthesizer, digest)._replace(**origin)

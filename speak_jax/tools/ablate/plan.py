@@ -11,6 +11,7 @@ from speak_jax.configs.ablations import FULL, GROUPS, Row
 from speak_jax.evaluation.report import published
 from speak_jax.stages.registry import STAGES
 from speak_jax.training import (
+  checkpoints,
   config_validation,
   initial_weights,
   microbatches,
@@ -143,12 +144,13 @@ def _check(job: Job) -> None:
   Raises:
     ValueError: naming the first key that differs.
   """
-  if not initial_weights.bound(job.run):
+  saved = checkpoints.newest_verified_steps(job.run, STAGES)
+  if not run_config.binds(job.run, saved):
     return
   stored = run_config.read(job.run)
   old, new = (
     traverse_util.flatten_dict(config.to_dict(), sep=".")
-    for config in (stored, _fitted(job, stored))
+    for config in (stored, _fitted(job, stored, saved))
   )
   for key in sorted({*old, *new}):
     if old.get(key) != new.get(key) and not key.startswith(_FREE):
@@ -157,13 +159,17 @@ def _check(job: Job) -> None:
       )
 
 
-def _fitted(job: Job, stored: ConfigDict) -> ConfigDict:
+def _fitted(
+  job: Job, stored: ConfigDict, saved: Mapping[str, int]
+) -> ConfigDict:
   """A job's config as train has written it, on whatever devices that was.
 
   No device is looked at: it would be taken from the commands that are run.
   """
-  config = initial_weights.with_dtype(job.config, job.run)
-  config = initial_weights.with_speech(config, job.run, lambda line: None)
+  config = initial_weights.with_dtype(job.config, job.run, saved)
+  config = initial_weights.with_speech(
+    config, job.run, saved, lambda line: None
+  )
   config = ConfigDict(config.to_dict())
   for name in job.row.stages:
     wanted, trained = (
