@@ -75,6 +75,7 @@ EXTRAS_REQUIRE = {
     "pre-commit",
     "pyright[nodejs]",  # brings its own node
     "pytest>=8",
+    "pytest-cov",  # what tests cover: CONTRIBUTING.md
     "pytest-timeout",
     "pytest-xdist",
     "ruff",

@@ -1,6 +1,7 @@
 """What all tests share. The environment is set before anything imports JAX."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,9 @@ Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).mkdir(
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
+from tests import compiles  # noqa: E402
+from tests.forked import forked  # noqa: E402, F401
+
 # Every annotated argument of our packages is checked as tests call them, an int
 # passing for a float as type checkers have it. JAXTYPING_DISABLE=1 switches
 # it off. Modules with numba are left out: it cannot compile what is wrapped.
@@ -36,6 +40,69 @@ jaxtyping.install_import_hook(
   ],
   "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
+
+# Files that take longest, longest first: begun last they would keep one worker
+# busy while the others have nothing left to do.
+SLOW_FIRST = (
+  "e2e/test_train.py",
+  "training/test_sharding.py",
+  "stages/test_gradients.py",
+  "faults/test_two_processes.py",
+  "faults/test_one_process.py",
+  "stages/test_presets.py",
+  "tools/test_train_judge.py",
+  "training/test_scaling.py",
+  "evaluation/test_honest_judge.py",
+  "stages/test_structure.py",
+  "stages/test_ablations.py",
+  "test_export.py",
+  "test_evaluate.py",
+  "test_reference.py",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+  """What the suite has beside pytest's own options."""
+  parser.addoption(
+    "--campaigns",
+    action="store_true",
+    help="also run the long forms of tests: see CONTRIBUTING.md",
+  )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+  """Markers, and the limit of compiled programs."""
+  for line in (
+    "campaign: a long form, which runs with --campaigns alone",
+    "compiles(number): programs that this test may compile",
+  ):
+    config.addinivalue_line("markers", line)
+  config.pluginmanager.register(compiles.Budget(), "compile budget")
+
+
+def pytest_collection_modifyitems(
+  config: pytest.Config, items: list[pytest.Item]
+) -> None:
+  """Leaves long forms out, and puts slow files first."""
+  if not config.getoption("campaigns"):
+    long = [x for x in items if x.get_closest_marker("campaign")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [x for x in items if not x.get_closest_marker("campaign")]
+  turn = {ROOT / "tests" / name: i for i, name in enumerate(SLOW_FIRST)}
+  items.sort(key=lambda item: turn.get(item.path, len(turn)))
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+  """Annotated arguments are not checked.
+
+  For traces of whole networks at full size, which take a third longer with
+  the checks; the same functions are checked at small sizes all over.
+  """
+  before = jaxtyping.config.jaxtyping_disable
+  jaxtyping.config.update("jaxtyping_disable", True)
+  yield
+  jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture(scope="session")

@@ -263,9 +263,10 @@ def sample(
 
 
 def init(key: PRNGKeyArray) -> Any:
-  """Fresh parameters, without compiling or running the nets."""
+  """Fresh parameters: drawn by one program, without running the nets."""
   frames = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
-  return dict(Judge().lazy_init(key, frames))["params"]
+  draw = jax.jit(lambda key: dict(Judge().lazy_init(key, frames))["params"])
+  return draw(key)
 
 
 def apply(params: Any, frames: UInt8[Array, "n h w 3"]) -> Judgement:

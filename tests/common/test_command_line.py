@@ -42,17 +42,9 @@ def spoken(module: str) -> str:
   ("command", "wrong"),
   [*(("train", wrong) for wrong in WRONG), ("tools.ablate", "key")],
 )
-def test_a_wrong_config_is_a_line(command, wrong):
+def test_a_wrong_config_is_a_line(command, wrong, forked):
   given, line = WRONG[wrong]
-  words = [
-    "-m",
-    f"speak_jax.{command}",
-    *COMMANDS[command],
-    *given,
-  ]
-  done = subprocess.run(
-    [sys.executable, *words], cwd=ROOT, capture_output=True, text=True
-  )
+  done = forked.run(f"speak_jax.{command}", *COMMANDS[command], *given)
   assert done.returncode == exit_codes.BAD_CONFIG, done.stderr
   assert line in done.stderr
   assert done.stderr.startswith(f"{spoken(command)}: ")
@@ -92,14 +84,9 @@ FOLDERS = {
   ("command", "given"),
   [(name, given) for name, all in FOLDERS.items() for given in all],
 )
-def test_a_url_is_no_folder(command, given):
+def test_a_url_is_no_folder(command, given, forked):
   """Nothing is begun, and no folder `gs:` is made."""
-  done = subprocess.run(
-    [sys.executable, "-m", command, *given],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-  )
+  done = forked.run(command, *given)
   assert done.returncode == exit_codes.BAD_CONFIG, done.stderr
   (line,) = done.stderr.splitlines()
   assert line.startswith(f"{spoken(command)}: ")

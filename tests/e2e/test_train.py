@@ -105,6 +105,7 @@ CHOICES = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_every_leaf_of_the_config_is_read(run, seen, tmp_path, monkeypatch):
   """In the run above, or where a choice is another: then as far as traces."""
 
@@ -296,7 +297,7 @@ def test_what_a_run_trained_itself_comes_first(
   assert f"speak: speak from {bundle}" in said
   assert "speak: decoder" not in said and "decoder" not in given
   stage = STAGES["speak"].make(config())
-  params, _ = stage.init(0, given)
+  params, _ = small.parameters(stage, given=given)
   jax.tree.map(
     np.testing.assert_array_equal, params["speak"], given["speak"][0]
   )

@@ -49,7 +49,9 @@ def common(judged, trained) -> list[str]:
 def run():
   """Parameters of every stage."""
   config = small.config()
-  return [stage.make(config).init(0, {})[0] for stage in (syncnet, irfd, speak)]
+  return [
+    small.parameters(stage.make(config))[0] for stage in (syncnet, irfd, speak)
+  ]
 
 
 def test_the_weights_are_the_committed_ones():

@@ -60,10 +60,11 @@ def kills(
   lab.data()
   want, whole = straight(lab, processes)
   seconds = round(0.75 * whole, 1)  # mean time from a start to its kill
+  name = f"killed{processes}_{seed}"
   hit, runs, gave_up, endings = [0] * processes, 0, 0, []
   gone: list[float] = []
   while sum(hit) < wanted or min(hit) < each:
-    run = lab.folder / f"killed{processes}_{runs}"
+    run = lab.folder / f"{name}_{runs}"
     code, text = exit_codes.NO_PROGRESS, ""
     while code == exit_codes.NO_PROGRESS:
       left = max(wanted - sum(hit), each * processes - sum(hit), 1)
@@ -81,7 +82,7 @@ def kills(
     gone += map(float, re.findall(r"were gone (\d+\.\d+) s later", text))
     endings.append(code == 0 and labs.digest(text) == want)
     if not endings[-1]:
-      (lab.folder / f"killed{processes}_{runs}.log").write_text(text)
+      (lab.folder / f"{name}_{runs}.log").write_text(text)
     runs += 1
   return {
     "what": "kills",

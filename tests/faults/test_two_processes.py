@@ -13,6 +13,7 @@ from tests.faults import campaign
 from tests.faults import lab as labs
 
 
+@pytest.mark.campaign
 def test_kills_of_two_processes(lab):
   found = campaign.kills(lab, 2, wanted=2, seed=1)
   assert found["held"], found

@@ -5,6 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from speak_jax.losses import disentangle
+from tests import jitted
+
+# Each function one program.
+disentangle = jitted.functions(disentangle)
 
 
 def codes(seed, *shape):
@@ -17,7 +21,7 @@ def test_cycle_moves_the_reencoded_code_alone():
   np.testing.assert_allclose(
     disentangle.cycle(a, b), ((a - b) ** 2).sum(-1), rtol=1e-5
   )
-  da, db = jax.grad(lambda x, y: disentangle.cycle(x, y).sum(), (0, 1))(a, b)
+  da, db = jitted.grad(lambda x, y: disentangle.cycle(x, y).sum(), (0, 1))(a, b)
   assert np.all(np.asarray(da) != 0)
   assert np.all(np.asarray(db) == 0)
 
@@ -66,7 +70,9 @@ def test_classification_masks_unknown_labels():
   )
   sure = 20 * jax.nn.one_hot(label, 8)
   assert disentangle.classification(sure, label, 0.1)[0] > 1
-  slope = jax.grad(lambda x: disentangle.classification(x, label).sum())(logits)
+  slope = jitted.grad(lambda x: disentangle.classification(x, label).sum())(
+    logits
+  )
   np.testing.assert_array_equal(np.asarray(slope)[1], 0)
 
 
@@ -127,11 +133,11 @@ def test_codes_gain_nothing_from_shrinking():
   np.testing.assert_allclose(
     disentangle.cross_correlation(0.1 * a + 5, 0.1 * b), whole, rtol=1e-2
   )
-  slope = jax.grad(lambda scale: disentangle.cross_correlation(a, b * scale))(
-    1.0
-  )
+  slope = jitted.grad(
+    lambda scale: disentangle.cross_correlation(a, b * scale)
+  )(1.0)
   assert abs(slope) < 1e-4 * whole
-  flat = jax.grad(lambda b: disentangle.cross_correlation(a, b))(0 * b)
+  flat = jitted.grad(lambda b: disentangle.cross_correlation(a, b))(0 * b)
   assert np.isfinite(flat).all()
 
 
@@ -143,5 +149,5 @@ def test_variance_floor():
     disentangle.variance_floor(0.25 * a, floor=1.0), 0.75, rtol=1e-3
   )
   flat = jnp.zeros((8, 3))
-  slope = jax.grad(lambda x: disentangle.variance_floor(x))(flat)
+  slope = jitted.grad(lambda x: disentangle.variance_floor(x))(flat)
   assert np.isfinite(slope).all()

@@ -7,6 +7,10 @@ import pytest
 from speak_jax import spec
 from speak_jax.losses import flow
 from speak_jax.nn import warp
+from tests import jitted
+
+# Each function one program.
+flow = jitted.functions(flow)
 
 SIZE = 64
 

@@ -1,6 +1,5 @@
 """Pixel losses against plain NumPy, and what each is blind to."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +7,10 @@ import pytest
 from speak_jax import spec
 from speak_jax.losses import pixel
 from speak_jax.metrics import image
+from tests import jitted
+
+# Each function one program.
+pixel = jitted.functions(pixel)
 
 
 @pytest.fixture
@@ -146,7 +149,7 @@ def test_mouth_box_holds_the_lips_and_not_the_eyes(size):
 
 def test_gradients_are_finite_when_landmarks_collapse(frames):
   nothing = jnp.zeros((3, 68, 2))
-  slope = jax.grad(
+  slope = jitted.grad(
     lambda f: pixel.mouth_box_l1(f, frames[::-1], nothing).sum()
   )(frames)
   assert np.isfinite(slope).all()

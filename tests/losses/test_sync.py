@@ -1,12 +1,15 @@
 """SyncNet losses: Eq. 11 by hand, chance levels, gradients."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from speak_jax import spec
 from speak_jax.losses import sync
+from tests import jitted
+
+# Each function one program.
+sync = jitted.functions(sync)
 
 
 def unit(seed, *shape):
@@ -27,7 +30,7 @@ def test_contrastive_by_hand():
 
 def test_contrastive_gradient_is_finite_for_equal_codes():
   code = unit(0, 2, 4)
-  slope = jax.grad(
+  slope = jitted.grad(
     lambda a: sync.contrastive(a, code, jnp.array([True, False])).sum()
   )(code)
   assert np.isfinite(slope).all()

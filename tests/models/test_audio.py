@@ -6,6 +6,7 @@ import pytest
 from speak_jax import spec
 from speak_jax.models.audio import AudioEncoder, MelFront, resample
 from speak_jax.models.wav2vec import Hidden, Wav2vec
+from tests import jitted
 from tests.models import tiny
 
 PLAIN = ("frame", "window")  # as in FaceFormer; by the window
@@ -92,7 +93,7 @@ def test_waveform_is_standardized_and_its_convolutions_can_be_frozen():
 
   def largest(encoder):
     grads = jax.jit(
-      jax.grad(lambda p: (encoder.apply({"params": p}, audio) ** 2).sum())
+      jitted.grad(lambda p: (encoder.apply({"params": p}, audio) ** 2).sum())
     )(params)
     return {
       name: max(float(abs(leaf).max()) for leaf in jax.tree.leaves(part))

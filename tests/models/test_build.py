@@ -21,6 +21,7 @@ def millions(variables) -> float:
   return sum(x.size for x in jax.tree.leaves(variables["params"])) / 1e6
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_builds_at_its_size(preset):
   config = get_config(preset)

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 
 from speak_jax.models.discriminator import Discriminator
+from tests import jitted
 from tests.models import tiny
 
 
@@ -26,7 +27,7 @@ def test_the_condition_matters_as_the_frame_does():
     logits = net.apply(variables, frame, condition).logits
     return sum(x.sum() for x in logits)
 
-  for slope in jax.grad(score, (0, 1))(frame, condition):
+  for slope in jitted.grad(score, (0, 1))(frame, condition):
     assert float(jnp.abs(slope).max()) > 0
 
 

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from speak_jax.models.editing import EditingModule
+from tests import jitted
 from tests.models import tiny
 
 
@@ -21,7 +22,7 @@ def test_every_level_hears_speech_emotion_and_face():
   latent = module.apply(variables, *inputs)
   assert latent.shape == (2, 4, 3, 12)
   for level in range(3):
-    slopes = jax.grad(
+    slopes = jitted.grad(
       lambda x, level=level: (
         module.apply(variables, *x)[:, :, level] * tiny.normal(5, 2, 4, 12)
       ).sum()

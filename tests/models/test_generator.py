@@ -8,6 +8,7 @@ from speak_jax.models.generator import Generator
 from speak_jax.models.geometry import FaceGeometry
 from speak_jax.models.irfd import drop_maps
 from speak_jax.nn.face import mean_face
+from tests import jitted
 from tests.models import tiny
 
 
@@ -31,7 +32,7 @@ def test_every_code_and_map_and_weight_moves_the_picture(world):
     frames = decoder.apply({"params": params}, shown, codes).frames
     return (frames * tiny.normal(7, *frames.shape)).sum()
 
-  slopes = jax.jit(jax.grad(loss, (0, 1, 2)))(
+  slopes = jax.jit(jitted.grad(loss, (0, 1, 2)))(
     world.decoder["params"], world.portrait, world.codes
   )
   for path, slope in jax.tree_util.tree_leaves_with_path(slopes):
@@ -118,7 +119,7 @@ def test_the_picture_says_nothing_of_an_open_mouth():
   shape = FaceGeometry(jnp.zeros((1, 8, 8, 2)), face)
   picture = jnp.zeros((1, size, size, 6))
   variables = model.init(jax.random.key(2), latents, (picture,), shape)
-  slope = jax.grad(
+  slope = jitted.grad(
     lambda entry: model.apply(variables, latents, (entry,), shape).sum()
   )(picture)
   x, y = ((face[0, 60:68].mean(0) + 1) * size / 2).astype(int)
@@ -134,7 +135,7 @@ def test_each_level_has_its_own_latent():
   def corner(latents):
     return model.apply(variables, latents)[0, 0, 0, 0]
 
-  slope = jax.grad(corner)(latents)
+  slope = jitted.grad(corner)(latents)
   assert (jnp.abs(slope).max((0, 2)) > 0).all()
 
 

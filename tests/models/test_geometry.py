@@ -9,6 +9,7 @@ import pytest
 from speak_jax.models import geometry
 from speak_jax.models.geometry import CoarseFlow, Geometry
 from speak_jax.nn.face import mean_face, normalize_landmarks
+from tests import jitted
 from tests.models import tiny
 
 
@@ -177,7 +178,7 @@ def test_a_corner_behind_the_lip_shuts_the_mouth_there(mirrored):
 
 
 def test_slopes_of_lips_upon_each_other_are_finite():
-  slope = jax.grad(lambda x: geometry.mouth_interior_mask(x, 16).sum())
+  slope = jitted.grad(lambda x: geometry.mouth_interior_mask(x, 16).sum())
   assert np.isfinite(slope(jnp.zeros((1, 68, 2)))).all()
   assert np.isfinite(slope(jnp.asarray(opened(90.0)[None]))).all()
 

@@ -35,17 +35,6 @@ def test_codes_and_maps_have_the_configured_sizes(world):
   assert apply(world.encoders, pose, method="angles").shape == (2, 3)
 
 
-def test_a_batch_is_its_examples(world):
-  pair = tiny.pair()
-  both = world.networks.encoders.apply(world.encoders, pair)
-  alone = world.networks.encoders.apply(
-    world.encoders, type(pair)(*(x[1:] for x in pair))
-  )
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a[1:], b, atol=1e-4), both, alone
-  )
-
-
 def test_identity_and_emotion_are_standardised_the_others_are_not(world):
   for code in (world.portrait.identity, world.codes.emotion):
     np.testing.assert_allclose(code.mean(-1), 0, atol=1e-5)

@@ -7,6 +7,7 @@ from jax import export
 
 from speak_jax.models.irfd import IdentityFeatures
 from speak_jax.models.speak import warm_start
+from tests import jitted
 from tests.models import tiny
 
 
@@ -31,7 +32,7 @@ def test_every_input_and_weight_moves_the_frames(world):
     weight = tiny.normal(7, *out.frames.shape)
     return (out.frames * weight).sum() + out.opening.sum()
 
-  slopes = jax.jit(jax.grad(loss, (0, 1, 2, 3, 4)))(
+  slopes = jax.jit(jitted.grad(loss, (0, 1, 2, 3, 4)))(
     world.speak["params"],
     world.portrait,
     pose(),
@@ -56,7 +57,7 @@ def test_the_middle_of_the_sound_is_the_windows(world):
     )
     return out.speech[0, 1, 0]
 
-  slope = jax.grad(opening)(tiny.audio(2))[0]
+  slope = jitted.grad(opening)(tiny.audio(2))[0]
   power = (slope.reshape(-1, 640) ** 2).sum(-1)
   assert int(power.argmax()) == tiny.CONTEXT + 1
 

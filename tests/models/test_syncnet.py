@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from speak_jax.models.syncnet import SyncNet, motion
+from tests import jitted
 from tests.models import tiny
 
 
@@ -54,7 +55,7 @@ def test_every_frame_and_every_hop_is_seen():
     lips, sound = net.apply(variables, mouth, audio)
     return lips[0, 0] + sound[0, 0]
 
-  by_mouth, by_audio = jax.grad(first, (0, 1))(mouth, audio)
+  by_mouth, by_audio = jitted.grad(first, (0, 1))(mouth, audio)
   assert (jnp.abs(by_mouth).max((0, 2, 3, 4)) > 0).all()
   assert (jnp.abs(by_audio.reshape(20, 160)).max(-1) > 0).all()
 
@@ -75,7 +76,7 @@ def test_motion_is_the_same_in_any_light_and_its_steps_are_what_moves():
   still = motion(mouth[:, :1].repeat(5, 1))
   np.testing.assert_allclose(still[..., 5:], 0, atol=1e-6)
   flat = jnp.full((1, 5, 8, 8, 3), 0.4)  # a gradient that is finite
-  slope = jax.grad(lambda x: motion(x).sum())(flat)
+  slope = jitted.grad(lambda x: motion(x).sum())(flat)
   assert jnp.isfinite(slope).all()
 
 
@@ -99,6 +100,6 @@ def test_a_moving_net_hears_all_frames_and_no_colour():
   def first(mouth):
     return net.apply(variables, mouth, method="see")[0, 0]
 
-  slope = jax.grad(first)(mouth)
+  slope = jitted.grad(first)(mouth)
   assert (jnp.abs(slope).max((0, 2, 3, 4)) > 0).all()
   np.testing.assert_allclose(slope[..., 0], slope[..., 2], atol=1e-7)

@@ -1,6 +1,5 @@
 """The cut on the device is the cut that the data has."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +7,11 @@ import pytest
 from data_pipelines.faces import align, lips
 from speak_jax import spec
 from speak_jax.nn.align import TEMPLATE, align_face, align_lips
+from tests import jitted
 from tests.stages import small
+
+# Each function one program.
+align_face, align_lips = map(jitted.compiled, (align_face, align_lips))
 
 
 def test_equals_the_cut_of_the_data():
@@ -107,7 +110,7 @@ def test_lips_give_their_gradient_to_the_picture_alone():
     return align_lips(frames, points, 48).sum()
 
   points = jnp.asarray(turned(0)[None])
-  to_frames, to_points = jax.grad(total, (0, 1))(frames, points)
+  to_frames, to_points = jitted.grad(total, (0, 1))(frames, points)
   assert not np.asarray(to_points).any()
   # Every pixel of the cut is a mean of the picture's.
   np.testing.assert_allclose(

@@ -6,7 +6,11 @@ import pytest
 from jax import lax
 
 from speak_jax.nn import conv
+from tests import jitted
 from tests.nn.test_resize import upfirdn
+
+# Each function one program.
+conv = jitted.functions(conv)
 
 
 @pytest.mark.parametrize(
@@ -22,8 +26,9 @@ from tests.nn.test_resize import upfirdn
   ],
 )
 def test_conv_pads_like_its_docstring(size, stride, before, after):
-  x = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
-  kernel = jax.random.normal(jax.random.key(1), (size, size, 3, 5))
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, 8, 8, 3)).astype("f4")
+  kernel = rng.normal(size=(size, size, 3, 5)).astype("f4")
   want = lax.conv_general_dilated(
     x,
     kernel,
@@ -53,20 +58,26 @@ OWN = [(1, 1, 5), (1, 2, 5), (1, 1, 3), (3, 1, 1), (4, 2, 5)]
 
 @pytest.mark.parametrize(("size", "stride", "features"), OWN)
 def test_own_gradients_and_r1_equal_xlas(size, stride, features):
-  x = jax.random.normal(jax.random.key(0), (2, 8, 6, 4))
-  kernel = jax.random.normal(jax.random.key(1), (size, size, 4, features))
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, 8, 6, 4)).astype("f4")
+  kernel = rng.normal(size=(size, size, 4, features)).astype("f4")
   pad = (size - 1) // 2
 
   def gradients(convolve):
-    y, pull = jax.vjp(convolve, x, kernel)
-    slope = jax.random.normal(jax.random.key(2), y.shape)
+    @jax.jit
+    def run(x, kernel, slope):
+      y, pull = jax.vjp(convolve, x, kernel)
 
-    def penalty(kernel, slope):
-      back = jax.vjp(lambda x: convolve(x, kernel), x)[1](slope)[0]
-      return (back**2).sum()
+      def penalty(kernel, slope):
+        back = jax.vjp(lambda x: convolve(x, kernel), x)[1](slope)[0]
+        return (back**2).sum()
 
-    return y, pull(slope), jax.grad(penalty, (0, 1))(kernel, slope)
+      return y, pull(slope), jax.grad(penalty, (0, 1))(kernel, slope)
 
+    return run(x, kernel, slope)
+
+  shape = 2, 8 // stride, 6 // stride, features
+  slope = rng.normal(size=shape).astype("f4")
   got = gradients(lambda x, k: conv.conv(x, k, stride))
   want = gradients(lambda x, k: plain(x, k, stride, pad))
   for ours, theirs in zip(*map(jax.tree.leaves, (got, want)), strict=True):
@@ -75,8 +86,9 @@ def test_own_gradients_and_r1_equal_xlas(size, stride, features):
 
 def test_conv_up_is_stylegans():
   """Zeros between pixels, [1, 3, 3, 1] with gain 4, 3x3: in that order."""
-  x = jax.random.normal(jax.random.key(0), (2, 5, 4, 3))
-  kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 2))
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, 5, 4, 3)).astype("f4")
+  kernel = rng.normal(size=(3, 3, 3, 2)).astype("f4")
   smoothed = upfirdn(x, up=2, pad=(3, 2), gain=4)
   # `kernel` spreads, so that it is read backwards here.
   want = plain(jnp.asarray(smoothed), kernel[::-1, ::-1], 1, 0)

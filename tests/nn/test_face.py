@@ -4,6 +4,10 @@ import numpy as np
 from data_pipelines.faces import align
 from speak_jax import spec
 from speak_jax.nn import face
+from tests import jitted
+
+# Each function one program.
+face = jitted.functions(face)
 
 
 def landmarks() -> np.ndarray:

@@ -5,6 +5,10 @@ import numpy as np
 import pytest
 
 from speak_jax.nn import norm
+from tests import jitted
+
+# Each function one program.
+norm = jitted.functions(norm)
 
 
 @pytest.mark.parametrize("channels", [24, 32, 64])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from speak_jax.nn.resnet import ResNet
+from tests import jitted
 
 
 def net(**changes):
@@ -45,8 +46,8 @@ def test_remat_changes_nothing_but_memory():
   def loss(model, variables):
     return model.apply(variables, frames).pooled.sum()
 
-  plain = jax.grad(lambda v: loss(net(), v))(variables)
-  kept = jax.grad(lambda v: loss(again, v))(variables)
+  plain = jitted.grad(lambda v: loss(net(), v))(variables)
+  kept = jitted.grad(lambda v: loss(again, v))(variables)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), plain, kept
   )

@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 from speak_jax.nn import shake as module
-from speak_jax.nn.shake import Moves, Shake, curve, lit, places, shake
+from speak_jax.nn.shake import Moves, Shake
 from speak_jax.nn.warp import sample
+from tests import jitted
+
+# Each function one program.
+curve, lit, places, shake = map(
+  jitted.compiled, (module.curve, module.lit, module.places, module.shake)
+)
 
 NONE = Shake(**dict.fromkeys(Shake._fields, 0.0))
 ALL = Shake(
@@ -40,7 +46,8 @@ def smooth(clips, channels=3, height=H, width=W):
   rng = np.random.default_rng(0)
   rough = rng.uniform(-0.6, 0.6, (clips, 1, 1, 4, 4, channels))
   shape = (clips, 1, 1, height, width, channels)
-  return jax.image.resize(rough.astype(np.float32), shape, "cubic")
+  resize = jax.jit(jax.image.resize, static_argnums=(1, 2))
+  return resize(rough.astype(np.float32), shape, "cubic")
 
 
 @pytest.fixture(scope="module", params=[1, 3])
@@ -216,7 +223,7 @@ def test_gamma_is_a_power_of_the_level_and_keeps_black_and_white():
   got = curve(greys, jnp.full((1, 1, 1, 1), 2.0)).ravel()
   want = 2 * np.array([0, 0.25, 0.5, 0.75, 1]) ** 2 - 1
   np.testing.assert_allclose(got, want, atol=1e-5)
-  black = jax.grad(lambda x: curve(x, jnp.full((1, 1, 1, 1), 0.5)).sum())
+  black = jitted.grad(lambda x: curve(x, jnp.full((1, 1, 1, 1), 0.5)).sum())
   assert np.isfinite(black(greys)).all()
   dark = shake(
     jnp.zeros((200, 1, 1, 4, 4, 1)),

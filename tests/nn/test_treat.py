@@ -9,8 +9,10 @@ import pytest
 from data_pipelines.faces import align
 from data_pipelines.media import warp
 from speak_jax import spec
-from speak_jax.nn import treat
-from tests import toy_records
+from speak_jax.nn import treat as module
+from tests import jitted, toy_records
+
+treat = jitted.functions(module)  # each function one program
 
 SIDE = 64
 
@@ -25,7 +27,7 @@ def soft(seed: int, count: int, side: int = SIDE) -> np.ndarray:
 
 
 def floats(pixels: np.ndarray) -> jax.Array:
-  return jnp.asarray(pixels, jnp.float32) / 127.5 - 1
+  return jnp.asarray(np.asarray(pixels, np.float32) / 127.5 - 1)
 
 
 def levels(frames) -> np.ndarray:
@@ -189,7 +191,7 @@ def cv_move(moves, k, side) -> np.ndarray:
 @pytest.mark.parametrize("aligned", [True, False])
 def test_faces_are_cut_and_moved_as_opencv_does_it(aligned, monkeypatch):
   """Turned, zoomed, shifted, stretched and half of them mirrored, at once."""
-  monkeypatch.setattr(treat, "colours", lambda pictures, key: pictures)
+  monkeypatch.setattr(module, "colours", lambda pictures, key: pictures)
   frames, side = soft(10, 6), 48 if aligned else SIDE
   points = np.stack(
     [turned(toy_records.landmarks(1, SIDE)[0], d) for d in range(-25, 35, 10)]

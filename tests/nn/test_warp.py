@@ -4,6 +4,12 @@ import numpy as np
 
 from speak_jax.nn.face import mean_face
 from speak_jax.nn.warp import flow_from_landmarks, resize_flow, warp
+from tests import jitted
+
+# Each function one program.
+flow_from_landmarks, resize_flow, warp = map(
+  jitted.compiled, (flow_from_landmarks, resize_flow, warp)
+)
 
 
 def picture():
@@ -37,13 +43,13 @@ def test_far_flow_stays_finite_and_its_gradient_too():
 
   flow = jnp.full((2, 8, 8, 2), 100.0)
   assert np.isfinite(loss(flow))
-  assert np.isfinite(jax.grad(loss)(flow)).all()
+  assert np.isfinite(jitted.grad(loss)(flow)).all()
 
 
 def test_gradient_reaches_flow_and_picture():
   flow = jnp.full((2, 8, 8, 2), 0.07)
   weight = jax.random.normal(jax.random.key(3), (2, 8, 8, 5))
-  by_picture, by_flow = jax.grad(
+  by_picture, by_flow = jitted.grad(
     lambda x, f: (warp(x, f) * weight).sum(), (0, 1)
   )(picture(), flow)
   step = 1e-3

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from configs import speak
 from speak_jax import spec
+from speak_jax.training.state import init_state
 
 IMAGE = 16
 
@@ -57,6 +58,17 @@ def config(**changes: Any) -> ConfigDict:
       node = node[name]
     node[last] = value
   return small.lock()
+
+
+def parameters(
+  stage: Any, seed: int = 0, given: dict[str, Any] | None = None
+) -> Any:
+  """(parameters, other variables) of a stage, compiled as one program.
+
+  `stage.init` by itself draws every array by programs of its own.
+  """
+  state = init_state(stage, seed, given or {})
+  return state.params, state.vars
 
 
 def batch(stage: Any, seed: int = 0) -> Any:

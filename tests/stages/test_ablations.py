@@ -8,7 +8,9 @@ import pytest
 from speak_jax.stages import irfd, speak
 from speak_jax.training.state import init_state
 from speak_jax.training.step import update
-from tests.stages import small
+from tests.stages import small, traces
+
+CODES = ("identity", "pose", "emotion")
 
 # The paper's terms, at a size that trains on anything.
 PAPER = {
@@ -28,46 +30,21 @@ PAPER = {
 }
 
 
-def step(module, **changes):
-  """Every phase of one step: what it logged, and the state before and after."""
+def traced(module, **changes):
+  """Every phase of a stage by name; nothing is compiled."""
   stage = module.make(small.config(**PAPER | changes))
-  batch = small.batch(stage)
-  before = init_state(stage, 0, {})
-  state, told = before, {}
-  for index, phase in enumerate(stage.phases):
-    # Unoptimised: it runs once.
-    run = jax.jit(update(stage, index)).lower(state, batch, jax.random.key(0))
-    run = run.compile({"xla_backend_optimization_level": "0"})
-    state, metrics = run(state, batch, jax.random.key(0))
-    told |= {f"{phase.name}/{k}": float(v) for k, v in metrics.items()}
-  assert not any(v for k, v in told.items() if k.endswith("/bad"))
-  assert all(np.isfinite(v) for v in told.values())
-  return told, before, state
+  return {
+    phase.name: traces.trace(stage, index)
+    for index, phase in enumerate(stage.phases)
+  }
 
 
 def logged(module, **changes):
-  """Names of what every phase of one step logs; traced, not run."""
-  stage = module.make(small.config(**PAPER | changes))
-  state = jax.eval_shape(lambda: init_state(stage, 0, {}))
-  names = set()
-  for index, phase in enumerate(stage.phases):
-    state, metrics = jax.eval_shape(
-      update(stage, index), state, small.batch(stage), jax.random.key(0)
-    )
-    names |= {f"{phase.name}/{name}" for name in metrics}
-  return names
-
-
-def moved(before, after, group):
-  """Names of the networks of a group that a step has changed."""
+  """Names of what every phase of one step logs."""
   return {
-    name
-    for name, tree in after.params[group].items()
-    if not all(
-      jax.tree.leaves(
-        jax.tree.map(jnp.array_equal, tree, before.params[group][name])
-      )
-    )
+    f"{phase}/{name}"
+    for phase, found in traced(module, **changes).items()
+    for name in found.logged
   }
 
 
@@ -91,22 +68,22 @@ def test_speak_without_a_loss(term, gan):
   assert ("disc/loss" in told) == ("gen/gan" in told) == bool(gan)
 
 
-@pytest.mark.parametrize("code", ["identity", "pose", "emotion"])
+@pytest.mark.parametrize("code", CODES)
 def test_irfd_without_an_encoder(code):
-  told, before, after = step(irfd, model__ablate=code)
-  assert f"gen/std/{code}" not in told
-  networks = moved(before, after, "encoders")
-  assert f"{code}_net" not in before.params["encoders"]
-  for other in {"identity", "pose", "emotion"} - {code}:
-    assert f"gen/std/{other}" in told
+  found = traced(irfd, model__ablate=code)["gen"]
+  assert f"std/{code}" not in found.logged
+  assert f"{code}_net" not in found.state.params["encoders"]
+  networks = found.moved("encoders")
+  for other in set(CODES) - {code}:
+    assert f"std/{other}" in found.logged
     assert f"{other}_net" in networks
 
 
-@pytest.mark.parametrize("code", ["identity", "pose", "emotion"])
+@pytest.mark.parametrize("code", CODES)
 def test_speak_without_an_encoder(code):
-  told, before, after = step(speak, model__ablate=code)
-  assert "generator" in moved(before, after, "speak")
-  assert ("gen/perceptual" in told) == (code != "identity")
+  found = traced(speak, model__ablate=code)["gen"]
+  assert "generator" in found.moved("speak")
+  assert ("perceptual" in found.logged) == (code != "identity")
 
 
 def test_an_unknown_code_is_one_line():
@@ -114,26 +91,60 @@ def test_an_unknown_code_is_one_line():
     irfd.make(small.config(model__ablate="hair"))
 
 
+FRESH = {"speak__encoders": "fresh", "model__norm": "batch"}
+
+
 def test_speak_without_irfd():
-  changes = {"speak__encoders": "fresh", "model__norm": "batch"}
-  stage = speak.make(small.config(**changes))
+  stage = speak.make(small.config(**FRESH))
   assert set(stage.pretrained_from) == {"sync"}
-  _, before, after = step(speak, **changes)
-  assert moved(before, after, "encoders") >= {"identity_net", "pose_net"}
-  means = jax.tree.map(
-    jnp.array_equal, before.vars["encoders"], after.vars["encoders"]
-  )
-  assert not all(jax.tree.leaves(means["batch_stats"]["pose_net"]))
+  found = traced(speak, **FRESH)["gen"]
+  assert found.moved("encoders") >= {"identity_net", "pose_net"}
+  # Its batch statistics go on.
+  means = "collections/encoders/batch_stats/pose_net/"
+  changed, _ = found.needed(means)
+  assert any(x.startswith("1/") for x in changed)
 
 
 def test_both_readings_of_equation_12():
-  audio, _, _ = step(speak)
-  video, _, _ = step(speak, speak__sync_target="video")
-  assert audio["gen/sync"] != video["gen/sync"]
-  same = video["gen/pixel"]  # the same frames were made
-  assert audio["gen/pixel"] == pytest.approx(same, rel=1e-4)
+  """To the sound or to the real frames' mouths; the same frames are made."""
+  heard = {}
+  for target in ("audio", "video"):
+    found = traced(speak, speak__sync_target=target)["gen"]
+    used, _ = found.needed("scalars/sync")
+    heard[target] = any(x.startswith("0/params/sync/sound/") for x in used)
+    heard[target, "made"] = found.needed("scalars/pixel")
+  assert heard["audio"] and not heard["video"]
+  assert heard["audio", "made"] == heard["video", "made"]
   with pytest.raises(ValueError, match=r"speak\.sync_target 'both'"):
     speak.make(small.config(speak__sync_target="both"))
+
+
+ABLATED = [
+  *((irfd, {"model__ablate": code}) for code in CODES),
+  *((speak, {"model__ablate": code}) for code in CODES),
+  (speak, FRESH),
+  (speak, {"speak__sync_target": "video"}),
+]
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("module", "changes"), ABLATED)
+def test_an_ablated_step_is_finite_and_moves_what_it_trains(module, changes):
+  """Compiled and run, half a minute each."""
+  stage = module.make(small.config(**PAPER | changes))
+  batch = small.batch(stage)
+  state = before = init_state(stage, 0, {})
+  for index in range(len(stage.phases)):
+    # Unoptimised: it runs once.
+    run = jax.jit(update(stage, index)).lower(state, batch, jax.random.key(0))
+    run = run.compile({"xla_backend_optimization_level": "0"})
+    state, metrics = run(state, batch, jax.random.key(0))
+    assert not metrics["bad"]
+    assert all(np.isfinite(float(x)) for x in metrics.values())
+  for group in stage.optims["gen"].trains:
+    old, new = before.params[group], state.params[group]
+    still = jax.tree.map(jnp.array_equal, old, new)
+    assert not all(jax.tree.leaves(still)), group
 
 
 def test_sync_sees_the_square_that_the_config_names(monkeypatch):
@@ -146,7 +157,5 @@ def test_sync_sees_the_square_that_the_config_names(monkeypatch):
 
   monkeypatch.setattr(speak.align, "align_lips", look)
   stage = speak.make(small.config(**PAPER, model__lips_square=(1.4, 0.45)))
-  state = jax.eval_shape(lambda: init_state(stage, 0, {}))
-  batch = small.batch(stage)
-  jax.eval_shape(update(stage, 0), state, batch, jax.random.key(0))
+  traces.trace(stage, 0)
   assert seen and set(seen) == {(1.4, 0.45)}

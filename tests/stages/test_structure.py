@@ -11,6 +11,9 @@ from speak_jax.nn.conv import conv, conv_up
 from speak_jax.supervision import flops
 from tests.stages import structure
 
+# Networks of base256 are traced here.
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 def test_the_page_is_up_to_date():
   assert structure.PAGE.read_text(encoding="utf-8") == structure.page(), (

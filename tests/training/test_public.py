@@ -88,11 +88,11 @@ def test_a_stage_takes_what_it_has_a_use_for(tmp_path):
 
 def test_speech_weights_arrive_in_the_stage_that_speaks():
   stage = speak.make(small.config())
-  fresh, _ = stage.init(0, {})
+  fresh, _ = small.parameters(stage)
   audio = fresh["speak"]["audio"]
   name = min(audio)
   public_ones = {name: jax.tree.map(lambda x: x + 1, audio[name])}
-  params, _ = stage.init(0, {"speech": (public_ones, {})})
+  params, _ = small.parameters(stage, given={"speech": (public_ones, {})})
   want = {**fresh["speak"], "audio": {**audio, **public_ones}}
   jax.tree.map(np.testing.assert_array_equal, params["speak"], want)
 

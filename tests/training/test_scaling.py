@@ -201,7 +201,9 @@ def test_a_network_learns_in_float16(name):
   assert skipped < 10
 
 
-@pytest.mark.parametrize("name", ["irfd", "speak"])
+@pytest.mark.parametrize(
+  "name", ["irfd", pytest.param("speak", marks=pytest.mark.campaign)]
+)
 def test_a_network_finds_its_scale_in_float16(name):
   """From a scale that overflows, it learns as soon as one fits."""
   config = small.config(
