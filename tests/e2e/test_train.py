@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
@@ -26,7 +27,7 @@ from speak_jax.training import (
   run_config,
 )
 from speak_jax.training.run import train
-from speak_jax.training.state import abstract_state
+from speak_jax.training.state import TrainState, abstract_state
 from speak_jax.training.step import update
 from tests.e2e import reads
 from tests.stages import small
@@ -80,6 +81,7 @@ def test_three_stages_leave_their_files(run):
   assert stored.stages == ("syncnet", "irfd", "speak")
 
 
+UNTRAINED = TrainState(jnp.zeros((), jnp.int32), {}, {}, {}, {})
 # Of config.train, what others than the loop read.
 ELSEWHERE = (
   "compilation_cache",
@@ -112,7 +114,7 @@ def test_every_leaf_of_the_config_is_read(run, seen, tmp_path, monkeypatch):
   def traced(job, batches, given, **kwargs):
     trace(job.stage)
     next(batches)
-    return None, True
+    return UNTRAINED, True
 
   def trace(stage):
     state = abstract_state(stage)
@@ -255,7 +257,7 @@ def begins(run, tmp_path, monkeypatch):
 
   def fit(job, batches, given, **kwargs):
     found[job.stage.name] = given
-    return None, True
+    return UNTRAINED, True
 
   monkeypatch.setattr(loop, "fit", fit)
 
