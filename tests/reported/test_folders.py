@@ -1121,7 +1121,7 @@ def test_generate_says_any_name_in_a_line(tmp_path, film):
 
 PRINT = """
 import sys
-from speak_jax import command_line
+from speak_jax.common import command_line
 command_line.print_all()
 print("Zo\\u00eb caf\\udce9")
 print("Zo\\u00eb caf\\udce9", file=sys.stderr)
