@@ -3,7 +3,7 @@
   BUNDLE/
     model.safetensors   EMA weights, flat names "encoders/params/..."
     config.json         sizes, frame rate, preset, commit, what it learned from
-    stablehlo/*.bin     one serialised function each (see `synthesis`)
+    stablehlo/*.bin     one serialised function each (`inference.functions`)
     README.md           model card
     SHA256SUMS          of all the others; what is used is checked against it
     evaluation.safetensors   if wished, weights of the earlier stages, named

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
-from speak_jax.inference import synthesis
+from speak_jax.inference.functions import Functions, Settings
 from speak_jax.nn.pixels import as_bytes, as_frames
 
-SETTINGS = synthesis.Settings(
+SETTINGS = Settings(
   image=8, emotion=6, emotion_input="face", frames=3, context=2, fps=25.0
 )
 VARIABLES = {
@@ -17,8 +17,8 @@ VARIABLES = {
 
 
 def functions(
-  settings: synthesis.Settings = SETTINGS,
-) -> synthesis.Functions:
+  settings: Settings = SETTINGS,
+) -> Functions:
   """Frames whose red is the pose, green the sound, blue who and how."""
 
   def mean(variables, frames):
@@ -45,7 +45,7 @@ def functions(
     pixels = jnp.broadcast_to(colour[:, :, None, None], (*level.shape, 8, 8, 3))
     return as_bytes(pixels)
 
-  return synthesis.Functions(portrait, mean, mean, speech, frames)
+  return Functions(portrait, mean, mean, speech, frames)
 
 
 def inputs(frames: int) -> dict:

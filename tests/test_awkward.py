@@ -22,8 +22,8 @@ from data_pipelines.dataset.index import read_index
 from data_pipelines.faces.tracker import Step, Track, Tracker
 from data_pipelines.media import video
 from data_pipelines.media.error import MediaError, MediaWarning
-from speak_jax import generate
-from speak_jax.inference import synthesis
+from speak_jax.inference import talking_head
+from speak_jax.inference.synthesizer import Synthesizer
 from tests import glass
 
 NAMES = {
@@ -322,12 +322,12 @@ def test_generate(awkward, tracker, others, tmp_path, name, want):
     # In the first second it has not left yet.
     roles["audio"] = others["long"]
   settings = glass.SETTINGS._replace(image=64, emotion=64)
-  made = synthesis.Synthesizer(glass.functions(), glass.VARIABLES, settings)
+  made = Synthesizer(glass.functions(), glass.VARIABLES, settings)
   reason = None
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always", MediaWarning)
     try:
-      generate.generate(
+      talking_head.generate(
         made,
         **roles,
         output=tmp_path / "out.mp4",

@@ -6,9 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from speak_jax import bundle as bundles
-from speak_jax.inference import synthesis
+from speak_jax.inference.functions import (
+  PLATFORMS,
+  deserialize,
+  serialize,
+  settings_to_json,
+)
+from speak_jax.inference.synthesizer import Synthesizer
 from tests import glass
 
 FLAT = {
@@ -21,11 +28,9 @@ FLAT = {
 def content() -> bundles.Bundle:
   """The glass functions as a bundle's content."""
   return bundles.Bundle(
-    config={"settings": synthesis.settings_to_json(glass.SETTINGS)},
+    config={"settings": settings_to_json(glass.SETTINGS)},
     weights=FLAT,
-    artifacts=synthesis.serialize(
-      glass.functions(), glass.VARIABLES, glass.SETTINGS
-    ),
+    artifacts=serialize(glass.functions(), glass.VARIABLES, glass.SETTINGS),
   )
 
 
@@ -37,8 +42,8 @@ def folder(content, tmp_path):
 
 
 def test_bundle_makes_the_frames_that_memory_makes(folder):
-  shipped = synthesis.Synthesizer.from_bundle(folder, windows=2)
-  memory = synthesis.Synthesizer(
+  shipped = Synthesizer.from_bundle(folder, windows=2)
+  memory = Synthesizer(
     glass.functions(), glass.VARIABLES, glass.SETTINGS, windows=2
   )
   assert shipped.settings == glass.SETTINGS
@@ -49,7 +54,7 @@ def test_bundle_makes_the_frames_that_memory_makes(folder):
 
 def test_artifacts_take_any_batch_size(folder):
   found = bundles.read(folder)
-  functions = synthesis.deserialize(found.artifacts)
+  functions = deserialize(found.artifacts)
   frames = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
   together = functions.pose(glass.VARIABLES, frames)
   alone = [functions.pose(glass.VARIABLES, frame[None])[0] for frame in frames]
@@ -61,7 +66,7 @@ def test_weights_in_the_file_are_the_ones_used(content, tmp_path):
     weights=FLAT | {"speak/params/gain": np.zeros(3, np.float32)}
   )
   bundles.write(tmp_path / "b", darker, "")
-  shipped = synthesis.Synthesizer.from_bundle(tmp_path / "b", windows=2)
+  shipped = Synthesizer.from_bundle(tmp_path / "b", windows=2)
   video = shipped.video(**glass.inputs(4))
   np.testing.assert_array_equal(video, np.full_like(video, 128))
 
@@ -71,15 +76,13 @@ def test_a_bundle_of_a_newer_jax_is_one_line(folder, monkeypatch):
     def mlir_module(self):
       raise jax.errors.JaxRuntimeError("Failed to deserialize StableHLO")
 
-  monkeypatch.setattr(synthesis.export, "deserialize", lambda blob: Newer())
+  monkeypatch.setattr(export, "deserialize", lambda blob: Newer())
   with pytest.raises(bundles.BundleError, match="written by another jax") as e:
-    synthesis.Synthesizer.from_bundle(folder)
+    Synthesizer.from_bundle(folder)
   assert str(folder) in str(e.value) and "\n" not in str(e.value)
 
 
 def test_artifacts_name_every_platform(folder):
-  from jax import export
-
   for blob in bundles.read(folder).artifacts.values():
     platforms = export.deserialize(bytearray(blob)).platforms
     assert set(platforms) == {"cpu", "cuda", "tpu"}
@@ -109,7 +112,7 @@ def test_a_bundle_of_format_1_encodes_speech_with_the_frames(
 
   (b,) = jax.export.symbolic_shape("b")
   like = jax.ShapeDtypeStruct
-  lowered = jax.export.export(jax.jit(frames), platforms=synthesis.PLATFORMS)(
+  lowered = jax.export.export(jax.jit(frames), platforms=PLATFORMS)(
     jax.tree.map(lambda x: like(x.shape, x.dtype), glass.VARIABLES),
     (
       like((b, 3), jnp.float32),
@@ -122,15 +125,15 @@ def test_a_bundle_of_format_1_encodes_speech_with_the_frames(
   )
   artifacts = {k: v for k, v in content.artifacts.items() if k != "speech"}
   artifacts["frames"] = bytes(lowered.serialize())
-  stored = synthesis.settings_to_json(settings)
+  stored = settings_to_json(settings)
   del stored["stretch"]
   with monkeypatch.context() as patch:
     patch.setattr(bundles, "FORMAT", 1)
     patch.setattr(bundles, "FUNCTIONS", tuple(artifacts))
     old = content._replace(config={"settings": stored}, artifacts=artifacts)
     bundles.write(tmp_path / "b", old, "")
-  shipped = synthesis.Synthesizer.from_bundle(tmp_path / "b", windows=2)
-  memory = synthesis.Synthesizer(functions, glass.VARIABLES, settings)
+  shipped = Synthesizer.from_bundle(tmp_path / "b", windows=2)
+  memory = Synthesizer(functions, glass.VARIABLES, settings)
   np.testing.assert_array_equal(
     shipped.video(**glass.inputs(10)), memory.video(**glass.inputs(10))
   )

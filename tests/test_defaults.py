@@ -20,7 +20,7 @@ ALLOWED = {
   # Bundles of before they held their run's config.
   ("speak_jax/training/trained.py", "content.config.get('config', {})"),
   # Bundles of before they had the code of a neutral face.
-  ("speak_jax/inference/synthesis.py", "found.config.get('neutral')"),
+  ("speak_jax/inference/synthesizer.py", "bundle.config.get('neutral')"),
   # A checkpoint's groups, of which some have no collections.
   ("speak_jax/training/checkpoints.py", "model['vars'].get(g, {})"),
   # Files of others: fairseq's and transformers' configs.

@@ -29,7 +29,9 @@ from speak_jax.evaluation.methods import registry, speak
 from speak_jax.evaluation.readers import face_reader, own_syncnet
 from speak_jax.evaluation.report import tables
 from speak_jax.evaluation.report.prose import identity_pictures
-from speak_jax.inference import sample_videos, synthesis
+from speak_jax.inference import sample_videos
+from speak_jax.inference.functions import Settings
+from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.models.irfd import Codes, IdentityFeatures
 from tests import toy_records
 from tests.pretrained import (
@@ -66,10 +68,10 @@ def held_out():
   )
 
 
-SETTINGS = synthesis.Settings(SIZE, 48, "face", 5, 5, 25.0)
+SETTINGS = Settings(SIZE, 48, "face", 5, 5, 25.0)
 
 
-class Echo(synthesis.Synthesizer):
+class Echo(Synthesizer):
   """A system that always shows its portrait."""
 
   def __init__(self):
@@ -340,7 +342,7 @@ def test_identity_pictures_come_as_the_model_has_learned(
   monkeypatch.setattr(models, "load", lambda path, frames: model)
   monkeypatch.setattr(protocol, "open_records", lambda path, split: data)
   monkeypatch.setattr(face_reader, "tracker_reader", lambda *_: _judge)
-  monkeypatch.setattr(dataset.face, "Tracker", lambda: None)
+  monkeypatch.setattr(dataset, "Tracker", lambda: None)
   for name in ("swap_subjects", "twins"):
     real = getattr(subjects, name)
 

@@ -8,8 +8,10 @@ import pytest
 
 from data_pipelines.dataset.reader import in_memory
 from data_pipelines.faces.tracker import Track
-from speak_jax import bundle, export, generate
-from speak_jax.inference import synthesis
+from speak_jax import bundle, export
+from speak_jax.inference.crops import square
+from speak_jax.inference.synthesizer import Synthesizer
+from speak_jax.inference.training_data import framing_of
 from speak_jax.stages import registry
 from speak_jax.training import (
   checkpoint_manager,
@@ -61,21 +63,21 @@ def _inputs(settings, seconds: float = 0.6) -> dict:
 @pytest.fixture(scope="module")
 def from_memory(run) -> np.ndarray:
   """What the run itself makes, two windows at a time."""
-  memory = synthesis.Synthesizer.from_run(run[0], windows=2)
+  memory = Synthesizer.from_run(run[0], windows=2)
   return memory.video(**_inputs(memory.settings))
 
 
 def test_bundle_makes_the_frames_of_the_run(shipped, from_memory):
   assert from_memory.shape == (15, small.IMAGE, small.IMAGE, 3)
   assert from_memory.std() > 1  # not one colour: equality would mean nothing
-  made = synthesis.Synthesizer.from_bundle(shipped[0], windows=2)
+  made = Synthesizer.from_bundle(shipped[0], windows=2)
   np.testing.assert_array_equal(
     made.video(**_inputs(made.settings)), from_memory
   )
 
 
 def test_frames_do_not_depend_on_the_batch(shipped, from_memory):
-  made = synthesis.Synthesizer.from_bundle(shipped[0], windows=3)
+  made = Synthesizer.from_bundle(shipped[0], windows=3)
   video = made.video(**_inputs(made.settings))
   # float32 sums in another order may round one level up or down.
   assert np.abs(video.astype(int) - from_memory).max() <= 1
@@ -154,7 +156,7 @@ def test_the_card_names_what_a_run_went_on_from(
 ):
   """Its data too, whose licences bind; where it is gone, that it is."""
   artifacts = bundle.read(shipped[0]).artifacts
-  monkeypatch.setattr(synthesis, "serialize", lambda *args: artifacts)
+  monkeypatch.setattr(export, "serialize", lambda *args: artifacts)
   (tmp_path / "run").mkdir()
   (tmp_path / "run" / "speak").symlink_to(run[0] / "speak")
   for start, words in (
@@ -181,7 +183,7 @@ def test_half_precision_makes_nearly_the_same_frames(
     run[0], tmp_path / "half", lambda text: None, half=True, dtype="bfloat16"
   )
   assert bundle.read(out).config["dtype"] == "bfloat16"
-  made = synthesis.Synthesizer.from_bundle(out, windows=2)
+  made = Synthesizer.from_bundle(out, windows=2)
   video = made.video(**_inputs(made.settings))
   assert np.abs(video.astype(int) - from_memory).mean() < 1
   size = (out / "model.safetensors").stat().st_size
@@ -230,9 +232,9 @@ def test_generate_crops_as_the_training_data_are_cropped():
   size = max(clips.index[0].size, 128)
   rng = np.random.default_rng(0)
   landmarks = rng.uniform(0.3, 0.8, (68, 2)) * size + np.array([0, 9])
-  framing = export.framing_of(clips, Marks(landmarks))
+  framing = framing_of(clips, Marks(landmarks))
   # A wider picture round the same face: the crop finds the old borders.
-  matrix = generate.square(landmarks[None] + np.array([0, 40]), size, framing)
+  matrix = square(landmarks[None] + np.array([0, 40]), size, framing)
   middle = landmarks[:, 0].min() / 2 + landmarks[:, 0].max() / 2
   np.testing.assert_allclose(matrix[0, 0], 1, atol=1e-5)
   np.testing.assert_allclose(matrix[1, 2], -40, atol=1e-3)

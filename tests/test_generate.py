@@ -16,8 +16,11 @@ from data_pipelines.faces.tracker import Step, Track, gather
 from data_pipelines.media import decoder, video
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
-from speak_jax import generate
-from speak_jax.inference import synthesis
+from speak_jax.common.files import FileError
+from speak_jax.inference import contact_sheet, driver, inputs, talking_head
+from speak_jax.inference.inputs import Rules
+from speak_jax.inference.synthesizer import Synthesizer
+from speak_jax.inference.windows import ping_pong
 from tests import glass
 
 ROOT = Path(__file__).parents[1]
@@ -54,8 +57,8 @@ class Centred:
 
 
 @pytest.fixture(scope="module")
-def synthesizer() -> synthesis.Synthesizer:
-  return synthesis.Synthesizer(
+def synthesizer() -> Synthesizer:
+  return Synthesizer(
     glass.functions(), glass.VARIABLES, glass.SETTINGS, windows=4
   )
 
@@ -86,7 +89,7 @@ def _write_wav(path: Path, seconds: float, level: int = 8000) -> None:
 
 
 def _run(synthesizer, files, tracker=None, **kwargs):
-  return generate.generate(
+  return talking_head.generate(
     synthesizer,
     **({"size": 16} | files | kwargs),
     tracker=tracker or Centred(),
@@ -151,7 +154,7 @@ def test_gap_in_the_pose_by_policy(synthesizer, files):
       result = _run(
         synthesizer,
         files,
-        rules=generate.Rules(on_missing_face=policy),
+        rules=Rules(on_missing_face=policy),
         smooth=False,
       )
     return np.array([x[..., 0].mean() for x in video.read_frames(result.path)])
@@ -162,7 +165,7 @@ def test_gap_in_the_pose_by_policy(synthesizer, files):
   assert held[9] + 3 < held[12] < held[15] - 3
   assert abs(skipped[10] - skipped[14]) < 3 and skipped[10] > skipped[9] + 10
   with pytest.raises(MediaError, match=r"pose\.mp4: no face from 0\.40 to 0"):
-    _run(synthesizer, files, rules=generate.Rules(on_missing_face="fail"))
+    _run(synthesizer, files, rules=Rules(on_missing_face="fail"))
 
 
 def test_each_file_has_its_own_rule_for_faces(synthesizer, files):
@@ -174,7 +177,7 @@ def test_each_file_has_its_own_rule_for_faces(synthesizer, files):
       return super().stream(frames)
 
   box = (1.0, 2.0, 30.0, 40.0)
-  rules = generate.Rules(which=box, pose="first")
+  rules = Rules(which=box, pose="first")
   with pytest.warns(MediaWarning, match="2 faces") as said:
     _run(synthesizer, files, Asked(faces=2), rules=rules)
   assert [str(x.message).partition("2 faces; the ")[2] for x in said] == [
@@ -246,7 +249,7 @@ def test_bad_input_is_one_line_with_the_file(synthesizer, files, change, line):
   change = {
     k: folder / v if isinstance(v, str) else v for k, v in change.items()
   }
-  with pytest.raises(MediaError) as error:
+  with pytest.raises(FileError) as error:
     _run(synthesizer, files, **change)
   assert line in str(error.value)
   assert "\n" not in str(error.value)
@@ -282,9 +285,9 @@ class Endless:
 
 def _hurry(monkeypatch, frames: Endless) -> None:
   """A look of a second, whose pictures are decoded twice."""
-  monkeypatch.setattr(generate, "LOOK_S", 1.0)
-  monkeypatch.setattr(generate, "KEEP_BYTES", 10 * 96 * 96 * 3)
-  monkeypatch.setattr(generate.decoder, "read_frames", frames)
+  monkeypatch.setattr(driver, "LOOK_S", 1.0)
+  monkeypatch.setattr(driver, "KEEP_BYTES", 10 * 96 * 96 * 3)
+  monkeypatch.setattr(decoder, "read_frames", frames)
 
 
 def test_a_long_pose_video_streams_in_little_memory(
@@ -293,7 +296,7 @@ def test_a_long_pose_video_streams_in_little_memory(
   """2,000 frames are 55 MB, their crops 25; neither is ever in memory."""
   n = 2000
   _write_wav(files["audio"], n / 25)
-  large = synthesis.Synthesizer(
+  large = Synthesizer(
     glass.functions(),
     glass.VARIABLES,
     glass.SETTINGS._replace(image=64),
@@ -331,10 +334,10 @@ def test_the_first_frame_waits_for_the_look_alone(
     read.append(frames.read)
     return 1
 
-  monkeypatch.setattr(generate, "write_video", write)
+  monkeypatch.setattr(talking_head, "write_video", write)
   _run(synthesizer, files, audio=_short(files, 40.0))
   # The look, twice; two batches of 4 windows; what is read ahead.
-  most = 2 * 25 + 2 * 12 + generate.AHEAD + 8
+  most = 2 * 25 + 2 * 12 + talking_head.PREFETCH + 8
   assert 0 < read[0] <= most
 
 
@@ -364,7 +367,7 @@ def test_streamed_poses_are_those_of_the_whole_clip(
   if smooth:
     padded = np.pad(shade, 1, mode="edge")
     shade = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
-  want = shade[synthesis.ping_pong(60, 100)]
+  want = shade[ping_pong(60, 100)]
   np.testing.assert_allclose(np.array(seen)[:, 0], want, atol=1e-4)
 
 
@@ -384,7 +387,7 @@ def test_what_shows_late_is_refused_late_and_nothing_is_left(
       synthesizer,
       files,
       audio=_short(files, 4.0),
-      rules=generate.Rules(on_missing_face=rule),
+      rules=Rules(on_missing_face=rule),
       smooth=False,
     )
   assert not list(files["output"].parent.glob("*out*"))
@@ -409,7 +412,7 @@ def test_sheet_shows_the_pose_frames_that_drive(
   frames = Endless(60, gaps=((10, 15),))
   _hurry(monkeypatch, frames)
   rows = []
-  monkeypatch.setattr(generate, "_write_sheet", lambda _, x: rows.extend(x))
+  monkeypatch.setattr(contact_sheet, "write", lambda _, x: rows.extend(x))
   with pytest.warns(MediaWarning, match="no face"):
     _run(
       synthesizer,
@@ -420,7 +423,7 @@ def test_sheet_shows_the_pose_frames_that_drive(
   (_, pictures) = rows[1]
   columns = np.linspace(0, 99, 8).astype(int)
   shades = [int(picture.mean()) for picture in pictures]
-  drives = synthesis.ping_pong(60, 100)[columns]
+  drives = ping_pong(60, 100)[columns]
   drives = [9 if 10 <= i < 15 else i for i in drives]
   assert shades == [80 + i for i in drives]
 
@@ -429,7 +432,7 @@ def test_sheet_has_a_row_per_kind(synthesizer, files):
   sheet = files["output"].with_suffix(".png")
   _run(synthesizer, files, sheet=sheet)
   with Image.open(sheet) as image:
-    cell = generate.SHEET_CELL_PX
+    cell = contact_sheet.CELL_PX
     assert image.size[0] == cell * 9  # identity and eight emotion faces
     assert image.size[1] > 3 * cell
 
@@ -487,7 +490,7 @@ def test_no_picture_without_a_face_keeps_a_decoder(
   def ask():
     other = decoder.read_frames(tmp_path / "a.mp4")  # as the speech is
     next(other)
-    generate._first_face(tmp_path / "a.mp4", 25.0, Late(), "largest")
+    inputs._first_face(tmp_path / "a.mp4", 25.0, Late(), "largest")
     raise MediaError("b.mp4", "no face found")
 
   gc.collect()

@@ -228,7 +228,7 @@ def test_imports_point_one_way():
     ("speak_jax.stages.irfd", "def f():\n  import data_pipelines.prepare"),
     ("speak_jax.bundle", "from data_pipelines.media import video"),
     ("speak_jax.metrics.image", "from data_pipelines.dataset import reader"),
-    ("speak_jax.training.loop", "from speak_jax.inference import synthesis"),
+    ("speak_jax.training.loop", "from speak_jax.inference import windows"),
     ("speak_jax.spec", "from speak_jax import nn"),
     ("speak_jax.spec", "import jax.numpy as jnp"),
     ("data_pipelines.sampling.pairs", "from speak_jax import models"),

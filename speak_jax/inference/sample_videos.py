@@ -13,7 +13,8 @@ from data_pipelines.media.error import MediaError
 from data_pipelines.sampling import held_out
 from speak_jax import spec
 from speak_jax.common.progress import say
-from speak_jax.inference import synthesis
+from speak_jax.inference.functions import Variables, functions_of, settings_of
+from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.stages.init import networks
 from speak_jax.training import distributed
 from speak_jax.training.state import TrainState, ema_params
@@ -37,7 +38,7 @@ class SampleVideos:
     self._config = config
     self._folder = run / "speak" / "samples"
     self._clips = clips
-    self._synthesizer: synthesis.Synthesizer | None = None
+    self._synthesizer: Synthesizer | None = None
 
   def __call__(self, step: int, state: TrainState) -> None:
     """Makes samples/video_<step>.mp4 if one is due.
@@ -59,13 +60,13 @@ class SampleVideos:
       self._write(self._folder / f"video_{step:07d}.mp4", variables)
     distributed.barrier(f"video of step {step}")
 
-  def _write(self, path: Path, variables: synthesis.Variables) -> None:
+  def _write(self, path: Path, variables: Variables) -> None:
     """Makes a video of the first held-out clip; a full disk takes only it."""
     config, model = self._config, self._config.model
     if self._synthesizer is None:
-      settings = synthesis.settings_of(config)
-      functions = synthesis.functions_of(networks(config), settings)
-      self._synthesizer = synthesis.Synthesizer(functions, variables, settings)
+      settings = settings_of(config)
+      functions = functions_of(networks(config), settings)
+      self._synthesizer = Synthesizer(functions, variables, settings)
     self._synthesizer.variables = jax.device_put(variables)
     clip = next(
       held_out.evaluation_clips(

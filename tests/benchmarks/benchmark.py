@@ -38,8 +38,10 @@ from data_pipelines.ingest.run import prepare
 from data_pipelines.media.video import write_video
 from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
-from speak_jax import generate, spec
-from speak_jax.inference import synthesis
+from speak_jax import spec
+from speak_jax.inference import talking_head
+from speak_jax.inference.functions import functions_of, settings_of
+from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.stages import registry
 from speak_jax.stages.init import networks
 from speak_jax.training import (
@@ -179,15 +181,15 @@ def stage_steps(plan: Plan, name: str, data: Path) -> Iterator[Row]:
 def generating(plan: Plan, out: Path) -> Iterator[Row]:
   """The command's work with fresh weights: the whole, and frames alone."""
   config = plan.config
-  settings = synthesis.settings_of(config)
+  settings = settings_of(config)
   stage = registry.STAGES["speak"].make(config)
   params, extra = stage.init(0, {})
   variables = {
     name: {"params": params[name], **extra.get(name, {})}
     for name in ("encoders", "speak")
   }
-  functions = synthesis.functions_of(networks(config), settings)
-  made = synthesis.Synthesizer(functions, variables, settings)
+  functions = functions_of(networks(config), settings)
+  made = Synthesizer(functions, variables, settings)
   size, n = settings.image, round(plan.seconds * settings.fps)
   rng = np.random.default_rng(0)
   sound = rng.integers(-9000, 9000, settings.samples * n, np.int16)
@@ -210,7 +212,7 @@ def generating(plan: Plan, out: Path) -> Iterator[Row]:
   soundfile.write(out / "speech.wav", clip.audio, spec.SAMPLE_RATE_HZ)
   with _skip_without_models() as skipped:
     run = functools.partial(
-      generate.generate,
+      talking_head.generate,
       made,
       identity=out / "face.png",
       audio=out / "speech.wav",

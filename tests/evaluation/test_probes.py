@@ -8,7 +8,7 @@ from speak_jax.evaluation.disentanglement import probes
 from speak_jax.evaluation.disentanglement.subjects import probe_subjects
 from speak_jax.evaluation.eval_clip import EvalClip
 from speak_jax.evaluation.methods import base as methods
-from speak_jax.inference import synthesis
+from speak_jax.inference.functions import Settings
 
 PEOPLE, CLIPS, FRAMES = 8, 6, 4
 
@@ -40,7 +40,7 @@ def clips():
 
 @pytest.fixture(scope="module")
 def subjects(clips):
-  settings = synthesis.Settings(8, 8, "frame", 5, 5, 25.0)
+  settings = Settings(8, 8, "frame", 5, 5, 25.0)
   return probe_subjects(clips, settings, 3)
 
 

@@ -78,10 +78,10 @@ def serve() -> None:
 
   from speak_jax import generate
   from speak_jax.common import command_line
-  from speak_jax.inference import synthesis
+  from speak_jax.inference.synthesizer import Synthesizer
 
   generate._define_flags()
-  synthesizer = synthesis.Synthesizer
+  synthesizer = Synthesizer
   synthesizer.from_bundle = functools.cache(synthesizer.from_bundle)
   replies = os.fdopen(int(sys.argv[1]), "w")
   for line in sys.stdin:

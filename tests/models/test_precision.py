@@ -7,7 +7,12 @@ import pytest
 from flax.traverse_util import unflatten_dict
 
 from speak_jax import bundle, spec
-from speak_jax.inference import synthesis
+from speak_jax.inference.functions import (
+  Functions,
+  deserialize,
+  functions_of,
+  settings_from_json,
+)
 from speak_jax.models.generator import Generator
 from speak_jax.models.geometry import FaceGeometry, Geometry
 from speak_jax.models.irfd import IdentityFeatures
@@ -159,9 +164,9 @@ def test_reference_frames_by_the_code_of_today(reference, dtype, most, mean):
   config = from_json(reference.config["config"]).copy_and_resolve_references()
   with config.unlocked():
     config.model.dtype = dtype
-  settings = synthesis.settings_from_json(reference.config["settings"])
-  now = synthesis.functions_of(networks(config), settings)
-  stored = synthesis.deserialize(reference.artifacts)
+  settings = settings_from_json(reference.config["settings"])
+  now = functions_of(networks(config), settings)
+  stored = deserialize(reference.artifacts)
   variables = unflatten_dict(reference.weights, sep="/")
   rng = np.random.default_rng(0)
   coarse = rng.uniform(0, 255, (1, 8, 8, 3))
@@ -171,7 +176,7 @@ def test_reference_frames_by_the_code_of_today(reference, dtype, most, mean):
   level = spec.sound_level(audio[0])[None]
 
   def made(functions):
-    functions = synthesis.Functions(*map(jax.jit, functions))
+    functions = Functions(*map(jax.jit, functions))
     portrait = functions.portrait(variables, picture, points)
     pose = functions.pose(variables, np.concatenate([picture] * 5))
     pose = pose[None] + 0.2 * tiny.normal(1, 1, 5, 6)

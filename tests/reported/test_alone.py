@@ -14,8 +14,11 @@ from data_pipelines.faces import align
 from data_pipelines.faces.tracker import Step, Track, Tracker, gather
 from data_pipelines.media import decoder, video
 from data_pipelines.synthetic import demo_inputs
-from speak_jax import bundle, export, generate, spec
-from speak_jax.inference import synthesis
+from speak_jax import bundle, spec
+from speak_jax.inference.inputs import Rules
+from speak_jax.inference.synthesizer import Synthesizer
+from speak_jax.inference.talking_head import generate
+from speak_jax.inference.training_data import neutral_of
 from tests import glass
 from tests.reported.voices import RATE, voice
 
@@ -43,8 +46,8 @@ def speech(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reference() -> synthesis.Synthesizer:
-  return synthesis.Synthesizer.from_bundle(bundle.REFERENCE)
+def reference() -> Synthesizer:
+  return Synthesizer.from_bundle(bundle.REFERENCE)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def test_a_smile_becomes_neutral_and_the_head_is_still(
   reference, tracker, happy, speech, tmp_path
 ):
   said = []
-  made = generate.generate(
+  made = generate(
     reference,
     identity=happy,
     audio=speech,
@@ -93,9 +96,7 @@ def test_a_smile_becomes_neutral_and_the_head_is_still(
 def test_a_model_without_neutral_keeps_the_pictures_own(
   happy, speech, tmp_path
 ):
-  made = synthesis.Synthesizer(
-    glass.functions(), glass.VARIABLES, glass.SETTINGS
-  )
+  made = Synthesizer(glass.functions(), glass.VARIABLES, glass.SETTINGS)
   asked, said = [], []
   emotion = made.emotion
 
@@ -105,7 +106,7 @@ def test_a_model_without_neutral_keeps_the_pictures_own(
 
   made.emotion = watched
   make = functools.partial(
-    generate.generate,
+    generate,
     made,
     identity=happy,
     audio=speech,
@@ -136,11 +137,11 @@ def test_neutral_is_the_mean_of_people_that_are():
     seen.append(pictures)
     return np.full((len(pictures), 2), len(seen), np.float32)
 
-  code = export.neutral_of(in_memory(records), settings, emotion)
+  code = neutral_of(in_memory(records), settings, emotion)
   np.testing.assert_array_equal(code, [1.5, 1.5])
   assert [x.shape for x in seen] == [(4, 32, 32, 3)] * 2
   with pytest.raises(ValueError, match="no clip is labelled neutral"):
-    export.neutral_of(in_memory(records[2:]), settings, emotion)
+    neutral_of(in_memory(records[2:]), settings, emotion)
 
 
 def test_the_reference_knows_neutral(reference):
@@ -172,7 +173,7 @@ def test_the_identitys_box_is_asked_of_no_other_file(
   clip = [decode_frame(x) for x in record.frames]
   video.write_video(tmp_path / "pose.mp4", clip)
   box = (256.0 * side + 60, 60.0, 140.0, 140.0)
-  generate.generate(
+  generate(
     reference,
     identity=pair,
     audio=speech,
@@ -180,7 +181,7 @@ def test_the_identitys_box_is_asked_of_no_other_file(
     emotion=tmp_path / "pose.mp4",
     output=tmp_path / "out.mp4",
     tracker=tracker,
-    rules=generate.Rules(box),
+    rules=Rules(box),
     say=lambda line: None,
   )
   (frame,) = list(video.read_frames(tmp_path / "out.mp4"))[:1]
@@ -194,7 +195,7 @@ def test_the_identitys_box_is_asked_of_no_other_file(
 @pytest.mark.filterwarnings("ignore::data_pipelines.media.error.MediaWarning")
 def test_the_reported_pair(reference, tracker, reported, tmp_path):
   """two_people_drawn.png: a box that neither pose nor emotion has a face in."""
-  made = generate.generate(
+  made = generate(
     reference,
     identity=reported / "two_people_drawn.png",
     audio=reported / "voice_normal.wav",
@@ -202,7 +203,7 @@ def test_the_reported_pair(reference, tracker, reported, tmp_path):
     emotion=reported / "ok_emotion.mp4",
     output=tmp_path / "out.mp4",
     tracker=tracker,
-    rules=generate.Rules((440.0, 110.0, 110.0, 130.0)),
+    rules=Rules((440.0, 110.0, 110.0, 130.0)),
     say=lambda line: None,
   )
   assert made.frames == 40

@@ -35,12 +35,12 @@ from data_pipelines.sources import counts, folder, kinds, tree
 from data_pipelines.sources.task import Task
 from data_pipelines.synthetic import film as films
 from speak_jax import bundle as bundles
-from speak_jax import generate
 from speak_jax.common import command_line, exit_codes, names
 from speak_jax.configs import speak
 from speak_jax.evaluation import dataset
 from speak_jax.evaluation.report import prose, sheets
-from speak_jax.inference import synthesis
+from speak_jax.inference import talking_head
+from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.tools.ablate import plan as ablate
 from speak_jax.training import config_validation
 from tests import glass, toy_records
@@ -1101,12 +1101,10 @@ def test_generate_says_any_name_in_a_line(tmp_path, film):
   """Latin-1, a line break and an escape, as input and output."""
   odd = os.fsdecode(b"a\xe9\n\x1b[31m.mp4")
   shutil.copyfile(film, tmp_path / odd)
-  synthesizer = synthesis.Synthesizer(
-    glass.functions(), glass.VARIABLES, glass.SETTINGS
-  )
+  synthesizer = Synthesizer(glass.functions(), glass.VARIABLES, glass.SETTINGS)
   said = []
   inputs = dict.fromkeys(("identity", "audio", "pose", "emotion"), odd)
-  generate.generate(
+  talking_head.generate(
     synthesizer,
     **{kind: tmp_path / name for kind, name in inputs.items()},
     output=tmp_path / f"out{odd}",

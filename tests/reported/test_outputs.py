@@ -23,7 +23,9 @@ from data_pipelines.synthetic import demo_inputs
 from speak_jax import bundle, generate
 from speak_jax.common import outputs
 from speak_jax.common.files import FileError
-from speak_jax.inference import synthesis
+from speak_jax.inference import crops, talking_head
+from speak_jax.inference import inputs as reading
+from speak_jax.inference.synthesizer import Synthesizer
 from tests import glass
 from tests.reported.voices import RATE, voice
 
@@ -206,11 +208,9 @@ class Never:
 def test_generate_refuses_before_the_work(inputs, output, sheet, line):
   folder = inputs["pose"].parent
   before = {path: path.read_bytes() for path in folder.iterdir()}
-  made = synthesis.Synthesizer(
-    glass.functions(), glass.VARIABLES, glass.SETTINGS
-  )
+  made = Synthesizer(glass.functions(), glass.VARIABLES, glass.SETTINGS)
   with pytest.raises(FileError, match=line):
-    generate.generate(
+    talking_head.generate(
       made,
       **inputs,
       output=folder / output,
@@ -235,11 +235,9 @@ def test_the_reported_files_stay(reported, tmp_path, output, sheet):
   }
   for name in roles.values():
     (tmp_path / name).write_bytes((reported / name).read_bytes())
-  made = synthesis.Synthesizer(
-    glass.functions(), glass.VARIABLES, glass.SETTINGS
-  )
+  made = Synthesizer(glass.functions(), glass.VARIABLES, glass.SETTINGS)
   with pytest.raises(FileError, match="would replace the input"):
-    generate.generate(
+    talking_head.generate(
       made,
       **{role: tmp_path / name for role, name in roles.items()},
       output=tmp_path / output,
@@ -255,12 +253,10 @@ def test_the_reported_files_stay(reported, tmp_path, output, sheet):
 
 @pytest.mark.parametrize("role", ["identity", "audio", "pose", "emotion"])
 def test_an_input_that_is_not_there_is_said_before_the_work(inputs, role):
-  made = synthesis.Synthesizer(
-    glass.functions(), glass.VARIABLES, glass.SETTINGS
-  )
+  made = Synthesizer(glass.functions(), glass.VARIABLES, glass.SETTINGS)
   missing = inputs[role].with_name("none.mp4")
   with pytest.raises(FileError, match=r"none\.mp4: no such file"):
-    generate.generate(
+    talking_head.generate(
       made,
       **(inputs | {role: missing}),
       output=missing.with_name("out.mp4"),
@@ -392,12 +388,12 @@ def test_help_says_what_is_limited():
     f"{LIMITS.side_px} px and {LIMITS.pixels / 1e6:.1f} megapixels",
     f"({LIMITS.image_pixels / 1e6:.0f} of a picture",
     f"{LIMITS.audio_rate_hz / 1000:g} kHz, faces",
-    f"at least {generate.MIN_SIDE_PX} px",
-    f"16 to {generate.MAX_SIDE_PX} px",
+    f"at least {crops.MIN_SIDE_PX} px",
+    f"16 to {talking_head.MAX_SIDE_PX} px",
     f"at its rate ({RATES_HZ[-1] / 1000:g} kHz at most)",
   ):
     assert limit in said, limit
-  assert generate.SEARCH_S == 10 and "the ten seconds" in said
+  assert reading.SEARCH_S == 10 and "the ten seconds" in said
 
 
 @pytest.mark.parametrize("role", ["identity", "audio", "pose", "emotion"])
@@ -407,7 +403,7 @@ def test_help_says_what_is_limited():
 def test_an_input_that_is_no_file_is_said(inputs, role, given, line):
   folder = inputs["pose"].parent
   with pytest.raises(FileError, match=f"^{re.escape(given)}: {line}$"):
-    generate.check_files(
+    reading.check_files(
       [*(inputs | {role: given}).values()], folder / "out.mp4", None
     )
 

@@ -28,7 +28,9 @@ from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media import colour, declared, decoder, image, limits, video
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.synthetic import demo_inputs
-from speak_jax import generate, spec
+from speak_jax import spec
+from speak_jax.inference.driver import VideoDriver
+from speak_jax.inference.inputs import Rules
 from tests import glass
 
 BT709, BT601, BT2020 = 1, 5, 9  # H.273's matrices
@@ -896,7 +898,7 @@ def moved(path, tracker, n=200, squashed=False):
   settings = glass.SETTINGS._replace(image=128)
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always", MediaWarning)
-    motion = generate.Motion(path, n, settings, tracker, generate.Rules())
+    motion = VideoDriver(path, n, settings, tracker, Rules())
     crops = [crop for crop in motion.crops() if crop is not None]
   said = [str(x.message).removeprefix(f"{path}: ") for x in caught]
   track = tracker.track(crops)

@@ -24,8 +24,9 @@ from data_pipelines.media import audio, decoder, loudness, video
 from data_pipelines.media.audio import mix
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.synthetic import demo_inputs, render
-from speak_jax import bundle, generate, spec
-from speak_jax.inference import synthesis
+from speak_jax import bundle, spec
+from speak_jax.inference import talking_head
+from speak_jax.inference.synthesizer import Synthesizer
 from tests.reported.voices import RATE, SECONDS, Sound, db, voice, write
 
 
@@ -378,13 +379,13 @@ def test_the_mix_loses_nothing(channels, names, weights, turned):
 class Lips(NamedTuple):
   """The reference model with one person's picture."""
 
-  made: synthesis.Synthesizer
+  made: Synthesizer
   tracker: Tracker
   picture: Path
 
   def opening(self, sound: Path, out: Path) -> np.ndarray:
     """The mouth's opening in the video of a sound."""
-    generate.generate(
+    talking_head.generate(
       self.made,
       identity=self.picture,
       audio=sound,
@@ -404,7 +405,7 @@ def lips(tmp_path_factory, face_models) -> Lips:
   picture = cv2.imdecode(np.frombuffer(person.frames[0], np.uint8), 1)
   path = tmp_path_factory.mktemp("lips") / "identity.png"
   cv2.imwrite(str(path), picture)
-  made = synthesis.Synthesizer.from_bundle(bundle.REFERENCE)
+  made = Synthesizer.from_bundle(bundle.REFERENCE)
   return Lips(made, Tracker(face_models), path)
 
 

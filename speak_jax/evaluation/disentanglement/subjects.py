@@ -20,8 +20,8 @@ from speak_jax.evaluation.eval_clip import (
   shorten,
 )
 from speak_jax.evaluation.methods.base import Track
-from speak_jax.evaluation.methods.speak import emotion_pictures
-from speak_jax.inference.synthesis import Settings
+from speak_jax.inference.crops import emotion_pictures
+from speak_jax.inference.functions import Settings
 
 SUBJECTS = 4  # frames of each clip
 
@@ -76,7 +76,7 @@ def swap_subjects(
   rows = []
   for number, whole in enumerate(wholes):
     short = shorten(whole)
-    emotion = emotion_pictures(emotion_track(whole), settings)
+    emotion = emotion_pictures(*emotion_track(whole), settings)
     n = len(short.frames)
     times = np.linspace(0.1 * n, 0.9 * n, SUBJECTS).astype(int).clip(0, n - 1)
     opening = mouth_opening(short)
@@ -122,7 +122,7 @@ def probe_subjects(
           target=frame,
           identity=frame,
           identity_landmarks=landmarks,
-          emotion=emotion_pictures(track, settings)[0],
+          emotion=emotion_pictures(*track, settings)[0],
           mouth=align.align_mouth(frame, landmarks, mouth),
           pose=clip.pose[t],
           opening=clip.opening[t],
@@ -175,7 +175,7 @@ def twins(
           target=pair.target,
           identity=pair.identity,
           identity_landmarks=pair.identity_landmarks,
-          emotion=emotion_pictures(track, settings)[0],
+          emotion=emotion_pictures(*track, settings)[0],
           mouth=align.align_mouth(pair.target, pair.target_landmarks, mouth),
           pose=pair.target_pose,
           opening=spec.mouth_opening(pair.target_landmarks),

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
 from data_pipelines.dataset.pictures import resize, scale_landmarks
-from data_pipelines.faces import align
 from speak_jax import bundle
 from speak_jax.evaluation.methods.base import (
   Method,
@@ -17,7 +16,13 @@ from speak_jax.evaluation.methods.base import (
   Restored,
   Track,
 )
-from speak_jax.inference import synthesis
+from speak_jax.inference.crops import emotion_pictures
+from speak_jax.inference.functions import (
+  Settings,
+  settings_from_json,
+  settings_of,
+)
+from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.training import run_config, weights
 
 MAX_WINDOWS = 16  # that are generated at a time
@@ -63,8 +68,8 @@ def restore(path: Path, frames: int) -> Restored:
   """
   if bundle.is_bundle(path):
     facts = bundle.read(path).config
-    settings = synthesis.settings_from_json(facts["settings"])
-    synthesizer = synthesis.Synthesizer.from_bundle(
+    settings = settings_from_json(facts["settings"])
+    synthesizer = Synthesizer.from_bundle(
       path, windows=_windows(frames, settings)
     )
     content = (path / "SHA256SUMS").read_bytes()
@@ -73,36 +78,19 @@ def restore(path: Path, frames: int) -> Restored:
       preset=str(facts["preset"]), commit=str(facts["commit"])
     )
   config = run_config.read(path)
-  settings = synthesis.settings_of(config)
+  settings = settings_of(config)
   source = weights.find(path, "speak")
   origin = {"preset": config.preset, "commit": config.commit}
   if source is None:
     return Restored(None, "", settings.image, settings.fps, **origin)
-  synthesizer = synthesis.Synthesizer.from_run(
+  synthesizer = Synthesizer.from_run(
     source.run, windows=_windows(frames, settings)
   )
   digest = _weights_digest(synthesizer.variables)
   return _restored(synthesizer, digest)._replace(**origin)
 
 
-def emotion_pictures(
-  track: Track, settings: synthesis.Settings
-) -> UInt8[np.ndarray, "k f f 3"]:
-  """What the emotion encoder sees of frames that are of the model's size.
-
-  Args:
-    track: Frames and landmarks at the model's size.
-    settings: Whether the encoder sees frames or faces, and their side.
-  """
-  if settings.emotion_input == "frame":
-    return track.frames
-  pairs = zip(track.frames, track.landmarks, strict=True)
-  return np.stack(
-    [align.align_face(frame, p, settings.emotion) for frame, p in pairs]
-  )
-
-
-def prepare(synthesizer: synthesis.Synthesizer, request: Request) -> Inputs:
+def prepare(synthesizer: Synthesizer, request: Request) -> Inputs:
   """Everything at the model's size, and faces cut for the emotion encoder."""
   assert request.pose is not None
   assert request.emotion is not None
@@ -112,14 +100,14 @@ def prepare(synthesizer: synthesis.Synthesizer, request: Request) -> Inputs:
     portrait=resize(request.identity, settings.image),
     landmarks=scale_landmarks(request.landmarks, crop, settings.image),
     pose=_scaled(request.pose, settings.image).frames,
-    emotion=emotion_pictures(emotion, settings),
+    emotion=emotion_pictures(*emotion, settings),
     audio=request.audio,
     size=crop,
   )
 
 
 def generate(
-  synthesizer: synthesis.Synthesizer, inputs: Inputs, key: int
+  synthesizer: Synthesizer, inputs: Inputs, key: int
 ) -> UInt8[np.ndarray, "n h w 3"]:
   """One frame for each of the pose's; nothing is drawn at random."""
   del key
@@ -152,11 +140,11 @@ METHOD = Method(
 )
 
 
-def _windows(frames: int, settings: synthesis.Settings) -> int:
+def _windows(frames: int, settings: Settings) -> int:
   return min(-(-frames // settings.frames), MAX_WINDOWS)
 
 
-def _restored(synthesizer: synthesis.Synthesizer, weights: str) -> Restored:
+def _restored(synthesizer: Synthesizer, weights: str) -> Restored:
   """The synthesizer as weights, with the digest of it all.
 
   Args:

@@ -1,11 +1,19 @@
-"""Windows, context, looping and batches of `synthesis`."""
+"""Windows, context, looping and batches of `inference`."""
 
 import jax
 import numpy as np
 import pytest
 
 from speak_jax import spec
-from speak_jax.inference import synthesis
+from speak_jax.inference.functions import functions_of, settings_of
+from speak_jax.inference.synthesizer import Synthesizer
+from speak_jax.inference.windows import (
+  bridge,
+  cut_poses,
+  cut_sound,
+  drive,
+  ping_pong,
+)
 from speak_jax.stages import speak
 from speak_jax.stages.init import networks
 from tests import glass
@@ -13,9 +21,9 @@ from tests.stages import small
 
 
 @pytest.fixture(scope="module")
-def synthesizer() -> synthesis.Synthesizer:
+def synthesizer() -> Synthesizer:
   """Two windows at a time, so that one video needs several batches."""
-  return synthesis.Synthesizer(
+  return Synthesizer(
     glass.functions(), glass.VARIABLES, glass.SETTINGS, windows=2
   )
 
@@ -49,7 +57,7 @@ def test_no_sound_is_refused(synthesizer):
 
 
 def test_video_does_not_depend_on_how_many_windows_go_at_a_time(synthesizer):
-  other = synthesis.Synthesizer(
+  other = Synthesizer(
     glass.functions(), glass.VARIABLES, glass.SETTINGS, windows=5
   )
   inputs = glass.inputs(17)
@@ -61,7 +69,7 @@ def test_video_does_not_depend_on_how_many_windows_go_at_a_time(synthesizer):
 def test_speech_of_long_stretches_is_that_of_their_windows(synthesizer):
   """Seven windows a stretch; two stretches and a bit, four batches."""
   settings = glass.SETTINGS._replace(stretch=21)
-  other = synthesis.Synthesizer(
+  other = Synthesizer(
     glass.functions(settings), glass.VARIABLES, settings, windows=4
   )
   inputs = glass.inputs(47)
@@ -80,7 +88,7 @@ def test_speech_is_encoded_once(stretch):
     jax.debug.callback(lambda a, x: made.append((a, x)), audio, level)
     return functions.speech(variables, audio, level)
 
-  synthesizer = synthesis.Synthesizer(
+  synthesizer = Synthesizer(
     functions._replace(speech=speech), glass.VARIABLES, settings, windows=7
   )
   inputs = glass.inputs(63)
@@ -103,13 +111,13 @@ def test_a_waveform_front_hears_stretches(front, heard):
     model__audio__level="clip",
     speak__stretch=25,
   )
-  settings = synthesis.settings_of(config)
+  settings = settings_of(config)
   assert settings.heard == heard
   assert settings.samples == (heard + 2 * config.model.context) * 640
   stage = speak.make(config)
   params, extra = jax.eval_shape(lambda: stage.init(0, {}))
   variables = {"speak": {"params": params["speak"], **extra["speak"]}}
-  functions = synthesis.functions_of(networks(config), settings)
+  functions = functions_of(networks(config), settings)
   codes = jax.eval_shape(
     functions.speech,
     variables,
@@ -122,12 +130,12 @@ def test_a_waveform_front_hears_stretches(front, heard):
 def test_a_stretch_is_of_whole_windows():
   settings = glass.SETTINGS._replace(stretch=20)
   with pytest.raises(ValueError, match="20 frames is no multiple of 3"):
-    synthesis.Synthesizer(glass.functions(), glass.VARIABLES, settings)
+    Synthesizer(glass.functions(), glass.VARIABLES, settings)
 
 
 def test_context_is_heard_and_silence_lies_outside():
   audio = np.arange(1, 7 * 640 + 1, dtype=np.int16)
-  sounds = synthesis.cut_sound(audio, 0, 3, glass.SETTINGS)
+  sounds = cut_sound(audio, 0, 3, glass.SETTINGS)
   assert sounds.shape == (3, 7 * 640)
   for i, sound in enumerate(sounds):
     start = (3 * i - 2) * 640
@@ -136,16 +144,16 @@ def test_context_is_heard_and_silence_lies_outside():
     np.testing.assert_array_equal(sound[~inside], 0)
     np.testing.assert_array_equal(sound[inside], audio[where[inside]])
   # Some windows alone are the same; beyond the recording it is silent.
-  later = synthesis.cut_sound(audio, 1, 2, glass.SETTINGS)
+  later = cut_sound(audio, 1, 2, glass.SETTINGS)
   np.testing.assert_array_equal(later, sounds[1:])
-  assert not synthesis.cut_sound(audio, 9, 1, glass.SETTINGS).any()
+  assert not cut_sound(audio, 9, 1, glass.SETTINGS).any()
 
 
 def test_windows_follow_a_grid_that_is_not_whole_in_samples():
   settings = glass.SETTINGS._replace(fps=30.0)
   audio = np.arange(16000, dtype=np.int16)
-  assert len(synthesis.cut_poses(np.zeros((30, 1)), settings)) == 10
-  sounds = synthesis.cut_sound(audio, 0, 10, settings)
+  assert len(cut_poses(np.zeros((30, 1)), settings)) == 10
+  sounds = cut_sound(audio, 0, 10, settings)
   before = round(2 * 16000 / 30)
   for i, sound in enumerate(sounds[:9]):
     first = round(3 * i * 16000 / 30)
@@ -162,12 +170,12 @@ def test_windows_follow_a_grid_that_is_not_whole_in_samples():
   ],
 )
 def test_ping_pong(m, n, expected):
-  assert synthesis.ping_pong(m, n).tolist() == expected
+  assert ping_pong(m, n).tolist() == expected
 
 
 def test_smoothing_keeps_a_constant_and_halves_a_spike():
   def driven(codes, n, **kwargs):
-    return np.stack(list(synthesis.drive(codes, n, **kwargs)))
+    return np.stack(list(drive(codes, n, **kwargs)))
 
   flat = np.full((4, 2), 3.0)
   np.testing.assert_array_equal(driven(flat, 4), flat)
@@ -186,7 +194,7 @@ def test_gaps_are_bridged_as_they_end():
       taken.append(i)
       yield None if i is None else np.full(1, i, np.float32)
 
-  made = synthesis.bridge(codes())
+  made = bridge(codes())
   assert next(made)[0] == 2 and len(taken) == 3
   assert [x[0] for x in made] == [2, 2, 4, 6, 6]
-  assert list(synthesis.bridge([None, None])) == []
+  assert list(bridge([None, None])) == []

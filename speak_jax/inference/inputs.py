@@ -1,0 +1,264 @@
+"""Reads what a talking head is made of: files in, crops and sound out."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int16, UInt8
+
+from data_pipelines.faces import align, footage, portrait
+from data_pipelines.faces.face_rule import Box
+from data_pipelines.faces.follow import (
+  MIN_SEEN,
+  FaceTracker,
+  NoFaceError,
+  follow,
+  gaps,
+  longest_shot,
+)
+from data_pipelines.faces.tracker import Track
+from data_pipelines.media import decoder
+from data_pipelines.media.audio import Sound, clipped, is_silent, shortened
+from data_pipelines.media.container import check_file
+from data_pipelines.media.error import MediaError, warn
+from data_pipelines.media.loudness import levelled, loudness
+from data_pipelines.media.warp import transform, warp
+from speak_jax import spec
+from speak_jax.common import outputs
+from speak_jax.common.progress import say
+from speak_jax.inference import crops
+from speak_jax.inference.functions import Settings
+
+EMOTION_FACES = 8  # whose codes are averaged
+SEARCH_S = 10.0  # how far a face is looked at for a good frame or an emotion
+SAY_SEARCH_S = 30.0  # of a video without a face, after which that is said
+FAINT_LUFS = -50.0  # of the voice before that is said
+MAX_CLIPPED = 0.01  # share of the samples at full scale before it is said
+
+
+class Rules(NamedTuple):
+  """Which face of each file is followed, and what if it is not there."""
+
+  which: str | Box = "largest"  # the identity's, as `parse_face_rule`
+  on_missing_face: str = "hold"  # "fail", "hold" or "skip"
+  pose: str | Box = "largest"
+  emotion: str | Box = "largest"
+
+
+class Person(NamedTuple):
+  """The identity."""
+
+  crop: UInt8[np.ndarray, "h w 3"]
+  landmarks: Float[np.ndarray, "68 2"]  # px of the crop
+  face: UInt8[np.ndarray, "f f 3"]  # as the emotion encoder sees it
+
+
+def check_files(
+  inputs: Sequence[str | os.PathLike],
+  output: str | os.PathLike,
+  sheet: str | os.PathLike | None,
+  model: str | os.PathLike | None = None,
+) -> None:
+  """Refuses early what could only fail after all the work.
+
+  Args:
+    inputs: Files that are read.
+    output: The mp4 to write.
+    sheet: The PNG to write.
+    model: A bundle, which says itself what it lacks.
+
+  Raises:
+    FileError: An input is no file, or an output could not be written or would
+      replace an input; one line.
+  """
+  for path in inputs:
+    check_file(path)
+  sources = [*inputs, *([] if model is None else [model])]
+  outputs.check_file(output, sources, (".mp4",))
+  if sheet is not None:
+    outputs.check_file(sheet, sources, (".png",))
+
+
+def read_speech(
+  path: str | os.PathLike, track: int | None
+) -> tuple[Int16[np.ndarray, "s"], Sound]:
+  """Reads what the network hears, and the file's own sound, as long.
+
+  Warns of silence, clipping and faint voices.
+
+  Args:
+    path: Any file with sound.
+    track: Which audio track, from 1; None: as `media.audio.audio_track`.
+
+  Returns:
+    16 kHz mono at the loudness of the voices that the network learned from,
+    and the sound with its own rate and channels.
+
+  Raises:
+    MediaError: No such track, or it cannot be read.
+  """
+  index = decoder.audio_track(path, track)
+  sound = decoder.read_audio(path, track=index)
+  loud = loudness(sound)
+  if is_silent(sound):
+    warn(path, "silent; the mouth will rest")
+  elif clipped(sound) > MAX_CLIPPED:
+    warn(path, f"{clipped(sound):.0%} of the sound is clipped")
+  elif loud < FAINT_LUFS:
+    warn(path, f"very quiet ({loud:.0f} LUFS); it is heard as if it were not")
+  seconds = len(sound) / spec.SAMPLE_RATE_HZ
+  own = shortened(decoder.read_sound(path, index), seconds)
+  return levelled(sound), own
+
+
+def read_person(
+  path: str | os.PathLike,
+  settings: Settings,
+  tracker: FaceTracker,
+  rules: Rules,
+) -> Person:
+  """Reads the identity's crop, its landmarks and its face.
+
+  Args:
+    path: Picture, or a video whose first good frame is taken.
+    settings: Sizes that the model expects.
+    tracker: Finds the face.
+    rules: Which face.
+
+  Raises:
+    MediaError: No face, or one that is too small.
+  """
+  frame, points = _first_face(path, settings.fps, tracker, rules.which)
+  matrix = crops.still_crop(
+    path, points, frame, settings.image, settings.framing
+  )
+  crop = warp(frame, matrix, settings.image)
+  picture = crop
+  if settings.emotion_input != "frame":
+    picture = align.align_face(frame, points, settings.emotion)
+  return Person(crop, transform(points, matrix), picture)
+
+
+def read_emotion(
+  path: str | os.PathLike,
+  settings: Settings,
+  tracker: FaceTracker,
+  rules: Rules,
+) -> UInt8[np.ndarray, "k f f 3"]:
+  """Reads faces of the emotion donor, evenly spread over its first seconds.
+
+  Args:
+    path: Video or picture.
+    settings: Size and kind of picture that the emotion encoder sees.
+    tracker: Finds the face.
+    rules: Which face, and whether one must be there from the first frame on.
+
+  Raises:
+    MediaError: No face, or one that is too small or seldom seen.
+  """
+  limit = round(SEARCH_S * settings.fps)
+  frames = decoder.Frames(path, settings.fps, limit)
+  place = find_face(path, tracker, rules.emotion, frames.first()).with_lead(
+    rules.on_missing_face == "fail"
+  )
+  frames = frames.again(place.span, place.turns)
+  rules = rules._replace(emotion=place.rule)
+  track = _track(path, frames, settings.fps, tracker, rules)
+  start, stop = longest_shot(track)
+  track = track.shot(start, stop)
+  where = np.flatnonzero(track.found)
+  spread = np.linspace(0, len(where) - 1, min(EMOTION_FACES, len(where)))
+  chosen = where[spread.round().astype(int)] + start
+  wanted = {0, *chosen.tolist()}
+  pictures = {i: frame for i, frame in enumerate(frames) if i in wanted}
+  size, points = settings.emotion, track.landmarks
+  if settings.emotion_input == "frame":
+    matrices = crops.track_crops(
+      path, track, settings.fps, pictures[0], size, settings.framing
+    )
+    return np.stack(
+      [warp(pictures[i], matrices[i - start], size) for i in chosen]
+    )
+  scale = np.hypot(*align.face_matrix(points[chosen[0] - start], size)[:, 0])
+  crops.check_side(path, size / scale, size)
+  return np.stack(
+    [align.align_face(pictures[i], points[i - start], size) for i in chosen]
+  )
+
+
+def find_face(
+  path: str | os.PathLike,
+  tracker: FaceTracker,
+  which: str | Box,
+  first: UInt8[np.ndarray, "h w 3"] | None = None,
+) -> footage.Footage:
+  """Finds where a face is, however far into the file; says of a long search.
+
+  Args:
+    path: Video or picture.
+    tracker: Finds faces.
+    which: The face that is wanted.
+    first: The first picture, if it has been read already.
+
+  Raises:
+    MediaError: There is none.
+  """
+  said = 0.0
+
+  def progress(seconds: float) -> None:
+    nonlocal said
+    if seconds >= said + SAY_SEARCH_S:
+      said = seconds
+      say(f"{os.fspath(path)}: no face in {seconds:.0f} s, searching on")
+
+  return footage.find(path, tracker, which, first=first, progress=progress)
+
+
+def _first_face(
+  path: str | os.PathLike, fps: float, tracker: FaceTracker, which: str | Box
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
+  """Reads the first frame with a face, and the face's landmarks."""
+  limit = round(SEARCH_S * fps)
+  frames = decoder.Frames(path, fps, limit)
+  place = find_face(path, tracker, which, frames.first())
+  frames = frames.again(place.span, place.turns)
+  missing = ""  # no exception, which would keep the decoder's process
+  for frame in frames:
+    try:
+      track = follow(path, [frame], fps, tracker=tracker, rule=place.rule)
+    except NoFaceError as error:
+      missing = error.reason
+    else:
+      for doubt in portrait.doubts(frame, track.landmarks[0], track.pose[0]):
+        warn(path, doubt)
+      return frame, track.landmarks[0]
+  if missing:
+    raise NoFaceError(path, missing)
+  raise MediaError(path, "no picture")
+
+
+def _track(
+  path: str | os.PathLike,
+  frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+  fps: float,
+  tracker: FaceTracker,
+  rules: Rules,
+) -> Track:
+  """Tracks the emotion donor's face; gaps are said, too large ones refused."""
+  track = follow(
+    path,
+    frames,
+    fps,
+    tracker=tracker,
+    rule=rules.emotion,
+    on_missing_face=rules.on_missing_face,
+  )
+  share = track.found.mean()
+  if share < MIN_SEEN:
+    raise MediaError(path, f"a face in only {share:.0%} of the frames")
+  if not track.found.all():
+    warn(
+      path, f"no face from {gaps(track.found, fps)}; those frames are left out"
+    )
+  return track

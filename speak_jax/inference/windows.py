@@ -1,0 +1,122 @@
+"""Time at inference: pose codes for every frame, and windows of pose and sound.
+
+NumPy alone; everything is taken piece by piece, so that a video may have any
+length.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from einops import rearrange
+from jaxtyping import Float, Int, Int16
+
+from speak_jax import spec
+from speak_jax.inference.functions import Settings
+
+
+def drive(
+  codes: Iterable[Float[np.ndarray, "p"]], n: int, *, smooth: bool = True
+) -> Iterator[Float[np.ndarray, "p"]]:
+  """Yields pose codes for n frames: smoothed over time, then back and forth.
+
+  Codes are taken as they are needed, each but one frame ahead.
+
+  Args:
+    codes: One pose code for each frame of the driving video.
+    n: Frames to make.
+    smooth: Average each code with its neighbours, see `smoothed`.
+
+  Raises:
+    ValueError: There are no codes.
+  """
+  played = []
+  for code in itertools.islice(smoothed(codes) if smooth else codes, n):
+    played.append(code)
+    yield code
+  for i in ping_pong(len(played), n)[len(played) :]:
+    yield played[i]
+
+
+def smoothed(
+  codes: Iterable[Float[np.ndarray, "p"]],
+) -> Iterator[Float[np.ndarray, "p"]]:
+  """Yields each code with a quarter of each neighbour; ends are repeated."""
+  before = now = None
+  for after in itertools.chain(codes, [None]):
+    if now is not None:
+      left = now if before is None else before
+      right = now if after is None else after
+      yield 0.25 * left + 0.5 * now + 0.25 * right
+    before, now = now, after
+
+
+def bridge(
+  codes: Iterable[Float[np.ndarray, "p"] | None],
+) -> Iterator[Float[np.ndarray, "p"]]:
+  """Yields a code for every frame: None is interpolated between its neighbours.
+
+  Before the first and after the last code they are held. The codes of a gap
+  come when the gap has ended.
+  """
+  last, missing = None, 0
+  for code in codes:
+    if code is None:
+      missing += 1
+      continue
+    start = code if last is None else last
+    for i in range(missing):
+      share = (i + 1) / (missing + 1)
+      yield (start + share * (code - start)).astype(code.dtype)
+    yield code
+    last, missing = code, 0
+  if last is not None:
+    yield from itertools.repeat(last, missing)
+
+
+def ping_pong(m: int, n: int) -> Int[np.ndarray, "n"]:
+  """Returns n indices into m items: 0 1 2 1 0 1 ..., each end once a turn.
+
+  Raises:
+    ValueError: m is 0.
+  """
+  if m < 1:
+    raise ValueError("nothing to loop over")
+  period = max(2 * (m - 1), 1)
+  index = np.arange(n) % period
+  return np.minimum(index, period - index) if m > 1 else index
+
+
+def cut_poses(
+  pose: Float[np.ndarray, "n p"], settings: Settings
+) -> Float[np.ndarray, "w t p"]:
+  """Cuts poses into windows of `settings.frames`; the last one is held."""
+  t = settings.frames
+  count = -(-len(pose) // t)
+  pose = np.pad(pose, ((0, count * t - len(pose)), (0, 0)), mode="edge")
+  return rearrange(pose, "(w t) p -> w t p", t=t)
+
+
+def cut_sound(
+  audio: Int16[np.ndarray, "s"], first: int, count: int, settings: Settings
+) -> Int16[np.ndarray, "w a"]:
+  """Cuts the sound of stretches of `settings.heard` frames.
+
+  Each reaches `settings.context` frames over both of its ends; outside of the
+  recording there is silence, as in training.
+
+  Args:
+    audio: 16 kHz mono.
+    first: Index of the first stretch.
+    count: w, number of stretches.
+    settings: Frames of a stretch and of its context.
+  """
+  per_frame = spec.samples_per_frame(settings.fps)
+  before = round(settings.context * per_frame)
+  sounds = np.zeros((count, settings.samples), audio.dtype)
+  for i, sound in enumerate(sounds, first):
+    start = round(i * settings.heard * per_frame) - before
+    heard = audio[max(start, 0) : max(start + len(sound), 0)]
+    at = max(-start, 0)
+    sound[at : at + len(heard)] = heard
+  return sounds
