@@ -28,7 +28,7 @@ from data_pipelines.dataset.index import (
   splits_of,
 )
 from data_pipelines.dataset.pictures import decode_frame, scale_landmarks
-from data_pipelines.media import lettering, video
+from data_pipelines.media import lettering, mp4
 from data_pipelines.media.error import MediaError
 from speak_jax import spec
 from speak_jax.common import command_line, files, outputs
@@ -195,7 +195,7 @@ def play(data: str | os.PathLike, number: int, path: str | os.PathLike) -> str:
   i = source.index.index(row)
   record, side = source[i], PLAY_PX
   points = scale_landmarks(record.landmarks, row.size, side)
-  video.write_video(
+  mp4.write_video(
     path,
     (
       _drawn(source.picture(i, "frames", t, side), points[t], record.pose[t])

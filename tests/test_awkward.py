@@ -20,7 +20,7 @@ import soundfile
 
 from data_pipelines.dataset.index import read_index
 from data_pipelines.faces.tracker import Step, Track, Tracker
-from data_pipelines.media import video
+from data_pipelines.media import mp4, video
 from data_pipelines.media.error import MediaError, MediaWarning
 from speak_jax.inference import talking_head
 from speak_jax.inference.synthesizer import Synthesizer
@@ -296,7 +296,7 @@ def others(tmp_path_factory) -> dict[str, Path]:
   """Unremarkable inputs for the roles that a file does not have."""
   folder = tmp_path_factory.mktemp("others")
   grey = np.full((96, 96, 3), 100, np.uint8)
-  video.write_video(folder / "grey.mp4", np.repeat(grey[None], 25, 0))
+  mp4.write_video(folder / "grey.mp4", np.repeat(grey[None], 25, 0))
   noise = np.random.default_rng(0).uniform(-0.3, 0.3, 16000 * 5)
   soundfile.write(folder / "short.wav", noise[:16000], 16000)
   soundfile.write(folder / "long.wav", noise, 16000)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines.faces.tracker import Step, Track, gather
-from data_pipelines.media import decoder, video
+from data_pipelines.media import decoder, mp4, sandbox, video
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
 from speak_jax.common.files import FileError
@@ -69,8 +69,8 @@ def files(tmp_path) -> dict[str, Path]:
   picture = np.full((96, 96, 3), 100, np.uint8)
   Image.fromarray(picture).save(tmp_path / "face.png")
   clip = np.repeat(picture[None], 25, 0)
-  video.write_video(tmp_path / "pose.mp4", clip)
-  video.write_video(tmp_path / "emotion.mp4", clip)
+  mp4.write_video(tmp_path / "pose.mp4", clip)
+  mp4.write_video(tmp_path / "emotion.mp4", clip)
   _write_wav(tmp_path / "speech.wav", 1.0)
   return {
     "identity": tmp_path / "face.png",
@@ -124,7 +124,7 @@ def test_speech_may_come_from_a_video_and_identity_too(synthesizer, files):
   clip = np.full((30, 96, 96, 3), 100, np.uint8)
   clip[:3] = 0  # no face at first
   sound = read_audio(files["audio"], frames=30, fps=25.0)
-  video.write_video(files["audio"].with_suffix(".mp4"), clip, audio=sound)
+  mp4.write_video(files["audio"].with_suffix(".mp4"), clip, audio=sound)
   result = _run(
     synthesizer,
     files,
@@ -137,7 +137,7 @@ def test_speech_may_come_from_a_video_and_identity_too(synthesizer, files):
 def test_gap_in_the_pose_is_bridged_and_said(synthesizer, files):
   clip = np.full((25, 96, 96, 3), 100, np.uint8)
   clip[10:15] = 0
-  video.write_video(files["pose"], clip)
+  mp4.write_video(files["pose"], clip)
   with pytest.warns(MediaWarning, match=r"no face from 0\.40 to 0\.60 s"):
     result = _run(synthesizer, files)
   assert result.frames == 25
@@ -147,7 +147,7 @@ def test_gap_in_the_pose_by_policy(synthesizer, files):
   clip = np.full((25, 96, 96, 3), 100, np.uint8)
   clip[10:15] = 0
   clip[15:] = 140  # another pose: what the stub encodes is brightness
-  video.write_video(files["pose"], clip)
+  mp4.write_video(files["pose"], clip)
 
   def red(policy: str) -> np.ndarray:
     with pytest.warns(MediaWarning, match=r"no face from 0\.40 to 0\.60 s"):
@@ -201,7 +201,7 @@ def test_clipped_sound_is_said(synthesizer, files):
 def test_mostly_faceless_pose_is_refused(synthesizer, files):
   clip = np.zeros((25, 96, 96, 3), np.uint8)
   clip[:5] = 100
-  video.write_video(files["pose"], clip)
+  mp4.write_video(files["pose"], clip)
   with pytest.raises(MediaError, match=r"pose\.mp4: a face in only 20%"):
     _run(synthesizer, files)
 
@@ -473,16 +473,16 @@ def test_no_picture_without_a_face_keeps_a_decoder(
         yield step._replace(found=step.found and self.asked > first)
 
   frames = np.full((5, 96, 96, 3), 120, np.uint8)
-  video.write_video(tmp_path / "a.mp4", frames, 25.0)
+  mp4.write_video(tmp_path / "a.mp4", frames, 25.0)
   begun, ended = [], []
-  start, finish = decoder._Helper.start, decoder._Helper.finish
+  start, finish = sandbox._Helper.start, sandbox._Helper.finish
   monkeypatch.setattr(
-    decoder._Helper,
+    sandbox._Helper,
     "start",
     lambda self, x: begun.append(start(self, x)) or begun[-1],
   )
   monkeypatch.setattr(
-    decoder._Helper,
+    sandbox._Helper,
     "finish",
     lambda self, pid: ended.append(pid) or finish(self, pid),
   )

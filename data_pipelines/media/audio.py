@@ -1,34 +1,30 @@
 """Sound of any file: 16 kHz mono for the networks, or as it is for people.
 
-Both are in step with the picture. The mix loses no voice: channels that are
-silent do not count, a centre channel counts most, and a channel that would
-wipe out the others is turned round.
+Both are in step with the picture; how channels become one is in `mixing`.
 """
 
-import collections
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import av
-import av.error
 import av.stream
 import numpy as np
-from av.audio.stream import AudioStream
-from av.container import InputContainer
-from jaxtyping import Float, Float32, Int16
+from jaxtyping import Float32, Int16
 
-from data_pipelines.media.container import (
-  check_picture,
-  has_picture,
-  opened,
-)
+from data_pipelines.media import mixing
+from data_pipelines.media.container import opened
 from data_pipelines.media.error import MediaError, warn
-from data_pipelines.media.limits import LIMITS
 from data_pipelines.media.loudness import loudness
+from data_pipelines.media.track import (
+  Header,
+  TrackReader,
+  is_known,
+  picture_start,
+  read_header,
+)
 from speak_jax import spec
 
-HOLE_S = 0.02  # in the timestamps, longer than any format's rounding
 # What AAC in an mp4 can hold; other sound becomes the next of these.
 RATES_HZ = (
   *(8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
@@ -36,11 +32,6 @@ RATES_HZ = (
 )
 LAYOUTS = {"mono": 1, "stereo": 2, "3.0": 3, "5.0": 5, "5.1": 6, "7.1": 8}
 MOST_CHANNELS = max(LAYOUTS.values())
-# A channel this much below the loudest, or below full scale, is silent.
-SILENT_CHANNEL = 1e-4  # of the power: 40 dB
-BESIDE_CENTRE = 0.5  # weight of the others where the centre speaks
-LOUDEST = 100.0  # a sample in floating point: 40 dB above full scale
-OPPOSITE = -0.5  # correlation from which on a turned channel is said
 
 
 class Sound(NamedTuple):
@@ -67,16 +58,16 @@ def read_audio(
   Args:
     path: wav, mp3, flac, m4a, mp4 and the like.
     frames: Pad with silence or cut to round(frames * 16000 / fps) samples.
-    fps: The frame grid that `frames` counts.
-    track: As `audio_track` has it, which chooses where it is None.
+    fps: Rate of the frame grid that `frames` counts.
+    track: Index from 0; None: as `audio_track` chooses.
 
   Raises:
-    MediaError: unreadable, "no audio track", or a track without sound.
+    MediaError: Unreadable, "no audio track", or a track without sound.
   """
   index = audio_track(path) if track is None else track
-  weights = _weights(path, index)
+  weights = _weights(path, index, read_header(path, index))
   pieces: list[_Piece] = []
-  reader = _Reader(path, index)
+  reader = TrackReader(path, index)
   for start, chunk in reader:
     mono = np.rint(weights @ chunk * 32768).clip(-32768, 32767)
     if start is not None:
@@ -85,7 +76,7 @@ def read_audio(
   if not pieces:
     raise MediaError(path, "the audio track holds no sound")
   reader.check_end()
-  audio = _placed(pieces, _zero(path, pieces[0].start))
+  audio = _placed(pieces, picture_start(path, pieces[0].start))
   if frames is not None:
     audio = fit(audio, round(frames * spec.samples_per_frame(fps)))
   return audio
@@ -94,7 +85,11 @@ def read_audio(
 def read_sound(
   path: str | os.PathLike, track: int
 ) -> Iterator[list[int | str] | Float32[np.ndarray, "c n"]]:
-  """The same sound with its own rate and channels, piece by piece.
+  """Reads the same sound with its own rate and channels, piece by piece.
+
+  Args:
+    path: Any file with sound.
+    track: Index from 0.
 
   Yields:
     First [rate, layout]: the file's own, or the next that `RATES_HZ` and
@@ -103,25 +98,24 @@ def read_sound(
     first picture on.
 
   Raises:
-    MediaError: as `read_audio`.
+    MediaError: As `read_audio`.
   """
-  with opened(path) as container:
-    stream = _stream(path, container, track)
-    rate, layout, wanted = _form(stream)
-    channels = stream.layout.nb_channels
+  header = read_header(path, track)
+  rate, layout, wanted = _form(header)
   yield [rate, layout]
   weights, scale = None, np.float32(1)
-  if channels > MOST_CHANNELS:
-    warn(path, f"{channels} channels are more than an mp4 holds; mixed to one")
-    weights = _weights(path, track)
-  elif _exceeds(path, track)[1]:
+  if header.channels > MOST_CHANNELS:
+    count = header.channels
+    warn(path, f"{count} channels are more than an mp4 holds; mixed to one")
+    weights = _weights(path, track, header)
+  elif header.floating:
     scale /= np.float32(max(_channels(path, track).peaks.max(), 1.0))
   zero, done, early = None, 0, 0
-  for start, chunk in _Reader(path, track, rate, wanted):
+  for start, chunk in TrackReader(path, track, rate, wanted):
     if weights is not None:
       chunk = (weights @ chunk)[None]
     if zero is None and start is not None:
-      zero = _zero(path, start)
+      zero = picture_start(path, start)
     if start is not None and zero is not None:
       missing = round((start - zero) * rate) - done
       done += max(missing, 0)
@@ -137,53 +131,8 @@ def read_sound(
       yield np.ascontiguousarray(part * scale)
 
 
-def _form(stream: AudioStream) -> tuple[int, str, str | None]:
-  """The rate and layout that an mp4 gets, and the layout to be decoded.
-
-  None: the channels as they are, for ffmpeg drops those that it has no place
-  for: the third of three, say, which it takes for a woofer's.
-  """
-  rate = next((x for x in RATES_HZ if x >= stream.rate), RATES_HZ[-1])
-  if stream.rate > RATES_HZ[-1]:  # by a whole factor, if there is one
-    rate = 44100 if stream.rate % 44100 == 0 else 48000
-  layout, channels = stream.layout.name, stream.layout.nb_channels
-  if channels > MOST_CHANNELS:
-    return rate, "mono", None
-  if layout in (*LAYOUTS, "4.0"):
-    return rate, layout, layout
-  known = next((x for x, n in LAYOUTS.items() if n == channels), None)
-  if known is None:
-    return rate, "stereo", "stereo"
-  # A file may know their number alone.
-  return rate, known, None if layout == f"{channels} channels" else known
-
-
-def whole(audio: Int16[np.ndarray, "s"]) -> Sound:
-  """16 kHz mono as a file's sound, a second at a time."""
-  rate = spec.SAMPLE_RATE_HZ
-  starts = range(0, len(audio), rate)
-  chunks = (
-    audio[None, i : i + rate].astype(np.float32) / 32768 for i in starts
-  )
-  return Sound(rate, "mono", chunks)
-
-
-def shortened(sound: Sound, seconds: float) -> Sound:
-  """What of it lies before a time."""
-
-  def chunks() -> Iterator[Float32[np.ndarray, "c n"]]:
-    left = round(seconds * sound.rate)
-    for chunk in sound.chunks:
-      yield chunk[:, :left]
-      left -= chunk.shape[1]
-      if left <= 0:
-        return
-
-  return sound._replace(chunks=chunks())
-
-
 def audio_track(path: str | os.PathLike, number: int | None = None) -> int:
-  """Which of a file's audio tracks is heard; says so if there are several.
+  """Chooses which of a file's audio tracks is heard; warns if it has several.
 
   Args:
     path: Any file.
@@ -194,7 +143,7 @@ def audio_track(path: str | os.PathLike, number: int | None = None) -> int:
     Its index, counted from 0.
 
   Raises:
-    MediaError: no audio track, not this one, or none that can be decoded.
+    MediaError: No audio track, not this one, or none that can be decoded.
   """
   with opened(path) as container:
     streams = container.streams.audio
@@ -206,7 +155,7 @@ def audio_track(path: str | os.PathLike, number: int | None = None) -> int:
           path, f"no audio track {number} of 1 to {len(streams)}"
         )
       return number - 1
-    known = [i for i, x in enumerate(streams) if _is_known(x)]
+    known = [i for i, x in enumerate(streams) if is_known(x)]
     if not known:
       raise MediaError(path, "the sound's format is unknown")
     usual = av.stream.Disposition.default
@@ -231,6 +180,30 @@ def audio_track(path: str | os.PathLike, number: int | None = None) -> int:
     f" (track {chosen + 1}{language})",
   )
   return chosen
+
+
+def whole(audio: Int16[np.ndarray, "s"]) -> Sound:
+  """Wraps 16 kHz mono as a file's sound, a second at a time."""
+  rate = spec.SAMPLE_RATE_HZ
+  starts = range(0, len(audio), rate)
+  chunks = (
+    audio[None, i : i + rate].astype(np.float32) / 32768 for i in starts
+  )
+  return Sound(rate, "mono", chunks)
+
+
+def shortened(sound: Sound, seconds: float) -> Sound:
+  """Cuts a sound to its first seconds."""
+
+  def chunks() -> Iterator[Float32[np.ndarray, "c n"]]:
+    left = round(seconds * sound.rate)
+    for chunk in sound.chunks:
+      yield chunk[:, :left]
+      left -= chunk.shape[1]
+      if left <= 0:
+        return
+
+  return sound._replace(chunks=chunks())
 
 
 def is_silent(audio: Int16[np.ndarray, "s"]) -> bool:
@@ -272,240 +245,53 @@ def _placed(pieces: Sequence[_Piece], zero: float) -> Int16[np.ndarray, "s"]:
   return audio
 
 
-class _Reader:
-  """Decodes a track, piece by piece."""
+def _form(header: Header) -> tuple[int, str, str | None]:
+  """The rate and layout that an mp4 gets, and the layout to be decoded.
 
-  def __init__(
-    self,
-    path: str | os.PathLike,
-    index: int,
-    rate: int = spec.SAMPLE_RATE_HZ,
-    layout: str | None = None,
-  ):
-    """Names the track, and the rate in Hz and the channels of what it gives.
-
-    Without a layout these are the channels of the track's beginning.
-    """
-    self._path, self._index = path, index
-    self._rate, self._layout = rate, layout
-    self._begin: float | None = None  # s, of the first sample
-    self._end = self._last = 0.0  # of what was decoded, and of the last frame
-
-  def __iter__(
-    self,
-  ) -> Iterator[tuple[float | None, Float32[np.ndarray, "c n"]]]:
-    """Samples, full scale 1; the time stands with the first after a hole."""
-    with opened(self._path) as container:
-      stream = _stream(self._path, container, self._index)
-      held: collections.deque[tuple[float | None, np.ndarray]] = (
-        collections.deque()
-      )
-      waiting = 0  # samples in there
-      for piece in self._resampled(container, stream):
-        held.append(piece)
-        waiting += piece[1].shape[1]
-        # The last frame's end may be padding.
-        while waiting - held[0][1].shape[1] > self._last * self._rate:
-          waiting -= held[0][1].shape[1]
-          yield held.popleft()
-      waiting -= round(self._surplus(container, stream) * self._rate)
-      for start, chunk in held:
-        yield start, chunk[:, : max(waiting, 0)]
-        waiting -= chunk.shape[1]
-
-  def _resampled(
-    self, container: InputContainer, stream: AudioStream
-  ) -> Iterator[tuple[float | None, np.ndarray]]:
-    resampler = kind = start = None
-    for frame in self._frames(container, stream):
-      pieces = []
-      if frame is None:
-        pieces = resampler.resample(None) if resampler else []
-      else:
-        now = frame.format.name, frame.layout.name, frame.sample_rate
-        time = self._end if frame.time is None else frame.time
-        hole = resampler is None or time > self._end + HOLE_S
-        if resampler is None or hole or now != kind:
-          pieces = resampler.resample(None) if resampler else []
-          for piece in pieces:
-            yield start, _rows(piece)
-            start = None
-          self._layout, kind = self._layout or frame.layout.name, now
-          resampler = av.AudioResampler("flt", self._layout, self._rate)
-        if hole:
-          start = self._end = time
-          self._begin = time if self._begin is None else self._begin
-        self._last = frame.samples / frame.sample_rate
-        self._end += self._last
-        self._check_length()
-        pieces = resampler.resample(frame)
-      for piece in pieces:
-        yield start, _rows(piece)
-        start = None
-
-  def _frames(
-    self, container: InputContainer, stream: AudioStream
-  ) -> Iterator[av.AudioFrame | None]:
-    """All until the end or the first break, and None."""
-    try:
-      yield from container.decode(stream)
-    except av.error.FFmpegError:
-      if self._begin is None:
-        raise
-    yield None
-
-  def _check_length(self) -> None:
-    if self._end - (self._begin or 0.0) > LIMITS.seconds:
-      hours = LIMITS.seconds / 3600
-      raise MediaError(self._path, f"sound of over {hours:g} hours")
-
-  def _surplus(self, container: InputContainer, stream: AudioStream) -> float:
-    """Seconds of a coder's padding, which is no sound."""
-    said, there = _said(stream), self._end - (self._begin or 0.0)
-    # In the last frame of an mp4, which ffmpeg 9 takes away itself.
-    padded = said < there < said + self._last
-    return there - said if padded and "mp4" in container.format.name else 0.0
-
-  def check_end(self) -> None:
-    """Says if there was less than the file says; after all has been read."""
-    with opened(self._path) as container:
-      said = _said(_stream(self._path, container, self._index))
-    there = self._end - (self._begin or 0.0)
-    if there < 0.9 * said:
-      warn(
-        self._path, f"the sound breaks off after {there:.2f} of {said:.2f} s"
-      )
-
-
-def _said(stream: AudioStream) -> float:
-  """How long a track claims to be, s; 0 unknown."""
-  if not stream.duration or not stream.time_base:
-    return 0.0
-  return float(stream.duration * stream.time_base)
-
-
-def _rows(frame: av.AudioFrame) -> Float32[np.ndarray, "c n"]:
-  """Samples by channel; interleaved, for PyAV knows eight planes at most.
-
-  Floating point can hold anything: what is no sound is silent, or cut.
+  None: the channels as they are, for ffmpeg drops those that it has no place
+  for: the third of three, say, which it takes for a woofer's.
   """
-  rows = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
-  rows = np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
-  return rows.clip(-LOUDEST, LOUDEST)
+  rate = next((x for x in RATES_HZ if x >= header.rate), RATES_HZ[-1])
+  if header.rate > RATES_HZ[-1]:  # by a whole factor, if there is one
+    rate = 44100 if header.rate % 44100 == 0 else 48000
+  layout, channels = header.layout, header.channels
+  if channels > MOST_CHANNELS:
+    return rate, "mono", None
+  if layout in (*LAYOUTS, "4.0"):
+    return rate, layout, layout
+  known = next((x for x, n in LAYOUTS.items() if n == channels), None)
+  if known is None:
+    return rate, "stereo", "stereo"
+  # A file may know their number alone.
+  return rate, known, None if layout == f"{channels} channels" else known
 
 
-class _Channels(NamedTuple):
-  """What a track's channels are like."""
-
-  names: list[str]  # "FL", "FC" and so on, as ffmpeg has them
-  power: Float[np.ndarray, "c c"]  # mean products, full scale 1
-  peaks: Float[np.ndarray, "c"]
+def _channels(path: str | os.PathLike, index: int) -> mixing.Channels:
+  """Measures the channels of a track, which is read once for that."""
+  return mixing.measure(chunk for _, chunk in TrackReader(path, index))
 
 
-def _channels(path: str | os.PathLike, index: int) -> _Channels:
-  """Reads a track once for them."""
-  with opened(path) as container:
-    names = [x.name for x in _stream(path, container, index).layout.channels]
-  power, peaks, count = np.zeros((1, 1)), np.zeros(1), 0
-  for _, chunk in _Reader(path, index):
-    x = chunk.astype(np.float64)
-    power = power + x @ x.T
-    peaks = np.maximum(peaks, np.abs(x).max(1, initial=0))
-    count += x.shape[1]
+def _weights(
+  path: str | os.PathLike, index: int, header: Header
+) -> Float32[np.ndarray, "c"]:
+  """Chooses what each channel counts in the mix, by what it sounds like."""
+  if header.channels == 1 and not header.floating:
+    return np.ones(1, np.float32)
+  power, peaks = _channels(path, index)
+  names = header.names
   if len(names) != len(peaks):  # the header knows less than the sound
     names = [""] * len(peaks)
-  return _Channels(names, power / max(count, 1), peaks)
-
-
-def _exceeds(path: str | os.PathLike, index: int) -> tuple[int, bool]:
-  """Channels, and whether samples may be above full scale and whole."""
-  with opened(path) as container:
-    stream = _stream(path, container, index)
-    floating = stream.codec_context.name.startswith("pcm_f")
-    return stream.layout.nb_channels, floating
-
-
-def _weights(path: str | os.PathLike, index: int) -> Float32[np.ndarray, "c"]:
-  """What each channel counts in the mix, by what it sounds like."""
-  count, floating = _exceeds(path, index)
-  if count == 1 and not floating:
-    return np.ones(1, np.float32)
-  names, power, peaks = _channels(path, index)
-  weights, turned = mix(power, names)
+  weights, turned = mixing.mix(power, names)
   if turned:
     warn(
       path, "channels in opposite phase; they are mixed so that none is lost"
     )
-  if floating:
+  if header.floating:
     weights /= max(float(np.abs(weights) @ peaks), 1.0)
   return weights.astype(np.float32)
 
 
-def mix(
-  power: Float[np.ndarray, "c c"], names: Sequence[str]
-) -> tuple[Float[np.ndarray, "c"], bool]:
-  """Weights of channels in a mono mix that loses none of the sound.
-
-  Args:
-    power: Mean products of the channels, full scale 1.
-    names: "FL", "FC" and so on, as ffmpeg has them.
-
-  Returns:
-    The weights, whose magnitudes sum to one: what all channels have in common
-    keeps its level, as does what only one of them has. And whether a channel
-    had to be turned round that is mostly the opposite of the others.
-  """
-  own = np.diag(power)
-  audible = own > SILENT_CHANNEL * own.max()
-  full = np.array([not name.startswith("LFE") for name in names])
-  if (audible & full).any():
-    audible &= full
-  wanted = audible.astype(float)
-  centre = np.array([name == "FC" for name in names]) & audible
-  if centre.any():
-    wanted[~centre] *= BESIDE_CENTRE
-  weights, turned = np.zeros(len(own)), False
-  for i in np.argsort(-own * wanted**2, kind="stable"):
-    alike = power[i] @ weights
-    both = np.sqrt(own[i] * (weights @ power @ weights))
-    turned |= bool(wanted[i] and alike < OPPOSITE * both)
-    weights[i] = wanted[i] if alike >= 0 else -wanted[i]
-  if not wanted.any():
-    return np.full(len(own), 1 / len(own)), False
-  first = weights[np.flatnonzero(weights)[0]]
-  return weights * np.sign(first) / wanted.sum(), turned
-
-
 def _is_mute(path: str | os.PathLike, index: int) -> bool:
   """Whether a track has nothing above -60 dB; stops at the first sound."""
-  chunks = (chunk for _, chunk in _Reader(path, index))
+  chunks = (chunk for _, chunk in TrackReader(path, index))
   return all(np.abs(chunk).max(initial=0) < 1e-3 for chunk in chunks)
-
-
-def _stream(
-  path: str | os.PathLike, container: InputContainer, index: int
-) -> AudioStream:
-  if index >= len(container.streams.audio):
-    raise MediaError(path, "no audio track")
-  stream = container.streams.audio[index]
-  if not _is_known(stream):
-    raise MediaError(path, "the sound's format is unknown")
-  return stream
-
-
-def _is_known(stream: AudioStream) -> bool:
-  """Whether there is a decoder; phones add tracks that ffmpeg cannot read."""
-  return stream.codec_context is not None
-
-
-def _zero(path: str | os.PathLike, start: float) -> float:
-  """Time of the first picture; for pure sound its own start."""
-  with opened(path) as container:
-    if not has_picture(container):
-      return start
-    stream = check_picture(path, container)
-    frame = next(iter(container.decode(stream)), None)
-  zero = 0.0 if frame is None or frame.time is None else frame.time
-  if abs(start - zero) > LIMITS.seconds:
-    raise MediaError(path, "picture and sound are hours apart")
-  return zero

@@ -61,6 +61,11 @@ def apply(limits: Limits = LIMITS) -> None:
   _lower(resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + 1)
 
 
+def too_much() -> str:
+  """Says of a file that its decoding wants more memory than it may have."""
+  return f"needs over {LIMITS.memory_bytes >> 30} GiB of memory to decode"
+
+
 def _watch(most: int) -> None:
   """Ends this process as soon as it has held more than so many bytes."""
   unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss

@@ -16,7 +16,7 @@ import cv2
 import soundfile
 
 from data_pipelines.dataset.pictures import decode_frame
-from data_pipelines.media.video import write_video
+from data_pipelines.media.mp4 import write_video
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import spec
 

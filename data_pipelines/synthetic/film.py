@@ -16,7 +16,7 @@ from typing import Any
 from absl import app, flags
 
 from data_pipelines.dataset.pictures import decode_frame
-from data_pipelines.media.video import write_video
+from data_pipelines.media.mp4 import write_video
 from data_pipelines.synthetic import render
 from speak_jax.common import command_line, outputs
 from speak_jax.common.progress import Progress

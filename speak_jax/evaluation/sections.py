@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_pipelines.media.video import write_video
+from data_pipelines.media.mp4 import write_video
 from speak_jax.common import names
 from speak_jax.common.progress import Progress
 from speak_jax.evaluation.cache import Cache

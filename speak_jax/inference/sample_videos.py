@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data_pipelines.dataset import reader
-from data_pipelines.media import video
+from data_pipelines.media import mp4
 from data_pipelines.media.error import MediaError
 from data_pipelines.sampling import held_out
 from speak_jax import spec
@@ -87,6 +87,6 @@ class SampleVideos:
     true = clip.frames[: len(frames)]
     both = np.concatenate([true, frames], 2)
     try:
-      video.write_video(path, both, clip.fps, sound)
+      mp4.write_video(path, both, clip.fps, sound)
     except MediaError as error:
       say(f"train: {error}")

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 
 from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.media.error import MediaError
-from data_pipelines.media.video import write_video
+from data_pipelines.media.mp4 import write_video
 from speak_jax.common.names import printable
 from speak_jax.common.prefetch import prefetch
 from speak_jax.common.progress import Progress

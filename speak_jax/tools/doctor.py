@@ -168,7 +168,7 @@ def media() -> Iterator[Finding]:
   import av
   import numpy as np
 
-  from data_pipelines.media import decoder, video
+  from data_pipelines.media import decoder, mp4
   from speak_jax import spec
 
   frames = 5
@@ -176,7 +176,7 @@ def media() -> Iterator[Finding]:
   with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "film.mp4"
     grey = np.full((64, 64, 3), 128, np.uint8)
-    video.write_video(path, [grey] * frames, float(spec.FPS), sound)
+    mp4.write_video(path, [grey] * frames, float(spec.FPS), sound)
     read = sum(1 for _ in decoder.read_frames(path))
     heard = len(decoder.read_audio(path))
   if read == frames and heard:

@@ -35,7 +35,7 @@ from data_pipelines.faces import cut
 from data_pipelines.faces.nets import MissingModelError
 from data_pipelines.faces.tracker import Tracker
 from data_pipelines.ingest.run import prepare
-from data_pipelines.media.video import write_video
+from data_pipelines.media.mp4 import write_video
 from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
 from speak_jax import spec

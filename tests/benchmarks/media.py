@@ -23,7 +23,7 @@ import numpy as np
 from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import align, cut, nets
 from data_pipelines.faces.tracker import _CHECK, Tracker
-from data_pipelines.media import audio, decoder, video
+from data_pipelines.media import audio, decoder, mp4, sandbox, video
 from data_pipelines.media.warp import warp
 from data_pipelines.synthetic import render
 
@@ -52,13 +52,13 @@ def drawn(folder: Path, seconds: float, size: int) -> Path:
   clip = render.render_clip(recipe)
   path = folder / "drawn.mp4"
   frames = (decode_frame(jpeg) for jpeg in clip.frames)
-  video.write_video(path, frames, float(clip.fps), clip.audio)
+  mp4.write_video(path, frames, float(clip.fps), clip.audio)
   return path
 
 
 def helper_cpu() -> float:
   """CPU seconds of the decoding processes that are done."""
-  pid = decoder._helper(os.getpid())._process.pid
+  pid = sandbox._helper(os.getpid())._process.pid
   fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
   ticks = sum(int(field) for field in fields[11:15])
   return ticks / os.sysconf("SC_CLK_TCK")

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from data_pipelines.media.video import write_video
+from data_pipelines.media.mp4 import write_video
 from speak_jax.evaluation.metric_table import MetricValue
 from speak_jax.evaluation.report import curves, markup, page, tables
 from speak_jax.evaluation.report.curves import Curve

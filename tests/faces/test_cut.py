@@ -10,7 +10,7 @@ from data_pipelines.faces import align, cut
 from data_pipelines.faces.face_rule import parse_face_rule
 from data_pipelines.faces.follow import follow as follow_face
 from data_pipelines.faces.tracker import Track
-from data_pipelines.media import video
+from data_pipelines.media import mp4, video
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.media.warp import transform, warp
 
@@ -121,7 +121,7 @@ def filmed(path, frames, level: int = 6000):
   """A video of the frames with as much noise as sound."""
   sound = np.random.default_rng(0).normal(0, 1, len(frames) * 640) * level
   sound = sound.clip(-32768, 32767).astype(np.int16)
-  video.write_video(path, frames, 25.0, sound)
+  mp4.write_video(path, frames, 25.0, sound)
   return path
 
 

@@ -16,7 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.media import audio, decoder, image, limits, video
+from data_pipelines.media import (
+  audio,
+  decoder,
+  image,
+  limits,
+  mp4,
+  sandbox,
+  video,
+)
 from data_pipelines.media.error import MediaError, MediaWarning
 from speak_jax.common.names import printable
 
@@ -31,7 +39,7 @@ def clip(path: Path, frames: int = 30) -> Path:
   rng = np.random.default_rng(0)
   made = (rng.integers(0, 255, (64, 64, 3), np.uint8) for _ in range(frames))
   sound = rng.integers(-9000, 9000, frames * 640, np.int16)
-  video.write_video(path, made, 25.0, sound)
+  mp4.write_video(path, made, 25.0, sound)
   return path
 
 
@@ -124,7 +132,7 @@ def test_a_call_may_be_forgotten_while_another_one_asks(tmp_path, monkeypatch):
     forgotten.close()  # as the garbage collector does, at any time
     return send(*args)
 
-  monkeypatch.setattr(decoder.socket, "send_fds", collect)
+  monkeypatch.setattr(sandbox.socket, "send_fds", collect)
   found = []
   thread = threading.Thread(
     target=lambda: found.append(decoder.probe(path)), daemon=True
@@ -141,14 +149,14 @@ def test_a_call_may_be_forgotten_while_another_one_asks(tmp_path, monkeypatch):
 def started(monkeypatch) -> list[int]:
   """Collects the process ids of the children from now on."""
   pids = []
-  start = decoder._Helper.start
+  start = sandbox._Helper.start
 
   def remember(self, request):
     pid, pipe = start(self, request)
     pids.append(pid)
     return pid, pipe
 
-  monkeypatch.setattr(decoder._Helper, "start", remember)
+  monkeypatch.setattr(sandbox._Helper, "start", remember)
   return pids
 
 
@@ -180,7 +188,7 @@ def test_a_hang_is_one_line(tmp_path, monkeypatch):
 def test_a_lost_helper_is_said_and_replaced(tmp_path):
   path = picture(tmp_path / "a.png")
   decoder.read_image(path)
-  lost = decoder._helper(os.getpid())
+  lost = sandbox._helper(os.getpid())
   lost._process.kill()
   lost._process.wait()
   refused(decoder.read_image, path, "process is gone")
@@ -198,7 +206,7 @@ def test_memory_is_limited(tmp_path, monkeypatch):
 # limited (cpython issue 78783) and memory is told in bytes.
 MACOS = """
 import resource, sys
-from data_pipelines.media import decoder
+from data_pipelines.media import sandbox, worker
 lower, used = resource.setrlimit, resource.getrusage
 def refuse(which, both):
   if which == resource.RLIMIT_AS:
@@ -209,17 +217,17 @@ class Bytes:
     self.ru_maxrss = used(who).ru_maxrss * 1024
 resource.setrlimit, resource.getrusage = refuse, Bytes
 sys.platform = "darwin"
-decoder.serve()
+worker.serve()
 """
 
 
 @pytest.fixture
 def macos(monkeypatch):
   """The helper is on a Mac; the next test has another one."""
-  monkeypatch.setattr(decoder, "_SERVE", MACOS)
-  decoder._helper.cache_clear()
+  monkeypatch.setattr(sandbox, "_SERVE", MACOS)
+  sandbox._helper.cache_clear()
   yield
-  decoder._helper.cache_clear()
+  sandbox._helper.cache_clear()
 
 
 def test_files_are_read_on_macos(macos, tmp_path):
@@ -239,11 +247,11 @@ def test_memory_is_watched_on_macos(macos, tmp_path, monkeypatch):
 def test_a_limit_that_cannot_be_set_is_said(tmp_path, monkeypatch):
   """Where nobody expects it: a line with the reason, not a number."""
   elsewhere = MACOS.replace('sys.platform = "darwin"', "")
-  monkeypatch.setattr(decoder, "_SERVE", elsewhere)
-  decoder._helper.cache_clear()
+  monkeypatch.setattr(sandbox, "_SERVE", elsewhere)
+  sandbox._helper.cache_clear()
   reason = "ValueError: current limit exceeds maximum limit"
   refused(decoder.read_image, picture(tmp_path / "a.png"), reason)
-  decoder._helper.cache_clear()
+  sandbox._helper.cache_clear()
 
 
 def test_cpu_time_is_limited(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from data_pipelines.media import video
+from data_pipelines.media import mp4, video
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
 
@@ -51,7 +51,7 @@ def test_uneven_times_land_on_the_grid(tmp_path):
 def test_any_rate_keeps_its_length(tmp_path, fps, n):
   frames = (picture(40 + i) for i in range(n))
   path = tmp_path / "a.mp4"
-  assert video.write_video(path, frames, fps) == n
+  assert mp4.write_video(path, frames, fps) == n
   got = brightness(path)
   assert len(got) == round(n / fps * 25)
   # Brightness is time: it may be half a source picture off.
@@ -66,7 +66,7 @@ def test_sound_and_picture_come_back_in_step(tmp_path):
   sound = np.zeros(n * 640, np.int16)
   sound[flash * 640 : flash * 640 + 160] = 20_000
   path = tmp_path / "a.mp4"
-  video.write_video(path, frames, 25.0, sound)
+  mp4.write_video(path, frames, 25.0, sound)
   info = video.probe(path)
   assert info.has_audio and (info.width, info.height) == (SIZE, SIZE)
   assert brightness(path).argmax() == flash
@@ -86,13 +86,13 @@ def test_a_failed_write_leaves_nothing(tmp_path):
   path = tmp_path / "a.mp4"
   path.write_bytes(b"old")
   with pytest.raises(RuntimeError):
-    video.write_video(path, frames())
+    mp4.write_video(path, frames())
   assert path.read_bytes() == b"old"
   assert list(tmp_path.iterdir()) == [path]
   with pytest.raises(MediaError, match="no frames"):
-    video.write_video(path, [])
+    mp4.write_video(path, [])
   with pytest.raises(MediaError, match="even"):
-    video.write_video(path, np.zeros((1, 31, 32, 3), np.uint8))
+    mp4.write_video(path, np.zeros((1, 31, 32, 3), np.uint8))
 
 
 def test_what_is_no_video_is_refused_in_one_line(tmp_path):
@@ -124,7 +124,7 @@ def test_broken_off_file_gives_what_is_there(shared):
 def test_an_hour_of_sound_is_never_encoded_at_once(tmp_path, monkeypatch):
   """A second at a time, beside its pictures; all of it arrives."""
   sizes = []
-  whole = video.av.AudioFrame
+  whole = mp4.av.AudioFrame
 
   class Counted:
     @staticmethod
@@ -132,8 +132,8 @@ def test_an_hour_of_sound_is_never_encoded_at_once(tmp_path, monkeypatch):
       sizes.append(array.shape[1])
       return whole.from_ndarray(array, **kwargs)
 
-  monkeypatch.setattr(video.av, "AudioFrame", Counted)
+  monkeypatch.setattr(mp4.av, "AudioFrame", Counted)
   audio = np.zeros(5 * 16_000 + 123, np.int16)
   frames = np.zeros((125, 16, 16, 3), np.uint8)
-  video.write_video(tmp_path / "a.mp4", frames, 25.0, audio)
+  mp4.write_video(tmp_path / "a.mp4", frames, 25.0, audio)
   assert sizes == [16_000] * 5 + [123]

@@ -12,7 +12,7 @@ from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.dataset.reader import in_memory
 from data_pipelines.faces import align
 from data_pipelines.faces.tracker import Step, Track, Tracker, gather
-from data_pipelines.media import decoder, video
+from data_pipelines.media import decoder, mp4, video
 from data_pipelines.synthetic import demo_inputs
 from speak_jax import bundle, spec
 from speak_jax.inference.inputs import Rules
@@ -171,7 +171,7 @@ def test_the_identitys_box_is_asked_of_no_other_file(
   """The pose's and the emotion's own people are elsewhere."""
   record = drawn(7, "neutral", 1)
   clip = [decode_frame(x) for x in record.frames]
-  video.write_video(tmp_path / "pose.mp4", clip)
+  mp4.write_video(tmp_path / "pose.mp4", clip)
   box = (256.0 * side + 60, 60.0, 140.0, 140.0)
   generate(
     reference,

@@ -30,7 +30,7 @@ from data_pipelines.ingest import plan, run
 from data_pipelines.ingest.outcomes import PrepareError
 from data_pipelines.media import decoder, lettering, video
 from data_pipelines.media.error import MediaError, MediaWarning, warn
-from data_pipelines.media.video import write_video
+from data_pipelines.media.mp4 import write_video
 from data_pipelines.sources import counts, folder, kinds, tree
 from data_pipelines.sources.task import Task
 from data_pipelines.synthetic import film as films

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.media import video
+from data_pipelines.media import mp4, video
 from data_pipelines.media.audio import RATES_HZ
 from data_pipelines.media.limits import LIMITS
 from data_pipelines.synthetic import demo_inputs
@@ -150,7 +150,7 @@ def test_every_legal_name_works(tmp_path, monkeypatch, name, folder):
   Path("12:30").mkdir()
   frames = np.zeros((3, 16, 16, 3), np.uint8)
   outputs.check_file(folder + name, [], MP4)
-  assert video.write_video(folder + name, frames) == 3
+  assert mp4.write_video(folder + name, frames) == 3
   assert os.listdir(folder or ".") == [name] if folder else True
   assert video.probe(folder + name).frames == 3
 
@@ -161,7 +161,7 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     raise KeyboardInterrupt
 
   with pytest.raises(KeyboardInterrupt):
-    video.write_video(tmp_path / "out.mp4", frames())
+    mp4.write_video(tmp_path / "out.mp4", frames())
   assert list(tmp_path.iterdir()) == []
 
 
@@ -172,7 +172,7 @@ def test_a_failed_write_leaves_nothing(tmp_path):
 def inputs(tmp_path) -> dict[str, Path]:
   grey = np.full((25, 96, 96, 3), 100, np.uint8)
   for name in ("pose.mp4", "emotion.mp4"):
-    video.write_video(tmp_path / name, grey)
+    mp4.write_video(tmp_path / name, grey)
   cv2.imwrite(str(tmp_path / "identity.png"), grey[0])
   soundfile.write(tmp_path / "speech.wav", voice(), RATE)
   (tmp_path / "link.png").symlink_to("identity.png")

@@ -25,7 +25,7 @@ from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import align, cut, follow, footage, portrait
 from data_pipelines.faces.follow import NoFaceError
 from data_pipelines.faces.tracker import Tracker
-from data_pipelines.media import colour, declared, decoder, image, limits, video
+from data_pipelines.media import colour, declared, decoder, image, limits, mp4
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.synthetic import demo_inputs
 from speak_jax import spec
@@ -473,7 +473,7 @@ def test_a_video_says_its_colours(tmp_path, side):
   """BT.709's from 720 lines on, BT.601's below; both as they were."""
   shown = colours(720, 720)[:side, :side]
   path = tmp_path / "a.mp4"
-  video.write_video(path, [shown] * 2)
+  mp4.write_video(path, [shown] * 2)
   matrix = BT709 if side == 720 else 6  # of BT.601 with 525 lines
   with av.open(str(path)) as container:
     stream = container.streams.video[0]
@@ -695,7 +695,7 @@ def test_the_faces_own_roll_decides(
   turned = [np.ascontiguousarray(np.rot90(x, -turns)) for x in wide]
   path = tmp_path / f"a.{suffix}"
   if suffix == "mp4":
-    video.write_video(path, turned)
+    mp4.write_video(path, turned)
   else:
     Image.fromarray(turned[0]).save(path)
   with warnings.catch_warnings(record=True) as caught:
@@ -739,8 +739,8 @@ def test_upside_mp4_is_prepared_upright(reported, face_models):
 
 def test_a_video_on_its_side_is_prepared_upright(tmp_path, face_models, drawn):
   wide = [cv2.copyMakeBorder(x, 0, 64, 96, 0, 0) for x in drawn]
-  video.write_video(tmp_path / "up.mp4", wide)
-  video.write_video(tmp_path / "side.mp4", [np.rot90(x) for x in wide])
+  mp4.write_video(tmp_path / "up.mp4", wide)
+  mp4.write_video(tmp_path / "side.mp4", [np.rot90(x) for x in wide])
   settings = cut.Settings(size=64, allow_silent=True)
   (up,) = cut.clips_of(tmp_path / "up.mp4", settings)
   with pytest.warns(MediaWarning, match="lies on its side; turned upright"):
@@ -751,7 +751,7 @@ def test_a_video_on_its_side_is_prepared_upright(tmp_path, face_models, drawn):
 
 def test_a_shot_on_its_head_is_rejected(tmp_path, face_models, drawn):
   still = [drawn[0]] * 30 + [np.ascontiguousarray(drawn[0][::-1, ::-1])] * 30
-  video.write_video(tmp_path / "a.mp4", still)
+  mp4.write_video(tmp_path / "a.mp4", still)
   settings = cut.Settings(size=64, allow_silent=True)
   with pytest.warns(Rejected, match="not upright|no face|under 25"):
     (piece,) = cut.clips_of(tmp_path / "a.mp4", settings)
@@ -948,7 +948,7 @@ def test_a_face_that_walks_is_followed(tmp_path, tracker, drawn, shake):
     wide = np.full((300, 900, 3), 90, np.uint8)
     wide[30:286, x : x + 256] = frame
     frames.append(wide)
-  video.write_video(tmp_path / "a.mp4", frames)
+  mp4.write_video(tmp_path / "a.mp4", frames)
   track, said = moved(tmp_path / "a.mp4", tracker)
   assert said == [] and len(track.found) == 30
   assert np.abs(track.landmarks.mean(1)[:, 0] - 63).max() < 22
@@ -962,7 +962,7 @@ def test_the_longest_of_three_shots_is_taken(tmp_path, tracker, drawn):
   left[30:286, 30:286] = drawn[0]
   right[30:286, 320:576] = drawn[0][:, ::-1]
   frames = [left] * 10 + [right] * 30 + [left] * 12
-  video.write_video(tmp_path / "a.mp4", frames)
+  mp4.write_video(tmp_path / "a.mp4", frames)
   track, said = moved(tmp_path / "a.mp4", tracker)
   assert len(track.found) == 30
   assert said == ["3 shots; the motion is that of the longest, 0.40 to 1.60 s"]

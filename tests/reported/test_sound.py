@@ -20,9 +20,9 @@ import soundfile
 from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import cut
 from data_pipelines.faces.tracker import Tracker
-from data_pipelines.media import audio, decoder, loudness, video
-from data_pipelines.media.audio import mix
+from data_pipelines.media import audio, decoder, loudness, mp4, video
 from data_pipelines.media.error import MediaError, MediaWarning
+from data_pipelines.media.mixing import mix
 from data_pipelines.synthetic import demo_inputs, render
 from speak_jax import bundle, spec
 from speak_jax.inference import talking_head
@@ -161,7 +161,7 @@ def test_the_video_has_the_files_own_sound(tmp_path, name):
   track = decoder.audio_track(path)
   out = tmp_path / "out.mp4"
   frames = np.zeros((40, 16, 16, 3), np.uint8)
-  video.write_video(out, frames, 25.0, decoder.read_sound(path, track))
+  mp4.write_video(out, frames, 25.0, decoder.read_sound(path, track))
   made = decoder.read_sound(out, 0)
   sound = np.concatenate(list(made.chunks), 1)
   got = f"{made.rate} {made.layout}"
@@ -319,7 +319,7 @@ def test_prepare_levels_the_voice_too(talking, face_models, tmp_path, level):
   path = tmp_path / "a.mp4"
   sound = np.rint(talking.audio * db(level)).astype(np.int16)
   frames = [decode_frame(jpeg) for jpeg in talking.frames]
-  video.write_video(path, frames, 25.0, sound)
+  mp4.write_video(path, frames, 25.0, sound)
   (clip,) = cut.clips_of(path, cut.Settings(size=64))
   assert loudness.loudness(clip.audio) == pytest.approx(
     loudness.VOICE_LUFS, abs=0.3
@@ -337,7 +337,7 @@ def test_prepare_still_rejects_what_was_clipped_and_silence(
     ("silent.mkv", 0 * loud, "silent"),
   ):
     soundfile.write(tmp_path / "a.wav", sound, RATE)
-    video.write_video(tmp_path / name, frames, 25.0)
+    mp4.write_video(tmp_path / name, frames, 25.0)
     with pytest.raises(MediaError, match=reason):
       cut.clips_of(
         tmp_path / name,

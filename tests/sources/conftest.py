@@ -14,7 +14,7 @@ from data_pipelines.dataset import opening
 from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.ingest.run import prepare
 from data_pipelines.media.error import MediaWarning
-from data_pipelines.media.video import write_video
+from data_pipelines.media.mp4 import write_video
 from data_pipelines.sources.task import Survey
 from data_pipelines.synthetic import render
 from speak_jax import spec

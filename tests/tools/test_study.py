@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.media.audio import read_audio
-from data_pipelines.media.video import probe, read_frames, write_video
+from data_pipelines.media.mp4 import write_video
+from data_pipelines.media.video import probe, read_frames
 from speak_jax.tools.study import answers as answer_files
 from speak_jax.tools.study import build, design, report
 from tests.browser import browser

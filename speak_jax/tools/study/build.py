@@ -13,7 +13,8 @@ from jaxtyping import UInt8
 
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError
-from data_pipelines.media.video import probe, read_frames, write_video
+from data_pipelines.media.mp4 import write_video
+from data_pipelines.media.video import probe, read_frames
 from speak_jax import spec
 from speak_jax.common import files
 from speak_jax.common.progress import Progress
