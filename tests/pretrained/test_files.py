@@ -41,40 +41,58 @@ GOOD = {"w": entry(0, 24)}
 SAFETENSORS = {
   "three bytes": (b"abc", "neither"),
   "noise": (bytes(range(200, 256)) * 4, "neither"),
-  "header longer than the file": (header(GOOD, length=10**6), "cut off"),
-  "header of many gigabytes": (header(GOOD, length=2**62), "cut off"),
-  "no JSON": (header(b"{w: 1}"), "damaged header"),
-  "no UTF-8": (header(b'{"\xff\xfe": 1}'), "damaged header"),
-  "deep JSON": (header(b'{"a":' + b"[" * 200_000), "damaged header"),
-  "no dict": (header({"w": [1]}), "damaged header"),
-  "no dtype": (header({"w": {"shape": [1]}}), "damaged header"),
+  "header longer than the file": (
+    header(GOOD, length=10**6),
+    "header length",
+  ),
+  "header of many gigabytes": (header(GOOD, length=2**62), "header too large"),
+  "no JSON": (header(b"{w: 1}"), "key must be a string"),
+  "no UTF-8": (header(b'{"\xff\xfe": 1}'), "invalid UTF-8"),
+  "deep JSON": (header(b'{"a":' + b"[" * 200_000), "recursion limit"),
+  "no dict": (header({"w": [1]}), "expected string or map"),
+  "no dtype": (header({"w": {"shape": [1]}}), "missing field `dtype`"),
   "unknown kind": (header({"w": entry(0, 6, dtype="F8_E4M3")}, 6), "F8_E4M3"),
-  "kind that is a list": (header({"w": entry(0, 24, dtype=[])}), "damaged"),
+  "kind that is a list": (
+    header({"w": entry(0, 24, dtype=[])}),
+    ": sequence",
+  ),
   "name twice": (
     header(b'{"w": %s, "w": %s}' % ((json.dumps(GOOD["w"]).encode(),) * 2)),
     "twice",
   ),
-  "negative size": (header({"w": entry(0, 24, (-2, -3))}), "is none"),
-  "size that is true": (header({"w": entry(0, 4, (True,))}, 4), "is none"),
+  "negative size": (header({"w": entry(0, 24, (-2, -3))}), "integer `-2`"),
+  "size that is true": (
+    header({"w": entry(0, 4, (True,))}, 4),
+    "`true`",
+  ),
   "size that is no whole number": (
     header({"w": entry(0, 24, (6.0,))}),
-    "is none",
+    "floating point `6.0`",
   ),
   "size that overflows": (
     header({"w": entry(0, 0, (0, 2**40, 2**40))}, 0),
-    "larger than any file",
+    "array is too big",
   ),
-  "axes without end": (header({"w": entry(0, 4, (1,) * 99)}, 4), "larger than"),
-  "shape that does not fit": (header({"w": entry(0, 24, (2, 4))}), "not fit"),
-  "place backwards": (header({"w": entry(24, 0)}), "wanted from 0"),
-  "place behind the end": (header({"w": entry(0, 48, (2, 6))}), "in 24"),
+  "axes without end": (
+    header({"w": entry(0, 4, (1,) * 99)}, 4),
+    "dimension",
+  ),
+  "shape that does not fit": (
+    header({"w": entry(0, 24, (2, 4))}),
+    "invalid shape",
+  ),
+  "place backwards": (header({"w": entry(24, 0)}), "invalid offset"),
+  "place behind the end": (
+    header({"w": entry(0, 48, (2, 6))}),
+    "not fully",
+  ),
   "overlap": (
     header({"w": entry(0, 24), "v": entry(12, 36)}, 36),
-    "wanted from 24",
+    "invalid offset",
   ),
-  "hole": (header({"w": entry(4, 28)}, 28), "wanted from 0"),
-  "bytes left over": (header(GOOD, 25), "1 bytes of no tensor"),
-  "cut off": (header(GOOD, 23), "in 23"),
+  "hole": (header({"w": entry(4, 28)}, 28), "invalid offset"),
+  "bytes left over": (header(GOOD, 25), "not fully"),
+  "cut off": (header(GOOD, 23), "not fully"),
 }
 
 MISTAKEN = {

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import tracemalloc
 from collections import OrderedDict
 
 import numpy as np
@@ -128,6 +129,15 @@ def test_a_pickle_without_end_is_refused(monkeypatch):
   monkeypatch.setattr(torch_pickle, "MAX_STEPS", 99)
   assert "over 99 steps" in refusal(b"]" * 99 + b".")
   assert "damaged" in refusal(b"]" * 98 + b".")
+
+
+def test_a_far_place_in_the_memo_costs_no_memory():
+  """The standard library's unpickler makes a table of that many places."""
+  tracemalloc.start()
+  assert torch_pickle.load(io.BytesIO(b"Nr\xff\xff\xff\x7f."), "f").root is None
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert peak < 1e6
 
 
 def test_deep_nesting_is_harmless():
