@@ -389,7 +389,7 @@ def test_the_sample_film_has_its_identity_as_training_has(
   config = small.config(speak__same_session=same_session)
   film = sample_videos.SampleVideos(config, tmp_path, of_sessions("abab"))
   film._synthesizer = Stub()
-  monkeypatch.setattr(sample_videos.video, "write_video", lambda *_: None)
+  monkeypatch.setattr(sample_videos.mp4, "write_video", lambda *_: None)
   film._write(tmp_path / "video.mp4", {})
   assert shown == [0 if same_session else 1]
 
