@@ -32,7 +32,8 @@ def framing_of(
     ValueError: No face in any of them.
   """
   whole, single = [], []
-  for i in np.unique(np.linspace(0, len(data) - 1, clips).astype(int)):
+  at = np.unique(np.linspace(0, len(data) - 1, clips).astype(int))
+  for i in at.tolist():
     row = data.index[i]
     times = np.linspace(0, row.frames - 1, min(frames, row.frames))
     size = max(row.size, 128)
