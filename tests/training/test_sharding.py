@@ -14,7 +14,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from speak_jax.stages import syncnet
 from speak_jax.training import sharding, step
-from speak_jax.training.state import init_state
+from speak_jax.training.state import abstract_state, init_state
 from tests.stages import small
 from tests.training import toy
 
