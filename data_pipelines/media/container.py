@@ -4,12 +4,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import av
 import av.error
 import av.stream
 from av.container import InputContainer
 from av.video.stream import VideoStream
+from packaging.version import Version
 
 from data_pipelines.media.error import MediaError
 from data_pipelines.media.limits import LIMITS, Limits
@@ -28,6 +30,11 @@ KINDS = (
   "mp4, mov, mkv, webm, avi, flv, ts, mpg, wmv, mxf, dv, ogg, wav, mp3, flac, "
   "aac, aiff, caf, au, amr, ac3, wv, ape, tta"
 )
+# Titles and names of artists are in any encoding, and nobody reads them. From
+# PyAV 19 on every file is opened so, and there is no such argument.
+_ANY_TITLES: Any = (
+  {"metadata_errors": "replace"} if Version(av.__version__).major < 19 else {}
+)
 
 
 @contextmanager
@@ -43,8 +50,7 @@ def opened(
     # As a URL of the whole path, for names such as "-i" or "concat:a".
     url = f"file:{os.path.abspath(path)}"
     try:
-      # Titles and names of artists are in any encoding; nobody reads them.
-      opening = av.open(url, options=OPTIONS, metadata_errors="replace")
+      opening = av.open(url, options=OPTIONS, **_ANY_TITLES)
     except av.error.InvalidDataError as error:
       reason = f"cannot be read ({_reason(error)}); kinds that are: {kinds}"
       raise MediaError(path, reason) from None
