@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int16, UInt8
 
 from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.media.error import MediaError
@@ -86,17 +86,12 @@ def generate(
       line naming the file. Nothing is left half-written.
   """
   settings = synthesizer.settings
-  size = settings.image if size is None else size
-  if size % 2 or not 16 <= size <= MAX_SIDE_PX:
-    raise MediaError(output, f"size {size} is not even, 16 to {MAX_SIDE_PX}")
+  size = _checked_size(output, settings.image if size is None else size)
   inputs = [x for x in (identity, audio, pose, emotion) if x is not None]
   check_files(inputs, output, sheet)
   say(printable(f"speech    {audio}"))
   speech, sound = read_speech(audio, track)
-  try:
-    n = synthesizer.length(speech)
-  except ValueError as error:
-    raise MediaError(audio, str(error)) from None
+  n = _length(synthesizer, audio, speech)
   say(printable(f"identity  {identity}"))
   person = read_person(identity, settings, tracker, rules)
   still = "the identity's own, held still"
@@ -126,6 +121,25 @@ def generate(
     contact_sheet.write(sheet, rows)
     say(printable(f"sheet     {sheet}"))
   return Result(Path(output), count, count / settings.fps, size)
+
+
+def _checked_size(output: str | os.PathLike, size: int) -> int:
+  """Returns the side of the output, px, if an mp4 can have it."""
+  if size % 2 or not 16 <= size <= MAX_SIDE_PX:
+    raise MediaError(output, f"size {size} is not even, 16 to {MAX_SIDE_PX}")
+  return size
+
+
+def _length(
+  synthesizer: Synthesizer,
+  path: str | os.PathLike,
+  speech: Int16[np.ndarray, "s"],
+) -> int:
+  """Counts the frames that a file's speech asks for."""
+  try:
+    return synthesizer.length(speech)
+  except ValueError as error:
+    raise MediaError(path, str(error)) from None
 
 
 def _emotion(
