@@ -153,6 +153,8 @@ def test_the_hops_are_there():
     there = [defined(ROOT / x) for x in re.findall(r"`([\w/]+\.py)`", files)]
     asked = re.findall(r"`(?:\w+\.)?(\w+)`", calls)
     assert asked and there
+    for names in there:
+      assert names & set(asked)  # no file stands there for nothing
     for call in asked:
       assert any(call in names for names in there), call
 

@@ -21,8 +21,8 @@ def square(
 ) -> Float[np.ndarray, "2 3"]:
   """Finds the crop of a track, or of one picture, as the training data have it.
 
-  `faces.align.square` with the data's own proportions: one static square that
-  never turns.
+  One static square that never turns. Its proportions were measured on the
+  training data's crops when the model was exported; they travel in its bundle.
 
   Args:
     landmarks: Of n frames, px of the source; n of 1 is a single picture.

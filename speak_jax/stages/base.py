@@ -86,7 +86,7 @@ class Scaling(NamedTuple):
 
 
 class Sampler(NamedTuple):
-  """What makes a stage's batches, in `data_pipelines/sampling/batches.py`."""
+  """Names the sampler of a stage's batches, in `data_pipelines/sampling`."""
 
   name: str  # "sync_windows", "pairs" or "clips"
   # Its arguments but for the data, the seed and how pictures are augmented.
