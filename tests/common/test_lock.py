@@ -123,7 +123,8 @@ def test_training_waits_for_the_one_that_has_its_run(tmp_path, other, capfd):
   # What ends it here without a training: the other had a model of its own.
   (tmp_path / "irfd" / "checkpoints" / "3").mkdir(parents=True)
   (tmp_path / "config.json").write_text(
-    '{"config": {"model": {"image": 128}}}', encoding="utf-8"
+    '{"config": {"model": {"image": 128, "dtype": "float32"}}}',
+    encoding="utf-8",
   )
   other.kill()
   thread.join(60)

@@ -82,7 +82,7 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path, monkeypatch):
   def fail(*args):
     raise OSError("no room")
 
-  monkeypatch.setattr(cache.Path, "replace", fail)
+  monkeypatch.setattr(cache.files.os, "replace", fail)
   with pytest.raises(OSError, match="no room"):
     cache.write(tmp_path / "x.mkv", _frames())
   assert list(tmp_path.iterdir()) == []
