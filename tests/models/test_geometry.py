@@ -89,7 +89,7 @@ def test_an_expression_is_the_same_anywhere(world):
 def test_blobs_lie_on_their_landmarks():
   size = 32
   points = mean_face()[None] * 0.9 + 0.01
-  maps = geometry.drawn(points, size)
+  maps = geometry.landmark_heatmaps(points, size)
   assert maps.shape == (1, size, size, 51)
   for k in range(51):
     y, x = np.unravel_index(int(maps[0, :, :, k].argmax()), (size, size))

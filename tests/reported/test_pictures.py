@@ -670,7 +670,7 @@ def found_upright(path, tracker, which="largest"):
     warnings.simplefilter("always", MediaWarning)
     found = footage.find(path, tracker, which)
     picture = next(found.frames(25.0))
-  track = tracker.track([picture], found.which)
+  track = tracker.track([picture], found.rule)
   assert track.found[0] and is_upright(track.landmarks[0])
   said = [str(x.message).removeprefix(f"{path}: ") for x in caught]
   return found, track.landmarks[0], said
@@ -800,7 +800,7 @@ def test_group4k_jpg(reported, tracker):
   assert said == [] and found.turns == 0
   assert 80 < np.ptp(points[:, 0]) < 110  # of some 180 px of head
   boxed, points, _ = found_upright(path, tracker, (1490.0, 900.0, 200.0, 200.0))
-  assert boxed.which == (1490.0, 900.0, 200.0, 200.0)
+  assert boxed.rule == (1490.0, 900.0, 200.0, 200.0)
   assert points[:, 0].min() > 1490 and points[:, 0].max() < 1690
   assert points[:, 1].min() > 900 and points[:, 1].max() < 1100
 
@@ -834,7 +834,7 @@ def test_a_box_follows_a_picture_that_is_turned(tmp_path, tracker, drawn):
   found, points, _ = found_upright(tmp_path / "a.png", tracker, box)
   assert found.turns == 3
   assert points[:, 0].min() > 420  # the right one
-  assert found.which == (420.0, 20.0, 256.0, 256.0)
+  assert found.rule == (420.0, 20.0, 256.0, 256.0)
 
 
 @pytest.mark.parametrize(
