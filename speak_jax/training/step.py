@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from speak_jax.stages.base import Groups, Metrics, Optim, Phase, Stage
@@ -331,6 +331,10 @@ class Update:
     # `model` stays with the compiler; nothing is summed over `data` in here,
     # neither by us nor, without check_vma, by differentiation.
     split, whole = PartitionSpec("data"), PartitionSpec()
+    numbers = jnp.arange(steps * self._devices)
+    if AxisType.Explicit in self._mesh.axis_types:
+      # Nobody moves an array there but who says so.
+      numbers = jax.sharding.reshard(numbers, NamedSharding(self._mesh, split))
     return jax.shard_map(
       gradient_of,
       mesh=self._mesh,
@@ -342,7 +346,7 @@ class Update:
       state._replace(opt={}, ema={}),
       batch,
       key,
-      jnp.arange(steps * self._devices),
+      numbers,
       i,
     )
 

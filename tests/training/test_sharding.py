@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from speak_jax.stages import syncnet
 from speak_jax.training import sharding, step
@@ -233,5 +233,10 @@ def test_syncnet_traces_on_an_explicit_mesh():
   stage = syncnet.make(small.config(syncnet__batch=4, syncnet__microbatch=2))
   shardings = sharding.state_sharding(abstract_state(stage), devices, 64)
   key = jax.eval_shape(lambda: jax.random.key(0))
+  split = NamedSharding(devices, PartitionSpec("data"))
+  batch = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split),
+    stage.batch,
+  )
   for _, update in step.jit_phases(stage, shardings, devices):
-    assert update.traced(abstract_state(stage), stage.batch, key)
+    assert update.traced(abstract_state(stage), batch, key)
