@@ -474,6 +474,7 @@ def test_no_picture_without_a_face_keeps_a_decoder(
 
   frames = np.full((5, 96, 96, 3), 120, np.uint8)
   mp4.write_video(tmp_path / "a.mp4", frames, 25.0)
+  gc.collect()  # ends what earlier tests have left
   begun, ended = [], []
   start, finish = sandbox._Helper.start, sandbox._Helper.finish
   monkeypatch.setattr(
@@ -493,7 +494,6 @@ def test_no_picture_without_a_face_keeps_a_decoder(
     inputs._first_face(tmp_path / "a.mp4", 25.0, Late(), "largest")
     raise MediaError("b.mp4", "no face found")
 
-  gc.collect()
   gc.disable()
   try:
     try:
