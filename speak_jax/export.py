@@ -10,7 +10,7 @@ measures the run.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from speak_jax.nn import precision
 from speak_jax.stages.init import networks
 from speak_jax.stages.registry import SPEAKING, earlier
 from speak_jax.training import run_config
-from speak_jax.training.weights import find, of_stage
+from speak_jax.training.weights import Source, find, of_stage
 
 
 def export(
@@ -70,14 +70,17 @@ def export(
   bundle.check_target(out)
   config = run_config.read(workdir)
   nets = networks(precision.with_dtype(config, dtype))
-  variables = of_stage(workdir, config, "speak")
+  sources = _sources(workdir)  # each is verified, which reads all of it
+  speaks = sources.get(SPEAKING)
+  own = speaks.step if speaks and speaks.run == workdir else None
+  variables = of_stage(workdir, config, SPEAKING, own)
   settings = settings_of(config)._replace(
     framing=_framing(config, workdir, say)
   )
   functions = functions_of(nets, settings)
   neutral = _neutral(config, workdir, settings, functions, variables, say)
   weights = _flat(variables, half)
-  facts = _facts(config, workdir, say)
+  facts = _facts(config, sources, say)
   content = bundle.Bundle(
     config={
       "settings": settings_to_json(settings),
@@ -88,7 +91,9 @@ def export(
     },
     weights=weights,
     artifacts=serialize(functions, variables, settings),
-    evaluation=_flat(_earlier(config, workdir), half) if evaluation else {},
+    evaluation=_flat(_earlier(config, workdir, sources), half)
+    if evaluation
+    else {},
   )
   count = sum(x.size for x in weights.values())
   bundle.write(out, content, card.text(out.name, settings, facts, count, dtype))
@@ -111,7 +116,15 @@ def _stored(name: str, value: Any, half: bool) -> np.ndarray:
   return small
 
 
-def _earlier(config: Any, workdir: Path) -> dict[str, Any]:
+def _sources(workdir: Path) -> dict[str, Source]:
+  """Finds each stage's checkpoint in a run or in what it started from."""
+  sources = {stage: find(workdir, stage) for stage in (*earlier(), SPEAKING)}
+  return {stage: source for stage, source in sources.items() if source}
+
+
+def _earlier(
+  config: Any, workdir: Path, sources: Mapping[str, Source]
+) -> dict[str, Any]:
   """Loads {stage: {group: variables}} of the stages before the last.
 
   Raises:
@@ -120,7 +133,7 @@ def _earlier(config: Any, workdir: Path) -> dict[str, Any]:
   """
   stages: dict[str, Any] = {}
   for stage in earlier():
-    source = find(workdir, stage)
+    source = sources.get(stage)
     home, step = (source.run, source.step) if source else (workdir, None)
     stages[stage] = of_stage(home, config, stage, step)
   if config.speak.encoders == "frozen":
@@ -173,16 +186,15 @@ def _neutral(
 
 
 def _facts(
-  config: Any, workdir: Path, say: Callable[[str], None]
+  config: Any, sources: Mapping[str, Source], say: Callable[[str], None]
 ) -> dict[str, Any]:
   """Collects preset, commit, seed, data and steps of a run, for the card."""
-  sources = [find(workdir, name) for name in (*earlier(), SPEAKING)]
   facts = {
     "preset": config.preset,
     "commit": config.commit,
     "seed": config.seed,
     "data": _origins(config),
-    "steps": {source.stage: source.step for source in sources if source},
+    "steps": {stage: source.step for stage, source in sources.items()},
   }
   if start := config.finetune_from:
     facts["start"] = _start(Path(start), say)
@@ -193,7 +205,7 @@ def _start(path: Path, say: Callable[[str], None]) -> dict[str, Any]:
   """Collects the facts of the run or bundle that a run went on from."""
   try:
     if not bundle.is_bundle(path):
-      return _facts(run_config.read(path), path, say)
+      return _facts(run_config.read(path), _sources(path), say)
     stored = bundle.read(path).config
   except ValueError as error:
     say(f"note: the card cannot say what the model went on from ({error})")

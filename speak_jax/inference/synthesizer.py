@@ -85,11 +85,14 @@ class Synthesizer:
     self._frames = jax.jit(frames)
 
   @classmethod
-  def from_run(cls, path: str | Path, **kwargs: Any) -> "Synthesizer":
+  def from_run(
+    cls, path: str | Path, *, step: int | None = None, **kwargs: Any
+  ) -> "Synthesizer":
     """Loads the EMA weights of a training run's last stage.
 
     Args:
       path: The run's folder.
+      step: Which checkpoint, verified before; None: the newest good one.
       **kwargs: Passed to the constructor.
 
     Raises:
@@ -100,7 +103,7 @@ class Synthesizer:
     from speak_jax.training import run_config, weights
 
     config = precision.for_inference(run_config.read(path))
-    variables = weights.of_stage(path, config, "speak")
+    variables = weights.of_stage(path, config, "speak", step)
     settings = settings_of(config)
     functions = functions_of(networks(config), settings)
     return cls(functions, variables, settings, **kwargs)

@@ -84,7 +84,7 @@ def restore(path: Path, frames: int) -> Restored:
   if source is None:
     return Restored(None, "", settings.image, settings.fps, **origin)
   synthesizer = Synthesizer.from_run(
-    source.run, windows=_windows(frames, settings)
+    source.run, step=source.step, windows=_windows(frames, settings)
   )
   digest = _weights_digest(synthesizer.variables)
   return _restored(synthesizer, digest)._replace(**origin)
