@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -120,15 +121,20 @@ def test_files_that_a_page_names_are_there(page):
   assert wrong == []
 
 
-def defined(file: Path) -> set[str]:
-  """Functions, classes, methods and constants of a file."""
+def names_in(nodes: Iterable[ast.AST]) -> set[str]:
+  """Functions, classes and constants that some nodes define."""
   found = set()
-  for node in ast.walk(ast.parse(file.read_text())):
+  for node in nodes:
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
       found.add(node.name)
     if isinstance(node, ast.Assign):
       found |= {ast.unparse(target) for target in node.targets}
   return found
+
+
+def defined(file: Path) -> set[str]:
+  """Functions, classes, methods and constants of a file."""
+  return names_in(ast.walk(ast.parse(file.read_text())))
 
 
 @pytest.mark.parametrize("page", LIVING, ids=name)
@@ -166,12 +172,7 @@ def names_of(module: str) -> set[str]:
     x.name for x in path.glob("*/")
   }
   file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-  for node in ast.parse(file.read_text()).body:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-      found.add(node.name)
-    if isinstance(node, ast.Assign):
-      found |= {ast.unparse(target) for target in node.targets}
-  return found
+  return found | names_in(ast.parse(file.read_text()).body)
 
 
 @pytest.mark.parametrize("page", LIVING, ids=name)

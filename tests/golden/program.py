@@ -28,6 +28,7 @@ from speak_jax.stages.registry import STAGES
 from speak_jax.training import sharding
 from speak_jax.training.state import init_state
 from speak_jax.training.step import jit_phases, train_step
+from tests.plain_face import plain_face
 
 IMAGE = 16  # px, side of a picture
 MICROBATCH = 64  # of fewer examples none is compared with another
@@ -204,24 +205,10 @@ def _drawn(shapes: Any) -> Any:
       return rng.integers(-1, len(spec.EMOTIONS), x.shape, np.int32)
     noise = rng.normal(size=x.shape)
     if x.shape[-2:] == (68, 2):
-      return (_face() * IMAGE + 0.2 * noise).astype(np.float32)
+      return (plain_face() * IMAGE + 0.2 * noise).astype(np.float32)
     return (10 * noise).astype(np.float32)
 
   return jax.tree.map(draw, shapes)
-
-
-def _face() -> np.ndarray:
-  """68 points of an upright face, of a picture of side 1."""
-  points = np.full((68, 2), 0.5)
-  points[8] = 0.5, 0.95
-  points[spec.LEFT_EYE] = 0.3, 0.35
-  points[spec.RIGHT_EYE] = 0.7, 0.35
-  turn = np.linspace(np.pi, 3 * np.pi, 21)[:20]
-  points[spec.MOUTH] = np.c_[
-    0.5 + 0.12 * np.cos(turn), 0.7 + 0.05 * np.sin(turn)
-  ]
-  points[48], points[54] = (0.38, 0.7), (0.62, 0.7)
-  return points
 
 
 class Drawn(NamedTuple):

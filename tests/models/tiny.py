@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from speak_jax import spec
 from speak_jax.models.build import build
+from tests.plain_face import plain_face
 
 IMAGE, FRAMES, CONTEXT = 16, 3, 1
 APPEARANCE = 8
@@ -60,16 +61,7 @@ def networks(**changes):
 
 def landmarks(batch: int) -> jax.Array:
   """A plain face: eyes, mouth and chin in their places."""
-  points = np.full((68, 2), 0.5)
-  points[8] = 0.5, 0.95
-  points[spec.LEFT_EYE] = 0.3, 0.35
-  points[spec.RIGHT_EYE] = 0.7, 0.35
-  turn = np.linspace(np.pi, 3 * np.pi, 21)[:20]
-  points[spec.MOUTH] = np.c_[
-    0.5 + 0.12 * np.cos(turn), 0.7 + 0.05 * np.sin(turn)
-  ]
-  points[48], points[54] = (0.38, 0.7), (0.62, 0.7)
-  return jnp.asarray(np.stack([points] * batch) * IMAGE, jnp.float32)
+  return jnp.asarray(np.stack([plain_face()] * batch) * IMAGE, jnp.float32)
 
 
 def pair(batch: int = 2, image: int = IMAGE) -> spec.Pair:

@@ -7,8 +7,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import speak
-from speak_jax import spec
 from speak_jax.training.state import init_state
+from tests.plain_face import plain_face
 
 IMAGE = 16
 
@@ -93,13 +93,4 @@ def batch(stage: Any, seed: int = 0) -> Any:
 
 def face() -> np.ndarray:
   """68 points of an upright face that fills the picture."""
-  points = np.full((68, 2), 0.5)
-  points[8] = 0.5, 0.95
-  points[spec.LEFT_EYE] = 0.3, 0.35
-  points[spec.RIGHT_EYE] = 0.7, 0.35
-  turn = np.linspace(np.pi, 3 * np.pi, 21)[:20]
-  points[spec.MOUTH] = np.c_[
-    0.5 + 0.12 * np.cos(turn), 0.7 + 0.05 * np.sin(turn)
-  ]
-  points[48], points[54] = (0.38, 0.7), (0.62, 0.7)
-  return points * IMAGE
+  return plain_face() * IMAGE
