@@ -13,6 +13,7 @@ class Renamed(NamedTuple):
 
   key: str
   value: Callable[[Any], Any] = lambda old: old
+  switch: bool = False  # whether its old value was True or False
 
 
 # Old names of keys, understood until the version after the next: in the config
@@ -20,7 +21,9 @@ class Renamed(NamedTuple):
 RENAMED: Mapping[str, Renamed] = {
   "irfd.smoothing": Renamed("irfd.label_smoothing"),
   "irfd.printed_triplet": Renamed(
-    "irfd.triplet", lambda printed: "printed" if printed else "crossed"
+    "irfd.triplet",
+    lambda printed: "printed" if printed else "crossed",
+    switch=True,
   ),
   "irfd.hide_maps": Renamed("irfd.drop_maps"),
   "mesh.large": Renamed("mesh.min_shard_size"),
@@ -64,7 +67,7 @@ def current_flags(words: Sequence[str]) -> list[str]:
   found = []
   for word in words:
     match = re.fullmatch(r"--?(no)?config\.([\w.]+)(?:=(.*))?", word, re.S)
-    if not match or match[2] not in {**RENAMED, **SETTLED}:
+    if not match or (match[2] not in RENAMED and match[2] not in SETTLED):
       found.append(word)
       continue
     no, key, text = match.groups()
@@ -79,7 +82,7 @@ def current_flags(words: Sequence[str]) -> list[str]:
 
 
 def _is_switch(key: str) -> bool:
-  return key in SETTLED or key == "irfd.printed_triplet"
+  return key in SETTLED or RENAMED[key].switch
 
 
 def _as_bool(text: str | None, otherwise: bool) -> bool:

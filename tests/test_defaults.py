@@ -19,11 +19,6 @@ ALLOWED = {
   ("speak_jax/bundle.py", "config.get('format')"),
   # Bundles of before they held their run's config.
   ("speak_jax/training/weights.py", "content.config.get('config', {})"),
-  # Weights by stage, where a run or a bundle has them.
-  (
-    "speak_jax/training/initial_weights.py",
-    "finetuned(config, [stage]).get(stage.name, {})",
-  ),
   # Bundles of before they had the code of a neutral face.
   ("speak_jax/inference/synthesizer.py", "bundle.config.get('neutral')"),
   # A checkpoint's groups, of which some have no collections.

@@ -5,7 +5,7 @@ shape, so that the second can start from the first. Both move the identity
 picture's feature maps to the new frame's shape before they enter the blocks.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -64,25 +64,24 @@ class GeneratorBlock(nn.Module):
     maps: Float[Array, "b i i e"] | None,
   ) -> tuple[Float[Array, "b i i o"], Float[Array, "b i i 3"]]:
     """The block's features and its share of the picture (float32)."""
-    given: dict[str, Any] = dict(dtype=self.dtype)
     if self.up:
       transposed = self.up == "transposed"
-      x = StyleConv(self.channels, 3, up=transposed, **given, name="conv0")(
-        x, latent
-      )
+      x = StyleConv(
+        self.channels, 3, up=transposed, dtype=self.dtype, name="conv0"
+      )(x, latent)
       x = leaky(x) if transposed else upsample2x(leaky(x))
     if maps is not None:
-      x = x + Conv(self.channels, 1, kernel_init=LECUN, **given, name="maps")(
-        maps
-      )
-    x = StyleConv(self.channels, 3, **given, name="conv1")(x, latent)
+      x = x + Conv(
+        self.channels, 1, kernel_init=LECUN, dtype=self.dtype, name="maps"
+      )(maps)
+    x = StyleConv(self.channels, 3, dtype=self.dtype, name="conv1")(x, latent)
     x = leaky(x)
     rgb = StyleConv(
       3,
       1,
       demodulate=False,
       kernel_init=scaled(LECUN, 0.1),  # every block adds its share: start grey
-      **given,
+      dtype=self.dtype,
       name="rgb",
     )(x, latent)
     return x, rgb.astype(jnp.float32)

@@ -25,6 +25,7 @@ from speak_jax import spec
 from speak_jax.common import files
 from speak_jax.nn import norm, resnet
 from speak_jax.nn.conv import Conv, leaky
+from speak_jax.nn.pixels import as_frames
 
 SIZE = 64  # px, side of the frames that the judge reads
 WIDTH = 24  # channels of its nets' first stage
@@ -277,9 +278,7 @@ def apply(params: Any, frames: UInt8[Array, "n h w 3"]) -> Judgement:
   """
   if frames.shape[1:] != (SIZE, SIZE, 3):
     raise ValueError(f"the judge reads {SIZE} px frames, not {frames.shape}")
-  judgement: Any = Judge().apply(
-    {"params": params}, frames.astype(jnp.float32) / 127.5 - 1
-  )
+  judgement: Any = Judge().apply({"params": params}, as_frames(frames))
   return judgement
 
 

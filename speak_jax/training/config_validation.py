@@ -14,7 +14,9 @@ from ml_collections import ConfigDict
 from data_pipelines.sampling.clips import IDENTITY_FROM
 from data_pipelines.sampling.pairs import KINDS, weights_of
 from speak_jax.losses.disentangle import NORMS
+from speak_jax.models.generator import UPS
 from speak_jax.nn.precision import DTYPES
+from speak_jax.stages import speak, syncnet
 from speak_jax.stages.registry import STAGES
 
 
@@ -155,7 +157,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
   ("model.appearance", ANY),
   ("model.ablate", one_of("", "identity", "pose", "emotion")),
   ("model.emotion_input", one_of("face", "frame")),
-  ("model.up", one_of("bilinear", "transposed")),
+  ("model.up", one_of(*UPS)),
   ("model.norm", one_of("group", "batch")),
   ("model.dtype", one_of("auto", *DTYPES)),
   ("model.lips_square", each(POSITIVE, 2)),
@@ -207,7 +209,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
   ("train.video_seconds", POSITIVE),
   ("train.*", FROM_0),  # seconds, and how small a code's std may be
   # Stages.
-  ("syncnet.loss", one_of("info_nce", "contrastive")),
+  ("syncnet.loss", one_of(*syncnet.LOSSES)),
   ("syncnet.windows", SOME),
   ("syncnet.temperature", POSITIVE),
   ("syncnet.margin", FROM_0),
@@ -222,10 +224,10 @@ RULES: tuple[tuple[str, Rule], ...] = (
   ("irfd.margin", FROM_0),
   ("irfd.unit_identity", SWITCH),
   ("irfd.triplet", one_of("crossed", "printed")),
-  ("speak.encoders", one_of("frozen", "tuned", "fresh")),
+  ("speak.encoders", one_of(*speak.ENCODERS)),
   ("speak.convolutions", one_of("auto", "fixed", "trained")),
   ("speak.identity_from", one_of(*IDENTITY_FROM)),
-  ("speak.sync_target", one_of("audio", "video")),
+  ("speak.sync_target", one_of(*speak.SYNC_TARGETS)),
   ("speak.sync_ramp", RAMP),
   ("speak.emotion_frames", SOME),
   ("speak.stretch", ANY),

@@ -19,7 +19,7 @@ from speak_jax.training.state import Weights, abstract_groups
 
 
 def initial_weights(
-  config: ConfigDict, run: Path, stage: Stage
+  config: ConfigDict, run: Path, stage: Stage, tuned: Weights
 ) -> tuple[Weights, dict[str, str]]:
   """What a stage without a checkpoint starts with, and where that comes from.
 
@@ -31,6 +31,7 @@ def initial_weights(
     config: The run's.
     run: Its folder.
     stage: To be trained from its first step on.
+    tuned: What `finetuned` has found for it.
 
   Returns:
     {group: (params, collections)}; the names of public weights are groups of
@@ -40,7 +41,6 @@ def initial_weights(
     ValueError: an earlier stage is missing, or weights have other sizes.
   """
   groups, _ = abstract_groups(stage)
-  tuned = finetuned(config, [stage]).get(stage.name, {})
   chosen = dict(tuned)
   origins = {group: str(config.finetune_from) for group in tuned}
   for earlier in dict.fromkeys(stage.pretrained_from.values()):

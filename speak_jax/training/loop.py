@@ -23,7 +23,7 @@ from speak_jax.training.state import (
   ema_params,
   init_state,
 )
-from speak_jax.training.step import due_updates, jit_phases
+from speak_jax.training.step import jit_phases, train_step
 from speak_jax.training.step_metrics import StepMetrics
 from speak_jax.training.stream import BatchStream
 
@@ -66,14 +66,15 @@ def fit(
     ValueError: the checkpoint is of another config or other data.
   """
   activity, stream = activity or Activity(), BatchStream(batches)
-  updates = jit_phases(run.stage, run.state_sharding(), run.mesh)
+  shardings = run.state_sharding()
+  updates = jit_phases(run.stage, shardings, run.mesh)
   manager = CheckpointManager(run.folder / "checkpoints", run.settings.keep)
   draw_grids = SampleGrids(run, held_out)
   check_replicas = distributed.ReplicaCheck(run.mesh)
   key, before = run.key(), None
   with _watchdog(run, activity) as watchdog, manager:
     while True:
-      state = restore_or_init(run, manager, stream, weights, before)
+      state = restore_or_init(run, shardings, manager, stream, weights, before)
       saver = CheckpointSaver(run, manager, stream, activity)
       try:
         with (
@@ -88,10 +89,10 @@ def fit(
               host_batch = next(stream)
             # Whatever moves between host and devices in here is meant to.
             with profiler.step(step + 1), jax.transfer_guard("disallow"):
-              batch, scalars = sharding.shard_batch(host_batch, run.mesh), {}
-              for phase, update, last in due_updates(updates, step):
-                activity.switch(metrics.activity_of(phase))
-                state, scalars[phase.name] = update(state, batch, key, last)
+              batch = sharding.shard_batch(host_batch, run.mesh)
+              state, scalars = train_step(
+                updates, state, batch, key, step, metrics.begin
+              )
             step += 1
             metrics.add(step, stream.number, scalars)
             metrics.count_flop(updates, state, batch, key)
@@ -119,6 +120,7 @@ def fit(
 
 def restore_or_init(
   run: StageRun,
+  shardings: TrainState,
   manager: CheckpointManager,
   stream: BatchStream,
   weights: Weights,
@@ -128,6 +130,7 @@ def restore_or_init(
 
   Args:
     run: What is trained.
+    shardings: Of its state.
     manager: Of its checkpoints.
     stream: Is set to where the state stands in the data.
     weights: What a new state starts with.
@@ -138,7 +141,7 @@ def restore_or_init(
     ValueError: the checkpoint is of another config or other data.
   """
   skipped, rolled = stream.skipped, stream.rolled
-  step, shardings = manager.recover(before), run.state_sharding()
+  step = manager.recover(before)
   if step is None:
     stream.rewind()
     state = sharding.shard(init_state(run.stage, run.seed, weights), shardings)

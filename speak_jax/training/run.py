@@ -94,7 +94,8 @@ def train(
       _say("every stage is complete; nothing to do")
       return 0
     new = [stage for stage in todo if stage.name not in saved]
-    initial_weights.finetuned(config, new)  # refused before data are made
+    # Before data are made: what does not fit is refused at once.
+    tuned = initial_weights.finetuned(config, new)
     preemption = preemption or distributed.PreemptionHandler()
     preemption.install()
     with _attempt(run, stages, saved):
@@ -107,7 +108,9 @@ def train(
         state, done = loop.fit(
           job,
           _batches(config, job, data["train"], config.seed, training=True),
-          _initial_weights(config, run, job.stage, job.stage in new),
+          _initial_weights(
+            config, run, job.stage, job.stage in new, tuned.get(job.stage.name)
+          ),
           held_out=next(_batches(config, job, data["test"], 0, training=False)),
           should_stop=preemption,
           on_step=_but_after(job.steps, hook),
@@ -123,7 +126,7 @@ def train(
 
 
 def _initial_weights(
-  config: ConfigDict, run: Path, stage: Stage, new: bool
+  config: ConfigDict, run: Path, stage: Stage, new: bool, tuned: Weights | None
 ) -> Weights:
   """What a new stage starts with; says where it comes from.
 
@@ -134,9 +137,11 @@ def _initial_weights(
     _say(f"{stage.name}: {note}")
   # Nobody may look at checkpoints while process 0 writes or sorts them.
   distributed.barrier(f"{stage.name}: earlier stages are complete")
-  weights, origins = (
-    initial_weights.initial_weights(config, run, stage) if new else ({}, {})
-  )
+  weights, origins = {}, {}
+  if new:
+    weights, origins = initial_weights.initial_weights(
+      config, run, stage, tuned or {}
+    )
   for name, source in origins.items():
     _say(f"{stage.name}: {name} from {source}")
   groups, _ = abstract_groups(stage)

@@ -5,7 +5,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,8 @@ LATER: dict[str, Any] = {
     "loss_scale": {"initial": 2.0**15, "growth": 2_000},
   },
 }
-# Keys of the config that are gone, by section: nobody read them.
-GONE = {
-  "irfd.discriminator": ("ema",),
-  "speak.discriminator": ("ema",),
-}
+# Keys of the config that are gone: nobody read them.
+GONE = {"irfd.discriminator.ema", "speak.discriminator.ema"}
 
 
 def read(run: str | Path) -> ConfigDict:
@@ -105,7 +102,7 @@ def read(run: str | Path) -> ConfigDict:
 
 def from_json(stored: dict[str, Any]) -> ConfigDict:
   """A config that was kept as JSON, locked: with LATER keys, without GONE."""
-  whole = _without(_completed(_renamed(stored), LATER), GONE)
+  whole = _completed(_renamed(stored), LATER)
   for name, section in whole.items():
     if isinstance(section, dict) and "parts" in section:
       # A batch was once computed in so many parts.
@@ -122,10 +119,12 @@ def from_json(stored: dict[str, Any]) -> ConfigDict:
 
 
 def _renamed(stored: dict[str, Any], above: str = "") -> dict[str, Any]:
-  """A config, or its section `above`, with the keys of today."""
+  """A config, or its section `above`, with the keys of today, less GONE."""
   found: dict[str, Any] = {}
   for key, value in stored.items():
     path = f"{above}{key}"
+    if path in GONE:
+      continue
     if isinstance(value, dict):
       found[key] = _renamed(value, f"{path}.")
     elif new := current(path, value):
@@ -143,20 +142,6 @@ def _completed(stored: Any, later: dict[str, Any]) -> Any:
     if isinstance(v, dict)
   }
   return {**later, **stored, **inner}
-
-
-def _without(
-  stored: dict[str, Any], gone: Mapping[str, Sequence[str]], at: str = ""
-) -> dict[str, Any]:
-  """A config, or its section `at`, without some keys of its sections."""
-  kept = {}
-  for key, value in stored.items():
-    if key in gone.get(at, ()):
-      continue
-    inner = f"{at}.{key}" if at else key
-    nested = isinstance(value, dict)
-    kept[key] = _without(value, gone, inner) if nested else value
-  return kept
 
 
 def _tuples(value: Any) -> Any:

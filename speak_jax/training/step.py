@@ -6,7 +6,7 @@ many devices: each device adds up the gradients of its microbatches by itself;
 the sums are added over the devices once an update, where they are applied.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -398,31 +398,15 @@ def jit_phases(
   ]
 
 
-def due_updates(
-  updates: list[tuple[Phase, Update]], step: int
-) -> Iterator[tuple[Phase, Update, bool]]:
-  """What one training step consists of: the phases that are due, in order.
-
-  Args:
-    updates: From `jit_phases`.
-    step: Steps done before, which is state.step.
-
-  Yields:
-    A phase, its update, and whether that is the step's last.
-  """
-  due = [(phase, update) for phase, update in updates if phase.due(step)]
-  for i, (phase, update) in enumerate(due, 1):
-    yield phase, update, i == len(due)
-
-
 def train_step(
   updates: list[tuple[Phase, Update]],
   state: TrainState,
   batch: Any,
   key: PRNGKeyArray,
   step: int,
+  begin: Callable[[Phase], None] = lambda phase: None,
 ) -> tuple[TrainState, dict[str, Scalars]]:
-  """One step without the loop around it: every phase that is due.
+  """One step: every phase that is due, in order.
 
   Args:
     updates: From `jit_phases`.
@@ -430,11 +414,14 @@ def train_step(
     batch: On the devices.
     key: Of the run.
     step: state.step, on the host.
+    begin: Told each phase before it runs.
 
   Returns:
     The state after it, and {phase: scalars}.
   """
+  due = [(phase, update) for phase, update in updates if phase.due(step)]
   scalars = {}
-  for phase, update, last in due_updates(updates, step):
-    state, scalars[phase.name] = update(state, batch, key, last)
+  for i, (phase, update) in enumerate(due, 1):
+    begin(phase)
+    state, scalars[phase.name] = update(state, batch, key, i == len(due))
   return state, scalars

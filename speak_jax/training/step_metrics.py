@@ -78,9 +78,9 @@ class StepMetrics:
     """Prints a line about the stage; process 0 does so for all."""
     self._progress.say(f"{self._run.stage.name}: {line}")
 
-  def activity_of(self, phase: Phase) -> str:
-    """What running a phase is: the first time it compiles."""
-    return "device" if phase.name in self._flop else "compile"
+  def begin(self, phase: Phase) -> None:
+    """Says what running a phase is: the first time it compiles."""
+    self._activity.switch("device" if phase.name in self._flop else "compile")
 
   def count_flop(
     self, updates: list[tuple[Phase, Update]], *inputs: Any

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from data_pipelines.sampling.augment import MIRROR
 from speak_jax.models import judge as models
+from speak_jax.nn.pixels import as_frames
 from speak_jax.tools.train_judge.faces import Faces
 
 
@@ -29,7 +30,7 @@ def augment(
   """
   keys = iter(jax.random.split(key, 8))
   n, size = batch.frames.shape[0], models.SIZE
-  frames = batch.frames.astype(jnp.float32) / 127.5 - 1
+  frames = as_frames(batch.frames)
   draw = partial(jax.random.uniform, minval=-1.0, maxval=1.0)
 
   flip = jax.random.bernoulli(next(keys), 0.5, (n,))

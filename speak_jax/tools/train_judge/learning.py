@@ -14,6 +14,7 @@ from speak_jax import spec
 from speak_jax.common.progress import Progress
 from speak_jax.losses import disentangle
 from speak_jax.models import judge as models
+from speak_jax.nn.pixels import as_frames
 from speak_jax.tools.train_judge.augment import augment, misplace
 from speak_jax.tools.train_judge.faces import Faces
 
@@ -135,7 +136,7 @@ def centre(params: Any, faces: Faces) -> Any:
   def raw(params, frames):
     _, captured = models.Judge().apply(
       {"params": params},
-      frames.astype(jnp.float32) / 127.5 - 1,
+      as_frames(frames),
       capture_intermediates=lambda net, _: net.name == "identity",
     )
     return captured["intermediates"]["identity"]["__call__"][0]
