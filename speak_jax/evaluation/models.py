@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from ml_collections import ConfigDict
 
 from data_pipelines.dataset.reader import Records
 from speak_jax.evaluation.disentanglement import swaps
@@ -142,19 +143,13 @@ def _parts(path: Path) -> Parts:
       same_session=config.irfd.same_session,
     )
   if sync := stages.get("syncnet"):
-    fps = float(config.data.fps)
-    own = _own_syncnet(networks(config), sync["sync"], fps)
-    own = own._replace(
-      mouth=config.model.lips,
-      square=config.model.lips_square,
-      unit=config.model.sync_unit,
-    )
-    parts = parts._replace(sync=own)
+    parts = parts._replace(sync=_own_syncnet(config, sync["sync"]))
   return parts
 
 
-def _own_syncnet(nets: Any, variables: Any, fps: float) -> OwnSyncNet:
+def _own_syncnet(config: ConfigDict, variables: Any) -> OwnSyncNet:
   """SyncNet's two towers on uint8 and int16."""
+  nets, fps = networks(config), float(config.data.fps)
 
   @jax.jit
   def see(variables, mouth):
@@ -169,4 +164,7 @@ def _own_syncnet(nets: Any, variables: Any, fps: float) -> OwnSyncNet:
     sound_tower=lambda audio: (hear(variables, audio),),
     frames=window_frames(fps),
     fps=fps,
+    mouth=config.model.lips,
+    square=config.model.lips_square,
+    unit=config.model.sync_unit,
   )

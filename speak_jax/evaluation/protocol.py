@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -71,7 +70,8 @@ def evaluate(plan: Plan, data: str, out: Path) -> Result:
   public = public_networks.load(plan.syncnet, plan.lpips, plan.inception)
   records = open_records(name, "test")
   opened = models.load_all(plan.models, [records], swap=plan.swap)
-  return _evaluate(plan, opened, public, name, records, out)
+  sync = models.sync_scorer(opened, public)
+  return _evaluate(plan, opened, public, sync, name, records, out)
 
 
 def tabulate(plan: Plan, kind: str, data: str, out: Path) -> list[tables.Table]:
@@ -100,11 +100,13 @@ def tabulate(plan: Plan, kind: str, data: str, out: Path) -> list[tables.Table]:
   for name, model in opened.items():
     if model.restored.weights is None:
       raise ValueError(f"{plan.models[name]}: no stage that speaks is trained")
+  sync = models.sync_scorer(opened, public)
   results = {
     name: _evaluate(
       plan,
       opened,
       public,
+      sync,
       folders[name],
       records,
       out / name if len(folders) > 1 else out,
@@ -124,6 +126,7 @@ def _evaluate(
   plan: Plan,
   opened: Models,
   public: PublicNetworks,
+  sync: SyncScorer | None,
   name: str,
   records: Records,
   out: Path,
@@ -135,7 +138,6 @@ def _evaluate(
     records, opened, public.perceptual, name=name, limit=plan.clips
   )
   entries = models.speaking(opened)
-  sync = models.sync_scorer(opened, public)
   with _replaced_folder(out) as folder:
     reenactments = sections.self_driven_part(
       clips,
@@ -232,8 +234,9 @@ def _write_report(
   for part in parts:
     pictures |= part.pictures
   captions = prose.captions(pictures)
-  for name, picture in pictures.items():
-    cv2.imwrite(str(folder / name), picture[..., ::-1])
+  pngs = {name: markup.png(picture) for name, picture in pictures.items()}
+  for name, png in pngs.items():
+    (folder / name).write_bytes(png)
   shown_tables = page.code_tables(values)
   if entries:
     every_row = markdown.every_row(values, entries)
@@ -252,8 +255,7 @@ def _write_report(
       clips=clips,
       shown_tables=shown_tables,
       pictures=[
-        page.Picture(captions[name], markup.png(picture))
-        for name, picture in pictures.items()
+        page.Picture(captions[name], png) for name, png in pngs.items()
       ],
       curves=training,
     ),

@@ -2,7 +2,7 @@
 
 import glob
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,9 +75,9 @@ def self_driven_part(
     if len(shown) < SHOWN_CLIPS:
       shown.append(clip)
     if len(clips) < video_clips:
-      written = _write_videos(clip, dataset.clips[0].fps, videos)
-      on_page = [x for x in written.videos if x.label in rows]
-      clips.append(written._replace(videos=on_page))
+      on_page = rows if len(clips) < SHOWN_CLIPS else ()
+      fps = dataset.clips[0].fps
+      clips.append(_write_videos(clip, fps, videos, on_page))
 
   measured = self_driven.measure(
     dataset.clips,
@@ -202,9 +202,12 @@ def cross_driven_part(dataset: Dataset, entry: Entry, seed: int) -> Section:
 
 
 def _write_videos(
-  clip: self_driven.ClipVideos, fps: float, folder: Path
+  clip: self_driven.ClipVideos,
+  fps: float,
+  folder: Path,
+  on_page: Collection[str],
 ) -> page.Clip:
-  """Writes folder/METHOD/CLIP.mp4 of every line; the same for the page."""
+  """Writes folder/METHOD/CLIP.mp4 of every line; those that the page shows."""
   videos = []
   stem = names.file_stem(clip.clip)
   if any(folder.glob(f"*/{glob.escape(stem)}.mp4")):  # of another clip
@@ -213,7 +216,8 @@ def _write_videos(
     path = folder / re.sub(r"[^\w.-]+", "-", title) / f"{stem}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, frames, fps, clip.sounds[title])
-    videos.append(page.Video(title, path.read_bytes()))
+    if title in on_page:
+      videos.append(page.Video(title, path.read_bytes()))
   return page.Clip(clip.clip, videos)
 
 

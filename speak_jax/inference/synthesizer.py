@@ -109,17 +109,24 @@ class Synthesizer:
     return cls(functions, variables, settings, **kwargs)
 
   @classmethod
-  def from_bundle(cls, path: str | Path, **kwargs: Any) -> "Synthesizer":
+  def from_bundle(
+    cls,
+    path: str | Path,
+    *,
+    content: bundles.Bundle | None = None,
+    **kwargs: Any,
+  ) -> "Synthesizer":
     """Loads an exported bundle; none of the networks' code is needed.
 
     Args:
       path: The bundle's folder.
+      content: What it holds, if it was read before; None: it is read now.
       **kwargs: Passed to the constructor.
 
     Raises:
       BundleError: The bundle is damaged, or of a newer jax; one line.
     """
-    bundle = bundles.read(path)
+    bundle = bundles.read(path) if content is None else content
     try:
       functions = deserialize(bundle.artifacts)
     except ValueError as error:

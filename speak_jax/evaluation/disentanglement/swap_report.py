@@ -21,7 +21,6 @@ from speak_jax.evaluation.report.section import Section
 
 ROWS, COLUMNS = 5, 8  # of a sheet at most
 _DPI = 110
-_CODES = ("identity", "pose", "emotion", "mouth")
 
 
 def measure(
@@ -269,7 +268,7 @@ def twins_markdown(values: Mapping[str, MetricValue]) -> str:
 
 def spread_markdown(values: Mapping[str, MetricValue]) -> str:
   """Table of `matrix.spread`; "" without its values."""
-  names = [name for name in _CODES if f"code/{name}/rank" in values]
+  names = [name for name in probes.SYMBOLS if f"code/{name}/rank" in values]
   if not names:
     return ""
   rows = []

@@ -5,7 +5,7 @@ identity picture comes from another clip. A swap takes one code from a donor,
 a subject of another person; what should move must move, and nothing else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -383,11 +383,9 @@ def _correlation(rows: np.ndarray) -> float:
   return float((xy - x * y / n) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def sheet_cells(
-  swapped: Swapped, columns: Sequence[str] = ("donor", *SWAPS)
-) -> UInt8[np.ndarray, "r c h w 3"]:
+def sheet_cells(swapped: Swapped) -> UInt8[np.ndarray, "r c h w 3"]:
   """Cells of the sheet: identity picture, source, donor, then every swap."""
   subjects = swapped.subjects
   cells = [subjects.identity, subjects.target]
-  cells += [swapped.frames[column] for column in columns]
+  cells += [swapped.frames[column] for column in ("donor", *SWAPS)]
   return np.stack(cells, 1)

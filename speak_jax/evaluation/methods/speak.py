@@ -67,13 +67,14 @@ def restore(path: Path, frames: int) -> Restored:
     ValueError: damaged, or of another version of the code; one line.
   """
   if bundle.is_bundle(path):
-    facts = bundle.read(path).config
+    content = bundle.read(path)
+    facts = content.config
     settings = settings_from_json(facts["settings"])
     synthesizer = Synthesizer.from_bundle(
-      path, windows=_windows(frames, settings)
+      path, content=content, windows=_windows(frames, settings)
     )
-    content = (path / "SHA256SUMS").read_bytes()
-    restored = _restored(synthesizer, hashlib.sha256(content).hexdigest())
+    checksums = (path / "SHA256SUMS").read_bytes()
+    restored = _restored(synthesizer, hashlib.sha256(checksums).hexdigest())
     return restored._replace(
       preset=str(facts["preset"]), commit=str(facts["commit"])
     )

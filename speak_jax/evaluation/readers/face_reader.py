@@ -8,11 +8,11 @@ nobody can tell is left out.
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import cv2
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from data_pipelines.dataset.pictures import resize
 from speak_jax import spec
 from speak_jax.evaluation.batching import in_batches
 from speak_jax.evaluation.readers.aligned import align
@@ -82,11 +82,7 @@ def judge_reader(params: Any) -> Reader:
   def read(frames: UInt8[np.ndarray, "n h w 3"]) -> Reading:
     size = frames.shape[1]
     if size != judge.SIZE:
-      side = (judge.SIZE, judge.SIZE)
-      mode = cv2.INTER_AREA if size > judge.SIZE else cv2.INTER_LINEAR
-      frames = np.stack(
-        [cv2.resize(x, side, interpolation=mode) for x in frames]
-      )
+      frames = np.stack([resize(x, judge.SIZE) for x in frames])
     outputs = in_batches(lambda x: apply(params, x), frames)
     judged = judge.Judgement(*outputs)
     landmarks = (judged.landmarks + 0.5) * (size / judge.SIZE) - 0.5

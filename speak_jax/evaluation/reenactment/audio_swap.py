@@ -86,6 +86,8 @@ def measure(
       motion = _difference(clip.frames[1:], clip.frames[:1], box)
       table.add(f"audio/motion/{part}", motion)
     _add_opening(table, "audio/own", reading)
+    if sync is not None:
+      [before] = _sync_metrics(sync, own, reading, clip.audio)
     for sound, audio in (
       (OTHER, other),
       (SILENT, np.zeros_like(clip.audio)),
@@ -97,20 +99,12 @@ def measure(
       if sound == SILENT:
         _add_opening(table, f"audio/{sound}", changed)
       if sync is not None:
-        _add_sync_change(
-          table,
-          f"audio/{sound}",
-          _sync_metrics(sync, own, reading, clip.audio),
-          _sync_metrics(sync, frames, changed, clip.audio),
-        )
+        [after] = _sync_metrics(sync, frames, changed, clip.audio)
+        _add_sync_change(table, f"audio/{sound}", before, after)
     if sync is not None:
       real = read(clip.frames)
-      _add_sync_change(
-        table,
-        f"audio/real_{OTHER}",
-        _sync_metrics(sync, clip.frames, real, clip.audio),
-        _sync_metrics(sync, clip.frames, real, other),
-      )
+      both = _sync_metrics(sync, clip.frames, real, clip.audio, other)
+      _add_sync_change(table, f"audio/real_{OTHER}", *both)
   return table.values(seed)
 
 
@@ -237,14 +231,19 @@ def _sync_metrics(
   sync: SyncScorer,
   frames: UInt8[np.ndarray, "n h w 3"],
   reading: Reading,
-  audio: Int16[np.ndarray, "s"],
-) -> dict[str, float] | None:
-  """SyncNet's metrics of one clip; None without a face."""
+  *sounds: Int16[np.ndarray, "s"],
+) -> list[dict[str, float] | None]:
+  """SyncNet's metrics of one clip with each sound; None without a face."""
   lips = sync.lip_codes(frames, reading.landmarks)
   if lips is None:
-    return None
-  metrics = sync.metrics(lips, sync.sound_codes(audio, len(frames)))
-  return {name: float(np.mean(values)) for name, values in metrics.items()}
+    return [None] * len(sounds)
+  metrics = [
+    sync.metrics(lips, sync.sound_codes(audio, len(frames))) for audio in sounds
+  ]
+  return [
+    {name: float(np.mean(values)) for name, values in of_sound.items()}
+    for of_sound in metrics
+  ]
 
 
 def _add_sync_change(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from speak_jax.evaluation.disentanglement import probes
 from speak_jax.evaluation.methods.base import Entry, unused_inputs
 from speak_jax.evaluation.metric_table import MetricValue, exact, text
 from speak_jax.evaluation.reenactment.lines import (
@@ -13,7 +14,6 @@ from speak_jax.evaluation.reenactment.lines import (
 )
 from speak_jax.evaluation.report import metrics, tables
 
-_CODES = ("identity", "pose", "emotion", "mouth")
 _SWAPS = (
   ("no_swap", "nothing"),
   ("identity_swap", "identity"),
@@ -149,7 +149,7 @@ def _irfd(values: Mapping[str, MetricValue]) -> str:
       cell = f"{text(values[metric.name], metric.digits)} {metric.unit}"
       reader = values.get(metric.reader)
       rows.append([metric.title, cell, text(reader, metric.digits)])
-  for code in _CODES:
+  for code in probes.SYMBOLS:
     key = f"irfd/code_std/{code}"
     if key in values:
       title = f"standard deviation of the {code} code"

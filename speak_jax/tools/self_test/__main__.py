@@ -24,9 +24,7 @@ def main(_: list[str]) -> None:
     reader = judge_reader(judge.load())
     expectations.store(check.measure(check.rendered_clips(), reader))
     return
-  outcome = check.run()
-  print("\n".join(check.lines(outcome)))
-  sys.exit(not outcome.passed)
+  sys.exit(check.report())
 
 
 if __name__ == "__main__":

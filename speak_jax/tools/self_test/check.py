@@ -54,6 +54,13 @@ class Clip(NamedTuple):
   emotion: int  # index into spec.EMOTIONS
 
 
+def report() -> int:
+  """Runs the self-test and prints its rows; the exit code."""
+  outcome = run()
+  print("\n".join(lines(outcome)))
+  return int(not outcome.passed)
+
+
 def run() -> Outcome:
   """The whole self-test, well under a minute on one core."""
   measured = measure(rendered_clips(), judge_reader(judge.load()))
