@@ -8,7 +8,6 @@ that a large set takes no longer than a small one.
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,10 +23,12 @@ from data_pipelines.dataset.index import (
   ClipInfo,
   read_index,
   read_metadata,
+  rows_of,
   split_of,
   splits_of,
 )
 from data_pipelines.dataset.pictures import decode_frame, scale_landmarks
+from data_pipelines.ingest.summary import without_numbers
 from data_pipelines.media import lettering, mp4
 from data_pipelines.media.error import MediaError
 from speak_jax import spec
@@ -59,16 +60,16 @@ def describe(data: str | os.PathLike) -> str:
   if licence:
     lines.append(f"licence: {licence['line']} {licence['terms_url']}".rstrip())
   for split in SPLITS:
-    rows = [row for row in index if split_of(row) == split]
+    rows = list(index.take(rows_of(index, split)))
     if rows:
       lines += _split(split, rows, disk[split])
   rejects = _read_lines(data / "rejects.jsonl")
   lines.append(f"rejects: {len(rejects)}")
   # Figures in a reason are of one file; what is alike counts together.
-  kinds = Counter(re.sub(r"\d+(\.\d+)?", "N", x["reason"]) for x in rejects)
-  examples = {
-    re.sub(r"\d+(\.\d+)?", "N", x["reason"]): x["clip"] for x in rejects[::-1]
-  }
+  reasons = [without_numbers(x["reason"]) for x in rejects]
+  kinds, examples = Counter(reasons), {}
+  for reason, reject in zip(reasons, rejects, strict=True):
+    examples.setdefault(reason, reject["clip"])
   for reason, count in kinds.most_common(LISTED):
     lines.append(f"  {count:6}  {reason}, such as {examples[reason]}")
   if measured := offsets.read(data):
@@ -334,8 +335,7 @@ def main(argv: Sequence[str]) -> int:
     if _SHEET.value:
       path = Path(_SHEET.value)
       picture = cv2.imencode(".png", sheet(argv[1])[..., ::-1])[1]
-      with files.replacing(path) as partial:
-        partial.write_bytes(picture.tobytes())
+      files.write(path, picture.tobytes())
       print(f"sheet: {path}")
   except (ValueError, OSError, MediaError) as error:
     return command_line.fail("inspect", str(error))

@@ -9,6 +9,7 @@ IRFD's decoder and of SyncNet, so that `evaluate` measures the bundle as it
 measures the run.
 """
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from flax import traverse_util
 
 from data_pipelines.dataset.index import read_metadata
 from data_pipelines.dataset.opening import open_records
+from data_pipelines.dataset.reader import Records
 from data_pipelines.faces.nets import MissingModelError
 from data_pipelines.faces.tracker import Tracker
 from speak_jax import bundle
@@ -74,11 +76,13 @@ def export(
   speaks = sources.get(SPEAKING)
   own = speaks.step if speaks and speaks.run == workdir else None
   variables = of_stage(workdir, config, SPEAKING, own)
-  settings = settings_of(config)._replace(
-    framing=_framing(config, workdir, say)
+  # Opened once, and not before it is asked for: it may be gone.
+  clips = functools.cache(
+    lambda: open_records(config.data.path or workdir / "data", "train")
   )
+  settings = settings_of(config)._replace(framing=_framing(clips, say))
   functions = functions_of(nets, settings)
-  neutral = _neutral(config, workdir, settings, functions, variables, say)
+  neutral = _neutral(clips, settings, functions, variables, say)
   weights = _flat(variables, half)
   facts = _facts(config, sources, say)
   content = bundle.Bundle(
@@ -152,30 +156,29 @@ def _portable(config: Any) -> dict[str, Any]:
   return plain
 
 
-def _framing(config: Any, workdir: Path, say: Callable[[str], None]) -> Framing:
+def _framing(
+  clips: Callable[[], Records], say: Callable[[str], None]
+) -> Framing:
   """Measures the training data's framing; the usual one without the data."""
-  data = config.data.path or workdir / "data"
   try:
-    return training_data.framing_of(open_records(data, "train"), Tracker())
+    return training_data.framing_of(clips(), Tracker())
   except (ValueError, MissingModelError) as error:
     say(f"note: crops as of recordings are assumed ({error})")
     return Framing()
 
 
 def _neutral(
-  config: Any,
-  workdir: Path,
+  clips: Callable[[], Records],
   settings: Settings,
   functions: Functions,
   variables: Any,
   say: Callable[[str], None],
 ) -> dict[str, Any]:
   """Returns {"neutral": its emotion code}; {} where the data tell none."""
-  data = config.data.path or workdir / "data"
   encode = jax.jit(functions.emotion)
   try:
     code = training_data.neutral_of(
-      open_records(data, "train"),
+      clips(),
       settings,
       lambda pictures: np.asarray(encode(variables, pictures)),
     )

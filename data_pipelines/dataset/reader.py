@@ -13,7 +13,7 @@ from jaxtyping import Float32, UInt8
 
 from data_pipelines.dataset import offsets, ranges
 from data_pipelines.dataset.damage import Damage, DamagedError, reason_of
-from data_pipelines.dataset.index import Index, counts_of, describe
+from data_pipelines.dataset.index import ClipInfo, Index, counts_of, describe
 from data_pipelines.dataset.pictures import (
   decode_frame,
   resize,
@@ -191,10 +191,14 @@ class Records:
 
     return Clip(rows)
 
+  def _is_whole(self, row: ClipInfo) -> bool:
+    """Whether a clip can only be read as a whole record."""
+    return self._table is None or not row.at
+
   def _stored_clip(self, i: int) -> Clip:
-    if self._table is None or not self.index[i].at:
-      return Clip(lambda name: _whole_array(self._stored(i), name))
     row = self.index[i]
+    if self._is_whole(row):
+      return Clip(lambda name: _whole_array(self._stored(i), name))
     counts = counts_of(row)
 
     def chunks(name: str, numbers: Sequence[int]) -> list[bytes]:
@@ -241,7 +245,7 @@ class Records:
     if not row.grey:
       side = size if whole else row.mouths
       mouths = np.stack(self._pictures(i, "mouths", times, side))
-    elif self._table is None or not row.at:
+    elif self._is_whole(row):
       mouths = self._stored(i).mouths[times]
     else:
       # Not kept: the system's own cache of the file is as near.
@@ -314,7 +318,7 @@ class Records:
 
   def jpegs(self, i: int, field: str, times: Sequence[int]) -> list[bytes]:
     """The bytes of pictures of a list of clip i; `times` rise."""
-    if self._table is None or not self.index[i].at:
+    if self._is_whole(self.index[i]):
       pictures = getattr(self._stored(i), field)
       return [pictures[t] for t in times]
     return self._read(i, field, lambda part: part.pictures(field, times))

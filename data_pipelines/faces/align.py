@@ -64,6 +64,25 @@ def align_face(
   return warp(frame, face_matrix(landmarks, size), size)
 
 
+def emotion_picture(
+  frame: UInt8[np.ndarray, "h w 3"],
+  landmarks: Float[np.ndarray, "68 2"],
+  size: int,
+  emotion_input: str,
+) -> UInt8[np.ndarray, "f f 3"]:
+  """Gives what E_e sees of a frame: itself, or its face cut upright.
+
+  Args:
+    frame: Of the model's size.
+    landmarks: Of its face in pixels.
+    size: Side of the cut face in pixels.
+    emotion_input: "frame" or "face", as config.model.emotion_input.
+  """
+  if emotion_input == "frame":
+    return frame
+  return align_face(frame, landmarks, size)
+
+
 def align_mouth(
   frame: UInt8[np.ndarray, "h w 3"],
   landmarks: Float[np.ndarray, "68 2"],

@@ -318,10 +318,10 @@ def _make_clip(
       seconds = decoder.probe(task.file).seconds
       more(CLIP_S_A_SECOND * min(seconds, limits.LIMITS.seconds))
   # Another machine may have made it since.
-  outcome = staging.load_current(
-    folder, key, index, task
-  ) or outcomes.render_or_cut(task)
-  staging.store(folder, key, index, outcome)
+  outcome = staging.load_current(folder, key, index, task)
+  if outcome is None:
+    outcome = outcomes.render_or_cut(task)
+    staging.store(folder, key, index, outcome)
   return outcomes.tally(outcome)
 
 

@@ -35,6 +35,11 @@ class Summary(NamedTuple):
   reasons: list[Reason]
 
 
+def without_numbers(reason: str) -> str:
+  """A reason with N for each number: what is alike counts together."""
+  return re.sub(r"\d+(\.\d+)?", "N", reason)
+
+
 def read_reasons(output: str | os.PathLike) -> list[Reason]:
   """What the rejects.jsonl of a data set says, the most frequent first."""
   text = (Path(output) / REJECTS).read_text()
@@ -45,7 +50,7 @@ def _reasons(rejects: Iterable[dict[str, Any]]) -> list[Reason]:
   """Counts lines of rejects.jsonl by reason, the most frequent first."""
   counts: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
   for line in rejects:
-    kind = re.sub(r"\d+(\.\d+)?", "N", line["reason"])
+    kind = without_numbers(line["reason"])
     kind = "; ".join(dict.fromkeys(kind.split("; ")))  # of many stretches
     counts[kind][0 if outcomes.is_whole_clip(line) else 1] += 1
   found = [

@@ -76,7 +76,7 @@ def evaluation_clips(
       identity_emotion=records.index[j].emotion,
       emotion=np.stack(
         [
-          _emotion(
+          align.emotion_picture(
             records.picture(i, "frames", seen, size),
             records.landmarks(i, seen, size),
             face_size,
@@ -87,15 +87,3 @@ def evaluation_clips(
       ),
       factors=record.factors,
     )
-
-
-def _emotion(
-  frame: UInt8[np.ndarray, "h w 3"],
-  landmarks: Float[np.ndarray, "68 2"],
-  face_size: int,
-  emotion_input: str,
-) -> UInt8[np.ndarray, "f f 3"]:
-  """What E_e sees of a frame."""
-  if emotion_input == "frame":
-    return frame
-  return align.align_face(frame, landmarks, face_size)

@@ -166,25 +166,24 @@ class PairMaker:
     self, i: int, t: int, rng: np.random.Generator
   ) -> _Picture:
     """Clip i at another moment, or another of the person and emotion."""
-    count = self._records.index[i].frames
     lender = self._donors.emotion_lender(i, self._treatment.emotion_clip, rng)
-    if lender == i:
-      return self._at(i, other_time(count, t, t + 1, rng))
-    return self._at(
-      lender, int(rng.integers(self._records.index[lender].frames))
-    )
+    return self._lent(i, t, lender, rng)
 
   def _emotion_of_another(
     self, i: int, t: int, rng: np.random.Generator
   ) -> _Picture:
     """Another person's picture of the emotion; if there is none, clip i's."""
     lender = self._donors.same_emotion(i, rng)
-    if lender is None:
-      count = self._records.index[i].frames
+    return self._lent(i, t, i if lender is None else lender, rng)
+
+  def _lent(
+    self, i: int, t: int, lender: int, rng: np.random.Generator
+  ) -> _Picture:
+    """A picture of the lender; of clip i itself one of another time than t."""
+    count = self._records.index[lender].frames
+    if lender == i:
       return self._at(i, other_time(count, t, t + 1, rng))
-    return self._at(
-      lender, int(rng.integers(self._records.index[lender].frames))
-    )
+    return self._at(lender, int(rng.integers(count)))
 
   def _twins(self, i: int, rng: np.random.Generator) -> spec.Pair:
     clip = self._records.clip(i)

@@ -157,7 +157,7 @@ class _Running:
   def _take(self, position: int) -> None:
     """Takes batches in their order until the end."""
     while not self._closed:
-      worker = self._workers[position % self._count()]
+      worker = self._workers[position % len(self._workers)]
       try:
         message = _receive(worker)
       except OSError as error:
@@ -173,9 +173,6 @@ class _Running:
       if message[0] != "batch":
         return
       position += 1
-
-  def _count(self) -> int:
-    return len(self._workers)
 
   def pids(self) -> list[int]:
     """Of all processes."""

@@ -4,6 +4,7 @@ The same recipe gives the same bytes. `drawing` has the pictures.
 """
 
 import json
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import cv2
@@ -209,14 +210,21 @@ def _random_channels(
   rng: np.random.Generator, person: Identity, feelings: Int[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "n m"]]:
   """Channels and mouth additions of one row per emotion, any level."""
-  pairs = [
-    channels_of(person, int(feeling), int(rng.integers(1, 4)), 1)
-    for feeling in feelings
-  ]
-  return (
-    np.concatenate([pair[0] for pair in pairs]),
-    np.concatenate([pair[1] for pair in pairs]),
+  return _channels(
+    person, feelings, [int(rng.integers(1, 4)) for _ in feelings]
   )
+
+
+def _channels(
+  person: Identity, feelings: Iterable[int], levels: Iterable[int]
+) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "n m"]]:
+  """Channels and mouth additions of one row per emotion and level."""
+  rows = [
+    channels_of(person, int(feeling), int(level), 1)
+    for feeling, level in zip(feelings, levels, strict=True)
+  ]
+  channels, extra = zip(*rows, strict=True)
+  return np.concatenate(channels), np.concatenate(extra)
 
 
 def _random_factors(
@@ -376,13 +384,8 @@ def random_frames(
     model = head.model(seed, split, index)
     feelings = rng.integers(0, len(spec.EMOTIONS), count)
     levels = rng.integers(1, 4, count)
-    shown = [
-      channels_of(model.person, int(feeling), int(level), 1)
-      for feeling, level in zip(feelings, levels, strict=True)
-    ]
-    extra = np.concatenate([one[1] for one in shown])
+    channels, extra = _channels(model.person, feelings, levels)
     rows = _random_factors(rng, framing, extra)
-    channels = np.concatenate([one[0] for one in shown])
     scene = lit(rng, model, rows, channels, size)
     frames, landmarks = draw(scene, size)
     who = np.full(count, index)

@@ -134,11 +134,10 @@ def emotion_pictures(
   """
   if settings.emotion_input == "frame":
     return frames
-  pairs = zip(frames, landmarks, strict=True)
   return np.stack(
     [
-      align.align_face(frame, points, settings.emotion)
-      for frame, points in pairs
+      align.emotion_picture(*x, settings.emotion, settings.emotion_input)
+      for x in zip(frames, landmarks, strict=True)
     ]
   )
 

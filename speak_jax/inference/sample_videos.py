@@ -67,7 +67,8 @@ class SampleVideos:
       settings = settings_of(config)
       functions = functions_of(networks(config), settings)
       self._synthesizer = Synthesizer(functions, variables, settings)
-    self._synthesizer.variables = jax.device_put(variables)
+    else:
+      self._synthesizer.variables = jax.device_put(variables)
     clip = next(
       held_out.evaluation_clips(
         self._clips,
