@@ -4,7 +4,6 @@ The same recipe gives the same bytes. `drawing` has the pictures.
 """
 
 import json
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import cv2
@@ -210,13 +209,12 @@ def _random_channels(
   rng: np.random.Generator, person: Identity, feelings: Int[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "n m"]]:
   """Channels and mouth additions of one row per emotion, any level."""
-  return _channels(
-    person, feelings, [int(rng.integers(1, 4)) for _ in feelings]
-  )
+  levels = np.array([rng.integers(1, 4) for _ in feelings])
+  return _channels(person, feelings, levels)
 
 
 def _channels(
-  person: Identity, feelings: Iterable[int], levels: Iterable[int]
+  person: Identity, feelings: Int[np.ndarray, "n"], levels: Int[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "n m"]]:
   """Channels and mouth additions of one row per emotion and level."""
   rows = [

@@ -95,6 +95,7 @@ def test_its_training_takes_a_renderer_and_nothing_of_a_model():
     "speak_jax.metrics.identity",
     "speak_jax.metrics.sums",
     "speak_jax.models.judge",
+    "speak_jax.nn.pixels.as_frames",
     "speak_jax.common.progress.Progress",
   }
 
