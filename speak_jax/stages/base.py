@@ -23,6 +23,8 @@ FEW = 4  # examples; a deviation over fewer does not tell a dead code
 Groups = dict[str, Any]  # {group: tree of arrays}
 Group = tuple[Any, Any]  # its parameters and its other collections
 Metrics = dict[str, Float[Array, ""]]
+# {name: function of nothing giving per-example values or a scalar}.
+Terms = dict[str, Callable[[], Any]]
 
 
 class LossOut(NamedTuple):
@@ -208,14 +210,14 @@ def resolve_weights(
 
 
 def weighted_sum(
-  terms: Mapping[str, Callable[[], Float[Array, "..."]]],
+  terms: Terms,
   weights: Mapping[str, float],
   ramps: Mapping[str, Float[Array, ""]] | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
   """Adds up the terms' means by weight; a term of weight 0 is never called.
 
   Args:
-    terms: {name: function of nothing giving per-example values or a scalar}.
+    terms: The losses.
     weights: {name: weight}, the same names.
     ramps: Factors of some weights, in [0, 1].
 

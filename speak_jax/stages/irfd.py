@@ -16,19 +16,16 @@ Each loss is a method and can be called alone, as in a notebook:
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from speak_jax.losses import adversarial, disentangle, flow, pixel
+from speak_jax.losses import adversarial, disentangle, pixel
 from speak_jax.models.build import Networks
-from speak_jax.models.generator import Drawing
-from speak_jax.models.irfd import Codes, IdentityFeatures, drop_maps
-from speak_jax.nn import treat
 from speak_jax.nn.face import warp_to_mean_face
 from speak_jax.nn.norm import unit
 from speak_jax.nn.pixels import as_bytes, with_frames
@@ -39,6 +36,7 @@ from speak_jax.stages import (
   gan,
   init,
   optimizers,
+  picture_terms,
 )
 from speak_jax.stages.base import (
   Group,
@@ -48,10 +46,17 @@ from speak_jax.stages.base import (
   Phase,
   Sampler,
   Stage,
+  Terms,
+)
+from speak_jax.stages.irfd_forward import (
+  EMOTION,
+  IDENTITY,
+  IrfdForward,
+  Outcome,
+  Reconstruction,
+  partner,
 )
 
-KINDS = ("identity", "pose", "emotion")  # of codes that a swap exchanges
-IDENTITY, POSE, EMOTION = range(3)
 # Terms that need a second image, of exchanged codes.
 SWAP_TERMS = ("swap_pose", "swap_emotion", "swap_identity", "gan")
 # Of a code's standard deviation over a batch, where it is held above one.
@@ -62,43 +67,6 @@ TERMS_OF = {
   "pose": ("swap_pose", "angles"),
   "emotion": ("swap_emotion", "classify"),
 }
-
-Terms = dict[str, Callable[[], Any]]  # {name: function of nothing}
-
-
-class Reconstruction(NamedTuple):
-  """A batch of pairs taken apart and put together again."""
-
-  pair: batch_shapes.Pair  # augmented, pictures in [-1, 1]
-  features: IdentityFeatures
-  codes: Codes
-  drawing: Drawing  # the target, drawn anew
-  logits: Float[Array, "b 8"]  # C_m's, of the emotion codes
-  collections: Groups  # {"encoders": ...} as the batch has changed them
-
-
-class Swap(NamedTuple):
-  """Codes with one kind exchanged between example i and i + b/2.
-
-  b is a microbatch, so partners are on one device.
-  """
-
-  features: IdentityFeatures
-  codes: Codes
-  kind: Int[Array, "b"]  # IDENTITY, POSE or EMOTION, the same for both
-  picture: Float[Array, "b h w 3"]  # identity picture of the outcome
-  landmarks: Float[Array, "b 68 2"]  # about where the outcome's face is
-
-
-class Outcome(NamedTuple):
-  """The image of a swap, and what the encoders read in it."""
-
-  swap: Swap
-  frames: Float[Array, "b h w 3"]
-  identity: Float[Array, "b i"]
-  pose: Float[Array, "b p"]
-  emotion: Float[Array, "b e"]
-  logits: Float[Array, "b 8"]  # C_m's, of the emotion codes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,15 +121,9 @@ class IrfdLosses:
     return any(self.weights[name] for name in SWAP_TERMS)
 
   @property
-  def drops_maps(self) -> bool:
-    """Whether some examples are drawn from their codes alone."""
-    return bool(self.settings.drop_maps > 0 and self.nets.encoders.maps)
-
-  @property
-  def swapped_kinds(self) -> tuple[int, ...]:
-    """Kinds of code that a swap may exchange: all that are not ablated."""
-    ablated = self.config.model.ablate
-    return tuple(i for i, name in enumerate(KINDS) if name != ablated)
+  def forward(self) -> IrfdForward:
+    """What runs the networks."""
+    return IrfdForward(self.config, self.nets)
 
   @property
   def adversarial(self) -> bool:
@@ -189,148 +151,6 @@ class IrfdLosses:
       groups[gan.GROUP] = self.adversary.initialise(seed, side)
     return init.split_kinds(groups)
 
-  # --- forward passes ------------------------------------------------------
-
-  def augment(
-    self, batch: batch_shapes.Pair, key: PRNGKeyArray
-  ) -> batch_shapes.Pair:
-    """Turns pictures into floats, changed as config.data.augment has it.
-
-    The sampler has found who lends a mouth, and flagged the pairs.
-    """
-    how = self.config.data.augment
-    pair = with_frames(batch)
-    pose_key, mouth_key, emotion_key = jax.random.split(key, 3)
-    pose = treat.pose(
-      pair.pose[:, None],
-      # Or of the frame whose very pose a twin has.
-      pair.target_landmarks[:, None],
-      treat.Lender(pair.donor, pair.donor_landmarks, pair.lends),
-      pose_key,
-      colours=how.pose,
-      most=how.stretch,
-    )[:, 0]
-    mouth = pair.mouth
-    if how.pose:
-      mouth = treat.colours(mouth, mouth_key)
-    seen = pair.emotion, pair.emotion_landmarks
-    plain = emotion_input.plain(self.config, *seen)
-    changed = emotion_input.augmented(self.config, *seen, emotion_key)
-    return pair._replace(
-      pose=treat.where(pair.treated, pose, pair.pose),
-      mouth=treat.where(pair.treated, mouth, pair.mouth),
-      emotion=treat.where(pair.treated, changed, plain),
-    )
-
-  def encode(
-    self, params: Groups, collections: Groups, pair: batch_shapes.Pair
-  ) -> tuple[tuple[IdentityFeatures, Codes], Groups]:
-    """Encodes a pair's donors, in training.
-
-    Returns:
-      What `Encoders` give, and {"encoders": the collections it has changed}.
-    """
-    encoded, changed = base.apply(
-      self.nets.encoders,
-      "encoders",
-      params,
-      collections,
-      pair,
-      train=True,
-      mutable=list(collections["encoders"]),
-    )
-    return encoded, {"encoders": dict(changed)}
-
-  def decode(
-    self,
-    params: Groups,
-    collections: Groups,
-    features: IdentityFeatures,
-    codes: Codes,
-  ) -> Drawing:
-    """Draws what G_d makes of identity features and codes."""
-    return base.apply(
-      self.nets.decoder, "decoder", params, collections, features, codes
-    )
-
-  def read_off(
-    self, head: str, params: Groups, collections: Groups, code: Array
-  ) -> Array:
-    """Reads a code by a head of the encoders: "classify" or "angles"."""
-    return base.apply(
-      self.nets.encoders, "encoders", params, collections, code, method=head
-    )
-
-  def reconstruct(
-    self,
-    params: Groups,
-    collections: Groups,
-    batch: batch_shapes.Pair,
-    drop_key: PRNGKeyArray,
-    augment_key: PRNGKeyArray,
-  ) -> Reconstruction:
-    """Takes a batch apart and draws its targets anew.
-
-    Args:
-      params: Groups "encoders" and "decoder".
-      collections: Of the same groups.
-      batch: Pairs with pictures in bytes.
-      drop_key: Draws whose identity maps are dropped.
-      augment_key: Draws how the encoders' pictures are changed.
-    """
-    pair = self.augment(batch, augment_key)
-    (features, codes), changed = self.encode(params, collections, pair)
-    shown = features
-    if self.drops_maps:
-      dropped = jax.random.bernoulli(
-        drop_key, self.settings.drop_maps, (len(batch.target),)
-      )
-      shown = drop_maps(features, dropped)
-    return Reconstruction(
-      pair=pair,
-      features=features,
-      codes=codes,
-      drawing=self.decode(params, collections, shown, codes),
-      logits=self.read_off("classify", params, collections, codes.emotion),
-      collections=changed,
-    )
-
-  def swap(
-    self,
-    params: Groups,
-    collections: Groups,
-    made: Reconstruction,
-    key: PRNGKeyArray,
-  ) -> Outcome:
-    """Exchanges codes within a batch, draws the outcome, and encodes that."""
-    swap = exchange(
-      made.features, made.codes, made.pair, key, self.swapped_kinds
-    )
-    frames = self.decode(params, collections, swap.features, swap.codes).frames
-    if self.robust:
-      # ours: the encoder that reads the generated frame does not learn to
-      # read what the generator hides in it (D4 in PAPER.md).
-      params = jax.lax.stop_gradient(params)
-    faces = emotion_input.plain(self.config, frames, swap.landmarks)
-
-    def read(net, frames, faces, landmarks):
-      features = net.portrait(frames, landmarks, train=True)
-      return features.identity, features.pose, net.emotion(faces, train=True)
-
-    (identity, pose, emotion), _ = base.apply(
-      self.nets.encoders,
-      "encoders",
-      params,
-      collections,
-      frames,
-      faces,
-      swap.landmarks,
-      method=read,
-      mutable=list(collections["encoders"]),
-    )
-    logits = self.read_off("classify", params, collections, emotion)
-    return Outcome(swap, frames, identity, pose, emotion, logits)
-
   # --- phases --------------------------------------------------------------
 
   def generator_loss(
@@ -343,10 +163,13 @@ class IrfdLosses:
   ) -> LossOut:
     """Eq. 8 with our terms beside it: what trains encoders and decoder."""
     drop_key, swap_key, augment_key = jax.random.split(key, 3)
-    made = self.reconstruct(params, collections, batch, drop_key, augment_key)
+    forward = self.forward
+    made = forward.reconstruct(
+      params, collections, batch, drop_key, augment_key
+    )
     outcome = None
     if self.uses_swaps:
-      outcome = self.swap(params, collections, made, swap_key)
+      outcome = forward.swap(params, collections, made, swap_key)
     terms = (
       self._picture_terms(made)
       | self._code_terms(params, collections, made, outcome)
@@ -368,10 +191,10 @@ class IrfdLosses:
     """Eq. 10's max over D, of targets and of swaps' outcomes; ours."""
     del step
     swap_key, augment_key = jax.random.split(key)
-    pair = self.augment(batch, augment_key)
-    (features, codes), _ = self.encode(params, collections, pair)
-    swap = exchange(features, codes, pair, swap_key, self.swapped_kinds)
-    fake = self.decode(params, collections, swap.features, swap.codes).frames
+    forward = self.forward
+    pair = forward.augment(batch, augment_key)
+    encoded, _ = forward.encode(params, collections, pair)
+    swap, fake = forward.draw_swap(params, collections, encoded, pair, swap_key)
     return self.adversary.loss(
       params,
       collections,
@@ -411,7 +234,7 @@ class IrfdLosses:
     neighbour = lambda x: jnp.roll(x, 1, 0)  # noqa: E731
 
     def draw(features, codes):
-      return self.decode(params, collections, features, codes).frames
+      return self.forward.decode(params, collections, features, codes).frames
 
     rows = [
       pair.identity,
@@ -428,31 +251,23 @@ class IrfdLosses:
 
   def _picture_terms(self, made: Reconstruction) -> Terms:
     """Terms on the drawn target: {name: function of nothing}."""
-    pair, drawn = made.pair, made.drawing.frames
-    # Not None where a term that asks for them is called.
-    geometry: Any = made.drawing.geometry
-    appearance: Any = made.drawing.appearance
+    pair, drawing = made.pair, made.drawing
+    appearance: Any = drawing.appearance  # not None where it has a weight
     target, points = pair.target, pair.target_landmarks
-    size = self.config.model.image
-    weight = pixel.region_weight(points, size, **self.settings.region)
-    return {
-      "pixel": lambda: pixel.pyramid_l1(drawn, target, weight),
-      "gradient": lambda: pixel.gradient_l1(drawn, target, weight),
-      "structure": lambda: pixel.ssim_loss(drawn, target),
-      "flow": lambda: flow.geometry_loss(
-        geometry.flow, geometry.landmarks, pair.identity_landmarks, points, size
-      ),
-      "expression": lambda: flow.expression_error(
-        geometry.landmarks, points, size
-      ),
+    terms = picture_terms.of(
+      drawing.frames,
+      drawing.geometry,
+      picture_terms.Truth(target, points, pair.identity_landmarks),
+      self.settings.region,
+    )
+    return terms | {
       "appearance": lambda: pixel.pyramid_l1(
         appearance,
         warp_to_mean_face(target, points, self.nets.decoder.appearance),
       ),
-      "mouth_box": lambda: pixel.mouth_box_l1(drawn, target, points),
       # Eq. 5-7.
       "self": lambda: disentangle.squared_distance(
-        drawn, target, self.settings.norms
+        drawing.frames, target, self.settings.norms
       ),
     }
 
@@ -467,7 +282,7 @@ class IrfdLosses:
     return {
       # Ours: D2 in PAPER.md.
       "angles": lambda: disentangle.angles(
-        self.read_off("angles", params, collections, made.codes.pose),
+        self.forward.read_off("angles", params, collections, made.codes.pose),
         made.pair.target_pose,
       ),
       # Eq. 2.
@@ -527,7 +342,7 @@ class IrfdLosses:
       return loss
     exchanged = outcome.swap.kind == EMOTION
     return loss + disentangle.classification(
-      outcome.logits, jnp.where(exchanged, _partner(label), label), smoothing
+      outcome.logits, jnp.where(exchanged, partner(label), label), smoothing
     )
 
   def _triplet(
@@ -539,18 +354,18 @@ class IrfdLosses:
     if settings.unit_identity:
       source, generated = unit(source), unit(generated)
     exchanged = (outcome.swap.kind == IDENTITY)[:, None]
-    like_source = jnp.where(exchanged, _partner(generated), generated)
-    like_target = jnp.where(exchanged, generated, _partner(generated))
+    like_source = jnp.where(exchanged, partner(generated), generated)
+    like_target = jnp.where(exchanged, generated, partner(generated))
     if settings.triplet == "printed":
       return disentangle.identity_printed(
-        source, _partner(source), like_source, like_target, settings.margin
+        source, partner(source), like_source, like_target, settings.margin
       )
     return disentangle.identity_triplet(
       source,
-      _partner(source),
+      partner(source),
       like_source,
       like_target,
-      label == _partner(label),
+      label == partner(label),
       settings.margin,
     )
 
@@ -621,40 +436,6 @@ def sampler(config: ConfigDict) -> Sampler:
   )
 
 
-def exchange(
-  features: IdentityFeatures,
-  codes: Codes,
-  pair: batch_shapes.Pair,
-  key: PRNGKeyArray,
-  kinds: tuple[int, ...] = (IDENTITY, POSE, EMOTION),
-) -> Swap:
-  """Swaps one kind of code, drawn from `kinds`, between i and i + b/2.
-
-  Source: paper section "IRFD"; the batch's halves are the sources and the
-  targets. The mouth code stays with the pose's frame.
-  """
-  half = pair.target.shape[0] // 2
-  kind = jnp.tile(jax.random.choice(key, jnp.asarray(kinds), (half,)), 2)
-
-  def pick(which):
-    def choose(x):
-      mask = (kind == which).reshape(-1, *[1] * (x.ndim - 1))
-      return jnp.where(mask, _partner(x), x)
-
-    return choose
-
-  person = pick(IDENTITY)
-  return Swap(
-    features=jax.tree.map(person, features),
-    codes=codes._replace(
-      pose=pick(POSE)(codes.pose), emotion=pick(EMOTION)(codes.emotion)
-    ),
-    kind=kind,
-    picture=person(pair.identity),
-    landmarks=pick(POSE)(pair.target_landmarks),
-  )
-
-
 def _check(config: ConfigDict) -> None:
   """Refuses words that mean nothing.
 
@@ -672,8 +453,3 @@ def _check(config: ConfigDict) -> None:
       f" {' or '.join(disentangle.NORMS)}"
     )
   emotion_input.side(config)
-
-
-def _partner(x: Array) -> Array:
-  """The other half of the batch: i meets i + b/2, and the other way round."""
-  return jnp.roll(x, x.shape[0] // 2, 0)

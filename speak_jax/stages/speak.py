@@ -14,8 +14,8 @@ Each loss is a method and can be called alone, as in a notebook:
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,16 +27,14 @@ from speak_jax import spec
 from speak_jax.losses import (
   adversarial,
   disentangle,
-  flow,
   perceptual,
-  pixel,
   sync,
 )
 from speak_jax.models.audio import WAVE_FRONTS
 from speak_jax.models.build import Networks
-from speak_jax.models.speak import SpeakOutput, warm_start
+from speak_jax.models.speak import warm_start
 from speak_jax.models.syncnet import window_frames
-from speak_jax.nn import align, treat
+from speak_jax.nn import align
 from speak_jax.nn.pixels import as_audio, as_bytes, as_frames
 from speak_jax.stages import (
   base,
@@ -45,6 +43,7 @@ from speak_jax.stages import (
   gan,
   init,
   optimizers,
+  picture_terms,
   syncnet,
 )
 from speak_jax.stages.base import (
@@ -55,22 +54,13 @@ from speak_jax.stages.base import (
   Phase,
   Sampler,
   Stage,
+  Terms,
 )
+from speak_jax.stages.speak_forward import Generated, SpeakForward
 
 FRONT = "speak/audio/front"  # path of what hears the waveform
 ENCODERS = ("frozen", "tuned", "fresh")
 SYNC_TARGETS = ("audio", "video")
-
-
-class Generated(NamedTuple):
-  """What the networks make of a batch of b clips of t frames; n = b t."""
-
-  output: SpeakOutput
-  frames: Float[Array, "n h w 3"]  # of the output, one after the other
-  emotion: Float[Array, "b e"]
-  identity: Float[Array, "b h w 3"]  # identity pictures
-  true: Float[Array, "n h w 3"]  # the clips' own frames
-  collections: Groups  # {"encoders": ...} as the batch has changed them
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,9 +103,9 @@ class SpeakLosses:
     return self.config.model.frames
 
   @property
-  def trains_encoders(self) -> bool:
-    """Whether the encoders of pictures learn in this stage."""
-    return self.settings.encoders != "frozen"
+  def forward(self) -> SpeakForward:
+    """What runs the networks."""
+    return SpeakForward(self.config, self.nets)
 
   @property
   def starts_from_irfd(self) -> bool:
@@ -193,103 +183,6 @@ class SpeakLosses:
       params = {**params, "audio": audio}
     return params, collections
 
-  # --- forward passes ------------------------------------------------------
-
-  def augment(
-    self, batch: batch_shapes.Clip, key: PRNGKeyArray
-  ) -> tuple[Float[Array, "n h w 3"], Float[Array, "m s s 3"]]:
-    """Changes what E_p and E_e see, as config.data.augment has it.
-
-    The sampler has found who lends a mouth.
-
-    Returns:
-      The n = b t driving frames, and the m = b k emotion inputs.
-    """
-    how = self.config.data.augment
-    pose_key, emotion_key = jax.random.split(key)
-    driving = treat.pose(
-      as_frames(batch.frames),
-      batch.landmarks,
-      treat.Lender(as_frames(batch.donor), batch.donor_landmarks),
-      pose_key,
-      colours=how.pose,
-      most=how.stretch,
-    )
-    pictures, landmarks = _emotion_pictures(batch)
-    faces = emotion_input.augmented(
-      self.config, pictures, landmarks, emotion_key
-    )
-    return rearrange(driving, "b t ... -> (b t) ..."), faces
-
-  def generate(
-    self,
-    params: Groups,
-    collections: Groups,
-    batch: batch_shapes.Clip,
-    key: PRNGKeyArray,
-    train: bool,
-  ) -> Generated:
-    """Runs every network but those that judge the frames.
-
-    Args:
-      params: Groups "encoders" and "speak".
-      collections: Of the same groups.
-      batch: Clips with pictures in bytes.
-      key: Of all draws; of no use unless `train`.
-      train: Change the encoders' pictures and draw noise; False: neither, as
-        when a video is generated.
-    """
-    identity = as_frames(batch.identity)
-    true = as_frames(rearrange(batch.frames, "b t ... -> (b t) ..."))
-    if train:
-      key, augment_key = jax.random.split(key)
-      driving, faces = self.augment(batch, augment_key)
-    else:
-      driving = true
-      faces = emotion_input.plain(self.config, *_emotion_pictures(batch))
-    learns = self.trains_encoders and train
-
-    def encode(net, identity, landmarks, driving, faces):
-      features = net.portrait(identity, landmarks, learns)
-      return features, net.pose(driving, learns), net.emotion(faces, learns)
-
-    (features, pose, emotion), changed = base.apply(
-      self.nets.encoders,
-      "encoders",
-      params,
-      collections,
-      identity,
-      batch.identity_landmarks,
-      driving,
-      faces,
-      method=encode,
-      mutable=list(collections["encoders"]),
-    )
-    k = batch.emotion.shape[1]
-    emotion = rearrange(emotion, "(b k) d -> b k d", k=k).mean(1)
-    output = base.apply(
-      self.nets.speak,
-      "speak",
-      params,
-      collections,
-      features,
-      rearrange(pose, "(b t) d -> b t d", t=self.window),
-      emotion,
-      as_audio(batch.audio),
-      batch.level,
-      train=train,
-      rngs={"noise": key} if train else None,
-    )
-    changed = {"encoders": dict(changed)} if self.trains_encoders else {}
-    return Generated(
-      output=output,
-      frames=rearrange(output.frames, "b t h w c -> (b t) h w c"),
-      emotion=emotion,
-      identity=identity,
-      true=true,
-      collections=changed,
-    )
-
   # --- phases --------------------------------------------------------------
 
   def generator_loss(
@@ -301,7 +194,7 @@ class SpeakLosses:
     key: PRNGKeyArray,
   ) -> LossOut:
     """Eq. 13 with our terms beside it: what trains E_a, the editor and G_g."""
-    made = self.generate(params, collections, batch, key, train=True)
+    made = self.forward.generate(params, collections, batch, key, train=True)
     terms = self._picture_terms(batch, made) | self._network_terms(
       params, collections, batch, made
     )
@@ -325,7 +218,7 @@ class SpeakLosses:
   ) -> LossOut:
     """Eq. 10's max over D, of true and generated frames."""
     del step
-    made = self.generate(params, collections, batch, key, train=True)
+    made = self.forward.generate(params, collections, batch, key, train=True)
     return self.adversary.loss(
       params,
       collections,
@@ -352,7 +245,9 @@ class SpeakLosses:
   ) -> dict[str, Array]:
     """Per clip: its true frames above ours; the identity picture in front."""
     no_draws = jax.random.key(0)
-    made = self.generate(params, collections, batch, no_draws, train=False)
+    made = self.forward.generate(
+      params, collections, batch, no_draws, train=False
+    )
     identity = made.identity[:, None]
     ours = jnp.concatenate([identity, made.output.frames], 1)
     true = jnp.concatenate([as_bytes(identity), batch.frames], 1)
@@ -361,31 +256,19 @@ class SpeakLosses:
 
   # --- terms ---------------------------------------------------------------
 
-  def _picture_terms(
-    self, batch: batch_shapes.Clip, made: Generated
-  ) -> dict[str, Callable[[], Any]]:
+  def _picture_terms(self, batch: batch_shapes.Clip, made: Generated) -> Terms:
     """Terms on pixels, landmarks and the opening heard; all ours."""
-    frames, true = made.frames, made.true
-    # Not None where a term that asks for it is called.
-    geometry: Any = made.output.geometry
-    points = rearrange(batch.landmarks, "b t k d -> (b t) k d")
-    size = self.config.model.image
-    weight = pixel.region_weight(points, size, **self.settings.region)
-    return {
-      "pixel": lambda: pixel.pyramid_l1(frames, true, weight),
-      "gradient": lambda: pixel.gradient_l1(frames, true, weight),
-      "structure": lambda: pixel.ssim_loss(frames, true),
-      "flow": lambda: flow.geometry_loss(
-        geometry.flow,
-        geometry.landmarks,
-        repeat(batch.identity_landmarks, "b k d -> (b t) k d", t=self.window),
-        points,
-        size,
-      ),
-      "expression": lambda: flow.expression_error(
-        geometry.landmarks, points, size
-      ),
-      "mouth_box": lambda: pixel.mouth_box_l1(frames, true, points),
+    identity_landmarks = repeat(
+      batch.identity_landmarks, "b k d -> (b t) k d", t=self.window
+    )
+    landmarks = rearrange(batch.landmarks, "b t k d -> (b t) k d")
+    terms = picture_terms.of(
+      made.frames,
+      made.output.geometry,
+      picture_terms.Truth(made.true, landmarks, identity_landmarks),
+      self.settings.region,
+    )
+    return terms | {
       "opening": lambda: sync.mouth_opening_loss(
         made.output.opening, batch.landmarks
       ),
@@ -397,7 +280,7 @@ class SpeakLosses:
     collections: Groups,
     batch: batch_shapes.Clip,
     made: Generated,
-  ) -> dict[str, Callable[[], Any]]:
+  ) -> Terms:
     """Terms by which other networks judge, and what codes have in common."""
     fake: Any = None
     real: Any = None
@@ -537,7 +420,9 @@ def make(config: ConfigDict) -> Stage:
     ValueError: see `SpeakLosses.of`.
   """
   settings, losses = config.speak, SpeakLosses.of(config)
-  trains = ("speak", "encoders") if losses.trains_encoders else ("speak",)
+  trains = (
+    ("speak", "encoders") if losses.forward.trains_encoders else ("speak",)
+  )
   stage = Stage(
     name="speak",
     init=losses.init,
@@ -659,14 +544,4 @@ def _generator_optim(losses: SpeakLosses, trains: tuple[str, ...]) -> Optim:
     settings.steps,
     factors | settings.lr_factors.to_dict(),
     momenta,
-  )
-
-
-def _emotion_pictures(
-  batch: batch_shapes.Clip,
-) -> tuple[Float[Array, "m h w 3"], Float[Array, "m 68 2"]]:
-  """The m = b k whole frames that E_e is to see, and their landmarks."""
-  return (
-    as_frames(rearrange(batch.emotion, "b k ... -> (b k) ...")),
-    rearrange(batch.emotion_landmarks, "b k ... -> (b k) ..."),
   )
