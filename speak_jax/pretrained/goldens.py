@@ -13,7 +13,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,9 +42,10 @@ KINDS = {
 # What Hugging Face means where a configuration is silent.
 _SILENT = {"num_attention_heads": 12, "do_stable_layer_norm": False}
 _ENDINGS = (".safetensors", ".pth")
-# How meta.json asks for a picture that is too large to store.
+# How meta.json asks for pictures and sounds that are too large to store.
 _RECIPE = re.compile(
-  r"recipe image\(\s*'([\w.]+)',\s*[(\[]([\d,\s]+)[)\]],\s*seed\s*\)"
+  r"recipe (image|audio)\(\s*'([\w.]+)',"
+  r"\s*[(\[]([\d,\s]+)[)\]],\s*seed\s*\)"
 )
 _SPELLINGS = {
   "parametrizations.weight.original0": "weight_g",
@@ -74,17 +75,24 @@ class Result(NamedTuple):
     return not self.reason and self.error <= TOLERANCE
 
 
-def verify(folder: str | os.PathLike) -> Iterator[Result]:
+def verify(
+  folder: str | os.PathLike, names: Collection[str] = ()
+) -> Iterator[Result]:
   """Runs every golden of a folder with each of its weight files.
 
   What cannot be run is a result with a reason, never left out.
+
+  Args:
+    folder: Where meta.json is.
+    names: The goldens to run; all of them when empty.
 
   Raises:
     WeightsError: no meta.json, or one that names nothing.
   """
   folder = Path(folder)
   meta = _meta(folder / "meta.json")
-  for name in dict.fromkeys([*meta, *(p.stem for p in folder.glob("*.npz"))]):
+  there = dict.fromkeys([*meta, *(p.stem for p in folder.glob("*.npz"))])
+  for name in names or there:
     for label, weights in _weight_files(folder, name):
       try:
         yield from _run(folder, name, label, weights, meta.get(name))
@@ -112,8 +120,9 @@ def _run(
   inputs, truth = _arrays(folder / f"{name}.npz")
   for key, text in config.items():
     if made := _RECIPE.search(str(text)):
-      shape = tuple(int(n) for n in made[2].split(",") if n.strip())
-      inputs.setdefault(key, image(made[1], shape, entry["seed"]))
+      make = image if made[1] == "image" else audio
+      shape = tuple(int(n) for n in made[3].split(",") if n.strip())
+      inputs.setdefault(key, make(made[2], shape, entry["seed"]))
   # Speech alone has what no shape tells, as the library's own settings.
   settings = (
     _SILENT | config["cfg"] if isinstance(config.get("cfg"), dict) else {}
@@ -292,3 +301,26 @@ def image(
   light = np.float32(90) * squares[..., :height, :width]
   light = np.float32(127.5) + light + grain
   return light.clip(0, 255).astype(np.uint8)
+
+
+def audio(
+  name: str, shape: tuple[int, ...], seed: int
+) -> Float32[np.ndarray, "b s"]:
+  """Made-up voices (b, s): pulses and noise, smoothed, without any sine.
+
+  Each is a hundredth as loud as the one before, so that epsilons show; the
+  first reaches 2.
+  """
+  clips, samples = shape
+  made = np.empty(shape, np.float32)
+  for i in range(clips):
+    x = np.zeros(samples, np.float32)
+    x[::127] = 1
+    x[::211] -= np.float32(0.7)
+    x += np.float32(0.15) * uniform(f"{name}{i}", (samples,), seed)
+    for width in (3, 7, 19):
+      total = np.cumsum(np.concatenate([np.zeros(width), x]))
+      mean = ((total[width:] - total[:-width]) / width).astype(np.float32)
+      x = np.float32(0.6) * x + np.float32(2) * mean
+    made[i] = np.float32(100.0**-i) * x
+  return made

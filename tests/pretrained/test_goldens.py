@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from speak_jax.pretrained.tensors import WeightsError
 from tests.pretrained import reference
 from tests.pretrained.torch_files import entries, state, write_zip
 
+STORED = Path(__file__).parent / "goldens"
 WIDTHS = ((2, 3), (4, 4), (3, 5, 4, 3), (4, 4, 4, 4), (5, 3, 3, 3))
 SHAPES = {
   "resnet50_x": reference.resnet_shapes((1, 2, 1), (2, 4, 8), 5, 3),
@@ -223,19 +225,17 @@ def test_a_folder_that_is_none_is_refused(tmp_path, text):
     list(goldens.verify(tmp_path))
 
 
-def test_weights_are_those_of_the_recipe(shared):
-  """Every first weight's digest, of all kinds, and a picture's look."""
-  meta = json.loads((shared / "data" / "goldens" / "meta.json").read_text())
+def test_weights_are_those_of_the_recipe():
+  """Each kind's first weight has the digest of those that PyTorch ran on."""
+  meta = json.loads((STORED / "meta.json").read_text())
   checked = 0
   for row in meta.values():
-    for key, wanted in row["recipe_check"].items():
-      if key in row.get("shapes", {}):
-        shapes = {key: row["shapes"][key]}
-        made = goldens.fill(shapes, row["seed"])[key]
-        assert made.dtype == np.float32
-        assert hashlib.sha256(made.tobytes()).hexdigest()[:16] == wanted
-        checked += 1
-  assert checked >= 4
+    for key, wanted in row.get("recipe_check", {}).items():
+      made = goldens.fill({key: row["shapes"][key]}, row["seed"])[key]
+      assert made.dtype == np.float32
+      assert hashlib.sha256(made.tobytes()).hexdigest()[:16] == wanted
+      checked += 1
+  assert checked == 6
 
 
 def test_made_up_weights_have_the_scale_of_their_names():
@@ -268,8 +268,24 @@ def test_made_up_weights_have_the_scale_of_their_names():
   np.testing.assert_array_equal(renamed, made["conv.weight_g"])
 
 
-def test_the_small_goldens_pass(shared, tmp_path):
-  """PyTorch's own numbers; the full ones are for the command."""
+@pytest.mark.parametrize("name", ["resnet50_small", "vgg19_small"])
+def test_pictures_give_pytorchs_numbers(name):
+  found = list(goldens.verify(STORED, [name]))
+  assert len(found) == (7 if name == "resnet50_small" else 5)
+  assert all(result.passed for result in found), found
+
+
+def test_every_stored_golden_is_tested():
+  """Those of a kind beside that kind's tests, and the other two above."""
+  meta = json.loads((STORED / "meta.json").read_text())
+  tests = "".join(p.read_text() for p in STORED.parent.glob("test_*.py"))
+  assert len(meta) == 8
+  for name in meta:
+    assert f'"{name}"' in tests, name
+
+
+def test_files_of_the_stored_kinds_pass(shared, tmp_path):
+  """The same weights in files, as PyTorch and safetensors wrote them."""
   folder = shared / "data" / "goldens"
   meta = json.loads((folder / "meta.json").read_text())
   small = {k: v for k, v in meta.items() if v["stored_weights"]}
