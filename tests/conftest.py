@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# Recordings of real people, which only some of us have.
+SHARED = ROOT.parent / "shared"
 
 # Commands that tests start as processes of their own inherit all of these.
 # Two devices, so that sharded steps are sharded on every machine; the tests'
@@ -31,7 +33,7 @@ gc.set_threshold(200_000, 50, 100)
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
-from tests import compiles  # noqa: E402
+from tests import compiles, skips  # noqa: E402
 from tests.forked import forked  # noqa: E402, F401
 
 # Every annotated argument of our packages is checked as tests call them, an int
@@ -77,23 +79,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-  """Markers, and the limit of compiled programs."""
+  """Markers, and the limits of compiled programs and of skips."""
   for line in (
     "campaign: a long form, which runs with --campaigns alone",
     "compiles(number): programs that this test may compile",
   ):
     config.addinivalue_line("markers", line)
   config.pluginmanager.register(compiles.Budget(), "compile budget")
+  config.pluginmanager.register(skips.Floor(), "floor of skips")
 
 
 def pytest_collection_modifyitems(
   config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-  """Leaves long forms out, and puts slow files first."""
-  if not config.getoption("campaigns"):
-    long = [x for x in items if x.get_closest_marker("campaign")]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [x for x in items if not x.get_closest_marker("campaign")]
+  """Leaves out what is not for this run, and puts slow files first.
+
+  That is long forms, and where there is no folder shared/ the tests of single
+  files that people have reported: files of each kind are drawn beside them.
+  """
+
+  def wanted(item: pytest.Item) -> bool:
+    asked = getattr(item, "fixturenames", ())
+    long = item.get_closest_marker("campaign")
+    return (config.getoption("campaigns") or not long) and (
+      SHARED.is_dir() or "reported" not in asked
+    )
+
+  config.hook.pytest_deselected(items=[x for x in items if not wanted(x)])
+  items[:] = [x for x in items if wanted(x)]
   turn = {ROOT / "tests" / name: i for i, name in enumerate(SLOW_FIRST)}
   items.sort(key=lambda item: turn.get(item.path, len(turn)))
 
@@ -119,13 +132,37 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-  """Folder of real test material beside the checkout, or a skip."""
-  path = ROOT.parent / "shared"
-  if not path.is_dir():
-    pytest.skip(
-      f"no folder {path.name}/ with test material beside the checkout"
-    )
-  return path
+  """Folder of real test material beside the checkout, or a skip.
+
+  For what drawings cannot show. What they can takes `recordings`, or a fixture
+  that does.
+  """
+  if not SHARED.is_dir():
+    pytest.skip("no folder shared/ with test material beside the checkout")
+  return SHARED
+
+
+@pytest.fixture(
+  scope="session",
+  params=[None, *([SHARED / "data"] if SHARED.is_dir() else [])],
+  ids=lambda data: "real" if data else "drawn",
+)
+def recordings(request: pytest.FixtureRequest) -> Path | None:
+  """Folder of real material; None, everywhere, for what a test has drawn."""
+  return request.param
+
+
+@pytest.fixture(scope="session")
+def awkward(
+  recordings: Path | None, tmp_path_factory: pytest.TempPathFactory
+) -> "Files":
+  """The awkward files; what is drawn is drawn as it is asked for."""
+  from tests.awkward import Files  # behind the hook above
+
+  if recordings is None:
+    return Files(tmp_path_factory.mktemp("awkward"))
+  plain = recordings / "real" / "clips" / "clip06_congressman.mp4"
+  return Files(recordings / "awkward", plain)
 
 
 @pytest.fixture(scope="session")

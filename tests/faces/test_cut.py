@@ -13,6 +13,7 @@ from data_pipelines.faces.tracker import Track
 from data_pipelines.media import mp4, video
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.media.warp import transform, warp
+from tests.awkward import film, pictures, voice
 
 
 def track(found, shift=0.0):
@@ -46,8 +47,12 @@ def test_a_wandering_face_and_a_jump_end_a_stretch():
   assert cut._stretches(still, 1024) == [(0, 30), (30, 60)]
 
 
-def test_real_clip_is_cut_in_step(shared, face_models):
-  path = shared / "data" / "real" / "clips" / "clip12_talkshow_woman.mp4"
+def test_a_clip_is_cut_in_step(recordings, face_models, tmp_path):
+  if recordings:
+    path = recordings / "real" / "clips" / "clip12_talkshow_woman.mp4"
+  else:
+    path = tmp_path / "a.mp4"
+    film(path, pictures(128), voice(5.12))
   pieces = cut.clips_of(path, cut.Settings(size=64, max_frames=50))
   assert [len(piece.frames) for piece in pieces] == [42, 43, 43]
   assert [piece.start for piece in pieces] == [0, 42, 85]
@@ -72,19 +77,33 @@ def test_real_clip_is_cut_in_step(shared, face_models):
     ("truncated_no_moov", "cannot be read"),
   ],
 )
-def test_unusable_files_are_refused(shared, face_models, name, reason):
-  path = shared / "data" / "awkward" / f"{name}.mp4"
+def test_unusable_files_are_refused(awkward, face_models, name, reason):
+  path = awkward.path(f"{name}.mp4")
   with pytest.raises(MediaError, match=reason):
     cut.clips_of(path, cut.Settings(size=64))
 
 
-def test_silence_can_be_allowed(shared, face_models):
-  path = shared / "data" / "awkward" / "no_audio.mp4"
+def test_silence_can_be_allowed(awkward, face_models):
+  path = awkward.path("no_audio.mp4")
   (piece,) = cut.clips_of(path, cut.Settings(size=64, allow_silent=True))
   assert len(piece.audio) == 75 * 640 and not piece.audio.any()
 
 
-def test_all_shared_clips_come_through(shared, face_models, monkeypatch):
+@pytest.fixture(scope="module")
+def clips(recordings, tmp_path_factory) -> list:
+  """Videos of one shot each, of people who talk."""
+  if recordings:
+    paths = sorted((recordings / "real" / "clips").glob("*.mp4"))
+    assert len(paths) == 12
+    return paths
+  folder = tmp_path_factory.mktemp("clips")
+  paths = [folder / f"{person}.mp4" for person in range(6)]
+  for person, path in enumerate(paths):
+    film(path, pictures(30, person), voice(1.2))
+  return paths
+
+
+def test_clips_of_all_people_come_through(clips, face_models, monkeypatch):
   tracks = []
 
   def follow(*args, **kwargs):
@@ -92,11 +111,9 @@ def test_all_shared_clips_come_through(shared, face_models, monkeypatch):
     return tracks[-1]
 
   monkeypatch.setattr(cut, "follow", follow)
-  paths = sorted((shared / "data" / "real" / "clips").glob("*.mp4"))
-  assert len(paths) == 12
   with warnings.catch_warnings():
     warnings.simplefilter("ignore", MediaWarning)
-    for path in paths:
+    for path in clips:
       pieces = cut.clips_of(path, cut.Settings(size=64))
       lengths = [(len(p.audio), len(p.frames) * 640) for p in pieces]
       assert lengths, path
@@ -105,13 +122,23 @@ def test_all_shared_clips_come_through(shared, face_models, monkeypatch):
   assert all(track.shots == () for track in tracks)  # there are none
 
 
-# --- on real clips ---------------------------------------------------------
+# --- people, drawn and real ------------------------------------------------
 
 
-def real(shared, name: str, frames: int) -> list[np.ndarray]:
-  """The face of a real clip in a square of 128 px, always in one place."""
-  (path,) = (shared / "data" / "real" / "clips").glob(f"{name}*.mp4")
-  some = list(itertools.islice(video.read_frames(path), frames))
+def face(recordings, clip: str, person: int, frames: int) -> list[np.ndarray]:
+  """A face in a square of 128 px, always in one place.
+
+  Args:
+    recordings: As the fixture.
+    clip: How the name of the real one begins.
+    person: Number of the drawn one.
+    frames: How many pictures.
+  """
+  if recordings:
+    (path,) = (recordings / "real" / "clips").glob(f"{clip}*.mp4")
+    some = list(itertools.islice(video.read_frames(path), frames))
+  else:
+    some = pictures(frames, person)
   track = cut._tracker().track(some)
   matrix = align.square(track.landmarks[track.found], 128)
   return [warp(frame, matrix, 128) for frame in some]
@@ -139,13 +166,13 @@ def refusals(
 
 
 @pytest.fixture(scope="module")
-def woman(shared, face_models):
-  return real(shared, "clip04", 40)
+def woman(recordings, face_models):
+  return face(recordings, "clip04", 0, 40)
 
 
 @pytest.fixture(scope="module")
-def man(shared, face_models):
-  return real(shared, "clip06", 40)
+def man(recordings, face_models):
+  return face(recordings, "clip06", 5, 40)
 
 
 def test_a_cut_to_a_face_in_the_same_place_is_found(woman, man, tmp_path):

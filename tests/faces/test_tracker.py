@@ -4,11 +4,15 @@ import cv2
 import numpy as np
 import pytest
 
+from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import nets
 from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media.image import read_image
 from data_pipelines.media.video import read_frames
+from data_pipelines.synthetic import demo_inputs
 from speak_jax import spec
+
+PARTS = (spec.LEFT_EYE, spec.RIGHT_EYE, spec.MOUTH)
 
 
 @pytest.fixture(scope="module")
@@ -16,30 +20,31 @@ def tracker(face_models):
   return Tracker(face_models)
 
 
-def frames(shared, name, n):
-  path = shared / "data" / name
+def frames(path, n):
   return list(itertools.islice(read_frames(path), n))
 
 
-def test_landmarks_are_where_the_parts_are(tracker, shared):
-  picture = read_image(
-    shared / "data" / "real" / "images" / "id05_studio_man.png"
-  )
+def test_landmarks_are_where_the_parts_are(tracker, recordings):
+  if recordings:
+    path = recordings / "real" / "images" / "id05_studio_man.png"
+    picture = read_image(path)
+    # Read off the picture by eye, 551 x 672.
+    wanted = [206, 290], [345, 291], [278, 455]
+    near = 8
+  else:
+    clip = demo_inputs.clip(0, 2, "neutral", 1, seconds=0.04)
+    picture = decode_frame(clip.frames[0])
+    wanted = [clip.landmarks[0, part].mean(0) for part in PARTS]
+    near = 4  # of 256 px
   track = tracker.track([picture])
   assert track.found[0] and track.faces == 1
-  points = track.landmarks[0]
-  # Read off the picture by eye, 551 x 672.
-  for part, x, y in (
-    (spec.LEFT_EYE, 206, 290),
-    (spec.RIGHT_EYE, 345, 291),
-    (spec.MOUTH, 278, 455),
-  ):
-    centre = points[part].mean(0)
-    np.testing.assert_allclose(centre, [x, y], atol=8)
+  for part, place in zip(PARTS, wanted, strict=True):
+    centre = track.landmarks[0, part].mean(0)
+    np.testing.assert_allclose(centre, place, atol=near)
 
 
-def test_a_tilted_picture_changes_roll_alone(tracker, shared):
-  (frame,) = frames(shared, "real/clips/clip06_congressman.mp4", 1)
+def test_a_tilted_picture_changes_roll_alone(tracker, awkward):
+  (frame,) = frames(awkward.plain(), 1)
   height, width = frame.shape[:2]
   # OpenCV's angle is anticlockwise.
   turn = cv2.getRotationMatrix2D((width / 2, height / 2), -15, 0.9)
@@ -48,30 +53,35 @@ def test_a_tilted_picture_changes_roll_alone(tracker, shared):
   np.testing.assert_allclose(after - before, [0, 0, 15], atol=1.5)
 
 
-def test_a_mirrored_picture_turns_the_other_way(tracker, shared):
-  (frame,) = frames(shared, "real/clips/clip12_talkshow_woman.mp4", 1)
+def test_a_mirrored_picture_turns_the_other_way(tracker, recordings):
+  if recordings:
+    clips = recordings / "real" / "clips"
+    (frame,) = frames(clips / "clip12_talkshow_woman.mp4", 1)
+  else:
+    clip = demo_inputs.clip(0, 6, "neutral", 1, seconds=1.2)
+    frame = decode_frame(clip.frames[int(clip.pose[:, 0].argmin())])
   before = tracker.track([frame]).pose[0]
   after = tracker.track([np.ascontiguousarray(frame[:, ::-1])]).pose[0]
   assert before[0] < -10  # she looks to the picture's left
   np.testing.assert_allclose(after, before * [-1, 1, -1], atol=5)
 
 
-def test_a_face_that_leaves_is_lost_and_found(tracker, shared):
-  track = tracker.track(frames(shared, "awkward/face_leaves.mp4", 125))
+def test_a_face_that_leaves_is_lost_and_found(tracker, awkward):
+  track = tracker.track(frames(awkward.path("face_leaves.mp4"), 125))
   assert track.found[:35].all() and track.found[102:].all()
   assert not track.found[52:85].any()
   assert np.isnan(track.landmarks[60]).all() and np.isnan(track.pose[60]).all()
 
 
-def test_of_two_faces_one_is_followed(tracker, shared):
-  track = tracker.track(frames(shared, "awkward/two_faces.mp4", 60))
+def test_of_two_faces_one_is_followed(tracker, awkward):
+  track = tracker.track(frames(awkward.path("two_faces.mp4"), 60))
   assert track.found.all() and track.faces == 2
   x = track.landmarks[:, :, 0].mean(1)
   assert np.ptp(x) < 60  # no jump across the 512 px
 
 
-def test_no_face_is_no_face(tracker, shared):
-  picture = read_image(shared / "data" / "awkward" / "no_face.png")
+def test_no_face_is_no_face(tracker, awkward):
+  picture = read_image(awkward.path("no_face.png"))
   track = tracker.track([picture, picture])
   assert not track.found.any() and track.faces == 0
   assert tracker.track([]).landmarks.shape == (0, 68, 2)

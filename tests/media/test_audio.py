@@ -77,14 +77,13 @@ def test_the_coders_padding_is_no_sound(tmp_path, samples):
   assert np.abs(got[-400:]).max() > 8000  # nothing of it is lost
 
 
-def test_no_sound_is_refused(tmp_path, shared):
+def test_no_sound_is_refused(tmp_path, awkward):
   empty = tmp_path / "empty.wav"
   soundfile.write(empty, np.zeros(0), 16000)
   with pytest.raises(MediaError, match=r"empty\.wav: the audio track holds no"):
     read_audio(empty)
-  silent = shared / "data" / "awkward" / "no_audio.mp4"
   with pytest.raises(MediaError, match=r"no_audio\.mp4: no audio track"):
-    read_audio(silent)
+    read_audio(awkward.path("no_audio.mp4"))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +96,7 @@ def test_no_sound_is_refused(tmp_path, shared):
     ("short_0p1s.wav", 0.1),
   ],
 )
-def test_shared_sounds(shared, name, seconds):
-  got = read_audio(shared / "data" / "awkward" / name)
+def test_awkward_sounds(awkward, name, seconds):
+  got = read_audio(awkward.path(name))
   assert len(got) == pytest.approx(seconds * 16000, abs=2)
   assert 3000 < np.abs(got.astype(int)).max() <= 32768

@@ -88,8 +88,8 @@ def test_all_is_as_in_this_process(tmp_path):
   )
 
 
-def test_warnings_and_relative_names_come_through(shared, monkeypatch):
-  monkeypatch.chdir(shared / "data" / "awkward")
+def test_warnings_and_relative_names_come_through(awkward, monkeypatch):
+  monkeypatch.chdir(awkward.path("truncated_mid_stream.mp4").parent)
   with pytest.warns(MediaWarning, match="^truncated_mid_stream.mp4: breaks"):
     assert len(frames("truncated_mid_stream.mp4")) > 25
 

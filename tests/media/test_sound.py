@@ -180,8 +180,8 @@ AWKWARD = (
 
 @pytest.mark.parametrize("name", AWKWARD)
 @pytest.mark.filterwarnings("ignore::data_pipelines.media.error.MediaWarning")
-def test_awkward_files_keep_time(shared, face_models, name):
-  path = shared / "data" / "awkward" / f"{name}.mp4"
+def test_awkward_files_keep_time(awkward, face_models, name):
+  path = awkward.path(f"{name}.mp4")
   (clip,) = cut.clips_of(path, cut.Settings(size=64))
   true = own_sound(path)
   start = round(clip.start * 640)
@@ -191,18 +191,17 @@ def test_awkward_files_keep_time(shared, face_models, name):
   assert abs(lag) < 1
 
 
-def test_late_sound_is_late_by_400_ms(shared, face_models):
-  """Against the clip that it was made from, whose sound is not late."""
-  late = shared / "data" / "awkward" / "audio_late_400ms.mp4"
-  clips = shared / "data" / "real" / "clips"
+def test_late_sound_is_late_by_400_ms(awkward, face_models):
+  """Against a film with the same sound, which is not late."""
+  late = awkward.path("audio_late_400ms.mp4")
   (clip,) = cut.clips_of(late, cut.Settings(size=64))
-  true = own_sound(clips / "clip06_congressman.mp4")[: 3 * RATE]
+  true = own_sound(awkward.plain())[: 3 * RATE]
   assert abs(lag_ms(clip.audio.astype(float), true) - 400) < 1
 
 
-def test_sound_of_a_file_beside_the_video(shared, face_models, tmp_path):
+def test_sound_of_a_file_beside_the_video(awkward, face_models, tmp_path):
   """As VoxCeleb2 has it: the video is silent, the sound an m4a."""
-  path = shared / "data" / "awkward" / "no_audio.mp4"
+  path = awkward.path("no_audio.mp4")
   beside = written(tmp_path / "a.m4a", File("a.m4a", "", 0, "aac", 16000))
   (clip,) = cut.clips_of(path, cut.Settings(size=64), audio_path=beside)
   assert len(clip.audio) == len(clip.frames) * 640

@@ -109,14 +109,13 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_rotation_is_applied(shared):
-  path = shared / "data" / "awkward" / "rotated_phone.mp4"
-  frames = list(video.read_frames(path))
+def test_rotation_is_applied(awkward):
+  frames = list(video.read_frames(awkward.path("rotated_phone.mp4")))
   assert len(frames) == 75 and frames[0].shape == (512, 288, 3)
 
 
-def test_broken_off_file_gives_what_is_there(shared):
-  path = shared / "data" / "awkward" / "truncated_mid_stream.mp4"
+def test_broken_off_file_gives_what_is_there(awkward):
+  path = awkward.path("truncated_mid_stream.mp4")
   with pytest.warns(MediaWarning, match="breaks off after 30 of 75"):
     assert 28 <= sum(1 for _ in video.read_frames(path)) <= 32
 
