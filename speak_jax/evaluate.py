@@ -34,6 +34,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+from data_pipelines.dataset.paths import named_folders
 from data_pipelines.faces.nets import MissingModelError
 from speak_jax.bundle import is_bundle
 from speak_jax.common import command_line, outputs
@@ -137,7 +138,7 @@ def _check_out(out: Path, plan: Plan) -> None:
   files = (FLAGS.syncnet, FLAGS.inception, *FLAGS.lpips.split(","))
   models = plan.models.values()
   bundles = [path for path in models if is_bundle(path)]
-  data = [path for path in FLAGS.data.split(",") if path]
+  data = named_folders(FLAGS.data).values() if FLAGS.data else ()
   outputs.check_folder(
     out, [*models, *filter(None, files)], sealed=[*bundles, *data]
   )

@@ -22,6 +22,7 @@ from flax import traverse_util
 
 from data_pipelines.dataset.index import read_metadata
 from data_pipelines.dataset.opening import open_records
+from data_pipelines.dataset.paths import named_folders
 from data_pipelines.dataset.reader import Records
 from data_pipelines.faces.nets import MissingModelError
 from data_pipelines.faces.tracker import Tracker
@@ -224,8 +225,8 @@ def _origins(config: Any) -> list[dict[str, Any]]:
     drawn = {**config.data.synthetic.to_dict(), "seed": config.seed}
     del drawn["workers"]
     return [{"name": "data", "source": "synthetic", **drawn}]
-  folders = [Path(path.strip()) for path in config.data.path.split(",")]
-  return [{"name": x.name, **read_metadata(x)} for x in folders]
+  folders = named_folders(config.data.path)
+  return [{"name": name, **read_metadata(x)} for name, x in folders.items()]
 
 
 FLAGS = flags.FLAGS

@@ -679,12 +679,13 @@ def test_names_of_models_and_data_sets(tmp_path):
     with pytest.raises(ValueError, match="--models"):
       evaluate.named_models(flag)
   plan = protocol.Plan({"a": tmp_path / "run"}, 2, 0)
-  assert dataset.named_folders("M=d/mead,d/hdtf", plan.models) == {
+  assert dataset.named_folders("M=d/mead,d/hdtf,d=1/x", plan.models) == {
     "M": "d/mead",
     "hdtf": "d/hdtf",
+    "d": "1/x",
   }
   assert dataset.named_folders("", plan.models) == {
     "data": str(tmp_path / "run" / "data")
   }
-  with pytest.raises(ValueError, match="two data sets"):
+  with pytest.raises(ValueError, match="a second data set 'x'"):
     dataset.named_folders("d/x,e/x", plan.models)

@@ -105,7 +105,8 @@ def test_no_place_on_this_machine_is_shipped(run, tmp_path):
   config.unlock()
   (tmp_path / "data" / "mine").mkdir(parents=True)
   (tmp_path / "data" / "mine" / "metadata.json").write_text('{"source": "x"}')
-  config.data.path = str(tmp_path / "data" / "mine")
+  mine = tmp_path / "data" / "mine"
+  config.data.path = f"{mine},named={mine}"
   config.init_from = str(run[0])
   config.pretrained.vgg = str(tmp_path / "vgg.pth")
   (tmp_path / "config.json").write_text(
@@ -116,7 +117,10 @@ def test_no_place_on_this_machine_is_shipped(run, tmp_path):
   for file in (tmp_path / "out").rglob("*"):
     assert file.is_dir() or str(tmp_path).encode() not in file.read_bytes()
   found = bundle.read(tmp_path / "out").config
-  assert found["data"] == [{"name": "mine", "source": "x"}]
+  assert found["data"] == [
+    {"name": "mine", "source": "x"},
+    {"name": "named", "source": "x"},
+  ]
   assert found["config"]["pretrained"]["vgg"] == "vgg.pth"
   assert "Recordings of people" in (tmp_path / "out/README.md").read_text()
 

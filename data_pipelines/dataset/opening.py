@@ -19,6 +19,7 @@ from data_pipelines.dataset.index import (
   rows_of,
   splits_of,
 )
+from data_pipelines.dataset.paths import named_folders
 from data_pipelines.dataset.reader import CACHE_BYTES, Member, Records
 from data_pipelines.dataset.record import check, decode
 from speak_jax import spec
@@ -38,9 +39,8 @@ def open_records(
   their sound is moved, as its file says.
 
   Args:
-    paths: Directories, comma-separated, each as DIR or NAME=DIR; without a
-      name its last part is the name. With several, clips and identities are
-      prefixed by the directory, so that equal names do not meet.
+    paths: Directories, as `named_folders` reads them. With several, clips and
+      identities are prefixed by the directory, so that equal names do not meet.
     split: "train" or "test".
     cache_bytes: Bound of the cache in memory.
     whole: With the clips that are out of sync, and no sound is moved.
@@ -49,7 +49,7 @@ def open_records(
     ValueError: one line with the path: no data set there, no such split, two
       of one name, or shards of which none can be opened.
   """
-  folders = _named_folders(str(paths))
+  folders = named_folders(str(paths))
   indices, sources, members, late = [], [], [], []
   for name, folder in folders.items():
     rows, source, moves = _open_one(folder, split, whole)
@@ -98,23 +98,6 @@ def _join(folders: Iterable[Path], indices: Iterable[Index]) -> Index:
     for folder, index in zip(folders, indices, strict=True)
     for row in index
   )
-
-
-def _named_folders(paths: str) -> dict[str, Path]:
-  """Data sets by name, from `DIR,NAME=DIR`."""
-  folders: dict[str, Path] = {}
-  for entry in filter(None, (part.strip() for part in paths.split(","))):
-    name, equals, path = entry.partition("=")
-    if not equals or "/" in name:
-      name, path = Path(entry).absolute().name, entry
-    if name in folders:
-      raise ValueError(
-        f"{path}: a second data set {name!r}; give it a name, as NAME={path}"
-      )
-    folders[name] = Path(path)
-  if not folders:
-    raise ValueError(f"{paths!r} names no data set")
-  return folders
 
 
 class _Shards:

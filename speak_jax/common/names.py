@@ -56,6 +56,15 @@ def file_stem(name: str, *, marked: bool = False) -> str:
   return f"{short.lstrip('.')}-{digest}"
 
 
+def split_named(entry: str) -> tuple[str, str]:
+  """Returns (name, path) of NAME=PATH; of a PATH alone the name is "".
+
+  A slash before the "=" is of the path: /data/take=1 has no name.
+  """
+  name, sign, path = entry.partition("=")
+  return (name, path) if sign and "/" not in name else ("", entry)
+
+
 def _decoded(match: re.Match[str]) -> str:
   """What is UTF-8 after all, where the locale takes ASCII alone."""
   data = match[0].encode(errors="surrogateescape")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from data_pipelines.dataset import paths
 from data_pipelines.dataset.index import read_metadata
 from data_pipelines.dataset.reader import Records
 from data_pipelines.dataset.writer import HELD_OUT
@@ -49,21 +50,16 @@ def named_folders(data: str, models: Mapping[str, Path]) -> dict[str, str]:
   """{name: folder} of a flag such as MEAD=data/mead,data/hdtf.
 
   Args:
-    data: The flag; "": the data of the first model's run.
+    data: The flag, as `paths.named_folders` reads it; "": the data of the first
+      model's run.
     models: By name.
 
   Raises:
-    ValueError: two data sets of one name.
+    ValueError: two data sets of one name, or none.
   """
   data = data or str(next(iter(models.values())) / "data")
-  folders = {}
-  for part in data.split(","):
-    name, sign, folder = part.rpartition("=")
-    name = name if sign else Path(folder).name
-    if name in folders:
-      raise ValueError(f"--data: two data sets are called {name}")
-    folders[name] = folder
-  return folders
+  folders = paths.named_folders(data)
+  return {name: str(folder) for name, folder in folders.items()}
 
 
 def check(records: Records, models: Models, name: str, *, swap: bool) -> None:

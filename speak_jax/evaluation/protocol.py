@@ -68,7 +68,7 @@ def evaluate(plan: Plan, data: str, out: Path) -> Result:
   name = ",".join(folders.values())
   # The weights first, because they fail soonest.
   public = public_networks.load(plan.syncnet, plan.lpips, plan.inception)
-  records = open_records(name, "test")
+  records = open_records(data or name, "test")
   opened = models.load_all(plan.models, [records], swap=plan.swap)
   sync = models.sync_scorer(opened, public)
   return _evaluate(plan, opened, public, sync, name, records, out)
@@ -95,7 +95,10 @@ def tabulate(plan: Plan, kind: str, data: str, out: Path) -> list[tables.Table]:
     raise ValueError(f"--table {kind} needs a model named {published.FULL}")
   public = public_networks.load(plan.syncnet, plan.lpips, plan.inception)
   folders = dataset.named_folders(data, plan.models)
-  data_sets = {name: open_records(x, "test") for name, x in folders.items()}
+  data_sets = {
+    name: open_records(f"{name}={folder}", "test")
+    for name, folder in folders.items()
+  }
   opened = models.load_all(plan.models, data_sets.values(), swap=plan.swap)
   for name, model in opened.items():
     if model.restored.weights is None:

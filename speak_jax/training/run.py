@@ -17,6 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data_pipelines.dataset import reader
+from data_pipelines.dataset.paths import named_folders
 from speak_jax.common import names, outputs
 from speak_jax.common.lock import locked
 from speak_jax.stages.base import Stage
@@ -200,8 +201,8 @@ def resolved(config: ConfigDict, run: Path) -> ConfigDict:
       be written or holds the data themselves; one line.
   """
   names.check_utf8(str(run))
-  data = [path.strip() for path in config.data.path.split(",") if path]
-  outputs.check_folder(run, [], sealed=data)
+  data = named_folders(config.data.path) if config.data.path else {}
+  outputs.check_folder(run, [], sealed=data.values())
   config = ConfigDict(config.to_dict())
   # --config.stages=syncnet,irfd arrives as one word.
   config.stages = tuple(

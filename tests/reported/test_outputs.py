@@ -295,7 +295,7 @@ def command(cwd: Path, root: Path, *words) -> subprocess.Popen:
       "set: is an input, and would be written into",
     ),
     (
-      "speak_jax.evaluate --model=none --data=set --out=set/report",
+      "speak_jax.evaluate --model=none --data=mine=set --out=set/report",
       1,
       "set/report: lies in the input set",
     ),

@@ -96,6 +96,13 @@ def test_job_shares_full_and_has_its_budget(base, tmp_path):
   assert job.config.speak.weights.sync == 0
 
 
+def test_named_data_sets_keep_their_names(base, tmp_path):
+  job = plan.plan(base, "mead=m,/d/vox2", tmp_path, 24)["full"]
+  path = f"mead={os.path.abspath('m')},/d/vox2"
+  assert job.config.data.path == path
+  assert f"--data={path}" in job.measure
+
+
 # How config_flags loads a config file.
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 def test_train_reads_the_jobs_config_from_its_flags(base, tmp_path):

@@ -162,6 +162,9 @@ def test_results_may_be_named(results):
     "a/truth",
     "a/wav2lip",
   ]
+  folder = results.parent / "take=1"
+  folder.symlink_to(results / "ours")
+  assert list(build.find_videos([str(folder)])) == ["ours"]
   with pytest.raises(ValueError, match="a second method ours"):
     build.find_videos([str(results), str(results / "ours")])
   with pytest.raises(ValueError, match="no such folder"):

@@ -28,6 +28,7 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
+from data_pipelines.dataset.paths import named_folders
 from speak_jax.common import command_line, outputs
 from speak_jax.common.exit_codes import BAD_CONFIG
 from speak_jax.configs.ablations import GROUPS
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
   base = Base(flag.value, flag.config_filename, flag.override_values)
   out = Path(values.out)
   try:
-    outputs.check_folder(out, [], sealed=values.data.split(","))
+    outputs.check_folder(out, [], sealed=named_folders(values.data).values())
     names = chosen(values.table, values.only)
     jobs = plan(base, values.data, out, values.clips)
     call = Commands()

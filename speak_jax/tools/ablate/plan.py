@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from flax import traverse_util
 from ml_collections import ConfigDict
 
+from data_pipelines.dataset import paths
 from speak_jax.configs.ablations import FULL, GROUPS, Row
 from speak_jax.evaluation.report import published
 from speak_jax.stages.registry import STAGES
@@ -61,7 +62,7 @@ def plan(base: Base, data: str, out: Path, clips: int) -> dict[str, Job]:
 
   Args:
     base: What all rows share.
-    data: Prepared data sets, comma-separated.
+    data: Prepared data sets, as `paths.named_folders` reads them.
     out: DIR.
     clips: Held-out clips at most.
 
@@ -72,7 +73,7 @@ def plan(base: Base, data: str, out: Path, clips: int) -> dict[str, Job]:
   config_validation.validate(base.config)
   # Absolute: a run's config outlives the folder that it was started in.
   out = out.absolute()
-  data = ",".join(str(Path(part).absolute()) for part in data.split(","))
+  data = paths.absolute(data)
   jobs = {}
   for name, row in ROWS.items():
     full = name == published.FULL

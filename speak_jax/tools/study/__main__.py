@@ -20,6 +20,7 @@ from absl import app, flags
 
 from data_pipelines.media.error import MediaWarning
 from speak_jax.common import command_line, files, outputs
+from speak_jax.common.names import split_named
 from speak_jax.tools.study import answers as answer_files
 from speak_jax.tools.study import build, report
 
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 def _make() -> int:
   videos, out = build.find_videos(FLAGS.results), Path(FLAGS.out or "study")
-  folders = [x.rpartition("=")[2] for x in FLAGS.results]
+  folders = [path for _, path in map(split_named, FLAGS.results)]
   outputs.check_folder(out, [], sealed=folders)
   study = build.build(videos, out, FLAGS.seed, FLAGS.clips, FLAGS.embed_mb)
   print(

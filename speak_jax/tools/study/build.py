@@ -17,6 +17,7 @@ from data_pipelines.media.mp4 import write_video
 from data_pipelines.media.video import probe, read_frames
 from speak_jax import spec
 from speak_jax.common import files
+from speak_jax.common.names import split_named
 from speak_jax.common.progress import Progress
 from speak_jax.evaluation.report import markup
 from speak_jax.tools.study import design
@@ -59,14 +60,14 @@ def find_videos(results: Sequence[str]) -> dict[str, dict[str, Path]]:
   """
   videos: dict[str, dict[str, Path]] = {}
   for result in results:
-    name, equals, where = result.partition("=")
-    folder = Path(where if equals else result)
+    name, path = split_named(result)
+    folder = Path(path)
     if not folder.is_dir():
       raise ValueError(f"{folder}: no such folder")
-    named = [(name if equals else folder.resolve().name, folder)]
+    named = [(name or folder.resolve().name, folder)]
     if not _mp4s(folder):
       below = sorted(path for path in folder.iterdir() if path.is_dir())
-      prefix = f"{name}/" if equals else ""
+      prefix = f"{name}/" if name else ""
       named = [(prefix + path.name, path) for path in below if _mp4s(path)]
     if not named:
       raise ValueError(f"{folder}: no mp4 in it or in its folders")
