@@ -54,22 +54,13 @@ def build(
       f"config.model.ablate {model.ablate!r} is not identity, pose or emotion"
     )
   dtype = jnp.dtype(precision.resolve(model.dtype))
-  channels = tuple(
-    sorted((int(size), width) for size, width in model.channels.items())
-  )
-  if channels[-1][0] != model.image:
-    raise ValueError(
-      f"channels end at {channels[-1][0]}, the picture has {model.image}"
-    )
   # The maps are what E_i sees, so they go with it.
   maps = () if model.ablate == "identity" else tuple(model.maps)
   landmarks = model.flow and model.landmarks
   # It stands in for the picture, and only landmarks can move it.
   appearance = model.appearance if landmarks and model.image in maps else 0
-  codes = model.codes
-  encoder = model.encoder
   generator: dict[str, Any] = dict(
-    channels=channels,
+    channels=_channels(model),
     latent=model.latent,
     flow=model.flow,
     landmarks=model.landmarks,
@@ -79,22 +70,11 @@ def build(
   )
   audio = model.audio
   return Networks(
-    encoders=Encoders(
-      image=model.image,
-      codes=(codes.identity, codes.pose, codes.emotion, codes.mouth),
-      stages=tuple(encoder.stages),
-      width=encoder.width,
-      bottleneck=encoder.bottleneck,
-      stem=encoder.stem,
+    encoders=_encoders(
+      model,
       maps=maps,
-      mask_mouth=model.mask_mouth,
       landmarks=landmarks,
-      face=0 if model.emotion_input == "frame" else model.face,
-      bare_codes=model.bare_codes,
-      ablate=model.ablate,
-      pose_spatial_channels=model.pose_spatial_channels,
       appearance=appearance,
-      norm=model.norm,
       dtype=dtype,
       remat=remat,
     ),
@@ -119,4 +99,52 @@ def build(
       unit=model.sync_unit,
     ),
     vgg=Vgg(dtype),
+  )
+
+
+def _channels(model: ConfigDict) -> tuple[tuple[int, int], ...]:
+  """(size, channels) of the generator's feature maps, coarsest first.
+
+  Raises:
+    ValueError: the finest are not those of the picture.
+  """
+  channels = tuple(
+    sorted((int(size), width) for size, width in model.channels.items())
+  )
+  if channels[-1][0] != model.image:
+    raise ValueError(
+      f"channels end at {channels[-1][0]}, the picture has {model.image}"
+    )
+  return channels
+
+
+def _encoders(
+  model: ConfigDict,
+  *,
+  maps: tuple[int, ...],
+  landmarks: bool,
+  appearance: int,
+  dtype: jnp.dtype,
+  remat: bool,
+) -> Encoders:
+  """The encoders, with what `build` has worked out of the config for them."""
+  codes, encoder = model.codes, model.encoder
+  return Encoders(
+    image=model.image,
+    codes=(codes.identity, codes.pose, codes.emotion, codes.mouth),
+    stages=tuple(encoder.stages),
+    width=encoder.width,
+    bottleneck=encoder.bottleneck,
+    stem=encoder.stem,
+    maps=maps,
+    mask_mouth=model.mask_mouth,
+    landmarks=landmarks,
+    face=0 if model.emotion_input == "frame" else model.face,
+    bare_codes=model.bare_codes,
+    ablate=model.ablate,
+    pose_spatial_channels=model.pose_spatial_channels,
+    appearance=appearance,
+    norm=model.norm,
+    dtype=dtype,
+    remat=remat,
   )

@@ -108,14 +108,18 @@ def fit(
             check_replicas(step, state.params)
             watchdog.step_done(step)
           if step == run.steps:
-            sha256 = digest(state, stream.get_state())
-            metrics.say(f"step {step}, sha256 {sha256}")
+            metrics.say(_digest_line(step, state, stream))
       except NotFiniteError as error:
         before = roll_back(run, stream, error)
       else:
         with activity.during("save"):
           manager.finish()
         return state, step == run.steps
+
+
+def _digest_line(step: int, state: TrainState, stream: BatchStream) -> str:
+  """The line that tells whether two trainings have ended alike."""
+  return f"step {step}, sha256 {digest(state, stream.get_state())}"
 
 
 def restore_or_init(
