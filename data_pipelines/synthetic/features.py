@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from data_pipelines.synthetic import emotion
 from data_pipelines.synthetic.head import DEPTH_GRID, Model
 from data_pipelines.synthetic.parts import EYE, LIP, SKIN, grid_triangles
-from data_pipelines.synthetic.texture import EYE_SPAN, REGIONS
+from data_pipelines.synthetic.texture.atlas import REGIONS
+from data_pipelines.synthetic.texture.eyes import EYE_SPAN
 
 _EYE_U = np.linspace(-1, 1, 13)
 _LIP_U = np.linspace(-1, 1, 25)

@@ -6,11 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from data_pipelines.synthetic import emotion, parts, texture
+from data_pipelines.synthetic import emotion, parts
 from data_pipelines.synthetic.identity import Identity, sample
 from data_pipelines.synthetic.parts import SKIN, Grid
 from data_pipelines.synthetic.surface import CROWN_Y, Surface
-from data_pipelines.synthetic.texture import REGIONS
+from data_pipelines.synthetic.texture.atlas import REGIONS
+from data_pipelines.synthetic.texture.paint import paint
 
 PIVOT = np.array([0.0, -0.95, -0.22], np.float32)
 
@@ -117,7 +118,7 @@ def build(person: Identity) -> Model:
   return Model(
     person=person,
     anchor=surface.anchor,
-    atlas=texture.paint(person, head, scalp, surface.anchor),
+    atlas=paint(person, head, scalp, surface.anchor),
     before=before,
     after=after,
     points=points,

@@ -13,7 +13,7 @@ from scipy.interpolate import PchipInterpolator
 from data_pipelines.synthetic.bumps import step
 from data_pipelines.synthetic.identity import Identity
 from data_pipelines.synthetic.surface import CROWN_Y, Surface
-from data_pipelines.synthetic.texture import REGIONS
+from data_pipelines.synthetic.texture.atlas import REGIONS
 
 # Material: how far light wraps, highlight strength, highlight sharpness.
 SKIN = (0.42, 0.10, 14.0)

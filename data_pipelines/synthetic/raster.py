@@ -1,7 +1,9 @@
 """The picture loop: vertices to pixels, one z-buffer, textured Gouraud.
 
-Everything here is numba on plain arrays. Axes: x to the picture's right, y
-up, z to the camera; one unit is about 9.5 cm.
+Everything here is numba on plain arrays, and in one file: numba compiles a
+function anew when its own file changes, not when the file of one that it calls
+does. Axes: x to the picture's right, y up, z to the camera; one unit is about
+9.5 cm.
 """
 
 from typing import NamedTuple, no_type_check
@@ -135,6 +137,99 @@ def shade(
 
 @njit(cache=True, fastmath=True, nogil=True)
 @no_type_check
+def project(
+  points: Float32[np.ndarray, "v 3"],
+  camera: Float32[np.ndarray, "3"],
+  distance: np.float32,
+  factor: int,
+):
+  """Turns x and y of vertices into pixels, in place; z stays.
+
+  Args:
+    points: Turned vertices.
+    camera: x, y of the head's origin and the scale, in the picture's pixels.
+    distance: Of the camera, head units.
+    factor: Supersampling: a pixel of the picture is so many across.
+  """
+  for j in range(points.shape[0]):
+    near = camera[2] * distance / (distance - points[j, 2])
+    points[j, 0] = factor * (camera[0] + points[j, 0] * near)
+    points[j, 1] = factor * (camera[1] - points[j, 1] * near)
+
+
+@njit(cache=True, fastmath=True, nogil=True, inline="always")
+@no_type_check
+def _covered(a, b, c, size):
+  """First and last pixel of an axis whose middles lie within a triangle."""
+  low = int(np.ceil(min(a, b, c) - 0.5))
+  high = int(np.floor(max(a, b, c) - 0.5))
+  return max(low, 0), min(high, size - 1)
+
+
+@njit(cache=True, fastmath=True, nogil=True, inline="always")
+@no_type_check
+def _clamped(value, last):
+  """A place on the atlas, kept so far within it that a texel follows."""
+  if value < 0:
+    value = 0.0
+  elif value > last:
+    value = float(last)
+  return value
+
+
+@njit(cache=True, fastmath=True, nogil=True, inline="always")
+@no_type_check
+def _bilinear(atlas, row, column, channel, weights):
+  """A channel of the atlas between four texels."""
+  return (
+    weights[0] * atlas[row, column, channel]
+    + weights[1] * atlas[row, column + 1, channel]
+    + weights[2] * atlas[row + 1, column, channel]
+    + weights[3] * atlas[row + 1, column + 1, channel]
+  )
+
+
+@njit(cache=True, fastmath=True, nogil=True, inline="always")
+@no_type_check
+def _blend(image, y, x, atlas, u, v, light, corners, shares):
+  """Blends the atlas at (u, v) into pixel (x, y); returns its cover.
+
+  Args:
+    image: Float RGB.
+    y: Row of the pixel.
+    x: Column of the pixel.
+    atlas: Colour and cover.
+    u: Column in the atlas.
+    v: Row in the atlas.
+    light: RGB factor and highlight of every vertex.
+    corners: Numbers of the triangle's vertices a, b, c.
+    shares: Barycentric weights of b and c.
+  """
+  a, b, c = corners
+  wb, wc = shares
+  iu = int(u)
+  iv = int(v)
+  fu = u - iu
+  fv = v - iv
+  weights = ((1 - fu) * (1 - fv), fu * (1 - fv), (1 - fu) * fv, fu * fv)
+  cover = _bilinear(atlas, iv, iu, 3, weights) * (1 / 255.0)
+  if cover > 0.01:
+    wa = 1 - wb - wc
+    shine = wa * light[a, 3] + wb * light[b, 3] + wc * light[c, 3]
+    for k in range(3):
+      colour = _bilinear(atlas, iv, iu, k, weights)
+      lit = wa * light[a, k] + wb * light[b, k] + wc * light[c, k]
+      value = colour * lit + shine
+      if cover > 0.99:
+        image[y, x, k] = value
+      else:
+        old = image[y, x, k]
+        image[y, x, k] = old + cover * (value - old)
+  return cover
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
 def draw(
   screen: Float32[np.ndarray, "v 3"],
   light: Float32[np.ndarray, "v 4"],
@@ -167,24 +262,15 @@ def draw(
     a = triangles[t, 0]
     b = triangles[t, 1]
     c = triangles[t, 2]
-    ax = screen[a, 0]
-    ay = screen[a, 1]
-    bx = screen[b, 0]
-    by = screen[b, 1]
-    cx = screen[c, 0]
-    cy = screen[c, 1]
+    ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
+    bx, by = screen[b, 0], screen[b, 1]
+    cx, cy = screen[c, 0], screen[c, 1]
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     # y points down here, so a front face has negative area.
     if area > -1e-7 and (sided[t] == 0 or area < 1e-7):
       continue
-    low_x = int(np.ceil(min(ax, bx, cx) - 0.5))
-    high_x = int(np.floor(max(ax, bx, cx) - 0.5))
-    low_y = int(np.ceil(min(ay, by, cy) - 0.5))
-    high_y = int(np.floor(max(ay, by, cy) - 0.5))
-    low_x = max(low_x, 0)
-    low_y = max(low_y, 0)
-    high_x = min(high_x, size_x - 1)
-    high_y = min(high_y, size_y - 1)
+    low_x, high_x = _covered(ax, bx, cx, size_x)
+    low_y, high_y = _covered(ay, by, cy, size_y)
     if low_x > high_x or low_y > high_y:
       continue
     inverse = 1.0 / area
@@ -197,7 +283,6 @@ def draw(
     py = low_y + 0.5 - ay
     row_b = px * step_bx + py * step_by
     row_c = px * step_cx + py * step_cy
-    az = screen[a, 2]
     dbz = screen[b, 2] - az
     dcz = screen[c, 2] - az
     u0 = uv[a, 0]
@@ -214,49 +299,11 @@ def draw(
         if wb >= 0 and wc >= 0 and wb + wc <= 1:
           z = az + wb * dbz + wc * dcz
           if z + offset > depth[y, x]:
-            u = u0 + wb * dbu + wc * dcu
-            v = v0 + wb * dbv + wc * dcv
-            if u < 0:
-              u = 0.0
-            elif u > atlas_w:
-              u = float(atlas_w)
-            if v < 0:
-              v = 0.0
-            elif v > atlas_h:
-              v = float(atlas_h)
-            iu = int(u)
-            iv = int(v)
-            fu = u - iu
-            fv = v - iv
-            w00 = (1 - fu) * (1 - fv)
-            w01 = fu * (1 - fv)
-            w10 = (1 - fu) * fv
-            w11 = fu * fv
-            cover = (
-              w00 * atlas[iv, iu, 3]
-              + w01 * atlas[iv, iu + 1, 3]
-              + w10 * atlas[iv + 1, iu, 3]
-              + w11 * atlas[iv + 1, iu + 1, 3]
-            ) * (1 / 255.0)
-            if cover > 0.01:
-              wa = 1 - wb - wc
-              shine = wa * light[a, 3] + wb * light[b, 3] + wc * light[c, 3]
-              for k in range(3):
-                colour = (
-                  w00 * atlas[iv, iu, k]
-                  + w01 * atlas[iv, iu + 1, k]
-                  + w10 * atlas[iv + 1, iu, k]
-                  + w11 * atlas[iv + 1, iu + 1, k]
-                )
-                lit = wa * light[a, k] + wb * light[b, k] + wc * light[c, k]
-                value = colour * lit + shine
-                if cover > 0.99:
-                  image[y, x, k] = value
-                else:
-                  old = image[y, x, k]
-                  image[y, x, k] = old + cover * (value - old)
-              if cover > 0.5 and z > depth[y, x]:
-                depth[y, x] = z
+            u = _clamped(u0 + wb * dbu + wc * dcu, atlas_w)
+            v = _clamped(v0 + wb * dbv + wc * dcv, atlas_h)
+            cover = _blend(image, y, x, atlas, u, v, light, (a, b, c), (wb, wc))
+            if cover > 0.5 and z > depth[y, x]:
+              depth[y, x] = z
         wb += step_bx
         wc += step_cx
       row_b += step_by
@@ -383,6 +430,72 @@ class View(NamedTuple):
   factor: int  # supersampling
 
 
+class _Buffers(NamedTuple):
+  """What is written anew for every picture; v + p vertices."""
+
+  points: Float32[np.ndarray, "v+p 3"]
+  turned: Float32[np.ndarray, "v+p 3"]
+  normal: Float32[np.ndarray, "v+p 3"]
+  light: Float32[np.ndarray, "v+p 4"]
+  tone: Float32[np.ndarray, "v+p"]
+  place: Float32[np.ndarray, "v+p 2"]  # on the atlas, in its pixels
+  image: Float32[np.ndarray, "s s 3"]  # supersampled
+  depth: Float32[np.ndarray, "s s"]
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
+def _new_buffers(mesh: Mesh, patches: int, side: int):
+  """Buffers for so many vertices of patches and pixels of a side."""
+  plain = mesh.still.shape[0]
+  v = plain + patches
+  buffers = _Buffers(
+    np.empty((v, 3), np.float32),
+    np.empty((v, 3), np.float32),
+    np.empty((v, 3), np.float32),
+    np.empty((v, 4), np.float32),
+    np.empty(v, np.float32),
+    np.empty((v, 2), np.float32),
+    np.empty((side, side, 3), np.float32),
+    np.empty((side, side), np.float32),
+  )
+  buffers.points[:plain] = mesh.still
+  buffers.place[:plain] = mesh.uv
+  buffers.tone[:plain] = mesh.albedo
+  return buffers
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+@no_type_check
+def _move(mesh: Mesh, motion: Motion, i: int, buffers: _Buffers):
+  """Skin, patches and head as picture i has them, and their normals."""
+  plain = mesh.still.shape[0]
+  first = mesh.first_moving
+  end = first + mesh.folds.shape[1]
+  displace(
+    mesh.still[first:end],
+    mesh.albedo[first:end],
+    mesh.fields,
+    motion.channels[i],
+    mesh.folds,
+    motion.depths[i],
+    buffers.points[first:end],
+    buffers.tone[first:end],
+  )
+  buffers.points[plain:] = motion.patches[i]
+  buffers.tone[plain:] = motion.patch_albedo[i]
+  buffers.place[plain:] = motion.patch_uv[i]
+  transform(
+    buffers.points,
+    mesh.weight,
+    motion.rotation[i],
+    motion.torso[i],
+    motion.pivot,
+    buffers.turned,
+  )
+  normals(buffers.turned, mesh.triangles, buffers.normal)
+
+
 @njit(cache=True, fastmath=True, nogil=True)
 @no_type_check
 def frames(
@@ -402,74 +515,35 @@ def frames(
       corner at (0, 0).
     out: Receives the pictures.
   """
-  n = out.shape[0]
-  plain = mesh.still.shape[0]
-  v = plain + motion.patches.shape[1]
-  size = out.shape[1]
-  points = np.empty((v, 3), np.float32)
-  turned = np.empty((v, 3), np.float32)
-  normal = np.empty((v, 3), np.float32)
-  light = np.empty((v, 4), np.float32)
-  tone = np.empty(v, np.float32)
-  place = np.empty((v, 2), np.float32)
-  image = np.empty((size * view.factor, size * view.factor, 3), np.float32)
-  depth = np.empty((size * view.factor, size * view.factor), np.float32)
-  points[:plain] = mesh.still
-  place[:plain] = mesh.uv
-  tone[:plain] = mesh.albedo
-  end = mesh.first_moving + mesh.folds.shape[1]
-  for i in range(n):
-    displace(
-      mesh.still[mesh.first_moving : end],
-      mesh.albedo[mesh.first_moving : end],
-      mesh.fields,
-      motion.channels[i],
-      mesh.folds,
-      motion.depths[i],
-      points[mesh.first_moving : end],
-      tone[mesh.first_moving : end],
-    )
-    points[plain:] = motion.patches[i]
-    tone[plain:] = motion.patch_albedo[i]
-    place[plain:] = motion.patch_uv[i]
-    transform(
-      points,
-      mesh.weight,
-      motion.rotation[i],
-      motion.torso[i],
-      motion.pivot,
-      turned,
-    )
-    normals(turned, mesh.triangles, normal)
+  size = out.shape[1] * view.factor
+  buffers = _new_buffers(mesh, motion.patches.shape[1], size)
+  for i in range(out.shape[0]):
+    _move(mesh, motion, i, buffers)
     shade(
-      turned,
-      normal,
-      tone,
+      buffers.turned,
+      buffers.normal,
+      buffers.tone,
       mesh.material,
       mesh.both,
       view.key[i],
       view.colours[i],
-      light,
+      buffers.light,
     )
-    for j in range(v):
-      near = view.camera[i, 2] * view.distance / (view.distance - turned[j, 2])
-      turned[j, 0] = view.factor * (view.camera[i, 0] + turned[j, 0] * near)
-      turned[j, 1] = view.factor * (view.camera[i, 1] - turned[j, 1] * near)
+    project(buffers.turned, view.camera[i], view.distance, view.factor)
     for j in range(mesh.marks.shape[0]):
-      marked[i, j, 0] = turned[mesh.marks[j], 0] / view.factor
-      marked[i, j, 1] = turned[mesh.marks[j], 1] / view.factor
-    spread(
-      view.background[i % view.background.shape[0]], view.factor, image, depth
-    )
+      marked[i, j, 0] = buffers.turned[mesh.marks[j], 0] / view.factor
+      marked[i, j, 1] = buffers.turned[mesh.marks[j], 1] / view.factor
+    background = view.background[i % view.background.shape[0]]
+    spread(background, view.factor, buffers.image, buffers.depth)
     draw(
-      turned,
-      light,
-      place,
+      buffers.turned,
+      buffers.light,
+      buffers.place,
       mesh.triangles,
       mesh.bias,
       mesh.sided,
       mesh.atlas,
-      image,
-      depth,
+      buffers.image,
+      buffers.depth,
     )
-    shrink(image, view.factor, out[i])
+    shrink(buffers.image, view.factor, out[i])

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from data_pipelines.synthetic import (
-  emotion,
   factors,
   head,
   identity,
@@ -20,7 +19,15 @@ from data_pipelines.synthetic import (
 )
 from data_pipelines.synthetic.drawing import Scene, draw, lit
 from data_pipelines.synthetic.factors import MOUTH, POSE, Factors
-from data_pipelines.synthetic.identity import Identity
+from data_pipelines.synthetic.frame_factors import (
+  Mouth,
+  channels_of,
+  channels_of_many,
+  mouth_columns,
+  pose_columns,
+  random_channels,
+  random_factors,
+)
 from speak_jax import spec
 
 JPEG_QUALITY = 95
@@ -63,15 +70,6 @@ class Rendered(NamedTuple):
   factors: Float[np.ndarray, "n f"]
 
 
-class Mouth(NamedTuple):
-  """A mouth, one row a frame."""
-
-  opening: Float[np.ndarray, "n"]  # 0 shut, 1 as wide as it goes
-  wide: Float[np.ndarray, "n"]  # -1 narrow, 1 wide
-  pursed: Float[np.ndarray, "n"]  # 0 to 1
-  press: Float[np.ndarray, "n"]  # 0 to 1: lips pressed together
-
-
 class Twins(NamedTuple):
   """Frames that share exactly one thing with k frames of a clip."""
 
@@ -94,66 +92,6 @@ def encode(frame: UInt8[np.ndarray, "h w 3"]) -> bytes:
     sampling,
   ]
   return cv2.imencode(".jpg", frame[..., ::-1], options)[1].tobytes()
-
-
-def channels_of(
-  person: Identity,
-  index: int,
-  level: int,
-  rows: int,
-  drift: Float[np.ndarray, "n"] | None = None,
-) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "n m"]]:
-  """Channels of `rows` frames, and what the emotion adds to the mouth.
-
-  Args:
-    person: Whose face it is.
-    index: Index into spec.EMOTIONS.
-    level: 1 to 3.
-    rows: Number of frames.
-    drift: How the strength wanders, in [-1, 1], for 12 % at most.
-  """
-  weights = emotion.expression(person, index, level)
-  out = np.zeros((rows, len(emotion.CHANNELS)), np.float32)
-  for i, name in enumerate(emotion.CHANNELS):
-    out[:, i] = weights.get(name, 0.0)
-  gain = np.ones(rows) if drift is None else 1 + 0.12 * drift
-  gain = gain.astype(np.float32)
-  extra = np.stack(
-    [np.full(rows, weights.get(name, 0.0)) for name in emotion.MOUTH], -1
-  )
-  return out * gain[:, None], extra * gain[:, None]
-
-
-def mouth_columns(
-  spoken: Mouth, extra: Float[np.ndarray, "n m"]
-) -> dict[str, Float[np.ndarray, "n"]]:
-  """Factors of the mouth: what is said plus what the emotion adds.
-
-  Args:
-    spoken: The speech's; where `press` is 1 lips must meet, whatever the
-      emotion.
-    extra: Columns of emotion.MOUTH.
-  """
-  opening, wide, pursed, press = spoken
-  opening = opening + extra[:, 0] * (1 - 0.5 * opening)
-  opening = opening * (1 - press)
-  wide = wide + extra[:, 1] * (1 - 0.5 * np.abs(wide))
-  pursed = np.maximum(pursed, extra[:, 2])
-  press = np.maximum(press, extra[:, 3] * (1 - opening))
-  return {
-    "mouth_open": opening.clip(0, 1),
-    "mouth_wide": wide.clip(-1, 1),
-    "mouth_round": pursed.clip(0, 1),
-    "mouth_press": press,
-  }
-
-
-def _pose_columns(
-  place: motion.Placement,
-) -> dict[str, Float[np.ndarray, "n"]]:
-  """Factors of the pose."""
-  columns = (*place.pose.T, *place.shift.T, place.scale)
-  return dict(zip(POSE, columns, strict=True))
 
 
 def _stranger(rng: np.random.Generator, recipe: Recipe, taken: set[int]) -> int:
@@ -187,8 +125,8 @@ def twins(
     taken.add(index)
     other = head.model(recipe.seed, recipe.split, index)
     feelings = rng.choice(np.delete(np.arange(8), recipe.emotion), k)
-    channels, extra = _random_channels(rng, other.person, feelings)
-    rows = _random_factors(rng, recipe.framing, extra)
+    channels, extra = random_channels(rng, other.person, feelings)
+    rows = random_factors(rng, recipe.framing, extra)
     rows = rows.with_columns_of(shown.rows(at), kept)
     scene = lit(rng, other, rows, channels, recipe.size)
     frames, landmarks = draw(scene, recipe.size)
@@ -203,53 +141,6 @@ def _key(recipe: Recipe) -> tuple[int, ...]:
     303, recipe.seed, split, recipe.identity, recipe.emotion, recipe.level,
     recipe.take,
   )  # fmt: skip
-
-
-def _random_channels(
-  rng: np.random.Generator, person: Identity, feelings: Int[np.ndarray, "n"]
-) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "n m"]]:
-  """Channels and mouth additions of one row per emotion, any level."""
-  levels = np.array([rng.integers(1, 4) for _ in feelings])
-  return _channels(person, feelings, levels)
-
-
-def _channels(
-  person: Identity, feelings: Int[np.ndarray, "n"], levels: Int[np.ndarray, "n"]
-) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "n m"]]:
-  """Channels and mouth additions of one row per emotion and level."""
-  rows = [
-    channels_of(person, int(feeling), int(level), 1)
-    for feeling, level in zip(feelings, levels, strict=True)
-  ]
-  channels, extra = zip(*rows, strict=True)
-  return np.concatenate(channels), np.concatenate(extra)
-
-
-def _random_factors(
-  rng: np.random.Generator, framing: str, extra: Float[np.ndarray, "n m"]
-) -> Factors:
-  """Independent frames; the light is left out."""
-  count = len(extra)
-  place = motion.scatter(rng, count, framing)
-  mouth = mouth_columns(random_mouth(rng, count), extra)
-  blink = (rng.random(count) < 0.06) * rng.uniform(0.5, 1, count)
-  gaze = rng.uniform(-1, 1, (count, 2)) * np.array([0.8, 0.4])
-  return factors.zeros(count)._replace(
-    **_pose_columns(place),
-    **mouth,
-    blink=blink,
-    gaze_x=gaze[:, 0],
-    gaze_y=gaze[:, 1],
-  )
-
-
-def random_mouth(rng: np.random.Generator, count: int) -> Mouth:
-  """Independent mouths."""
-  opening = rng.beta(0.8, 1.4, count)
-  pursed = (rng.random(count) < 0.25) * rng.uniform(0.3, 1, count)
-  wide = rng.uniform(-0.2, 0.9, count) * (pursed == 0) - 0.7 * pursed
-  press = (rng.random(count) < 0.18).astype(float)
-  return Mouth(opening * (1 - press) * (1 - 0.5 * pursed), wide, pursed, press)
 
 
 def render_clip(recipe: Recipe) -> spec.Record:
@@ -329,7 +220,7 @@ def _clip_scene(
   room = np.random.default_rng(_key(recipe)[:4])
   direction, colours = motion.light(room)
   shown = factors.zeros(n)._replace(
-    **_pose_columns(place),
+    **pose_columns(place),
     **mouth_columns(spoken, extra),
     blink=blink,
     gaze_x=gaze[:, 0],
@@ -382,8 +273,8 @@ def random_frames(
     model = head.model(seed, split, index)
     feelings = rng.integers(0, len(spec.EMOTIONS), count)
     levels = rng.integers(1, 4, count)
-    channels, extra = _channels(model.person, feelings, levels)
-    rows = _random_factors(rng, framing, extra)
+    channels, extra = channels_of_many(model.person, feelings, levels)
+    rows = random_factors(rng, framing, extra)
     scene = lit(rng, model, rows, channels, size)
     frames, landmarks = draw(scene, size)
     who = np.full(count, index)

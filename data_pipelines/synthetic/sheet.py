@@ -10,7 +10,13 @@ import numpy as np
 from absl import app, flags
 from jaxtyping import UInt8
 
-from data_pipelines.synthetic import drawing, factors, head, motion, render
+from data_pipelines.synthetic import (
+  drawing,
+  factors,
+  frame_factors,
+  head,
+  motion,
+)
 from speak_jax import spec
 from speak_jax.common import command_line, outputs
 
@@ -52,11 +58,11 @@ def _one(
   rows = factors.zeros(1)._replace(
     **{name: np.full(1, float(value)) for name, value in columns.items()}
   )
-  channels, extra = render.channels_of(model.person, feeling, 3, 1)
-  spoken = render.Mouth(
+  channels, extra = frame_factors.channels_of(model.person, feeling, 3, 1)
+  spoken = frame_factors.Mouth(
     rows.mouth_open, rows.mouth_wide, rows.mouth_round, rows.mouth_press
   )
-  rows = rows._replace(**render.mouth_columns(spoken, extra))
+  rows = rows._replace(**frame_factors.mouth_columns(spoken, extra))
   return drawing.draw(drawing.lit(rng, model, rows, channels, size), size)[0][0]
 
 

@@ -11,13 +11,14 @@ from data_pipelines.sources import synthetic as source
 from data_pipelines.synthetic import (
   drawing,
   factors,
+  frame_factors,
   head,
   identity,
   motion,
   render,
   surface,
 )
-from data_pipelines.synthetic.texture import REGIONS
+from data_pipelines.synthetic.texture.atlas import REGIONS
 from speak_jax import spec
 
 SIZE = 64
@@ -43,7 +44,7 @@ def scene(model, **shown: float) -> drawing.Scene:
   rows = factors.zeros(1)._replace(
     **{name: np.array([float(value)]) for name, value in columns.items()}
   )
-  channels, _ = render.channels_of(model.person, 0, 1, 1)
+  channels, _ = frame_factors.channels_of(model.person, 0, 1, 1)
   return drawing.lit(np.random.default_rng(0), model, rows, channels, 128)
 
 

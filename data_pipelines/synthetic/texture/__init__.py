@@ -1,0 +1,1 @@
+"""The painted side of a person: skin, hair, eyes, mouth, cloth."""
