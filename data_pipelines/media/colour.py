@@ -120,17 +120,17 @@ def _table(space: Space) -> UInt32[np.ndarray, "t"]:
   red, green, blue = (
     (light[:, None] * columns[:, i]).astype(np.float32) for i in range(3)
   )
-  made = red[:, None, None] + green[:, None] + blue
-  made = np.maximum(made, 0, out=made)
+  mixed = red[:, None, None] + green[:, None] + blue
+  mixed = np.maximum(mixed, 0, out=mixed)
   if space.is_hdr:
     # All three by the brightest, so that the hue stays.
-    peak = np.maximum(made.max(-1), 1e-9)
+    peak = np.maximum(mixed.max(-1), 1e-9)
     rolled = KNEE + (1 - KNEE) * -np.expm1((KNEE - peak) / (1 - KNEE))
-    made *= (np.where(peak > KNEE, rolled, peak) / peak)[..., None]
+    mixed *= (np.where(peak > KNEE, rolled, peak) / peak)[..., None]
   # As fine as 8 bits need it: a step is .4 of one where sRGB is steepest.
   fine = 255 * encode(np.linspace(0, 1, 8192))
-  place = (np.minimum(made, 1) * 8191 + 0.5).astype(np.int16)
-  table = np.full((*made.shape[:3], 4), 255, np.uint8)
+  place = (np.minimum(mixed, 1) * 8191 + 0.5).astype(np.int16)
+  table = np.full((*mixed.shape[:3], 4), 255, np.uint8)
   table[..., :3] = fine.round().astype(np.uint8)[place]
   return table.view(np.uint32).reshape(-1)
 

@@ -258,7 +258,7 @@ def _through(
   image: Image.Image, source: ImageCms.ImageCmsProfile
 ) -> Image.Image:
   """A picture of a profile's space in sRGB."""
-  made = ImageCms.profileToProfile(
+  converted = ImageCms.profileToProfile(
     image,
     source,
     _srgb(),
@@ -266,8 +266,8 @@ def _through(
     "RGB",
     flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
   )
-  assert made is not None  # not in place
-  return made
+  assert converted is not None  # not in place
+  return converted
 
 
 @functools.cache

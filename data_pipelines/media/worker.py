@@ -69,8 +69,8 @@ def _answer(request: dict[str, Any], pipe: int) -> None:
     warnings.showwarning = functools.partial(_warn, pipe)
     try:
       limits.apply(limits.Limits(*request["limits"]))
-      made = CALLS[request["call"]](request["path"], **request["args"])
-      for item in made if isinstance(made, Iterator) else [made]:
+      result = CALLS[request["call"]](request["path"], **request["args"])
+      for item in result if isinstance(result, Iterator) else [result]:
         if isinstance(item, np.ndarray):
           facts = {"shape": item.shape, "dtype": item.dtype.str}
           send(pipe, {"kind": "array", **facts}, item)

@@ -139,17 +139,17 @@ def _refuse_empty(flag: flags.Flag) -> None:
 
 def _given(values: flags.FlagValues) -> Iterator[flags.Flag]:
   """Those of our flags that were given, but for keys of a config."""
-  for found in _ours(values):
-    if found.present and not found.name.startswith("config"):
-      yield found
+  for flag in _ours(values):
+    if flag.present and not flag.name.startswith("config"):
+      yield flag
 
 
 def _ours(values: flags.FlagValues) -> Iterator[flags.Flag]:
   """All flags that our modules have defined."""
   ours = ("speak_jax", "data_pipelines", "__main__", sys.argv[0])
-  for module, found in values.flags_by_module_dict().items():
+  for module, defined in values.flags_by_module_dict().items():
     if module.startswith(ours):
-      yield from found
+      yield from defined
 
 
 def _texts(values: flags.FlagValues) -> Iterator[tuple[str, str]]:

@@ -42,7 +42,7 @@ def model(text: str) -> str:
 
 def named(argv: Sequence[str]) -> list[str]:
   """A command's words, with the paths of what they name of the package."""
-  found = list(argv)
+  words = list(argv)
   flag = ""  # whose value the word is
   for i, word in enumerate(argv):
     if word == "--":
@@ -56,8 +56,8 @@ def named(argv: Sequence[str]) -> list[str]:
         value = model(word if flag else value)
       else:
         value = word if flag else value
-      found[i] = value if flag else f"{head}={value}"
+      words[i] = value if flag else f"{head}={value}"
       flag = ""
     elif word.startswith("-") and name in ("config", *_MODELS):
       flag = name
-  return found
+  return words

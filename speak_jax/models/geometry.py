@@ -106,11 +106,11 @@ class CoarseFlow(nn.Module):
       source: Pose code of the identity picture.
       target: Pose code of the frame to be made.
     """
-    turn, seen = _turn(source, target)
+    turn, poses = _turn(source, target)
     outputs = self.size * self.size * 2
     near = partial(nn.Dense, kernel_init=NEAR_ZERO, precision=EXACT)
     linear = near(outputs, use_bias=False, name="linear")(turn)
-    hidden = Mlp(self.width, 2, precision=EXACT, name="mlp")(seen)
+    hidden = Mlp(self.width, 2, precision=EXACT, name="mlp")(poses)
     flow = linear + near(outputs, name="out")(hidden)
     return flow.reshape(-1, self.size, self.size, 2)
 
@@ -169,11 +169,11 @@ class PoseTransform(nn.Module):
     target: Float[Array, "b p"],
   ) -> Float[Array, "b 68 2"]:
     """Landmarks in a picture from -1 to 1, float32; args as `CoarseFlow`'s."""
-    _, seen = _turn(source, target)
-    hidden = Mlp(self.width // 2, 2, precision=EXACT, name="mlp")(seen)
-    seen = jnp.concatenate([seen, hidden], -1)
+    _, poses = _turn(source, target)
+    hidden = Mlp(self.width // 2, 2, precision=EXACT, name="mlp")(poses)
+    poses = jnp.concatenate([poses, hidden], -1)
     field = nn.Dense(14, kernel_init=NEAR_ZERO, precision=EXACT, name="field")(
-      seen
+      poses
     )
     x, y = points[..., 0], points[..., 1]
     depth = self.param("depth", nn.initializers.zeros, points.shape[1:2])

@@ -176,7 +176,7 @@ def _joined(
   params: Mapping[str, Any], name: str, branches: tuple[Branch, ...], x: Array
 ) -> Array:
   """What each branch makes of the same map."""
-  made = []
+  maps = []
   for branch in branches:
     y = x
     for step in branch:
@@ -186,8 +186,8 @@ def _joined(
         y = _pool(step, y)
       else:
         y = _joined(params, name, tuple((layer,) for layer in step), y)
-    made.append(y)
-  return jnp.concatenate(made, -1)
+    maps.append(y)
+  return jnp.concatenate(maps, -1)
 
 
 def _layer(

@@ -210,9 +210,9 @@ class Encoders(nn.Module):
     features = self.features(frames, train)
     identity = features.pooled
     if self.appearance:
-      seen = warp_to_mean_face(frames, landmarks, self.appearance)
-      seen = rearrange(seen, "b h w c -> b (h w c)")
-      identity = jnp.concatenate([identity, seen], -1)
+      warped = warp_to_mean_face(frames, landmarks, self.appearance)
+      warped = rearrange(warped, "b h w c -> b (h w c)")
+      identity = jnp.concatenate([identity, warped], -1)
     if not self.bare_codes:
       identity = standardize(self.identity_head(identity))
     by_size = dict(zip(self._stage_sizes(), features.stages, strict=True))
@@ -249,12 +249,12 @@ class Encoders(nn.Module):
     if self.ablate == "pose":
       return jnp.zeros((frames.shape[0], self.codes[1]))
     features = self.pose_net(self._prepared(frames), train)
-    seen = features.pooled
+    inputs = features.pooled
     if self.pose_spatial_channels:
       places = leaky(self.pose_squeeze(features.stages[-1]))
       places = rearrange(places, "b h w c -> b (h w c)")
-      seen = jnp.concatenate([seen, places.astype(jnp.float32)], -1)
-    return seen if self.bare_codes else self.pose_head(seen)
+      inputs = jnp.concatenate([inputs, places.astype(jnp.float32)], -1)
+    return inputs if self.bare_codes else self.pose_head(inputs)
 
   def emotion(
     self, faces: Float[Array, "b f f 3"], train: bool = False
@@ -262,8 +262,10 @@ class Encoders(nn.Module):
     """Emotion code f_E of aligned faces (or whole frames), any size."""
     if self.ablate == "emotion":
       return jnp.zeros((faces.shape[0], self.codes[2]))
-    seen = self.emotion_net(self._prepared(faces), train).pooled
-    return seen if self.bare_codes else standardize(self.emotion_head(seen))
+    pooled = self.emotion_net(self._prepared(faces), train).pooled
+    if self.bare_codes:
+      return pooled
+    return standardize(self.emotion_head(pooled))
 
   def mouth(
     self, patches: Float[Array, "b s s 3"], train: bool = False

@@ -93,7 +93,7 @@ class Judge(nn.Module):
   def setup(self):
     """Makes the nets."""
     self.finder = Backbone(self.width, "deep", name="finder")
-    self.found = nn.Dense(136, name="found")
+    self.rough_points = nn.Dense(136, name="found")  # as stored
     self.face = Backbone(self.width, "small", name="face")
     self.face_points = nn.Dense(136, name="face_points")
     self.mouth = Backbone(self.width - 8, "small", name="mouth")
@@ -116,7 +116,7 @@ class Judge(nn.Module):
     self, frames: Float[Array, "n h w 3"]
   ) -> Float[Array, "n 68 2"]:
     """A first guess of the landmarks, in pixels."""
-    points = self.found(self.finder(frames)) + _flat(_mean_face())
+    points = self.rough_points(self.finder(frames)) + _flat(_mean_face())
     points = rearrange(points, "n (k d) -> n k d", d=2)
     # One unit is about a face's eye distance, and 0 the frame's middle.
     return points * (SIZE / 4) + (SIZE - 1) / 2
@@ -183,7 +183,7 @@ class Judge(nn.Module):
 
 def fit_similarity(landmarks: Float[Array, "n 68 2"]) -> Similarity:
   """The face's own frame: least squares over both eyes and the mouth."""
-  seen = jnp.stack(
+  anchors = jnp.stack(
     [
       landmarks[:, spec.LEFT_EYE].mean(1),
       landmarks[:, spec.RIGHT_EYE].mean(1),
@@ -192,13 +192,13 @@ def fit_similarity(landmarks: Float[Array, "n 68 2"]) -> Similarity:
     1,
   )
   centre, goal = ANCHORS.mean(0), ANCHORS - ANCHORS.mean(0)
-  origin = seen.mean(1)
-  offset = seen - origin[:, None]
+  middle = anchors.mean(1)
+  offset = anchors - middle[:, None]
   size = float((goal**2).sum())
   a = (goal * offset).sum((1, 2)) / size
   b = (goal[:, 0] * offset[..., 1] - goal[:, 1] * offset[..., 0]).sum(1) / size
   turn = jnp.stack([a, b], -1)
-  return Similarity(turn, origin - _rotate(turn, jnp.asarray(centre)))
+  return Similarity(turn, middle - _rotate(turn, jnp.asarray(centre)))
 
 
 def to_picture(

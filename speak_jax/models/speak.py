@@ -198,16 +198,16 @@ def warm_start(decoder: dict, speak: dict) -> WarmStart:
     for mine, theirs in (("generator/", ""), ("facial/", "")):
       if not path.startswith(mine):
         continue
-      found = source.get(theirs + path.removeprefix(mine))
-      if found is not None and found.shape == value.shape:
-        target[path] = found
+      learned = source.get(theirs + path.removeprefix(mine))
+      if learned is not None and learned.shape == value.shape:
+        target[path] = learned
         copied.append(path)
       elif (
         path == "facial/mlp/dense0/kernel"
-        and found is not None
-        and found.shape[1:] == value.shape[1:]
+        and learned is not None
+        and learned.shape[1:] == value.shape[1:]
       ):
-        target[path] = found[: value.shape[0]]
+        target[path] = learned[: value.shape[0]]
         copied.append(path)
       else:
         kept.append(path)

@@ -102,10 +102,10 @@ def faces(
   move_key, colour_key = jax.random.split(key)
   x, y = moved(draw_moves(move_key, len(frames), most), size)
   if landmarks is None:
-    made = sample(frames, _reflected(x, size), _reflected(y, size))
+    pictures = sample(frames, _reflected(x, size), _reflected(y, size))
   else:  # cut and moved at once: what lies beyond the cut's border is there
-    made = align_face(frames, landmarks, size, (x, y))
-  return colours(made, colour_key)
+    pictures = align_face(frames, landmarks, size, (x, y))
+  return colours(pictures, colour_key)
 
 
 def where(flags: Bool[Array, "b"], changed: Array, plain: Array) -> Array:
@@ -143,7 +143,7 @@ def recolour(
   """
   usual = frames[:, :1].mean((2, 3), keepdims=True)
   gain, mean = (x[:, None, None, None] for x in (colours.gain, colours.mean))
-  made = (gain * (frames - usual) + mean).clip(-1, 1)
+  recoloured = (gain * (frames - usual) + mean).clip(-1, 1)
   height, width = frames.shape[2:4]
   deviation = colours.blur * height
   # As products of matrices: an accelerator has those for nothing, and the
@@ -151,8 +151,10 @@ def recolour(
   # would be a grey level.
   highest = jax.lax.Precision.HIGHEST
   rows, columns = (_kernel(deviation, side) for side in (height, width))
-  made = jnp.einsum("bij,btjwc->btiwc", rows, made, precision=highest)
-  return jnp.einsum("bij,bthjc->bthic", columns, made, precision=highest)
+  recoloured = jnp.einsum(
+    "bij,btjwc->btiwc", rows, recoloured, precision=highest
+  )
+  return jnp.einsum("bij,bthjc->bthic", columns, recoloured, precision=highest)
 
 
 def _kernel(deviation: Float[Array, "b"], side: int) -> Float[Array, "b n n"]:
@@ -168,10 +170,10 @@ def _kernel(deviation: Float[Array, "b"], side: int) -> Float[Array, "b n n"]:
     density = jnp.exp(-0.5 * (away / deviation.clip(1e-3)) ** 2)
     return jnp.where(jnp.abs(away) <= jnp.ceil(2 * deviation), density, 0.0)
 
-  found = weight(to - place)
-  found += weight(to + place) * (place > 0)
-  found += weight(2 * last - to - place) * (place < last)
-  return found / found.sum(-1, keepdims=True)
+  weights = weight(to - place)
+  weights += weight(to + place) * (place > 0)
+  weights += weight(2 * last - to - place) * (place < last)
+  return weights / weights.sum(-1, keepdims=True)
 
 
 class Moves(NamedTuple):
@@ -311,8 +313,8 @@ def lend_mouth(
   )
   near, far = (spread(radius * apart) for radius in PASTED)
   share = ((far - away) / (far - near).clip(1e-6)).clip(0, 1)[..., None]
-  made = frames * (1 - share) + moved * share
-  return made if lender.lends is None else where(lender.lends, made, frames)
+  pasted = frames * (1 - share) + moved * share
+  return pasted if lender.lends is None else where(lender.lends, pasted, frames)
 
 
 def _still(landmarks: Float[Array, "*n 68 2"]) -> Float[Array, "*n 3 2"]:

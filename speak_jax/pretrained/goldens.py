@@ -119,16 +119,16 @@ def _run(
   _check_recipe(tensors, entry.get("recipe_check", {}))
   inputs, truth = _arrays(folder / f"{name}.npz")
   for key, text in config.items():
-    if made := _RECIPE.search(str(text)):
-      make = image if made[1] == "image" else audio
-      shape = tuple(int(n) for n in made[3].split(",") if n.strip())
-      inputs.setdefault(key, make(made[2], shape, entry["seed"]))
+    if recipe := _RECIPE.search(str(text)):
+      make = image if recipe[1] == "image" else audio
+      shape = tuple(int(n) for n in recipe[3].split(",") if n.strip())
+      inputs.setdefault(key, make(recipe[2], shape, entry["seed"]))
   # Speech alone has what no shape tells, as the library's own settings.
   settings = (
     _SILENT | config["cfg"] if isinstance(config.get("cfg"), dict) else {}
   )
   converted = layout.convert(tensors, settings)
-  found = layout.outputs(converted, inputs)
+  computed = layout.outputs(converted, inputs)
   lengths = _lengths(converted, inputs)
   promised = [key.removeprefix("out.") for key in entry.get("outputs", {})]
   if not promised and not truth:
@@ -136,36 +136,39 @@ def _run(
   for output in dict.fromkeys([*promised, *truth]):
     if output not in truth:
       yield Result(label, output, math.nan, "the npz does not hold it")
-    elif output not in found:
+    elif output not in computed:
       yield Result(label, output, math.nan, "the network has no such output")
     else:
-      yield _compare(label, output, found[output], truth[output], lengths)
+      yield _compare(label, output, computed[output], truth[output], lengths)
 
 
 def _compare(
   label: str,
   output: str,
-  found: np.ndarray,
+  computed: np.ndarray,
   truth: np.ndarray,
   lengths: np.ndarray | None,
 ) -> Result:
   """The error of an output, of which the truth may be a mean over places."""
-  kept = found.shape[: truth.ndim]
+  kept = computed.shape[: truth.ndim]
   if kept != truth.shape:
-    reason = f"shape {found.shape}, wanted {truth.shape}"
+    reason = f"shape {computed.shape}, wanted {truth.shape}"
     return Result(label, output, math.nan, reason)
-  found, truth = found.astype(np.float64), truth.astype(np.float64)
-  if found.ndim > truth.ndim:
-    found = found.mean(tuple(range(truth.ndim, found.ndim)))
+  computed, truth = computed.astype(np.float64), truth.astype(np.float64)
+  if computed.ndim > truth.ndim:
+    computed = computed.mean(tuple(range(truth.ndim, computed.ndim)))
   elif lengths is not None and truth.ndim == 3:
     # Padded steps are not specified; time is the last axis of one output.
     axis = 2 if output == "conv_features" else 1
-    found, truth = np.moveaxis(found, axis, 1), np.moveaxis(truth, axis, 1)
+    computed, truth = (
+      np.moveaxis(computed, axis, 1),
+      np.moveaxis(truth, axis, 1),
+    )
     valid = np.arange(truth.shape[1]) < lengths[:, None]
-    found, truth = found[valid], truth[valid]
+    computed, truth = computed[valid], truth[valid]
   if not np.isfinite(truth).all() or not truth.any():
     return Result(label, output, math.nan, "its truth is zero or not finite")
-  error = float(np.abs(found - truth).max() / np.abs(truth).max())
+  error = float(np.abs(computed - truth).max() / np.abs(truth).max())
   reason = (
     "" if math.isfinite(error) else "the network's numbers are not finite"
   )
@@ -238,8 +241,8 @@ def _check_recipe(tensors: Tensors, sums: dict[str, str]) -> None:
   """Compares tensors with the beginnings of their SHA-256."""
   for key, wanted in sums.items():
     raw = np.ascontiguousarray(tensors.peek(key)).tobytes()
-    found = hashlib.sha256(raw).hexdigest()
-    if not wanted or not found.startswith(wanted):
+    digest = hashlib.sha256(raw).hexdigest()
+    if not wanted or not digest.startswith(wanted):
       raise WeightsError(f"{key} is not the weight that meta.json means")
 
 

@@ -93,10 +93,10 @@ def check(path: Path) -> None:
     known = named["hash"]
   else:
     return
-  found = files.sha256(path)
-  if not found.startswith(known):
+  digest = files.sha256(path)
+  if not digest.startswith(known):
     raise WeightsError(
-      f"{path}: damaged, its SHA-256 begins with {found[:8]}, not {known[:8]}"
+      f"{path}: damaged, its SHA-256 begins with {digest[:8]}, not {known[:8]}"
     )
 
 

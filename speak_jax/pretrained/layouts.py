@@ -102,15 +102,15 @@ def load(name: str, layout: str | None = None) -> Loaded:
   paths = [hub.find(part) for part in name.split(",")]
   tensors = _read(paths)
   ours = tensors.facts.get("format") == FORMAT
-  found = tensors.facts.get("layout", "") if ours else layout_of(tensors)
-  if layout not in (None, found):
+  actual = tensors.facts.get("layout", "") if ours else layout_of(tensors)
+  if layout not in (None, actual):
     raise WeightsError(
-      f"{tensors.source}: weights of a {found}, wanted {layout}"
+      f"{tensors.source}: weights of a {actual}, wanted {layout}"
     )
   if ours:
-    return Loaded(found, _ours(tensors))
+    return Loaded(actual, _ours(tensors))
   config = _config(paths[0].parent / "config.json")
-  return Loaded(found, LAYOUTS[found].convert(tensors, config))
+  return Loaded(actual, LAYOUTS[actual].convert(tensors, config))
 
 
 def save(path: Path, loaded: Loaded) -> None:

@@ -112,14 +112,14 @@ def outputs(
     inputs: `image`, uint8 (b 3 h w).
   """
   net = ResNet(**converted.sizes)
-  seen = _apply(net, converted.variables, normalize(inputs["image"]))
-  maps = {"stem": seen.stem}
-  maps |= {f"layer{i}": x for i, x in enumerate(seen.stages, 1)}
+  features = _apply(net, converted.variables, normalize(inputs["image"]))
+  maps = {"stem": features.stem}
+  maps |= {f"layer{i}": x for i, x in enumerate(features.stages, 1)}
   result = {
     name: np.asarray(rearrange(x, "b h w c -> b c h w"))
     for name, x in maps.items()
   }
-  result["pool"] = np.asarray(seen.pooled)
+  result["pool"] = np.asarray(features.pooled)
   if converted.head:
     logits = result["pool"] @ converted.head["kernel"] + converted.head["bias"]
     result["logits"] = logits

@@ -117,23 +117,23 @@ def outputs(
   def run(variables: Any, head: Any, audio: Any, mask: Any) -> dict[str, Any]:
     heard = net.apply(variables, audio, mask)
     assert isinstance(heard, Hidden)
-    found = {
+    states = {
       "conv_features": rearrange(heard.conv_features, "b n c -> b c n"),
       "hidden1": heard.states[1],
       "last": heard.last,
     }
     if head:
-      found["logits"] = heard.last @ head["kernel"] + head["bias"]
-    return found
+      states["logits"] = heard.last @ head["kernel"] + head["bias"]
+    return states
 
   with jax.default_matmul_precision("highest"):
-    found = run(
+    states = run(
       converted.variables,
       converted.head,
       jnp.asarray(inputs["audio"], jnp.float32),
       None if mask is None else jnp.asarray(mask, bool),
     )
-  return {name: np.asarray(value) for name, value in found.items()}
+  return {name: np.asarray(value) for name, value in states.items()}
 
 
 def encoder_params(
@@ -205,8 +205,8 @@ class _File:
   def count(self, start: str) -> int:
     """How many parts the keys number from 0 after this beginning, or 1."""
     pattern = re.compile(re.escape(self.prefix + start) + r"([0-9]{1,3})\.")
-    found = map(pattern.match, self.keys)
-    return 1 + max((int(match[1]) for match in found if match), default=0)
+    matches = map(pattern.match, self.keys)
+    return 1 + max((int(match[1]) for match in matches if match), default=0)
 
   def error(self, reason: str) -> WeightsError:
     return WeightsError(f"{self.tensors.source}: {reason}")

@@ -87,8 +87,8 @@ def outputs(
     jnp.asarray(clip, jnp.float32),
     jnp.asarray(mfcc, jnp.float32),
   )
-  made = {"lip_feat": lips.features, "audio": sound.code, "lip": lips.code}
-  return {name: np.asarray(value) for name, value in made.items()}
+  codes = {"lip_feat": lips.features, "audio": sound.code, "lip": lips.code}
+  return {name: np.asarray(value) for name, value in codes.items()}
 
 
 def _convolutions(

@@ -134,28 +134,28 @@ def state_dict(root: Any, source: str) -> dict[str, View]:
   Raises:
     WeightsError: none, or several.
   """
-  found = dict(_dicts_of_tensors(root))
-  path = next(iter(found), "") if len(found) == 1 else "/state_dict"
-  if path not in found:
-    if not found:
+  dicts = dict(_dicts_of_tensors(root))
+  path = next(iter(dicts), "") if len(dicts) == 1 else "/state_dict"
+  if path not in dicts:
+    if not dicts:
       raise WeightsError(f"{source}: no dict of named tensors in it")
-    names = ", ".join(name[1:] or "the top" for name in found)
+    names = ", ".join(name[1:] or "the top" for name in dicts)
     raise WeightsError(f"{source}: tensors in several dicts ({names}), not one")
   return {
-    key: value for key, value in found[path].items() if isinstance(value, View)
+    key: value for key, value in dicts[path].items() if isinstance(value, View)
   }
 
 
 def _dicts_of_tensors(root: Any) -> Iterator[tuple[str, dict[str, Any]]]:
   """("/path", dict) of each dict, down to a depth, that names tensors."""
-  seen: set[int] = set()
+  visited: set[int] = set()
   level = [("", root)]
   for _ in range(_MAX_DEPTH):
     below = []
     for path, value in level:
-      if not isinstance(value, dict) or id(value) in seen:
+      if not isinstance(value, dict) or id(value) in visited:
         continue
-      seen.add(id(value))
+      visited.add(id(value))
       named = {k: v for k, v in value.items() if isinstance(k, str)}
       if any(isinstance(v, View) for v in named.values()):
         yield path, named
@@ -165,7 +165,7 @@ def _dicts_of_tensors(root: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def arrays(
   views: dict[str, View],
-  read: Callable[[Storage], bytes],
+  read_storage: Callable[[Storage], bytes],
   order: str,
   source: str,
 ) -> dict[str, np.ndarray]:
@@ -173,7 +173,7 @@ def arrays(
 
   Args:
     views: As of `state_dict`.
-    read: Gives all bytes of a storage.
+    read_storage: Gives all bytes of a storage.
     order: "<" little or ">" big endian.
     source: The file, for messages.
 
@@ -184,7 +184,7 @@ def arrays(
   storages = {v.storage.key: v.storage for v in views.values()}
   numbers = {}
   for key, storage in storages.items():
-    raw = read(storage)
+    raw = read_storage(storage)
     if len(raw) != storage.numel * itemsize(storage.kind):
       raise WeightsError(
         f"{source}: storage {storage.key} has {len(raw)} bytes, not"

@@ -87,9 +87,9 @@ def _apply(
 
 def _layers(tensors: Tensors) -> list[list[int]]:
   """Numbers of the convolutions at each size."""
-  found = (_LAYER.fullmatch(key) for key in tensors)
+  matches = (_LAYER.fullmatch(key) for key in tensors)
   layers: list[list[int]] = []
-  for number in sorted(int(match[1]) for match in found if match):
+  for number in sorted(int(match[1]) for match in matches if match):
     step = number - layers[-1][-1] if layers else number + 3
     if step == 3:
       layers.append([number])
