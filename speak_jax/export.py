@@ -197,7 +197,7 @@ def _facts(
     "preset": config.preset,
     "commit": config.commit,
     "seed": config.seed,
-    "data": _origins(config),
+    "data": _data_sets(config),
     "steps": {stage: source.step for stage, source in sources.items()},
   }
   if start := config.finetune_from:
@@ -219,7 +219,7 @@ def _start(path: Path, say: Callable[[str], None]) -> dict[str, Any]:
   return {key: stored[key] for key in keys if key in stored}
 
 
-def _origins(config: Any) -> list[dict[str, Any]]:
+def _data_sets(config: Any) -> list[dict[str, Any]]:
   """Returns name and settings of each data set that the run learned from."""
   if not config.data.path:
     drawn = {**config.data.synthetic.to_dict(), "seed": config.seed}

@@ -9,7 +9,7 @@ import pytest
 from data_pipelines.dataset.reader import in_memory
 from data_pipelines.faces.tracker import Track
 from speak_jax import bundle, export
-from speak_jax.inference.crops import square
+from speak_jax.inference.crops import framed
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.inference.training_data import framing_of
 from speak_jax.stages import registry
@@ -239,7 +239,7 @@ def test_generate_crops_as_the_training_data_are_cropped():
   landmarks = rng.uniform(0.3, 0.8, (68, 2)) * size + np.array([0, 9])
   framing = framing_of(clips, Marks(landmarks))
   # A wider picture round the same face: the crop finds the old borders.
-  matrix = square(landmarks[None] + np.array([0, 40]), size, framing)
+  matrix = framed(landmarks[None] + np.array([0, 40]), size, framing)
   middle = landmarks[:, 0].min() / 2 + landmarks[:, 0].max() / 2
   np.testing.assert_allclose(matrix[0, 0], 1, atol=1e-5)
   np.testing.assert_allclose(matrix[1, 2], -40, atol=1e-3)

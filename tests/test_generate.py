@@ -177,7 +177,7 @@ def test_each_file_has_its_own_rule_for_faces(synthesizer, files):
       return super().stream(frames)
 
   box = (1.0, 2.0, 30.0, 40.0)
-  rules = Rules(which=box, pose="first")
+  rules = Rules(identity=box, pose="first")
   with pytest.warns(MediaWarning, match="2 faces") as said:
     _run(synthesizer, files, Asked(faces=2), rules=rules)
   assert [str(x.message).partition("2 faces; the ")[2] for x in said] == [

@@ -99,10 +99,28 @@ def square(
 
   The square holds every frame's landmarks, 1.3 times as wide as their union
   and moved up by .04 of its side. It never turns, so head motion survives.
+
+  Its middle is taken as if landmarks counted from pixel edges: it lies half a
+  source pixel above and left of that of `speak_jax.inference.crops.framed`.
+  That stays, for prepared data sets are cut so, and the proportions that a
+  bundle brings along, `Framing`, are measured on their clips as they are.
   """
   low, high = landmarks.min((0, 1)), landmarks.max((0, 1))
   side = max(SQUARE * float((high - low).max()), 1.0)
   corner = (low + high) / 2 - side / 2 - np.array([0, SQUARE_UP * side])
+  return scaled(corner, side, size)
+
+
+def scaled(
+  corner: Float[np.ndarray, "2"], side: float, size: int
+) -> Float[np.ndarray, "2 3"]:
+  """Matrix of an upright square of a picture to `size` px.
+
+  Args:
+    corner: Its upper left one, source pixels from the picture's edges.
+    side: Source pixels.
+    size: Pixels of a side of the result.
+  """
   scale = size / side
   # Pixel edges, not centres, are what scales: hence the half pixels.
   shift = scale * (0.5 - corner) - 0.5

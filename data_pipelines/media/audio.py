@@ -13,16 +13,16 @@ import numpy as np
 from jaxtyping import Float32, Int16
 
 from data_pipelines.media import mixing
-from data_pipelines.media.container import opened
-from data_pipelines.media.error import MediaError, warn
-from data_pipelines.media.loudness import loudness
-from data_pipelines.media.track import (
+from data_pipelines.media.audio_track import (
+  AudioTrackReader,
   Header,
-  TrackReader,
   is_known,
   picture_start,
   read_header,
 )
+from data_pipelines.media.container import opened
+from data_pipelines.media.error import MediaError, warn
+from data_pipelines.media.loudness import loudness
 from speak_jax import spec
 
 # What AAC in an mp4 can hold; other sound becomes the next of these.
@@ -67,7 +67,7 @@ def read_audio(
   index = audio_track(path) if track is None else track
   weights = _weights(path, index, read_header(path, index))
   pieces: list[_Piece] = []
-  reader = TrackReader(path, index)
+  reader = AudioTrackReader(path, index)
   for start, chunk in reader:
     mono = np.rint(weights @ chunk * 32768).clip(-32768, 32767)
     if start is not None:
@@ -111,7 +111,7 @@ def read_sound(
   elif header.floating:
     scale /= np.float32(max(_channels(path, track).peaks.max(), 1.0))
   zero, done, early = None, 0, 0
-  for start, chunk in TrackReader(path, track, rate, wanted):
+  for start, chunk in AudioTrackReader(path, track, rate, wanted):
     if weights is not None:
       chunk = (weights @ chunk)[None]
     if zero is None and start is not None:
@@ -268,7 +268,7 @@ def _form(header: Header) -> tuple[int, str, str | None]:
 
 def _channels(path: str | os.PathLike, index: int) -> mixing.Channels:
   """Measures the channels of a track, which is read once for that."""
-  return mixing.measure(chunk for _, chunk in TrackReader(path, index))
+  return mixing.measure(chunk for _, chunk in AudioTrackReader(path, index))
 
 
 def _weights(
@@ -293,5 +293,5 @@ def _weights(
 
 def _is_mute(path: str | os.PathLike, index: int) -> bool:
   """Whether a track has nothing above -60 dB; stops at the first sound."""
-  chunks = (chunk for _, chunk in TrackReader(path, index))
+  chunks = (chunk for _, chunk in AudioTrackReader(path, index))
   return all(np.abs(chunk).max(initial=0) < 1e-3 for chunk in chunks)

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from data_pipelines.faces import cut
 from data_pipelines.media import decoder
 from data_pipelines.media.error import MediaError, unsaid
-from data_pipelines.sources import kinds, mead, tree
+from data_pipelines.sources import mead, tree, video_files
 from data_pipelines.sources.copies import File, SharedVideos, unique
 from data_pipelines.sources.held_out import held_out_clips, held_out_identities
 from data_pipelines.sources.passed_over import PassedOver
@@ -144,24 +144,24 @@ def _videos(root: str, passed: PassedOver) -> Iterator[File]:
       passed.add("folders that cannot be listed", path, note)
 
   def enter(name: str) -> bool:
-    return name not in kinds.SYSTEM
+    return name not in video_files.SYSTEM
 
   tree.look(root)  # this one must be readable
   for place in tree.walk(root, enter=enter, passed=folder):
-    for name in filter(kinds.SYSTEM.__contains__, place.folders):
+    for name in filter(video_files.SYSTEM.__contains__, place.folders):
       path = os.path.join(place.path, name)
       passed.add("folders of the system's own", path)
     for name in place.hidden:
       passed.add("hidden names", os.path.join(place.path, name))
     for name in place.files:
       path = os.path.join(place.path, name)
-      kind = kinds.other(name)
+      kind = video_files.other_kind(name)
       try:
         status = os.stat(path)
         regular = stat.S_ISREG(status.st_mode)
         if not kind and not regular:
           kind = "pipes, sockets and devices"
-        elif not kind and not kinds.is_video(path):
+        elif not kind and not video_files.is_video(path):
           kind = "files of other kinds"
         elif not kind and status.st_size < 1024 and tree.is_pointer(path):
           kind = "Git LFS pointers; run git lfs pull"

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int16, UInt8
 from data_pipelines.sampling.held_out import EvaluationClip
 from data_pipelines.synthetic.factors import FACTORS
 from speak_jax import spec
-from speak_jax.evaluation.methods.base import Track
+from speak_jax.evaluation.methods.base import ShownFrames
 
 MAX_FRAMES = 100  # of a clip that are measured
 EMOTION_FRAMES = 4
@@ -27,7 +27,7 @@ class EvalClip(NamedTuple):
   opening: Float[np.ndarray, "n"]  # of the mouth, exact where rendered
   audio: Int16[np.ndarray, "s"]  # 16 kHz
   fps: float
-  emotion_track: Track  # some frames of the clip
+  emotion_track: ShownFrames  # some frames of the clip
 
 
 def eval_clip(whole: EvaluationClip) -> EvalClip:
@@ -70,8 +70,8 @@ def mouth_opening(whole: EvaluationClip) -> Float[np.ndarray, "n"]:
   return spec.mouth_opening(whole.landmarks)
 
 
-def emotion_track(whole: EvaluationClip) -> Track:
+def emotion_track(whole: EvaluationClip) -> ShownFrames:
   """EMOTION_FRAMES frames of the whole clip, evenly spaced."""
   last = len(whole.frames) - 1
   times = np.linspace(0, last, EMOTION_FRAMES).round().astype(int)
-  return Track(whole.frames[times], whole.landmarks[times])
+  return ShownFrames(whole.frames[times], whole.landmarks[times])

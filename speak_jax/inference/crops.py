@@ -16,13 +16,15 @@ MIN_SIDE_PX = 32  # of the crop round a face, in the source
 MAX_OUTSIDE = 0.25  # share of a crop beyond the picture before it is said
 
 
-def square(
+def framed(
   landmarks: Float[np.ndarray, "n 68 2"], size: int, framing: Framing
 ) -> Float[np.ndarray, "2 3"]:
   """Finds the crop of a track, or of one picture, as the training data have it.
 
   One static square that never turns. Its proportions were measured on the
   training data's crops when the model was exported; they travel in its bundle.
+  Landmarks count from pixel centres here, corners from pixel edges; see
+  `data_pipelines.faces.align.square`, which is half a source pixel off.
 
   Args:
     landmarks: Of n frames, px of the source; n of 1 is a single picture.
@@ -37,11 +39,8 @@ def square(
   larger = float((high - low).max())
   side = max((framing.still_side if still else framing.side) * larger, 1.0)
   up = framing.still_up if still else framing.up
-  # Landmarks count from pixel centres, corners from pixel edges.
   corner = (low + high) / 2 + 0.5 - side / 2 - np.array([0, up * side])
-  scale = size / side
-  shift = scale * (0.5 - corner) - 0.5
-  return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+  return align.scaled(corner, side, size)
 
 
 def still_crop(
@@ -66,7 +65,7 @@ def still_crop(
   Raises:
     MediaError: The face is too small.
   """
-  matrix = square(landmarks[None], size, framing)
+  matrix = framed(landmarks[None], size, framing)
   _check_crop(path, matrix, frame, size)
   return matrix
 
@@ -97,7 +96,7 @@ def track_crops(
   """
   whole = bridge(track)
   matrices = squares(
-    whole.landmarks, fps, lambda points: square(points, size, framing)
+    whole.landmarks, fps, lambda points: framed(points, size, framing)
   )
   _check_crop(path, matrices[len(matrices) // 2], frame, size)
   return matrices

@@ -252,7 +252,7 @@ class VideoDriver:
 def _paired(
   frames: Iterable[UInt8[np.ndarray, "h w 3"]],
   tracker: FaceTracker,
-  which: str | Box,
+  rule: str | Box,
 ) -> Iterator[tuple[np.ndarray, Step]]:
   """Yields every frame with what the tracker says of it."""
   last = []
@@ -262,5 +262,5 @@ def _paired(
       last[:] = [frame]
       yield frame
 
-  for step in tracker.stream(passing(), which):
+  for step in tracker.stream(passing(), rule):
     yield last[0], step

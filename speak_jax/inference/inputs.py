@@ -40,7 +40,7 @@ MAX_CLIPPED = 0.01  # share of the samples at full scale before it is said
 class Rules(NamedTuple):
   """Which face of each file is followed, and what if it is not there."""
 
-  which: str | Box = "largest"  # the identity's, as `parse_face_rule`
+  identity: str | Box = "largest"  # as `parse_face_rule`
   on_missing_face: str = "hold"  # "fail", "hold" or "skip"
   pose: str | Box = "largest"
   emotion: str | Box = "largest"
@@ -129,7 +129,7 @@ def read_person(
   Raises:
     MediaError: No face, or one that is too small.
   """
-  frame, points = _first_face(path, settings.fps, tracker, rules.which)
+  frame, points = _first_face(path, settings.fps, tracker, rules.identity)
   matrix = crops.still_crop(
     path, points, frame, settings.image, settings.framing
   )
@@ -190,7 +190,7 @@ def read_emotion(
 def find_face(
   path: str | os.PathLike,
   tracker: FaceTracker,
-  which: str | Box,
+  rule: str | Box,
   first: UInt8[np.ndarray, "h w 3"] | None = None,
 ) -> footage.Footage:
   """Finds where a face is, however far into the file; says of a long search.
@@ -198,7 +198,7 @@ def find_face(
   Args:
     path: Video or picture.
     tracker: Finds faces.
-    which: The face that is wanted.
+    rule: The face that is wanted.
     first: The first picture, if it has been read already.
 
   Raises:
@@ -212,16 +212,16 @@ def find_face(
       said = seconds
       say(f"{os.fspath(path)}: no face in {seconds:.0f} s, searching on")
 
-  return footage.find(path, tracker, which, first=first, progress=progress)
+  return footage.find(path, tracker, rule, first=first, progress=progress)
 
 
 def _first_face(
-  path: str | os.PathLike, fps: float, tracker: FaceTracker, which: str | Box
+  path: str | os.PathLike, fps: float, tracker: FaceTracker, rule: str | Box
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
   """Reads the first frame with a face, and the face's landmarks."""
   limit = round(SEARCH_S * fps)
   frames = decoder.Frames(path, fps, limit)
-  place = find_face(path, tracker, which, frames.first())
+  place = find_face(path, tracker, rule, frames.first())
   frames = frames.again(place.span, place.turns)
   missing = ""  # no exception, which would keep the decoder's process
   for frame in frames:

@@ -89,7 +89,7 @@ def newest_verified_steps(
   return {stage: step for stage, step in steps.items() if step is not None}
 
 
-def origin(run: str | Path, stage: str, step: int) -> dict[str, str]:
+def stored_origin(run: str | Path, stage: str, step: int) -> dict[str, str]:
   """What a checkpoint tells of the run that wrote it."""
   path = folder_of(run, stage) / str(step)
   meta: Any = ocp.load_checkpointables(str(path), {"meta": None})["meta"]

@@ -259,7 +259,7 @@ def _stage_runs(
   Raises:
     ValueError: a checkpoint is of other data or batches.
   """
-  origin = _origin(config, data["train"])  # reads the whole index: once
+  origin = _origin_of_run(config, data["train"])  # reads the whole index: once
   jobs = []
   for stage in stages:
     name = stage.name
@@ -277,7 +277,9 @@ def _stage_runs(
     )
     if name in saved:
       path = checkpoints.folder_of(run, name) / str(saved[name])
-      job.check_origin(str(path), checkpoints.origin(run, name, saved[name]))
+      job.check_origin(
+        str(path), checkpoints.stored_origin(run, name, saved[name])
+      )
     jobs.append(job)
   return jobs
 
@@ -348,7 +350,7 @@ def parameters(stage: Stage) -> Iterator[tuple[str, int, bool]]:
     yield group, size, group in trained
 
 
-def _origin(config: ConfigDict, clips: reader.Records) -> dict[str, str]:
+def _origin_of_run(config: ConfigDict, clips: reader.Records) -> dict[str, str]:
   """What each checkpoint tells of the run, its code and its data."""
   text = config.to_json()
   return {

@@ -59,7 +59,7 @@ def _clip(seed):
     opening=opening,
     audio=(opening * 10_000).astype(np.int16).repeat(640),
     fps=25.0,
-    emotion_track=methods.Track(_draw(opening)[:1], _face()[None]),
+    emotion_track=methods.ShownFrames(_draw(opening)[:1], _face()[None]),
   )
 
 

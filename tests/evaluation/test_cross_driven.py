@@ -59,7 +59,7 @@ def _clip(index, emotion):
     opening=opening,
     audio=(opening * 10_000).astype(np.int16).repeat(640),
     fps=25.0,
-    emotion_track=methods.Track(frames[:2], face[:2]),
+    emotion_track=methods.ShownFrames(frames[:2], face[:2]),
   )
 
 

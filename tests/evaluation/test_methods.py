@@ -8,7 +8,7 @@ import pytest
 from speak_jax.evaluation import h264
 from speak_jax.evaluation.methods import base as methods
 from speak_jax.evaluation.methods import references, speak
-from speak_jax.evaluation.methods.base import Track
+from speak_jax.evaluation.methods.base import ShownFrames
 from speak_jax.evaluation.methods.references import REFERENCES
 
 N, SIZE = 24, 48
@@ -27,7 +27,7 @@ def request_():
   smooth = rng.integers(40, 200, (N, 6, 6, 3)).repeat(8, 1).repeat(8, 2)
   frames = smooth.astype(np.uint8)
   landmarks = np.stack([_face(t / N) for t in range(N)])
-  track = Track(frames, landmarks)
+  track = ShownFrames(frames, landmarks)
   return methods.Request(
     identity=frames[0],
     landmarks=landmarks[0],
@@ -35,7 +35,7 @@ def request_():
     frames=N,
     fps=25.0,
     pose=track,
-    emotion=Track(frames[:2], landmarks[:2]),
+    emotion=ShownFrames(frames[:2], landmarks[:2]),
     target=track,
   )
 
@@ -132,7 +132,7 @@ def test_the_digest_moves_with_all_that_is_shown(request_):
   name = methods.cache_key(entry, request_, 0)
   assert name == methods.cache_key(entry, request_, 0)
   weights = entry.restored._replace(digest="other")
-  track = Track(request_.pose.frames[::-1], request_.pose.landmarks)
+  track = ShownFrames(request_.pose.frames[::-1], request_.pose.landmarks)
   different = [
     methods.cache_key(entry, request_, 1),
     methods.cache_key(entry._replace(restored=weights), request_, 0),

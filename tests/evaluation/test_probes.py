@@ -27,7 +27,7 @@ def _clip(person, number):
     opening=rng.random(n),
     audio=np.zeros(9, np.int16),
     fps=25.0,
-    emotion_track=methods.Track(
+    emotion_track=methods.ShownFrames(
       np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 68, 2))
     ),
   )

@@ -56,7 +56,7 @@ def _clip(seed, person):
     opening=opening,
     audio=loud.repeat(640),
     fps=25.0,
-    emotion_track=methods.Track(
+    emotion_track=methods.ShownFrames(
       np.zeros((1, SIZE, SIZE, 3), np.uint8), _face()[None]
     ),
   )

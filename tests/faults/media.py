@@ -29,7 +29,7 @@ import soundfile
 from PIL import Image
 
 from data_pipelines.dataset.index import read_index
-from data_pipelines.sources import kinds
+from data_pipelines.sources import video_files
 from tests.faults import mutants
 
 ROOT = Path(__file__).parents[2]
@@ -589,7 +589,7 @@ def _became(
   ]
   for one in batch:
     name, path = one.path.name, here / "in" / one.path.name
-    video = not kinds.other(name) and kinds.is_video(str(path))
+    video = not video_files.other_kind(name) and video_files.is_video(str(path))
     if video and name not in taken | rejected and not _is_copy(path):
       wrong.append(f"{name}: neither a clip nor in rejects.jsonl")
   if "whole" not in clips and not any("whole.mp4" in x for x in there):

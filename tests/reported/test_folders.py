@@ -32,7 +32,7 @@ from data_pipelines.ingest.outcomes import PrepareError
 from data_pipelines.media import decoder, lettering, video
 from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.media.mp4 import write_video
-from data_pipelines.sources import counts, folder, kinds, tree
+from data_pipelines.sources import counts, folder, tree, video_files
 from data_pipelines.sources.task import Task
 from data_pipelines.synthetic import film as films
 from speak_jax import bundle as bundles
@@ -226,9 +226,9 @@ def test_what_is_no_video_is_passed_over_and_counted(tmp_path, kind):
 
 
 def test_every_suffix_of_videos_is_taken(tmp_path):
-  for suffix in kinds.VIDEO:
+  for suffix in video_files.VIDEO:
     put(tmp_path / f"A{suffix}" / f"1{suffix.upper()}", suffix.encode())
-  assert len(survey(tmp_path).tasks) == len(kinds.VIDEO) > 20
+  assert len(survey(tmp_path).tasks) == len(video_files.VIDEO) > 20
 
 
 def test_what_is_passed_over_is_said_by_kind(tmp_path):

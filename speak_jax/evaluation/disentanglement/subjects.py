@@ -19,7 +19,7 @@ from speak_jax.evaluation.eval_clip import (
   mouth_opening,
   shorten,
 )
-from speak_jax.evaluation.methods.base import Track
+from speak_jax.evaluation.methods.base import ShownFrames
 from speak_jax.inference.crops import emotion_pictures
 from speak_jax.inference.functions import Settings
 
@@ -116,7 +116,7 @@ def probe_subjects(
     times = np.linspace(0, len(clip.frames) - 1, SUBJECTS).round().astype(int)
     for t in times:
       frame, landmarks = clip.frames[t], clip.landmarks[t]
-      track = Track(frame[None], landmarks[None])
+      track = ShownFrames(frame[None], landmarks[None])
       rows.append(
         Subjects(
           target=frame,
@@ -169,7 +169,7 @@ def twins(
     rng = np.random.default_rng((seed, number))
     for _ in range(SUBJECTS):
       pair = maker.draw_pair("twins", i, rng)
-      track = Track(pair.emotion[None], pair.emotion_landmarks[None])
+      track = ShownFrames(pair.emotion[None], pair.emotion_landmarks[None])
       rows.append(
         Subjects(
           target=pair.target,

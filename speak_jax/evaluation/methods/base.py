@@ -19,7 +19,7 @@ RANDOM_KEYS = 5  # clips that are scored of a method that samples
 OPTIONAL = ("pose", "emotion", "target")
 
 
-class Track(NamedTuple):
+class ShownFrames(NamedTuple):
   """Frames of a clip in the canonical crop, with their landmarks in pixels."""
 
   frames: UInt8[np.ndarray, "n h w 3"]
@@ -34,9 +34,9 @@ class Request(NamedTuple):
   audio: Int16[np.ndarray, "s"]  # 16 kHz
   frames: int
   fps: float
-  pose: Track | None  # as many frames as are to be made
-  emotion: Track | None
-  target: Track | None  # the true clip, which only references may see
+  pose: ShownFrames | None  # as many frames as are to be made
+  emotion: ShownFrames | None
+  target: ShownFrames | None  # the true clip, which only references may see
 
 
 class Restored(NamedTuple):

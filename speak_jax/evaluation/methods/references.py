@@ -10,7 +10,7 @@ from speak_jax.evaluation.methods.base import (
   Method,
   Request,
   Restored,
-  Track,
+  ShownFrames,
 )
 from speak_jax.metrics import mouth
 
@@ -19,7 +19,7 @@ CRF = 23
 _WEIGHTLESS = Restored(weights=None, digest="", size=0, fps=0.0)
 
 
-def _target(request: Request) -> Track:
+def _target(request: Request) -> ShownFrames:
   assert request.target is not None  # `visible_request` has seen to it
   return request.target
 

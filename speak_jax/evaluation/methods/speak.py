@@ -14,7 +14,7 @@ from speak_jax.evaluation.methods.base import (
   Method,
   Request,
   Restored,
-  Track,
+  ShownFrames,
 )
 from speak_jax.inference.crops import emotion_pictures
 from speak_jax.inference.functions import (
@@ -173,9 +173,9 @@ def _weights_digest(variables) -> str:
   return digest.hexdigest()
 
 
-def _scaled(track: Track, size: int) -> Track:
+def _scaled(track: ShownFrames, size: int) -> ShownFrames:
   crop = track.frames.shape[1]
-  return Track(
+  return ShownFrames(
     np.stack([resize(frame, size) for frame in track.frames]),
     scale_landmarks(track.landmarks, crop, size),
   )

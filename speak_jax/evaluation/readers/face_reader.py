@@ -63,7 +63,7 @@ Reader = Callable[[UInt8[np.ndarray, "n h w 3"]], Reading]
 
 
 @runtime_checkable
-class Tracker(Protocol):
+class LandmarkTracker(Protocol):
   """What `data_pipelines.faces.tracker.Tracker` does."""
 
   def track(self, frames: Iterable[np.ndarray]) -> Any:
@@ -99,7 +99,7 @@ def judge_reader(params: Any) -> Reader:
 
 
 def tracker_reader(
-  tracker: Tracker,
+  tracker: LandmarkTracker,
   embed: Callable[[UInt8[np.ndarray, "n s s 3"]], Float[np.ndarray, "n d"]]
   | None = None,
 ) -> Reader:

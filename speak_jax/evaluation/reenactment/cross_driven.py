@@ -159,7 +159,7 @@ def _request(
   head, mood = lent.get("pose", clip), lent.get("emotion", clip)
   return request(clip, fit_audio(speaker.audio, length))._replace(
     frames=n,
-    pose=methods.Track(head.frames[:n], head.landmarks[:n]),
+    pose=methods.ShownFrames(head.frames[:n], head.landmarks[:n]),
     emotion=mood.emotion_track,
     target=None,
   )

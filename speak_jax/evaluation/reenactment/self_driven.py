@@ -164,7 +164,7 @@ def measure(
 
 def request(clip: EvalClip, audio: Int16[np.ndarray, "s"]) -> methods.Request:
   """Self-driven: what there is to know of a clip, and a sound to say."""
-  track = methods.Track(clip.frames, clip.landmarks)
+  track = methods.ShownFrames(clip.frames, clip.landmarks)
   return methods.Request(
     identity=clip.frames[0],
     landmarks=clip.landmarks[0],

@@ -81,7 +81,7 @@ def picture_start(path: str | os.PathLike, start: float) -> float:
   return zero
 
 
-class TrackReader:
+class AudioTrackReader:
   """Decodes a track, piece by piece."""
 
   def __init__(

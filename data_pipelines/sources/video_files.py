@@ -54,7 +54,7 @@ _STARTS = (
 _IN_OGG = (b"\x80theora", b"OVP80", b"BBCD", b"fishead")
 
 
-def other(name: str) -> str:
+def other_kind(name: str) -> str:
   """What a file is that is no video by its suffix; "" if it may be one."""
   return _BY_SUFFIX.get(os.path.splitext(name)[1].lower(), "")
 
