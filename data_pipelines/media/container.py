@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from packaging.version import Version
 
 from data_pipelines.media.error import MediaError
-from data_pipelines.media.limits import LIMITS, Limits
+from data_pipelines.media.limits import LIMITS
 
 # A playlist or concat script that is named .mp4 must not reach ffmpeg's
 # network or script demuxers.
@@ -39,13 +39,13 @@ _ANY_TITLES: Any = (
 
 @contextmanager
 def opened(
-  path: str | os.PathLike, limits: Limits = LIMITS, kinds: str = KINDS
+  path: str | os.PathLike, kinds: str = KINDS
 ) -> Iterator[InputContainer]:
   """Opens a file for reading; every failure inside is a MediaError.
 
   What is of no kind that can be read is told the `kinds` that can.
   """
-  check_file(path, limits)
+  check_file(path)
   try:
     # As a URL of the whole path, for names such as "-i" or "concat:a".
     url = f"file:{os.path.abspath(path)}"
@@ -58,7 +58,7 @@ def opened(
       reason = f"cannot be read (of another kind); kinds that are: {kinds}"
       raise MediaError(path, reason) from None
     with opening as container:
-      _check(path, container, limits)
+      _check(path, container)
       yield container
   # Before ValueError, which it is too.
   except MediaError:
@@ -69,7 +69,7 @@ def opened(
     raise MediaError(path, f"cannot be read ({_reason(error)})") from None
 
 
-def check_file(path: str | os.PathLike, limits: Limits = LIMITS) -> None:
+def check_file(path: str | os.PathLike) -> None:
   """Refuses what is no regular file, or an empty or a huge one.
 
   A link counts as what it points to; opening a pipe or device could block.
@@ -91,12 +91,12 @@ def check_file(path: str | os.PathLike, limits: Limits = LIMITS) -> None:
     raise MediaError(path, "is not a regular file")
   if status.st_size == 0:
     raise MediaError(path, "empty file")
-  if status.st_size > limits.file_bytes:
-    raise MediaError(path, f"over {limits.file_bytes >> 30} GiB")
+  if status.st_size > LIMITS.file_bytes:
+    raise MediaError(path, f"over {LIMITS.file_bytes >> 30} GiB")
 
 
 def check_picture(
-  path: str | os.PathLike, container: InputContainer, limits: Limits = LIMITS
+  path: str | os.PathLike, container: InputContainer
 ) -> VideoStream:
   """Returns the video stream, set up to decode within limits.
 
@@ -107,16 +107,16 @@ def check_picture(
     raise MediaError(path, "no picture track")
   stream = container.streams.video[0]
   width, height = stream.width or 0, stream.height or 0
-  if max(width, height) > limits.side_px or width * height > limits.pixels:
-    megapixels = limits.pixels / 1e6
+  if max(width, height) > LIMITS.side_px or width * height > LIMITS.pixels:
+    megapixels = LIMITS.pixels / 1e6
     raise MediaError(
       path,
-      f"{width}x{height} is over {limits.side_px} px or {megapixels:.0f} MP",
+      f"{width}x{height} is over {LIMITS.side_px} px or {megapixels:.0f} MP",
     )
-  if (stream.average_rate or 0) > limits.fps:
-    raise MediaError(path, f"over {limits.fps:g} pictures a second")
+  if (stream.average_rate or 0) > LIMITS.fps:
+    raise MediaError(path, f"over {LIMITS.fps:g} pictures a second")
   # The codec's own header can claim more than the file's.
-  stream.codec_context.options = {"max_pixels": str(limits.pixels)}
+  stream.codec_context.options = {"max_pixels": str(LIMITS.pixels)}
   # More threads cost more in all, and workers have a core each.
   stream.codec_context.thread_count = 1
   return stream
@@ -130,17 +130,15 @@ def has_picture(container: InputContainer) -> bool:
   return not stream.disposition & av.stream.Disposition.attached_pic
 
 
-def _check(
-  path: str | os.PathLike, container: InputContainer, limits: Limits
-) -> None:
+def _check(path: str | os.PathLike, container: InputContainer) -> None:
   """Refuses what a file says of itself, before it is believed."""
-  if len(container.streams) > limits.streams:
-    raise MediaError(path, f"over {limits.streams} streams")
-  if (container.duration or 0) / av.time_base > limits.seconds:
-    raise MediaError(path, f"over {limits.seconds / 3600:g} hours")
+  if len(container.streams) > LIMITS.streams:
+    raise MediaError(path, f"over {LIMITS.streams} streams")
+  if (container.duration or 0) / av.time_base > LIMITS.seconds:
+    raise MediaError(path, f"over {LIMITS.seconds / 3600:g} hours")
   for stream in container.streams.audio:
-    if (stream.rate or 0) > limits.audio_rate_hz:
-      raise MediaError(path, f"sound of over {limits.audio_rate_hz} Hz")
+    if (stream.rate or 0) > LIMITS.audio_rate_hz:
+      raise MediaError(path, f"sound of over {LIMITS.audio_rate_hz} Hz")
 
 
 def _reason(error: Exception) -> str:
