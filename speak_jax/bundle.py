@@ -47,7 +47,6 @@ _SUMS = "SHA256SUMS"
 _EVALUATION = "evaluation.safetensors"
 # Left by file managers and by Git or the hub's tools: nobody's work.
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini", ".gitattributes", ".cache")
-_POINTER = b"version https://git-lfs"
 
 
 class BundleError(FileError):
@@ -213,9 +212,8 @@ def _check(file: Path, digest: str | None) -> None:
     raise BundleError(file, f"not listed in {_SUMS}")
   if files.sha256(file) == digest:
     return
-  with file.open("rb") as stream:
-    if stream.read(len(_POINTER)) == _POINTER:
-      raise BundleError(file, "only a Git LFS pointer; run git lfs pull")
+  if files.is_lfs_pointer(file):
+    raise BundleError(file, "only a Git LFS pointer; run git lfs pull")
   raise BundleError(file, f"altered: differs from {_SUMS}")
 
 

@@ -21,6 +21,7 @@ from data_pipelines.sources import splits, tree
 from data_pipelines.sources.task import Labels, Licence, Survey
 from data_pipelines.sources.video import Video, task
 from speak_jax import spec
+from speak_jax.common.files import is_lfs_pointer
 
 LICENCE = Licence(
   "Open Database License 1.0, contents under DbCL 1.0",
@@ -128,7 +129,7 @@ def _refuse_pointers(videos: dict[str, str], sounds: dict[str, str]) -> None:
   """Without Git LFS the repository has notes of 130 bytes for files."""
   for paths in (videos, sounds):
     for path in list(paths.values())[:1]:
-      if tree.is_pointer(path):
+      if is_lfs_pointer(path):
         raise ValueError(
           f"{path}: only a Git LFS pointer; run git lfs pull, or take the "
           "files from gitlab.com/cs-cooper-lab/crema-d-mirror"

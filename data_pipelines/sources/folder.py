@@ -33,6 +33,7 @@ from data_pipelines.sources.task import (
   Task,
 )
 from data_pipelines.sources.video import Video, task
+from speak_jax.common.files import is_lfs_pointer
 
 KINDS = ("people", "clips", "moments")  # that can be held out
 # Between what is learned and what is held out of one video: neighbouring
@@ -163,7 +164,7 @@ def _videos(root: str, passed: PassedOver) -> Iterator[File]:
           kind = "pipes, sockets and devices"
         elif not kind and not video_files.is_video(path):
           kind = "files of other kinds"
-        elif not kind and status.st_size < 1024 and tree.is_pointer(path):
+        elif not kind and status.st_size < 1024 and is_lfs_pointer(path):
           kind = "Git LFS pointers; run git lfs pull"
       except OSError as error:
         kind = "files that cannot be opened"

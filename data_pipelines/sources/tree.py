@@ -162,9 +162,3 @@ def packed(folder: Folder) -> list[str]:
     for name in folder.files
     if name.lower().endswith(_PACKED) or "_part" in name
   ]
-
-
-def is_pointer(path: str) -> bool:
-  """Whether Git LFS has left its note in place of a file."""
-  with open(path, "rb") as file:
-    return file.read(40).startswith(b"version https://git-lfs")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from speak_jax.common.names import printable
 
+LFS_POINTER = b"version https://git-lfs"  # begins the note in a file's place
 _MARK = ".partial"  # in the name of every temporary file
 _PARTIAL: set[Path] = set()  # what this process is writing
 # Answers of file systems that cannot force a folder's entries to the disk.
@@ -149,6 +150,16 @@ def sha256(path: str | os.PathLike) -> str:
   """
   with open(path, "rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_lfs_pointer(path: str | os.PathLike) -> bool:
+  """Whether Git LFS has left its note in place of a file.
+
+  Raises:
+    OSError: The file cannot be read.
+  """
+  with open(path, "rb") as file:
+    return file.read(len(LFS_POINTER)) == LFS_POINTER
 
 
 def _remove(path: Path) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from speak_jax.common.files import LFS_POINTER
 from speak_jax.pretrained import torch_legacy, torch_zip
 from speak_jax.pretrained.tensors import KINDS, Tensors, WeightsError, decode
 
 # Beginnings of what is often found in place of weights.
 _MISTAKEN = {
-  b"version https://git-lfs": "a Git LFS pointer, run `git lfs pull`",
+  LFS_POINTER: "a Git LFS pointer, run `git lfs pull`",
   b"<": "a web page, download the file itself",
   b"\x89HDF\r\n": "HDF5, save it as .safetensors",
 }
