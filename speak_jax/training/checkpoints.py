@@ -17,8 +17,8 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from speak_jax.common.progress import say
 from speak_jax.training import manifest
+from speak_jax.training.distributed import say_once
 
 CORRUPT = ".corrupt"  # suffix of what was put aside
 
@@ -75,8 +75,7 @@ def newest_verified_step(run: str | Path, stage: str) -> int | None:
   for status in statuses(folder):
     if status.kind in ("good", "unchecked"):
       return status.step
-    if jax.process_index() == 0:
-      say(f"{folder / str(status.step)}: passed over, {status.reason}")
+    say_once(f"{folder / str(status.step)}: passed over, {status.reason}")
   raise_if_none_good(folder)
   return None
 

@@ -50,6 +50,12 @@ class ProcessSpec(NamedTuple):
   process_id: int
 
 
+def say_once(text: str) -> None:
+  """Prints a line on stderr; process 0 does so for all."""
+  if jax.process_index() == 0:
+    say(text)
+
+
 _this: ProcessSpec | None = None  # set by `initialize`
 
 

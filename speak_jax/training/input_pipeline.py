@@ -227,5 +227,4 @@ def fingerprint(clips: reader.Records, share: dict[str, float]) -> str:
 
 
 def _say(text: str) -> None:
-  if jax.process_index() == 0:
-    say(f"train: data: {text}")
+  distributed.say_once(f"train: data: {text}")

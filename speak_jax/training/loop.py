@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from speak_jax.common.progress import say
 from speak_jax.supervision.activity import Activity
 from speak_jax.supervision.profile import StepProfiler
 from speak_jax.supervision.watchdog import Limits, Watchdog
@@ -181,8 +180,7 @@ def roll_back(run: StageRun, stream: BatchStream, error: NotFiniteError) -> int:
   before = error.step - len(stream.bad)
   stream.skip(stream.bad)
   stream.rolled.append(error.step)
-  if jax.process_index() == 0:
-    say(f"{error}; going back, and on without batches {bad}")
+  distributed.say_once(f"{error}; going back, and on without batches {bad}")
   return before
 
 

@@ -7,7 +7,6 @@ faster restarts, RUN/compiled (unless JAX_COMPILATION_CACHE_DIR is set).
 import contextlib
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -363,5 +362,4 @@ def _origin_of_run(config: ConfigDict, clips: reader.Records) -> dict[str, str]:
 
 
 def _say(text: str) -> None:
-  if jax.process_index() == 0:
-    print(f"train: {text}", file=sys.stderr, flush=True)
+  distributed.say_once(f"train: {text}")

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import PRNGKeyArray
 
-from speak_jax.common.progress import say
 from speak_jax.stages.base import Stage
 from speak_jax.training import sharding
+from speak_jax.training.distributed import say_once
 from speak_jax.training.state import abstract_state
 
 
@@ -108,7 +108,6 @@ class StageRun(NamedTuple):
         f"was saved on {before['topology']}, and goes on on"
         f" {now['topology']}: from the same state, but not bit for bit"
       )
-    if jax.process_index() == 0:
-      for line in lines:
-        say(f"{checkpoint}: {line}")
+    for line in lines:
+      say_once(f"{checkpoint}: {line}")
     return changed

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from speak_jax.common import files
+from speak_jax.common import files, progress
 from speak_jax.evaluation.report import published, tables
 from speak_jax.tools.ablate.plan import ROWS, Job, why_left_out
 from speak_jax.tools.ablate.table import ablation_table
@@ -74,26 +74,26 @@ def ablate(
   first_code = 0
   for name in names:
     if name not in jobs:
-      say(f"{name}: {why_left_out(ROWS[name])}")
+      _say(f"{name}: {why_left_out(ROWS[name])}")
       continue
     start = time.monotonic()
     done, code = _run(jobs[name], jobs[published.FULL], call)
     minutes = f"{(time.monotonic() - start) / 60:.1f} minutes"
     if call.code:
-      say(f"{name}: stopped after {minutes}; the same command goes on")
+      _say(f"{name}: stopped after {minutes}; the same command goes on")
       return call.code
     if code:
       first_code = first_code or code
       failed[name] = f"exit code {code}: {_last_line(jobs[name].log)}"
-      say(f"{name}: failed after {minutes}, {failed[name]}")
+      _say(f"{name}: failed after {minutes}, {failed[name]}")
       if name == published.FULL:
         return code
     else:
-      say(f"{name}: {', '.join(done) or 'complete'}, {minutes}")
+      _say(f"{name}: {', '.join(done) or 'complete'}, {minutes}")
     _write(out, jobs, failed)
   if failed:
-    say(f"without figures: {', '.join(failed)}")
-  say(f"wrote {out / 'table.md'}")
+    _say(f"without figures: {', '.join(failed)}")
+  _say(f"wrote {out / 'table.md'}")
   return first_code
 
 
@@ -166,6 +166,5 @@ def _write(
     files.write(out / f"table.{suffix}", text)
 
 
-def say(text: str) -> None:
-  """A line on stderr, with the command's name."""
-  print(f"ablate: {text}", file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+  progress.say(f"ablate: {text}")
