@@ -95,6 +95,21 @@ def check(
     raise NoFaceError(path, f"no face from {gaps(track.found, fps)}")
 
 
+def check_share(path: str | os.PathLike, found: Bool[np.ndarray, "n"]) -> None:
+  """Refuses a file that shows the face in too few of its frames.
+
+  Args:
+    path: The file, for the message.
+    found: Whether each frame shows the face.
+
+  Raises:
+    MediaError: in less than MIN_SEEN of them.
+  """
+  share = found.mean()
+  if share < MIN_SEEN:
+    raise MediaError(path, f"a face in only {share:.0%} of the frames")
+
+
 def longest_shot(track: Track) -> tuple[int, int]:
   """Frames (start, stop) of the shot that shows the face in most of them."""
   edges = [0, *track.shots, len(track.found)]

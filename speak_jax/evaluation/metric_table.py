@@ -97,13 +97,22 @@ def _value(
   return MetricValue(*sums.interval(rows, statistic, seed), clips=len(rows))
 
 
-def text(value: MetricValue | None, digits: int) -> str:
-  """A value with its interval, where it has one; "-" where there is none."""
+def text(
+  value: MetricValue | None, digits: int, *, signed: bool = False
+) -> str:
+  """A value with its interval, where it has one: 0.890 [0.882, 0.898].
+
+  Args:
+    value: None, and a value that is not finite, is "-".
+    digits: Behind the point.
+    signed: With a + before what is not negative.
+  """
   if value is None or not np.isfinite(value.value):
     return "-"
-  shown = f"{value.value:.{digits}f}"
-  if np.isfinite(value.low):
-    shown += f" [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+  form = f"{'+' * signed}.{digits}f"
+  shown = f"{value.value:{form}}"
+  if np.isfinite(value.low) and np.isfinite(value.high):
+    shown += f" [{value.low:{form}}, {value.high:{form}}]"
   return shown
 
 

@@ -9,15 +9,15 @@ from jaxtyping import Float, Int, UInt8
 
 from data_pipelines.faces.face_rule import Box
 from data_pipelines.faces.follow import (
-  MIN_SEEN,
   FaceTracker,
   NoFaceError,
   check,
+  check_share,
   gaps,
   longest_shot,
 )
 from data_pipelines.faces.tracker import Step, Track, gather
-from data_pipelines.media.error import MediaError, warn
+from data_pipelines.media.error import warn
 from data_pipelines.media.warp import transform, warp
 from speak_jax.inference.crops import track_crops
 from speak_jax.inference.functions import Settings
@@ -223,9 +223,7 @@ class VideoDriver:
       MediaError: It hardly shows a face.
     """
     path, has_face = self._path, np.array(self._has_face)
-    if has_face.mean() < MIN_SEEN:
-      reason = f"a face in only {has_face.mean():.0%} of the frames"
-      raise MediaError(path, reason)
+    check_share(path, has_face)
     if not has_face.all():
       hold = self._rules.on_missing_face == "hold"
       remedy = "the motion is interpolated" if hold else "left out"

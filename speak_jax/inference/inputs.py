@@ -10,9 +10,9 @@ from jaxtyping import Float, Int16, UInt8
 from data_pipelines.faces import align, footage, portrait
 from data_pipelines.faces.face_rule import Box
 from data_pipelines.faces.follow import (
-  MIN_SEEN,
   FaceTracker,
   NoFaceError,
+  check_share,
   follow,
   gaps,
   longest_shot,
@@ -254,9 +254,7 @@ def _track(
     rule=rules.emotion,
     on_missing_face=rules.on_missing_face,
   )
-  share = track.found.mean()
-  if share < MIN_SEEN:
-    raise MediaError(path, f"a face in only {share:.0%} of the frames")
+  check_share(path, track.found)
   if not track.found.all():
     warn(
       path, f"no face from {gaps(track.found, fps)}; those frames are left out"

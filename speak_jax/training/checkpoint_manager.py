@@ -26,8 +26,8 @@ from speak_jax.common.progress import say
 from speak_jax.training import manifest
 from speak_jax.training.checkpoints import (
   CORRUPT,
+  odd_array,
   raise_if_none_good,
-  shapes,
   statuses,
   steps_in,
 )
@@ -329,11 +329,8 @@ class CheckpointManager:
     model = {"params": want.params, "vars": want.vars, "ema": want.ema}
     path = self.folder / str(self.latest)
     stored: Any = ocp.checkpointables_metadata(str(path)).metadata
-    odd = sorted(shapes(stored["model"]) ^ shapes(model))
-    if odd:
-      raise ValueError(
-        f"{path}: not a checkpoint of this config, see {odd[0][0]}"
-      )
+    if odd := odd_array(stored["model"], model):
+      raise ValueError(f"{path}: not a checkpoint of this config, see {odd}")
     restored = ocp.load_checkpointables(
       str(path),
       {

@@ -159,7 +159,21 @@ def raise_if_none_good(folder: Path) -> None:
     )
 
 
-def shapes(tree: Any) -> set[tuple[str, tuple[int, ...]]]:
+def odd_array(stored: Any, wanted: Any) -> str:
+  """Path of the first array that one tree has and the other has not so.
+
+  Args:
+    stored: Arrays, or anything with a shape.
+    wanted: Likewise.
+
+  Returns:
+    "" if both have the same arrays, each of the same shape.
+  """
+  odd = _shapes(stored) ^ _shapes(wanted)
+  return min(odd)[0] if odd else ""
+
+
+def _shapes(tree: Any) -> set[tuple[str, tuple[int, ...]]]:
   """Path and shape of every array of a tree."""
   leaves, _ = jax.tree.flatten_with_path(tree)
   return {(jax.tree_util.keystr(p), tuple(x.shape)) for p, x in leaves}

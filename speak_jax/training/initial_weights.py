@@ -274,11 +274,9 @@ def _check_sizes(
     ValueError: naming the group and the first array.
   """
   for group in sorted(params.keys() & groups.keys()):
-    odd = checkpoints.shapes(params[group]) ^ checkpoints.shapes(groups[group])
-    if odd:
+    if odd := checkpoints.odd_array(params[group], groups[group]):
       raise ValueError(
-        f"{source}: its {group} have other sizes than this config's, see"
-        f" {min(odd)[0]}"
+        f"{source}: its {group} have other sizes than this config's, see {odd}"
       )
 
 

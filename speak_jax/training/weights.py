@@ -110,11 +110,10 @@ def trained(
     ) from error
   for stored, wanted in zip(weights, like, strict=True):
     wanted = {group: wanted[group] for group in groups}
-    odd = sorted(checkpoints.shapes(stored) ^ checkpoints.shapes(wanted))
-    if odd:
+    if odd := checkpoints.odd_array(stored, wanted):
       raise ValueError(
         f"{run}: its checkpoint of stage {stage} does not fit this version of"
-        f" the code, see {odd[0][0]}"
+        f" the code, see {odd}"
       )
   return weights
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from speak_jax.evaluation.metric_table import MetricValue, exact
+from speak_jax.evaluation.metric_table import MetricValue, exact, text
 
 MEASURED, PUBLISHED = "measured", "published"
 
@@ -226,12 +226,9 @@ def _cell(row: Row | None, column: Column) -> str:
     return "-"
   # The paper prints two digits.
   digits = min(column.digits, 2 if row.source == PUBLISHED else 9)
-  form = f"{'+' * column.signed}.{digits}f"
-  text = f"{value.value:{form}}"
-  if np.isfinite(value.low) and np.isfinite(value.high):
-    text += f" [{value.low:{form}}, {value.high:{form}}]"
+  shown = text(value, digits, signed=column.signed)
   mark = row.marks.get(column.metric)
-  return f"{text} ({mark})" if mark else text
+  return f"{shown} ({mark})" if mark else shown
 
 
 def _flat(table: Table, row: Row) -> dict[str, Any]:

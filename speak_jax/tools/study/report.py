@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from speak_jax.evaluation.metric_table import MetricValue, exact, text
 from speak_jax.evaluation.report import published, tables
 from speak_jax.metrics import sums
 from speak_jax.tools.study.answers import Answers, scores
@@ -89,12 +90,9 @@ def table(answers: Sequence[Answers], key: Key, seed: int) -> str:
 
 def _mean(marks: Float[np.ndarray, "raters items"], seed: int) -> str:
   rows = np.stack([np.nansum(marks, 1), np.isfinite(marks).sum(1)], 1)
-  mean = sums.interval(rows, sums.mean, seed)
-  if not np.isfinite(mean.value):
-    return "-"
-  if len(rows) < 2:  # one rater says nothing of others
-    return f"{mean.value:.2f}"
-  return f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
+  mean = MetricValue(*sums.interval(rows, sums.mean, seed))
+  # One rater says nothing of others.
+  return text(mean if len(rows) > 1 else exact(mean.value), 2)
 
 
 def _shown(value: float) -> str:
