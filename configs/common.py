@@ -32,6 +32,7 @@ RENAMED: Mapping[str, Renamed] = {
 # Switches that are gone, and what they have to be.
 SETTLED: Mapping[str, Any] = {
   "model.equalized": False,
+  "model.mask_mouth": False,
 }
 
 

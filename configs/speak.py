@@ -313,7 +313,6 @@ def _config(preset: str, sizes: dict) -> dict:
       lips_square=(1.7, 0.72),
       flow=True,  # warp the identity maps by the codes; ours
       landmarks=True,  # the flow follows predicted landmarks; ours
-      mask_mouth=False,  # blank the lips in the maps: for flows without
       bare_codes=False,  # codes are the pooled vectors themselves, no heads
       ablate="",  # code left out: "identity", "pose", "emotion" (Table III)
       pose_spatial_channels=8,  # that E_p reads place by place, 0 = none; ours

@@ -37,8 +37,8 @@ def build(
 
   Args:
     model: Keys image, codes, encoder, channels, latent, maps, audio,
-      discriminator, sync, sync_motion, sync_unit, flow, landmarks, mask_mouth,
-      face, emotion_input, bare_codes, ablate, pose_spatial_channels,
+      discriminator, sync, sync_motion, sync_unit, flow, landmarks, face,
+      emotion_input, bare_codes, ablate, pose_spatial_channels,
       appearance, norm, up, dtype.
     fps: Frames a second that the audio encoder gives.
     remat: Recompute residual and generator blocks in the backward pass:
@@ -137,7 +137,6 @@ def _encoders(
     bottleneck=encoder.bottleneck,
     stem=encoder.stem,
     maps=maps,
-    mask_mouth=model.mask_mouth,
     landmarks=landmarks,
     face=0 if model.emotion_input == "frame" else model.face,
     bare_codes=model.bare_codes,

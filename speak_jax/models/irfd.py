@@ -34,7 +34,7 @@ class IdentityFeatures(NamedTuple):
   identity: Float[Array, "b i"]  # f_I
   pose: Float[Array, "b p"]  # f_P of the identity picture itself
   # Coarse to fine; the last three channels are aligned face coordinates
-  # (u, v) and how much is blanked round the mouth, 0 to 1. The full-size map
+  # (u, v) and whether `drop_maps` left nothing there, 0 or 1. The full-size map
   # is the picture itself.
   maps: tuple[Float[Array, "b r r c"], ...]
   # The next two are for a geometry with landmarks, else None.
@@ -89,7 +89,6 @@ class Encoders(nn.Module):
     codes: Widths (identity, pose, emotion, mouth); mouth 0 is no such code.
     stages, width, bottleneck, stem, norm, remat: See `ResNet`.
     maps: Sizes of the identity maps, coarse to fine; () for none.
-    mask_mouth: Blank the lips in the identity maps.
     landmarks: Give what a geometry with landmarks needs.
     face: Side of the aligned faces that E_e sees, 0 for whole frames.
     bare_codes: Codes are the encoders' pooled vectors as they are, without
@@ -110,7 +109,6 @@ class Encoders(nn.Module):
   bottleneck: bool
   stem: str
   maps: tuple[int, ...]
-  mask_mouth: bool = False
   landmarks: bool = True
   face: int = 0
   bare_codes: bool = False
@@ -226,11 +224,8 @@ class Encoders(nn.Module):
         entry = self.projections[str(size)](entry)
       position = position_map(landmarks, frames.shape[1], size)
       position = position.astype(entry.dtype)
-      if self.mask_mouth:
-        entry = entry * (1 - position[..., 2:])
-      else:
-        position = position.at[..., 2:].set(0.0)  # nothing is blank
-      maps.append(jnp.concatenate([entry, position], -1))
+      blank = jnp.zeros_like(position[..., :1])  # `drop_maps` alone blanks
+      maps.append(jnp.concatenate([entry, position, blank], -1))
     if not self.landmarks or not maps:
       return IdentityFeatures(identity, pose, tuple(maps))
     cut = align_face(frames, landmarks, self.face) if self.face else frames

@@ -1,9 +1,8 @@
-"""Where the face is: aligned coordinates and a soft mouth mask, on a grid.
+"""Where the face is: aligned coordinates on a grid, by 68 landmarks.
 
-Both come from 68 landmarks. They ride along with the identity maps: the mask
-blanks the lips of the identity picture, and the warped coordinates tell the
-generator where lips must be drawn. And landmarks as geometry wants them, in a
-picture that spans -1 to 1.
+They ride along with the identity maps: warped, they tell the generator where
+lips must be drawn. And landmarks as geometry wants them, in a picture that
+spans -1 to 1.
 """
 
 import jax
@@ -21,7 +20,6 @@ from speak_jax.nn.warp import flow_from_landmarks, resize_flow, warp
 # are those of data_pipelines.faces.align.FACE_TEMPLATE.
 ALIGNED = ((-0.5, -0.5375), (0.5, -0.5375), (0.0, 0.5375))
 MOUTH_CORNERS = (48, 54)
-POSITION_CHANNELS = 3
 
 
 def aligned_coordinates(
@@ -45,38 +43,10 @@ def aligned_coordinates(
   return similarity.moved(to_face, points)
 
 
-def mouth_mask(
-  coordinates: Float[Array, "b n 2"], landmarks: Float[Array, "b 68 2"]
-) -> Float[Array, "b n 1"]:
-  """Soft ellipse over the lips and half of the way down to the chin.
-
-  Exactly 1 inside (1.3 times the mouth's width), falling to exactly 0 at 1.25
-  times the ellipse.
-
-  Args:
-    coordinates: Aligned coordinates of the points.
-    landmarks: Aligned coordinates of the 68 landmarks.
-  """
-  mouth = landmarks[:, spec.MOUTH]
-  low, high = mouth.min(1), mouth.max(1)
-  chin = landmarks[:, 8, 1]
-  left, right = low[:, 0], high[:, 0]
-  top = low[:, 1] - 0.3 * (high[:, 1] - low[:, 1]) - 0.05
-  bottom = high[:, 1] + 0.5 * (chin - high[:, 1]).clip(0.1)
-  # A turned head has a narrow mouth; a mask of no width would blank nothing.
-  half_width = (0.65 * (right - left)).clip(0.3)
-  half_height = ((bottom - top) / 2).clip(0.2)
-  centre = jnp.stack([(left + right) / 2, (top + bottom) / 2], -1)
-  half = jnp.stack([half_width, half_height], -1)
-  away = (coordinates - centre[:, None]) / half[:, None]
-  radius = jnp.sqrt((away**2).sum(-1, keepdims=True) + 1e-12)
-  return ((1.25 - radius) / 0.25).clip(0, 1)
-
-
 def position_map(
   landmarks: Float[Array, "b 68 2"], size: int, resolution: int
-) -> Float[Array, "b r r 3"]:
-  """Aligned coordinates (u, v) and the mouth mask on a square grid.
+) -> Float[Array, "b r r 2"]:
+  """Aligned coordinates (u, v) on a square grid.
 
   Args:
     landmarks: In pixels of a square picture of `size`; whole numbers are
@@ -89,11 +59,7 @@ def position_map(
   grid = jnp.stack([x.ravel(), y.ravel()], -1)[None]
   landmarks = landmarks.astype(jnp.float32)
   coordinates = aligned_coordinates(grid, landmarks)
-  aligned = aligned_coordinates(landmarks, landmarks)
-  mask = mouth_mask(coordinates, aligned)
-  both = jnp.concatenate([coordinates, mask], -1)
-  shape = (landmarks.shape[0], resolution, resolution, POSITION_CHANNELS)
-  return both.reshape(shape)
+  return coordinates.reshape(landmarks.shape[0], resolution, resolution, 2)
 
 
 def normalize_landmarks(

@@ -163,7 +163,6 @@ RULES: tuple[tuple[str, Rule], ...] = (
   ("model.lips_square", each(POSITIVE, 2)),
   ("model.flow", SWITCH),
   ("model.landmarks", SWITCH),
-  ("model.mask_mouth", SWITCH),
   ("model.bare_codes", SWITCH),
   ("model.sync_motion", SWITCH),
   ("model.sync_unit", SWITCH),

@@ -73,24 +73,6 @@ def test_identity_sees_the_picture_without_its_shape(world):
   assert float(jnp.abs(identity(red) - identity(frames)).max()) > 0.05
 
 
-def test_masked_maps_do_not_know_the_lips(world):
-  pair = tiny.pair()
-  frames, where = pair.identity, pair.identity_landmarks
-  other = frames.at[:, 11:13, 7:9].set(1.0)  # well inside the ellipse
-  a = portrait_of(world, frames, where)
-  b = portrait_of(world, other, where)
-  np.testing.assert_array_equal(a.maps[-1], b.maps[-1])
-  # Cells of the 4 x 4 map are too large to lie inside.
-  for entry in a.maps[1:]:
-    inside = entry[..., -1:] == 1
-    assert inside.any()
-    assert float(jnp.abs(jnp.where(inside, entry[..., :-3], 0)).max()) == 0
-  a = portrait_of(world, frames, where, mask_mouth=False)
-  b = portrait_of(world, other, where, mask_mouth=False)
-  assert float(jnp.abs(a.maps[-1] - b.maps[-1]).max()) > 0.1
-  assert a.maps[-1].shape == (2, 16, 16, 6)
-
-
 def test_positions_follow_the_face(world):
   pair = tiny.pair()
   moved = pair.identity_landmarks + jnp.array([2.0, 0.0])

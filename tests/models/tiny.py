@@ -40,7 +40,6 @@ def config(**changes) -> ConfigDict:
       landmarks=True,
       face=12,
       emotion_input="face",
-      mask_mouth=True,
       bare_codes=False,
       ablate="",
       pose_spatial_channels=2,
