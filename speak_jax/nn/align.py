@@ -17,6 +17,21 @@ from speak_jax.nn.warp import sample
 TEMPLATE = ((0.30, 0.23), (0.70, 0.23), (0.50, 0.66))
 
 
+def face_anchors(landmarks: Float[Array, "b 68 2"]) -> Float[Array, "b 3 2"]:
+  """Left eye centre, right eye centre and middle of the mouth's corners.
+
+  As data_pipelines.faces.align.anchors has them.
+  """
+  return jnp.stack(
+    [
+      landmarks[:, spec.LEFT_EYE].mean(1),
+      landmarks[:, spec.RIGHT_EYE].mean(1),
+      (landmarks[:, 48] + landmarks[:, 54]) / 2,
+    ],
+    1,
+  )
+
+
 def align_face(
   frames: Float[Array, "b h w 3"],
   landmarks: Float[Array, "b 68 2"],
@@ -32,15 +47,7 @@ def align_face(
     at: x and y of the cut's cells, shape (b, s, s), in cells of an upright one
       if they are not that one's own.
   """
-  landmarks = jax.lax.stop_gradient(landmarks)
-  anchors = jnp.stack(
-    [
-      landmarks[:, spec.LEFT_EYE].mean(1),
-      landmarks[:, spec.RIGHT_EYE].mean(1),
-      (landmarks[:, 48] + landmarks[:, 54]) / 2,
-    ],
-    1,
-  )
+  anchors = face_anchors(jax.lax.stop_gradient(landmarks))
   # From picture to cut, as the cutting of records has it; then inverted.
   to_cut = similarity.fit(anchors, jnp.asarray(TEMPLATE) * size - 0.5)
   side = jnp.arange(size, dtype=jnp.float32)

@@ -13,13 +13,13 @@ from jaxtyping import Float
 
 from speak_jax import spec
 from speak_jax.nn import similarity
+from speak_jax.nn.align import face_anchors
 from speak_jax.nn.warp import flow_from_landmarks, resize_flow, warp
 
 # Eye centres and mouth centre of the aligned face, in inter-ocular units:
 # zero is half-way between the eyes' centre and the mouth's. The proportions
 # are those of data_pipelines.faces.align.FACE_TEMPLATE.
 ALIGNED = ((-0.5, -0.5375), (0.5, -0.5375), (0.0, 0.5375))
-MOUTH_CORNERS = (48, 54)
 
 
 def aligned_coordinates(
@@ -31,15 +31,7 @@ def aligned_coordinates(
   brings both eye centres and the mouth's centre to `ALIGNED`, as
   data_pipelines.faces.align.align_face does.
   """
-  anchors = jnp.stack(
-    [
-      landmarks[:, spec.LEFT_EYE].mean(1),
-      landmarks[:, spec.RIGHT_EYE].mean(1),
-      landmarks[:, list(MOUTH_CORNERS)].mean(1),
-    ],
-    1,
-  )
-  to_face = similarity.fit(anchors, jnp.asarray(ALIGNED))
+  to_face = similarity.fit(face_anchors(landmarks), jnp.asarray(ALIGNED))
   return similarity.moved(to_face, points)
 
 
