@@ -133,12 +133,13 @@ def irfd_parts(
   """
   irfd, settings = parts.irfd, parts.settings
   assert irfd is not None and settings is not None
-  swapped_subjects = subjects.swap_subjects(
-    dataset.wholes, settings, parts.mouth
+  all_swaps = swaps.make_all(
+    subjects.swap_subjects(dataset.wholes, settings, parts.mouth),
+    irfd,
+    dataset.read,
+    seed=seed,
   )
-  values, swapped = swaps.measure(
-    swapped_subjects, irfd, dataset.read, seed=seed, shown=SHOWN_SWAPS
-  )
+  values, swapped = swaps.measure(all_swaps, irfd, seed=seed, shown=SHOWN_SWAPS)
   sheet = sheets.draw(
     swaps.sheet_cells(swapped),
     [f"pair {i + 1}" for i in range(len(swapped.donors))],
@@ -148,7 +149,7 @@ def irfd_parts(
   if not swap:
     return
   yield swap_report.measure(
-    swapped_subjects,
+    all_swaps,
     subjects.probe_subjects(dataset.clips, settings, parts.mouth),
     subjects.twins(
       dataset.records,

@@ -84,7 +84,9 @@ def subjects():
 
 def _matrix(subjects, decode, read=_read, encode=_encode):
   model = swaps.Irfd(encode, decode)
-  found = disentangle.measure(subjects, model, read, seed=0)
+  found = disentangle.measure(
+    swaps.make_all(subjects, model, read, seed=0), seed=0
+  )
   return disentangle.matrix(found), found
 
 
@@ -268,11 +270,12 @@ def test_exact_swaps_find_what_a_pose_code_smuggles(subjects):
 
 def test_sheets_hold_the_rows_person_in_the_columns_pose_or_mood(subjects):
   model = swaps.Irfd(_encode, _perfect)
+  all_swaps = swaps.make_all(subjects, model, _read, seed=0)
   rows = swap_report.people(subjects, 3)
   assert sorted(subjects.person[rows]) == [0, 1, 2]
   columns = swap_report.donors_of(subjects, "pose", 4)
   assert np.all(np.diff(subjects.pose[columns, 0]) >= 0)
-  cells = swap_report.sheet_cells(subjects, model, "pose", rows, columns)
+  cells = swap_report.sheet_cells(all_swaps, model, "pose", rows, columns)
   assert cells.shape == (4, 5, SIZE, SIZE, 3)
   assert (cells[0, 0] == 255).all()
   np.testing.assert_array_equal(cells[0, 1:], subjects.target[columns])
@@ -283,7 +286,7 @@ def test_sheets_hold_the_rows_person_in_the_columns_pose_or_mood(subjects):
     assert (seen.identity.argmax(-1) == subjects.person[row]).all()
   columns = swap_report.donors_of(subjects, "emotion", 8)
   assert subjects.label[columns].tolist() == [0, 1, 2]
-  cells = swap_report.sheet_cells(subjects, model, "emotion", rows, columns)
+  cells = swap_report.sheet_cells(all_swaps, model, "emotion", rows, columns)
   mood = _read(cells[1, 1:]).emotion.argmax(-1)
   assert mood.tolist() == [0, 1, 2]
   names = swap_report.sheet_names(subjects, "emotion", columns)

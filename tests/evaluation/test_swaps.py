@@ -76,7 +76,8 @@ def _perfect(portrait, codes):
 
 def _run(subjects, decode):
   model = swaps.Irfd(_encode, decode)
-  figures, kept = swaps.measure(subjects, model, _read, seed=0, shown=5)
+  all_swaps = swaps.make_all(subjects, model, _read, seed=0)
+  figures, kept = swaps.measure(all_swaps, model, seed=0, shown=5)
   return {k.removeprefix("irfd/"): v.value for k, v in figures.items()}, kept
 
 

@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Int
 from speak_jax import spec
 from speak_jax.evaluation.disentanglement import swaps
 from speak_jax.evaluation.disentanglement.subjects import Subjects, Twins
-from speak_jax.evaluation.disentanglement.swaps import Irfd
+from speak_jax.evaluation.disentanglement.swaps import AllSwaps, Irfd
 from speak_jax.evaluation.metric_table import (
   MetricTable,
   MetricValue,
@@ -61,16 +61,13 @@ class Matrix(NamedTuple):
   stayed: Float[np.ndarray, "3"]  # the same: change, nothing was exchanged
 
 
-def measure(
-  subjects: Subjects, model: Irfd, read: Reader, *, seed: int
-) -> MetricValues:
+def measure(all_swaps: AllSwaps, *, seed: int) -> MetricValues:
   """The swap matrix of held-out people.
 
   Args:
-    subjects: Frames of two or more people.
-    model: The networks.
-    read: Reads pose, and identity and emotion if it can, off frames.
-    seed: Seed of the donors and of the bootstrap.
+    all_swaps: The subjects in all swaps, read for pose, and for identity and
+      emotion if the reader can.
+    seed: Seed of the bootstrap.
 
   Returns:
     swap/CODE/FACTOR/toward, change and absolute; swap/CODE/found, the share
@@ -80,15 +77,9 @@ def measure(
     person. The same under swap_seen/, where it goes between the reader's own
     readings of the real source and donor, so that a reader who says little
     does not shorten every step. What the reader cannot tell is left out.
-
-  Raises:
-    ValueError: all subjects are one person.
   """
-  donor = swaps.donors(subjects, seed)
-  portrait, codes, _ = swaps.encode(model, subjects)
-  frames = swaps.swaps(model, portrait, codes, donor)
-  readings = {swap: read(frames[swap]) for swap in ("none", *FACTORS)}
-  real, other = read(subjects.target), read(subjects.identity)
+  subjects, donor = all_swaps.subjects, all_swaps.donors
+  readings, real = all_swaps.readings, all_swaps.real
   neighbour = _neighbour(subjects.clip)
   table = MetricTable()
   clips = subjects.by_clip()
@@ -98,7 +89,7 @@ def measure(
       table.add(f"swap/{code}/found", sums.mean_row(found))
   for prefix, factor in itertools.product(_PREFIXES.values(), FACTORS):
     source = _value(factor, real)
-    truth = _truth(factor, subjects, other) if prefix == "swap" else source
+    truth = _truth(factor, all_swaps) if prefix == "swap" else source
     if source is None or truth is None:
       continue
     way = truth[donor] - truth
@@ -269,18 +260,17 @@ def matrix(values: Mapping[str, MetricValue], ends: Ends = "truth") -> Matrix:
   )
 
 
-def _truth(
-  factor: str, subjects: Subjects, other: Reading
-) -> Float[np.ndarray, "n d"] | None:
+def _truth(factor: str, all_swaps: AllSwaps) -> Float[np.ndarray, "n d"] | None:
   """What each subject is; None where nobody knows.
 
   Pose as the data has it, the emotion's label, and the identity of another
   picture of the person.
   """
+  subjects = all_swaps.subjects
   if factor == "pose":
     return subjects.pose.astype(np.float64)
   if factor == "identity":
-    return None if other.identity is None else other.identity
+    return all_swaps.other_identity
   if (subjects.label < 0).all():
     return None
   # Without a label nothing is far from anything.

@@ -13,7 +13,7 @@ from speak_jax.evaluation import metric_table
 from speak_jax.evaluation.disentanglement import matrix, probes, swaps
 from speak_jax.evaluation.disentanglement.matrix import FACTORS, UNITS, Matrix
 from speak_jax.evaluation.disentanglement.subjects import Subjects, Twins
-from speak_jax.evaluation.disentanglement.swaps import Irfd
+from speak_jax.evaluation.disentanglement.swaps import AllSwaps, Irfd
 from speak_jax.evaluation.metric_table import MetricValue
 from speak_jax.evaluation.readers.face_reader import Reader
 from speak_jax.evaluation.report import sheets, tables
@@ -24,7 +24,7 @@ _DPI = 110
 
 
 def measure(
-  subjects: Subjects,
+  all_swaps: AllSwaps,
   probed: Subjects,
   twins: Twins | None,
   model: Irfd,
@@ -36,7 +36,7 @@ def measure(
   """The swap matrix, twins, probes and spread of every code, and the sheets.
 
   Args:
-    subjects: Frames of two or more people, identity from another clip.
+    all_swaps: Two or more people in all swaps, identity from another clip.
     probed: Frames whose every code is read off the frame itself.
     twins: Rendered frames with exact swap targets, where there are some.
     model: The networks.
@@ -47,7 +47,7 @@ def measure(
   Raises:
     ValueError: all are one person.
   """
-  values = matrix.measure(subjects, model, read, seed=seed)
+  values, subjects = matrix.measure(all_swaps, seed=seed), all_swaps.subjects
   if twins is not None:
     values |= matrix.measure_twins(twins, model, read, seed=seed)
   codes = matrix.codes_of(probed, model)
@@ -79,7 +79,7 @@ def measure(
     if code == "emotion" and (subjects.label < 0).all():
       continue
     columns = donors_of(subjects, code, COLUMNS)
-    cells = sheet_cells(subjects, model, code, rows, columns)
+    cells = sheet_cells(all_swaps, model, code, rows, columns)
     names = ["donor", *(f"person {i + 1}" for i in range(len(rows)))]
     heads = sheet_names(subjects, code, columns)
     pictures[f"{code}_sheet.png"] = sheets.draw(cells, names, heads)
@@ -203,7 +203,7 @@ def donors_of(
 
 
 def sheet_cells(
-  subjects: Subjects,
+  all_swaps: AllSwaps,
   model: Irfd,
   code: str,
   rows: Int[np.ndarray, "r"],
@@ -214,11 +214,11 @@ def sheet_cells(
   The first row shows the donors, the first column the sources; the corner is
   white. All other codes are the row's.
   """
-  portrait, codes, _ = swaps.encode(model, subjects)
+  subjects, codes = all_swaps.subjects, all_swaps.codes
   who, what = (x.ravel() for x in np.meshgrid(rows, columns, indexing="ij"))
   used = swaps.take_rows(codes, who)
   used = used._replace(**{code: getattr(codes, code)[what]})
-  frames = swaps.decode(model, swaps.take_rows(portrait, who), used)
+  frames = swaps.decode(model, swaps.take_rows(all_swaps.portrait, who), used)
   frames = frames.reshape(len(rows), len(columns), *frames.shape[1:])
   body = np.concatenate([subjects.target[rows][:, None], frames], 1)
   corner = np.full_like(subjects.target[:1], 255)

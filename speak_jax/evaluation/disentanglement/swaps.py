@@ -37,6 +37,25 @@ class Swapped(NamedTuple):
   frames: dict[str, UInt8[np.ndarray, "n h w 3"]]
 
 
+class AllSwaps(NamedTuple):
+  """All subjects encoded, made again in every swap, and what a reader sees.
+
+  Made once; the swaps' metrics, the swap matrix and the sheets share it.
+  """
+
+  subjects: Subjects
+  donors: Int[np.ndarray, "n"]  # whose code each subject gets
+  portrait: IdentityFeatures
+  codes: Codes
+  logits: Float[np.ndarray, "n 8"]  # of C_m
+  frames: dict[str, UInt8[np.ndarray, "n h w 3"]]  # by swap
+  readings: dict[str, Reading]  # of these frames
+  real: Reading  # of the subjects' own frames
+  # As it is read off the identity picture, another clip's; None: the reader
+  # cannot tell.
+  other_identity: Float[np.ndarray, "n d"] | None
+
+
 class Irfd(NamedTuple):
   """The trained networks as functions of uint8 batches."""
 
@@ -103,17 +122,16 @@ def donors(subjects: Subjects, seed: int) -> Int[np.ndarray, "n"]:
   return np.array(picks)
 
 
-def measure(
-  subjects: Subjects, model: Irfd, read: Reader, *, seed: int, shown: int
-) -> tuple[MetricValues, Swapped]:
-  """All of IRFD's metrics, and some of its pictures.
+def make_all(
+  subjects: Subjects, model: Irfd, read: Reader, *, seed: int
+) -> AllSwaps:
+  """Encodes subjects, makes them in all swaps, and reads the frames.
 
   Args:
     subjects: Frames of two or more held-out people.
     model: The networks.
     read: Reads pose and so on off frames.
-    seed: Seed of the donors and of the bootstrap.
-    shown: How many subjects are kept for the sheet.
+    seed: Seed of the donors.
 
   Raises:
     ValueError: all subjects are one person.
@@ -121,8 +139,36 @@ def measure(
   donor = donors(subjects, seed)
   portrait, codes, logits = encode(model, subjects)
   frames = swaps(model, portrait, codes, donor)
-  table = MetricTable()
   real = read(subjects.target)
+  other = None if real.identity is None else read(subjects.identity).identity
+  return AllSwaps(
+    subjects,
+    donor,
+    portrait,
+    codes,
+    logits,
+    frames,
+    {swap: read(made) for swap, made in frames.items()},
+    real,
+    other,
+  )
+
+
+def measure(
+  all_swaps: AllSwaps, model: Irfd, *, seed: int, shown: int
+) -> tuple[MetricValues, Swapped]:
+  """All of IRFD's metrics, and some of its pictures.
+
+  Args:
+    all_swaps: The subjects in all swaps.
+    model: The networks.
+    seed: Seed of the bootstrap.
+    shown: How many subjects are kept for the sheet.
+  """
+  subjects, donor, real = all_swaps.subjects, all_swaps.donors, all_swaps.real
+  portrait, codes = all_swaps.portrait, all_swaps.codes
+  frames = all_swaps.frames
+  table = MetricTable()
   clips = subjects.by_clip()
 
   def add(name: str, row_of: RowOf, statistic: Statistic = sums.mean) -> None:
@@ -137,11 +183,11 @@ def measure(
   _add_sharpness(add, frames["none"], subjects.target)
   if (subjects.label >= 0).any():
     known = subjects.label >= 0
-    right = logits.argmax(-1) == subjects.label
+    right = all_swaps.logits.argmax(-1) == subjects.label
     add("emotion_accuracy", lambda r: _share(right, known, r))
   for swap in SWAPS:
-    _add_swap(add, swap, read(frames[swap]), real, subjects, donor)
-  _add_reader(add, read, real, subjects, donor)
+    _add_swap(add, swap, all_swaps.readings[swap], real, subjects, donor)
+  _add_reader(add, all_swaps)
   values = table.values(seed)
   for field, code in {"identity": portrait.identity, **codes._asdict()}.items():
     if code.shape[-1]:
@@ -263,14 +309,9 @@ def _add_swap(
         )
 
 
-def _add_reader(
-  add: Adder,
-  read: Reader,
-  real: Reading,
-  subjects: Subjects,
-  donor: Int[np.ndarray, "n"],
-) -> None:
+def _add_reader(add: Adder, all_swaps: AllSwaps) -> None:
   """The reader's own score on the real frames."""
+  real, subjects = all_swaps.real, all_swaps.subjects
   found = real.found
   add(
     "judge/pose_r2",
@@ -289,11 +330,10 @@ def _add_reader(
     right = real.emotion.argmax(-1) == subjects.label
     if known.any():
       add("judge/emotion", lambda r: _share(right, known, r))
-  if real.identity is not None:
+  if real.identity is not None and all_swaps.other_identity is not None:
     # Against the identity picture: the same person in another clip.
-    other: Any = read(subjects.identity).identity
-    same = identity.cosine(real.identity, other)
-    strangers = identity.cosine(real.identity, real.identity[donor])
+    same = identity.cosine(real.identity, all_swaps.other_identity)
+    strangers = identity.cosine(real.identity, real.identity[all_swaps.donors])
     add("judge/identity_same", lambda r: sums.mean_row(same[r]))
     add("judge/identity_other", lambda r: sums.mean_row(strangers[r]))
 
