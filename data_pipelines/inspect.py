@@ -44,14 +44,36 @@ OFFSET_MS = (-600, -400, -200, -100, -60, -20, 20, 60, 100, 200, 400, 600)
 YAW_DEG = (-90, -60, -45, -30, -15, 0, 15, 30, 45, 60, 90)
 
 
-def describe(data: str | os.PathLike) -> str:
+class Prepared:
+  """A prepared data set; its index, which may be long, is read once."""
+
+  def __init__(self, folder: str | os.PathLike):
+    """Reads the index.
+
+    Raises:
+      ValueError: not a prepared data set.
+    """
+    self.folder = Path(folder)
+    self.index = read_index(folder)
+
+  def open(self, split: str) -> reader.Records:
+    """All clips of a split.
+
+    Raises:
+      ValueError: no such split, or its shards cannot be opened.
+    """
+    return opening.open_records(
+      self.folder, split, whole=True, index=self.index
+    )
+
+
+def describe(prepared: Prepared) -> str:
   """What the index and the lists beside it say, as lines; opens no shard.
 
   Raises:
-    ValueError: not a prepared data set.
+    ValueError: a list is damaged.
   """
-  data = Path(data)
-  index = read_index(data)
+  data, index = prepared.folder, prepared.index
   meta = read_metadata(data)
   info = json.loads((data / "dataset_info.json").read_text())
   disk = {split["name"]: int(split["numBytes"]) for split in info["splits"]}
@@ -114,7 +136,7 @@ def _split(split: str, rows: Sequence[ClipInfo], disk: int) -> list[str]:
   return lines
 
 
-def histograms(data: str | os.PathLike, clips: int = SAMPLED) -> str:
+def histograms(data: Prepared, clips: int = SAMPLED) -> str:
   """Face size and yaw of some clips, and all known offsets, as lines.
 
   Args:
@@ -122,11 +144,11 @@ def histograms(data: str | os.PathLike, clips: int = SAMPLED) -> str:
     clips: At most so many of each split are read.
 
   Raises:
-    ValueError: not a prepared data set, or a damaged clip.
+    ValueError: a damaged clip.
   """
   lines = []
-  for split in splits_of(read_index(data)):
-    source = opening.open_records(data, split, whole=True)
+  for split in splits_of(data.index):
+    source = data.open(split)
     chosen = _spread(len(source), clips)
     faces, yaws = [], []
     for i in chosen:
@@ -139,7 +161,9 @@ def histograms(data: str | os.PathLike, clips: int = SAMPLED) -> str:
     )
     lines += _histogram("face, source px", np.concatenate(faces), FACE_PX)
     lines += _histogram("yaw, degrees", np.concatenate(yaws), YAW_DEG)
-  measured = [x.ms for x in offsets.read(data).values() if x.ms is not None]
+  measured = [
+    x.ms for x in offsets.read(data.folder).values() if x.ms is not None
+  ]
   if measured:
     lines += _histogram(
       "picture behind sound, ms", np.array(measured), OFFSET_MS
@@ -173,7 +197,7 @@ def _histogram(
   return lines
 
 
-def play(data: str | os.PathLike, number: int, path: str | os.PathLike) -> str:
+def play(data: Prepared, number: int, path: str | os.PathLike) -> str:
   """Writes a clip with its landmarks, pose and sound as mp4.
 
   Args:
@@ -187,12 +211,13 @@ def play(data: str | os.PathLike, number: int, path: str | os.PathLike) -> str:
   Raises:
     ValueError: no such clip, or it is damaged.
   """
-  index = read_index(data)
-  if not 0 <= number < len(index):
-    raise ValueError(f"{data}: no clip {number}; it has 0 to {len(index) - 1}")
-  row = index[number]
+  if not 0 <= number < len(data.index):
+    raise ValueError(
+      f"{data.folder}: no clip {number}; it has 0 to {len(data.index) - 1}"
+    )
+  row = data.index[number]
   split = split_of(row)
-  source = opening.open_records(data, split, whole=True)
+  source = data.open(split)
   i = source.index.index(row)
   record, side = source[i], PLAY_PX
   points = scale_landmarks(record.landmarks, row.size, side)
@@ -219,15 +244,15 @@ def _spread(count: int, most: int) -> list[int]:
   )
 
 
-def sheet(data: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
+def sheet(data: Prepared) -> UInt8[np.ndarray, "h w 3"]:
   """Contact sheet: a row a clip, of people spread over the data set.
 
   The left half of a row is the clip through time; the right half shows the
   same frames with landmarks and pose, so that a wrong one is seen.
   """
   pieces = []
-  for split in splits_of(read_index(data)):
-    source = opening.open_records(data, split, whole=True)
+  for split in splits_of(data.index):
+    source = data.open(split)
     first = {}  # one clip a person, then others
     for i, row in enumerate(source.index):
       first.setdefault(row.identity, i)
@@ -324,17 +349,18 @@ def main(argv: Sequence[str]) -> int:
   try:
     if _PLAY.value is not None:
       outputs.check_file(_OUT.value, argv[1:], (".mp4",))
-      print(play(argv[1], _PLAY.value, _OUT.value))
+      print(play(Prepared(argv[1]), _PLAY.value, _OUT.value))
       print(f"video: {_OUT.value}")
       return 0
     if _SHEET.value:
       outputs.check_file(_SHEET.value, argv[1:], (".png",))
-    print(describe(argv[1]))
+    data = Prepared(argv[1])
+    print(describe(data))
     if _SAMPLE.value:
-      print(histograms(argv[1], _SAMPLE.value))
+      print(histograms(data, _SAMPLE.value))
     if _SHEET.value:
       path = Path(_SHEET.value)
-      picture = cv2.imencode(".png", sheet(argv[1])[..., ::-1])[1]
+      picture = cv2.imencode(".png", sheet(data)[..., ::-1])[1]
       files.write(path, picture.tobytes())
       print(f"sheet: {path}")
   except (ValueError, OSError, MediaError) as error:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import inspect
-from data_pipelines.dataset import writer
+from data_pipelines.dataset import opening, writer
 from data_pipelines.dataset.index import read_index
 from data_pipelines.ingest.run import prepare
 from data_pipelines.media import decoder
@@ -40,7 +40,7 @@ def data(tmp_path):
 
 
 def test_says_what_is_there(data):
-  text = inspect.describe(data)
+  text = inspect.describe(inspect.Prepared(data))
   assert "source: toy" in text
   assert "train: 3 clips, 3 identities, 0.00 hours, 15 frames" in text
   assert "test: 1 clips, 1 identities" in text
@@ -72,7 +72,7 @@ def test_counts_views_and_tells_why_clips_were_rejected(tmp_path):
   text = "".join(json.dumps(line) + "\n" for line in lines)
   (tmp_path / "rejects.jsonl").write_text(text)
   path.unlink()  # what is said of a set comes from its index
-  text = inspect.describe(tmp_path)
+  text = inspect.describe(inspect.Prepared(tmp_path))
   assert "views: front 2, left_30 1" in text
   assert "takes of several views: 1" in text
   assert "mouths: none 3" in text
@@ -84,7 +84,7 @@ def test_counts_views_and_tells_why_clips_were_rejected(tmp_path):
 
 
 def test_histograms_say_how_many_clips_they_read(data):
-  text = inspect.histograms(data, 2)
+  text = inspect.histograms(inspect.Prepared(data), 2)
   assert "train: 10 frames of 2 of 3 clips" in text
   faces, yaws = (
     [line for line in text.splitlines() if word in line]
@@ -97,7 +97,7 @@ def test_histograms_say_how_many_clips_they_read(data):
 
 
 def test_a_clip_is_played_with_its_sound(data, tmp_path):
-  line = inspect.play(data, 1, tmp_path / "1.mp4")
+  line = inspect.play(inspect.Prepared(data), 1, tmp_path / "1.mp4")
   index = read_index(data)
   assert f"{index[1].clip}, {index[1].identity}" in line
   info = decoder.probe(tmp_path / "1.mp4")
@@ -107,11 +107,11 @@ def test_a_clip_is_played_with_its_sound(data, tmp_path):
   green = (frames[0][..., 1] > 200) & (frames[0][..., 0] < 100)
   assert green.sum() > 300  # landmarks
   with pytest.raises(ValueError, match="no clip 4; it has 0 to 3"):
-    inspect.play(data, 4, tmp_path / "4.mp4")
+    inspect.play(inspect.Prepared(data), 4, tmp_path / "4.mp4")
 
 
 def test_sheet_shows_every_clip(data):
-  sheet = inspect.sheet(data)
+  sheet = inspect.sheet(inspect.Prepared(data))
   height, width = sheet.shape[:2]
   assert width == inspect.COLUMNS * inspect.CELL_PX
   assert height == 4 * (inspect.CELL_PX + 16)
@@ -142,3 +142,19 @@ def test_command_writes_the_sheet(data, tmp_path, root):
   )
   assert run.returncode == 1
   assert run.stderr.startswith("inspect: ") and "Traceback" not in run.stderr
+
+
+def test_the_index_is_read_once(data, monkeypatch):
+  folders = []
+
+  def counted(folder):
+    folders.append(folder)
+    return read_index(folder)
+
+  for module in (inspect, opening):
+    monkeypatch.setattr(module, "read_index", counted)
+  prepared = inspect.Prepared(data)
+  inspect.describe(prepared)
+  inspect.histograms(prepared)
+  inspect.sheet(prepared)
+  assert len(folders) == 1

@@ -31,6 +31,7 @@ def open_records(
   cache_bytes: int = CACHE_BYTES,
   *,
   whole: bool = False,
+  index: Index | None = None,
 ) -> Records:
   """Opens one split of prepared data sets.
 
@@ -44,6 +45,7 @@ def open_records(
     split: "train" or "test".
     cache_bytes: Bound of the cache in memory.
     whole: With the clips that are out of sync, and no sound is moved.
+    index: Of the one directory, if it has been read already.
 
   Raises:
     ValueError: one line with the path: no data set there, no such split, two
@@ -52,15 +54,16 @@ def open_records(
   folders = named_folders(str(paths))
   indices, sources, members, late = [], [], [], []
   for name, folder in folders.items():
-    rows, source, moves = _open_one(folder, split, whole)
+    known = read_index(folder) if index is None else index
+    rows, source, moves = _open_one(folder, known, split, whole)
     members.append(Member(name, len(late), len(late) + len(rows), str(folder)))
     late += moves
     indices.append(rows)
     sources.append(source)
-  index = indices[0] if len(folders) == 1 else _join(folders.values(), indices)
+  joined = indices[0] if len(folders) == 1 else _join(folders.values(), indices)
 
   def load(i: int) -> spec.Record:
-    row, shards = index[i], sources[opened.dataset_of(i)]
+    row, shards = joined[i], sources[opened.dataset_of(i)]
     try:
       record = decode(shards[row.shard][row.row])
       check(record)
@@ -74,18 +77,18 @@ def open_records(
     return record._replace(clip=row.clip, identity=row.identity)
 
   def table(i: int) -> ranges.Table:
-    row, shards = index[i], sources[opened.dataset_of(i)]
+    row, shards = joined[i], sources[opened.dataset_of(i)]
     name = row.clip
     if len(folders) > 1:
       name = name.removeprefix(f"{shards.folder}/")
     return ranges.Table(shards.files, row.shard, row.at, counts_of(row), name)
 
   opened = Records(
-    f"{paths} ({split})", index, load, cache_bytes, members, table, late
+    f"{paths} ({split})", joined, load, cache_bytes, members, table, late
   )
   if not whole:
     opened.source = str(paths), split
-  opened.out_of_sync = sum(source.clips for source in sources) - len(index)
+  opened.out_of_sync = sum(source.clips for source in sources) - len(joined)
   return opened
 
 
@@ -137,10 +140,9 @@ class _Shards:
 
 
 def _open_one(
-  folder: Path, split: str, whole: bool
+  folder: Path, index: Index, split: str, whole: bool
 ) -> tuple[Index, _Shards, list[int]]:
   """Rows of a split, its shards, and by how much each clip's sound is late."""
-  index = read_index(folder)
   rows = index.take(rows_of(index, split))
   if not len(rows):
     known = ", ".join(sorted(splits_of(index)))

@@ -778,7 +778,10 @@ def test_sheets_have_the_names(tmp_path):
       "c", name, "train", functools.partial(list, [one._replace(identity=name)])
     )
     run.prepare([task], tmp_path / name[1:] / name[0], workers=0, meta={})
-  drawn = [inspect.sheet(path) for path in (tmp_path / "nna").iterdir()]
+  drawn = [
+    inspect.sheet(inspect.Prepared(path))
+    for path in (tmp_path / "nna").iterdir()
+  ]
   assert (drawn[0] != drawn[1]).any()
 
 

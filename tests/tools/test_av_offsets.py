@@ -100,10 +100,12 @@ def test_offsets_are_found_and_the_clips_left_out(data):
   assert kept.out_of_sync == 2
   whole = opening.open_records(data, "train", whole=True)
   assert (len(whole), whole.out_of_sync) == (6, 0)
-  text = inspect.describe(data)
+  text = inspect.describe(inspect.Prepared(data))
   assert "7 clips, 6 measured, 2 out of sync" in text
   assert "1: silent" in text
-  assert "picture behind sound, ms" in inspect.histograms(data)
+  assert "picture behind sound, ms" in inspect.histograms(
+    inspect.Prepared(data)
+  )
 
 
 def test_sound_is_moved_where_it_is_surely_off(data):
@@ -117,7 +119,7 @@ def test_sound_is_moved_where_it_is_surely_off(data):
   assert opened.late == [0, 0, -5, 4, 0, 0]
   assert opened.heard(2) == range(5, FRAMES)
   assert opened.heard(3) == range(FRAMES - 4)
-  text = inspect.describe(data)
+  text = inspect.describe(inspect.Prepared(data))
   assert "6 measured, 0 out of sync, sound of 2 moved" in text
   # As it lies for whoever asks, so that measuring again finds the same.
   whole = opening.open_records(data, "train", whole=True)
