@@ -103,13 +103,17 @@ class CheckpointManager:
     if kind is None or jax.process_count() == 1:
       self.wait()
 
-  def recover(self, before: int | None = None) -> int | None:
+  def recover(
+    self, before: int | None = None, verified: int | None = None
+  ) -> int | None:
     """Puts aside what cannot be trusted, and finds the step to go on from.
 
     Sweeps away what a killed run left unfinished. All processes agree.
 
     Args:
       before: Later checkpoints are removed; None: there are none.
+      verified: Step of a checkpoint that this process has just hashed, which
+        takes seconds a gigabyte; None: all are hashed.
 
     Returns:
       The newest step that can be restored, which is `latest` from now on;
@@ -119,7 +123,7 @@ class CheckpointManager:
       NoCheckpointError: there were checkpoints, and none can be trusted.
     """
     self.wait()
-    step = self._recovered(before) if self._first else None
+    step = self._recovered(before, verified) if self._first else None
     if jax.process_count() > 1:
       agreed = np.int32(-1 if step is None else step)
       agreed = int(multihost_utils.broadcast_one_to_all(agreed))
@@ -127,14 +131,14 @@ class CheckpointManager:
     self.latest = step
     return step
 
-  def _recovered(self, before: int | None) -> int | None:
+  def _recovered(self, before: int | None, verified: int | None) -> int | None:
     for path in list(self.folder.iterdir()):
       if "orbax-checkpoint-tmp" in path.name or path.suffix == REMOVED:
         shutil.rmtree(path)
     for step in steps_in(self.folder):
       if before is not None and step > before:
         _remove(self.folder / str(step))
-    for step, kind, reason in statuses(self.folder):
+    for step, kind, reason in statuses(self.folder, verified):
       path = self.folder / str(step)
       if kind == "good":
         return step

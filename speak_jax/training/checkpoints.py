@@ -35,7 +35,9 @@ class CheckpointStatus(NamedTuple):
   reason: str  # in words, unless it is good
 
 
-def statuses(folder: Path) -> Iterator[CheckpointStatus]:
+def statuses(
+  folder: Path, verified: int | None = None
+) -> Iterator[CheckpointStatus]:
   """Verifies the checkpoints of a folder one by one, the newest one first.
 
   One without manifest is unfinished if an older one has a manifest. Otherwise
@@ -44,12 +46,13 @@ def statuses(folder: Path) -> Iterator[CheckpointStatus]:
 
   Args:
     folder: RUN/<stage>/checkpoints.
+    verified: Step of one that this process has hashed; it is not hashed again.
   """
   steps = steps_in(folder)
   sealed = [s for s in steps if (folder / str(s) / manifest.NAME).exists()]
   for step in steps:
     if step in sealed:
-      wrong = manifest.fault(folder / str(step))
+      wrong = None if step == verified else manifest.fault(folder / str(step))
       yield CheckpointStatus(step, "corrupt" if wrong else "good", wrong or "")
     elif sealed and step > sealed[0]:
       yield CheckpointStatus(step, "unfinished", "its manifest was not written")

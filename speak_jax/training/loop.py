@@ -144,7 +144,8 @@ def restore_or_init(
     ValueError: the checkpoint is of another config or other data.
   """
   skipped, rolled = stream.skipped, stream.rolled
-  step = manager.recover(before)
+  # After a roll-back hours may have passed since the start.
+  step = manager.recover(before, run.verified if before is None else None)
   if step is None:
     stream.rewind()
     state = sharding.shard(init_state(run.stage, run.seed, weights), shardings)

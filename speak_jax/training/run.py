@@ -272,6 +272,7 @@ def _stage_runs(
       settings=config.train,
       meta=origin,
       allow_other_data=config.data.allow_change,
+      verified=saved.get(name),
       gauges=lambda: {"data/damaged_clips": float(len(data["train"].damage))},
     )
     if name in saved:

@@ -27,6 +27,7 @@ class StageRun(NamedTuple):
   meta: dict[str, str]  # goes into every checkpoint
   allow_other_data: bool = False  # go on with other data than a checkpoint's
   profile: tuple[int, int] | None = None  # first and last step to trace
+  verified: int | None = None  # step of the newest checkpoint, if just hashed
   gauges: Callable[[], dict[str, float]] = dict  # more figures to log
 
   def key(self) -> PRNGKeyArray:

@@ -132,6 +132,23 @@ def test_several_bad_ones_and_none_left(run, trained, capsys):
   assert "Traceback" not in capsys.readouterr().err
 
 
+def test_one_that_was_just_hashed_is_not_hashed_again(run, monkeypatch):
+  fault, hashed = manifest.fault, []
+
+  def counted(path):
+    hashed.append(int(path.name))
+    return fault(path)
+
+  monkeypatch.setattr(manifest, "fault", counted)
+  step = checkpoints.newest_verified_step(run, "toy")
+  assert hashed == [step] == [6]
+  with checkpoint_manager.CheckpointManager(folder(run)) as manager:
+    assert manager.recover(verified=step) == 6
+    assert hashed == [6]
+    assert manager.recover(before=4) == 4
+  assert hashed == [6, 4]
+
+
 def test_what_a_kill_leaves_is_swept(run, trained, capsys):
   """Half a save, half a removal, and a save that has no manifest yet."""
   (folder(run) / "6" / manifest.NAME).unlink()
