@@ -117,6 +117,7 @@ def _split(split: str, rows: Sequence[ClipInfo], disk: int) -> list[str]:
     f"  disk: {disk / 1e9:.2f} GB, {disk / 1e9 / hours:.2f} GB an hour",
     f"  px: {_counts(str(row.size) for row in rows)}",
     f"  mouths: {_counts(map(_mouths, rows))}",
+    f"  meshes: of {sum(row.meshes for row in rows)} clips",
     f"  frames/s: {_counts(f'{row.fps:g}' for row in rows)}",
     f"  views: {_counts(row.view or 'unknown' for row in rows)}",
   ]

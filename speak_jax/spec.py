@@ -38,6 +38,7 @@ INNER_LOWER = (67, 66, 65)  # below INNER_UPPER, point by point
 
 SYNC_FRAMES = 5  # 0.2 s, SyncNet's window
 LEVEL = 11  # numbers of `sound_level`
+MESH_UNIT = 16_384  # of a record's mesh: so many to the side of its crops
 
 # The square that SyncNet sees, as sets store it: upper lip to the chin of an
 # open mouth. Its side, and how far below the nose its middle lies, in eye
@@ -45,6 +46,8 @@ LEVEL = 11  # numbers of `sound_level`
 LIPS_SQUARE = (1.7, 0.72)
 # Grey of red, green and blue: BT.601, as in OpenCV and in a JPEG.
 LUMA = (0.299, 0.587, 0.114)
+# Pixel centres have whole numbers, so the corner of a picture has x = y = -0.5.
+_MESH_CORNER = np.array([0.5, 0.5, 0.0], np.float32)
 EYE_TO_NOSE = 0.68  # height of a face's nose below its eyes, the same unit
 # Of SSIM, as metric and as loss: (K L)^2 holds its quotients where all is flat,
 # L the range of values. Wang et al. 2004.
@@ -91,6 +94,10 @@ class Record(NamedTuple):
   session: str = ""
   # `media.lips` of every frame, grey; no frames where a set has none.
   mouths: UInt8[np.ndarray, "m s s"] = np.zeros((0, 0, 0), np.uint8)
+  # FaceMesh's points of every frame: x, y from the crop's upper left corner
+  # and depth z, in 1/16384 of the crop's side (`stored_mesh`, `mesh_px`). m is
+  # the number of frames, or 0 where a set has none.
+  mesh: Int16[np.ndarray, "m 468 3"] = np.zeros((0, 468, 3), np.int16)
 
 
 class SyncWindows(NamedTuple):
@@ -147,6 +154,33 @@ class Clip(NamedTuple):
   # all of its frames; zeros where none is lent.
   donor: UInt8[np.ndarray, "b d d 3"]  # d = `donor_side`
   donor_landmarks: Float[np.ndarray, "b 68 2"]  # in its pixels
+
+
+def stored_mesh(
+  mesh: Float[np.ndarray, "*n 468 3"], size: int
+) -> Int16[np.ndarray, "*n 468 3"]:
+  """A mesh as records hold it, exact to 1/32768 of the crop's side.
+
+  Args:
+    mesh: x, y in pixels of the crop, whole numbers at pixel centres; z in the
+      same pixels.
+    size: Side of the crop in pixels.
+
+  Raises:
+    ValueError: a point is two sides or more away, or not a number.
+  """
+  units = np.rint((mesh + _MESH_CORNER) * (MESH_UNIT / size))
+  if not (np.abs(units) < 2 * MESH_UNIT).all():
+    raise ValueError("a mesh's point is no number, or two sides away")
+  return units.astype(np.int16)
+
+
+def mesh_px(stored: Int16[Any, "*n 468 3"], size: int):
+  """The inverse of `stored_mesh`, for crops of any `size`: float32.
+
+  Works on NumPy and JAX arrays alike.
+  """
+  return stored.astype(np.float32) * np.float32(size / MESH_UNIT) - _MESH_CORNER
 
 
 def donor_side(size: int) -> int:

@@ -1,7 +1,8 @@
-"""A face of 68 points for networks that need one in its place."""
+"""A face of 68 points, and a mesh, for what needs one in its place."""
 
 import numpy as np
 
+from data_pipelines.faces.tracker import IBUG
 from speak_jax import spec
 
 
@@ -17,3 +18,11 @@ def plain_face() -> np.ndarray:
   ]
   points[48], points[54] = (0.38, 0.7), (0.62, 0.7)
   return points
+
+
+def mesh_of(landmarks: np.ndarray) -> np.ndarray:
+  """A flat mesh that has landmarks (*n, 68, 2) where they belong: float32."""
+  mesh = np.zeros((*landmarks.shape[:-2], 468, 3), np.float32)
+  mesh[..., :2] = landmarks.mean(-2, keepdims=True)
+  mesh[..., IBUG, :2] = landmarks
+  return mesh

@@ -27,6 +27,7 @@ from speak_jax.inference import talking_head
 from speak_jax.inference.synthesizer import Synthesizer
 from tests import glass
 from tests.awkward import MAKERS, Files
+from tests.plain_face import mesh_of
 
 
 class Prepared(NamedTuple):
@@ -222,6 +223,7 @@ class Nowhere:
     points = np.random.default_rng(0).uniform(16, 80, (68, 2))
     return Track(
       np.repeat(points[None], n, 0).astype(np.float32),
+      np.repeat(mesh_of(points)[None], n, 0),
       np.zeros((n, 3), np.float32),
       np.ones(n, bool),
       1,
@@ -255,9 +257,9 @@ class Only:
 
 def _steps(track: Track):
   """The steps of a track that is there."""
-  rows = zip(track.landmarks, track.pose, track.found, strict=True)
-  for landmarks, pose, found in rows:
-    yield Step(landmarks, pose, bool(found), track.faces, False)
+  rows = zip(track.landmarks, track.mesh, track.pose, track.found, strict=True)
+  for landmarks, mesh, pose, found in rows:
+    yield Step(landmarks, mesh, pose, bool(found), track.faces, False)
 
 
 @pytest.fixture(scope="module")

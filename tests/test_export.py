@@ -18,6 +18,7 @@ from speak_jax.training import (
   run_config,
   state,
 )
+from tests.plain_face import mesh_of
 from tests.stages import small
 from tests.toy_records import record
 
@@ -220,6 +221,7 @@ class Marks:
     n = len(list(frames))
     return Track(
       np.repeat(self.landmarks[None], n, 0).astype(np.float32),
+      np.repeat(mesh_of(self.landmarks)[None], n, 0),
       np.zeros((n, 3), np.float32),
       np.ones(n, bool),
       1,

@@ -22,6 +22,7 @@ from speak_jax.inference.inputs import Rules
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.inference.windows import ping_pong
 from tests import glass
+from tests.plain_face import mesh_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,6 +50,7 @@ class Centred:
       seen = points if found else np.full((68, 2), np.nan)
       yield Step(
         seen.astype(np.float32),
+        mesh_of(seen),
         np.zeros(3, np.float32),
         found,
         self.faces,

@@ -45,6 +45,7 @@ def test_says_what_is_there(data):
   assert "train: 3 clips, 3 identities, 0.00 hours, 15 frames" in text
   assert "test: 1 clips, 1 identities" in text
   assert "  mouths: 16 px grey 3\n" in text  # half of the crops' side
+  assert "  meshes: of 0 clips\n" in text
   bytes_ = sum(path.stat().st_size for path in data.glob("speak-train*"))
   an_hour = bytes_ / 15 * 25 * 3600 / 1e9
   assert f"  disk: 0.00 GB, {an_hour:.2f} GB an hour\n" in text

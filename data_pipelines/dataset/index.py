@@ -22,10 +22,10 @@ from data_pipelines.dataset.pictures import decode_frame
 from speak_jax import spec
 
 NAME = "speak"
-VERSION = "1.4.0"  # of the format; one that is not in READABLE is refused
+VERSION = "1.5.0"  # of the format; one that is not in READABLE is refused
 # 1.0.0 has neither take nor start, 1.1.0 no session, 1.2.0 no mouths, and its
-# clips are read whole; 1.3.0 has mouths as JPEG, in colour.
-READABLE = ("1.0.0", "1.1.0", "1.2.0", "1.3.0", VERSION)
+# clips are read whole; 1.3.0 has mouths as JPEG, in colour; 1.4.0 no meshes.
+READABLE = ("1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0", VERSION)
 SPLITS = ("train", "test")  # "test": identities that training never sees
 INDEX = "clips.jsonl"
 # Its split, number, and the number of shards.
@@ -51,6 +51,7 @@ class ClipInfo(NamedTuple):
   session: str = ""
   mouths: int = 0  # side of the stored mouths in pixels, 0: there are none
   grey: bool = False  # mouths are pixels, not JPEG
+  meshes: bool = False
   at: int = 0  # of the shard's bytes: `ranges.Table`; 0: there is none
 
 
@@ -233,13 +234,19 @@ def describe(record: spec.Record, shard: str, row: int) -> ClipInfo:
     session=record.session,
     mouths=record.mouths.shape[1] if len(record.mouths) else 0,
     grey=len(record.mouths) > 0,
+    meshes=len(record.mesh) > 0,
   )
 
 
 def counts_of(row: ClipInfo) -> ranges.Counts:
   """How many parts a clip's record has."""
-  mouths = row.frames if row.mouths else 0
-  return ranges.Counts(row.frames, row.fps, mouths, row.twins)
+  return ranges.Counts(
+    row.frames,
+    row.fps,
+    mouths=row.frames if row.mouths else 0,
+    twins=row.twins,
+    meshes=row.frames if row.meshes else 0,
+  )
 
 
 def read_index(folder: str | os.PathLike) -> Index:

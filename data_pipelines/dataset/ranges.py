@@ -7,8 +7,10 @@ where in the shard the table is: a picture then costs one read of its own bytes.
 The table is uint32, a row a part: first byte in the record, bytes, CRC-32. Row
 0 is the table itself, its sum over all other rows and the clip's name. Then
 come the arrays of `ARRAYS` in chunks of `CHUNK` bytes, then the pictures of
-`PICTURES`, one by one. Mouths are `GREY` pixels side by side, a row a frame;
-before format 1.4.0 they were a list of JPEGs as the other pictures are.
+`PICTURES`, one by one. What a set does not have takes no row, so that tables
+of older formats are those of today without what came later. Mouths are `GREY`
+pixels side by side, a row a frame; before format 1.4.0 they were a list of
+JPEGs as the other pictures are.
 
 Shards are ArrayRecord, which is Riegeli, uncompressed: records lie in them as
 they are, except that every 64 KiB of a file begin with a block header.
@@ -41,6 +43,7 @@ ARRAYS: dict[str, tuple[tuple[int, ...], type]] = {
   "twin_pose_landmarks": ((68, 2), np.float32),
   "twin_mouth_landmarks": ((68, 2), np.float32),
   SOUND_LEVEL: ((spec.LEVEL,), np.float32),
+  "mesh": ((468, 3), np.int16),  # from format 1.5.0 on
 }
 PICTURES = ("frames", "mouths", "twin_pose", "twin_mouth")
 GREY = "grey_mouths"  # of the record: pixels of all of `spec.Record.mouths`
@@ -59,11 +62,14 @@ class Counts(NamedTuple):
   fps: float
   mouths: int  # 0 or `frames`
   twins: int
+  meshes: int = 0  # 0 or `frames`
 
   def rows(self, name: str) -> int:
     """Rows of an array."""
     if name == SOUND_LEVEL:
       return 1
+    if name == "mesh":
+      return self.meshes
     if name == "audio":
       return round(self.frames * spec.samples_per_frame(self.fps))
     return self.twins if name.startswith("twin") else self.frames

@@ -84,7 +84,7 @@ class _Cache:
 class Clip:
   """One clip as samples need it: arrays by rows, each read when asked for.
 
-  `audio`, `landmarks`, `pose`, `twin_index`, `twin_pose_landmarks` and
+  `audio`, `landmarks`, `pose`, `mesh`, `twin_index`, `twin_pose_landmarks` and
   `twin_mouth_landmarks` are indexed as the record's arrays are.
   """
 
@@ -329,6 +329,29 @@ class Records:
     """Landmarks of clip i at t (number, slice or array), in `size` pixels."""
     stored = self.index[i].size
     return scale_landmarks(getattr(self.clip(i), field)[t], stored, size)
+
+  def mesh(self, i: int, t: Any, size: int) -> Float32[np.ndarray, "*t 468 3"]:
+    """FaceMesh's points of clip i at t (number, slice or array).
+
+    Just the rows that are asked for are read. In units of the crop's side they
+    are `clip(i).mesh[t]`.
+
+    Args:
+      i: Clip.
+      t: Frames.
+      size: Pixels of a side: x, y have whole numbers at pixel centres; z is
+        in the same pixels.
+
+    Raises:
+      ValueError: the set has no meshes (`ClipInfo.meshes`); one line.
+      DamagedError: they are not what was written.
+    """
+    row = self.index[i]
+    if not row.meshes:
+      raise ValueError(
+        f"{self.name}: clip {row.clip} has no meshes: prepare it anew"
+      )
+    return spec.mesh_px(self.clip(i).mesh[t], size)
 
   def sound_level(self, i: int) -> Float32[np.ndarray, "l"]:
     """`spec.sound_level` of all the sound of clip i."""

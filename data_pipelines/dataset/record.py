@@ -16,6 +16,7 @@ from data_pipelines.dataset.pictures import decode_frame
 from speak_jax import spec
 
 NO_MOUTHS = spec.Record._field_defaults["mouths"]
+NO_MESH = spec.Record._field_defaults["mesh"]
 
 _TEXTS = (
   *("clip", "identity", "view", "source", "pose_method", "phonemes"),
@@ -78,7 +79,11 @@ def encode(record: spec.Record) -> bytes:
   for name, (dtype, _) in _ARRAYS.items():
     values[name] = np.asarray(values[name], dtype)
   counts = ranges.Counts(
-    len(record.frames), record.fps, len(record.mouths), len(record.twin_index)
+    len(record.frames),
+    record.fps,
+    mouths=len(record.mouths),
+    twins=len(record.twin_index),
+    meshes=len(record.mesh),
   )
   values[ranges.FIELD] = ranges.blank(counts)
   example = _serializer().get_tf_example(features().encode_example(values))
@@ -108,6 +113,8 @@ def decode(data: bytes) -> spec.Record:
   for name, (dtype, shape) in _ARRAYS.items():
     if name in _DERIVED:
       continue
+    if name == "mesh" and name not in found:
+      continue  # it came with format 1.5.0
     if shape.count(None) > 1:
       raw = zlib.decompress(found[f"{name}/value"].bytes_list.value[0])
       shape = tuple(found[f"{name}/shape"].int64_list.value)
@@ -153,6 +160,7 @@ def check(record: spec.Record) -> None:
     "twin_mouth": (len(record.twin_mouth), k),
     "twin_mouth_landmarks": (len(record.twin_mouth_landmarks), k),
     "mouths": (len(record.mouths), n if len(record.mouths) else 0),
+    "mesh": (len(record.mesh), n if len(record.mesh) else 0),
   }
   if not n:
     raise ValueError(f"{record.clip}: no frames")
@@ -161,6 +169,8 @@ def check(record: spec.Record) -> None:
       raise ValueError(f"{record.clip}: {name} has length {got}, not {want}")
   if record.mouths.shape[1] != record.mouths.shape[2]:
     raise ValueError(f"{record.clip}: mouths are not square")
+  if record.mesh.shape[1:] != (468, 3) or record.mesh.dtype != np.int16:
+    raise ValueError(f"{record.clip}: mesh is not int16 (m, 468, 3)")
   if len(record.factors) not in (0, n):
     raise ValueError(f"{record.clip}: factors are not one row a frame")
   if not -1 <= record.emotion < len(spec.EMOTIONS):

@@ -21,7 +21,7 @@ from data_pipelines.media.audio import clipped, fit, is_silent
 from data_pipelines.media.error import MediaError, once, reject, warn
 from data_pipelines.media.loudness import VOICE_LUFS, levelled
 from data_pipelines.media.video import VideoInfo
-from data_pipelines.media.warp import transform, warp
+from data_pipelines.media.warp import transform, transform_mesh, warp
 from speak_jax import spec
 
 SEARCH_S = 30.0  # how far a video is looked at for which way is up
@@ -65,6 +65,7 @@ class FaceClip(NamedTuple):
   frames: list[bytes]  # JPEG, square
   audio: Int16[np.ndarray, "s"]  # round(n * 16000 / fps) samples
   landmarks: Float[np.ndarray, "n 68 2"]  # crop pixels
+  mesh: Float[np.ndarray, "n 468 3"]  # x, y, z in crop pixels
   pose: Float[np.ndarray, "n 3"]  # degrees
   crop: Float[np.ndarray, "2 3"]  # source pixels -> crop pixels
 
@@ -277,6 +278,7 @@ def _encode(
       frames=jpegs,
       audio=_sound_of(audio, start, stop, fps),
       landmarks=transform(track.landmarks[start:stop], crop),
+      mesh=transform_mesh(track.mesh[start:stop], crop),
       pose=track.pose[start:stop],
       crop=crop.astype(np.float32),
     )

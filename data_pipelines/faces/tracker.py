@@ -1,17 +1,20 @@
-"""One face through a clip: 68 landmarks and the head's pose, frame by frame.
+"""One face through a clip: mesh, 68 landmarks and the head's pose, by frame.
 
 Coordinates are x, y in pixels with integers at pixel centres, as OpenCV has
-them. Angles are degrees: yaw > 0 turns the head to the picture's right, pitch
-> 0 looks up, roll > 0 tilts the head clockwise in the picture.
+them. The mesh has depth too, z in the same pixels: smaller is nearer to the
+camera, and 0 is within the head (FaceMesh sees without perspective). Angles are
+degrees: yaw > 0 turns the head to the picture's right, pitch > 0 looks up,
+roll > 0 tilts the head clockwise in the picture.
 """
 
+import array
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from data_pipelines.faces.face_rule import Box, corners, ranked
 from data_pipelines.faces.headpose import head_pose
@@ -63,6 +66,7 @@ class Step(NamedTuple):
   """What a tracker says of one frame."""
 
   landmarks: Float[np.ndarray, "68 2"]  # source pixels; NaN where not found
+  mesh: Float[np.ndarray, "468 3"]  # x, y, z in source pixels; likewise
   pose: Float[np.ndarray, "3"]  # yaw, pitch, roll in degrees; likewise
   found: bool
   faces: int  # most faces seen at once so far
@@ -73,6 +77,7 @@ class Track(NamedTuple):
   """One face through a clip; rows of missing frames are NaN."""
 
   landmarks: Float[np.ndarray, "n 68 2"]  # source pixels
+  mesh: Float[np.ndarray, "n 468 3"]  # x, y, z in source pixels
   pose: Float[np.ndarray, "n 3"]  # yaw, pitch, roll in degrees
   found: Bool[np.ndarray, "n"]
   faces: int  # most faces seen at once
@@ -82,6 +87,7 @@ class Track(NamedTuple):
     """The frames of one shot alone."""
     return self._replace(
       landmarks=self.landmarks[start:stop],
+      mesh=self.mesh[start:stop],
       pose=self.pose[start:stop],
       found=self.found[start:stop],
       shots=(),
@@ -162,14 +168,17 @@ class Tracker:
       if seen is None:
         missing += 1
         points = np.full((68, 2), np.nan, np.float32)
+        mesh = np.full((468, 3), np.nan, np.float32)
         pose = np.full(3, np.nan, np.float32)
-        yield Step(points, pose, False, most, False)
+        yield Step(points, mesh, pose, False, most, False)
         continue
       cut = last is not None and self._is_cut(last, seen, missing)
       last, missing, anew = seen, 0, False
-      points = seen.mesh[IBUG, :2].astype(np.float32)
+      mesh = seen.mesh.astype(np.float32)
+      points = mesh[IBUG, :2]
       pose = head_pose(seen.mesh[None])[0].astype(np.float32)
-      yield Step(points, pose, bool(np.isfinite(pose[0])), most, cut)
+      found = bool(np.isfinite(pose[0]))
+      yield Step(points, mesh, pose, found, most, cut)
 
   def votes(
     self,
@@ -288,15 +297,22 @@ class Tracker:
 
 def gather(steps: Iterable[Step]) -> Track:
   """The track of all steps of a clip."""
-  steps = list(steps)
+  landmarks, poses, found, shots, faces = [], [], [], [], 0
+  meshes = array.array("f")  # an hour has 0.5 GB, which a list would double
+  for i, step in enumerate(steps):
+    landmarks.append(step.landmarks)
+    meshes.frombytes(step.mesh.astype(np.float32).tobytes())
+    poses.append(step.pose)
+    found.append(step.found)
+    shots += [i] if step.shot else []
+    faces = step.faces
   return Track(
-    landmarks=np.array([x.landmarks for x in steps], np.float32).reshape(
-      -1, 68, 2
-    ),
-    pose=np.array([x.pose for x in steps], np.float32).reshape(-1, 3),
-    found=np.array([x.found for x in steps], bool),
-    faces=steps[-1].faces if steps else 0,
-    shots=tuple(i for i, x in enumerate(steps) if x.shot),
+    landmarks=np.array(landmarks, np.float32).reshape(-1, 68, 2),
+    mesh=np.frombuffer(meshes, np.float32).reshape(-1, 468, 3),
+    pose=np.array(poses, np.float32).reshape(-1, 3),
+    found=np.array(found, bool),
+    faces=faces,
+    shots=tuple(shots),
   )
 
 
@@ -340,13 +356,33 @@ def bridge(track: Track, longest: int | None = None) -> Track:
       longest is None or stop - start <= longest
     ) and stop not in track.shots
   times = np.flatnonzero(fill)
-  landmarks, pose = track.landmarks.copy(), track.pose.copy()
-  for values in (landmarks.reshape(len(landmarks), -1), pose):
-    for column in values.T:
-      column[times] = np.interp(times, known, column[known])
   return track._replace(
-    landmarks=landmarks, pose=pose, found=track.found | fill
+    landmarks=interpolated(track.landmarks, known, times),
+    mesh=interpolated(track.mesh, known, times),
+    pose=interpolated(track.pose, known, times),
+    found=track.found | fill,
   )
+
+
+def interpolated(
+  values: Float[np.ndarray, "n *d"],
+  known: Int[np.ndarray, "k"],
+  times: Int[np.ndarray, "m"],
+) -> Float[np.ndarray, "n *d"]:
+  """Values whose rows `times` are interpolated between the rows `known`.
+
+  Args:
+    values: A row a frame; they are not changed.
+    known: Rows that hold numbers, rising; at least one.
+    times: Rows to fill; before the first and after the last known one they
+      repeat it.
+  """
+  if not len(times):
+    return values
+  filled = values.copy()
+  for column in filled.reshape(len(filled), -1).T:
+    column[times] = np.interp(times, known, column[known])
+  return filled
 
 
 def runs(flags: Bool[np.ndarray, "n"]) -> list[tuple[int, int]]:

@@ -34,6 +34,20 @@ def transform(
   return moved.astype(np.float32)
 
 
+def transform_mesh(
+  mesh: Float[np.ndarray, "*n 3"], matrix: Float[np.ndarray, "2 3"]
+) -> Float[np.ndarray, "*n 3"]:
+  """Moves points with depth by a similarity, which scales z; float32."""
+  scale = np.hypot(matrix[0, 0], matrix[1, 0])
+  return np.concatenate(
+    [
+      transform(mesh[..., :2], matrix),
+      (mesh[..., 2:] * scale).astype(np.float32),
+    ],
+    -1,
+  )
+
+
 def warp(
   frame: UInt8[np.ndarray, "h w 3"],
   matrix: Float[np.ndarray, "2 3"],

@@ -83,6 +83,7 @@ class Video(NamedTuple):
       take=self.take,
       start=piece.start,
       session=label(self.session),
+      mesh=spec.stored_mesh(piece.mesh, self.settings.size),
     )
 
 

@@ -14,6 +14,7 @@ from data_pipelines.sampling.clips import sample_clips
 from data_pipelines.sampling.pairs import sample_pairs
 from data_pipelines.sampling.sync_windows import sample_sync_windows
 from tests import toy_records
+from tests.dataset.test_records import same
 from tests.sampling.test_batches import CLIP, PAIR, equal
 
 COUNT = 8
@@ -178,7 +179,8 @@ def test_a_set_without_a_readable_shard_is_refused(tmp_path):
     opening.open_records(tmp_path, "train")
 
 
-NO_MOUTHS = {"mouths": 0, "grey": False}
+NO_MESHES = {"meshes": False}
+NO_MOUTHS = {"mouths": 0, "grey": False, **NO_MESHES}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +196,8 @@ def test_older_sets_lack_what_came_later(tmp_path, monkeypatch, version, lost):
 
   def encode_before(record):
     example = tf_example_pb2.Example.FromString(encode(record))
-    gone = {*lost, "grey_mouths", "places", "sound_level"} - {*NO_MOUTHS}
+    later = {"grey_mouths", "places", "sound_level", "mesh"}
+    gone = {*lost, *later} - {*NO_MOUTHS}
     for name in gone:
       del example.features.feature[name]
     return example.SerializeToString()
@@ -213,8 +216,86 @@ def test_older_sets_lack_what_came_later(tmp_path, monkeypatch, version, lost):
     assert getattr(data.index[3], name) == empty
     if name not in NO_MOUTHS:
       assert getattr(data[3], name) == empty
-  assert not len(data[3].mouths)
+  assert not len(data[3].mouths) and data[3].mesh.shape == (0, 468, 3)
   assert toy_records.read(data.picture(3, "frames", 2, 32))[:2] == (3, 2)
+
+
+def with_table(example, counts, arrays, clip):
+  """The bytes of an example of before, its table made by hand.
+
+  Args:
+    example: Its features are as they were.
+    counts: Of its parts.
+    arrays: Names of the arrays that the table had.
+    clip: Its name.
+  """
+  data = example.SerializeToString(deterministic=True)
+  places = ranges._values(data)
+  ((begin, end),) = places["places"]
+  table = np.frombuffer(data[begin:end], "<u4").reshape(-1, 3).copy()
+  parts = []
+  for name in arrays:
+    ((a, b),) = places[name]
+    parts += [(k, min(k + (1 << 14), b)) for k in range(a, b, 1 << 14)]
+  for name in ("frames", "mouths", "twin_pose", "twin_mouth"):
+    if name == "mouths" and "grey_mouths" in places:
+      ((a, b),) = places["grey_mouths"]
+      each = (b - a) // counts.mouths
+      parts += [(k, k + each) for k in range(a, b, each)]
+    else:
+      parts += places.get(name, [])
+  for row, (a, b) in zip(table[1:], parts, strict=True):
+    row[:] = a, b - a, zlib.crc32(data[a:b])
+  assert len(table) == ranges.layout(counts).rows
+  table[0] = begin, end - begin, 0
+  table[0, 2] = ranges._sum(table.tobytes(), clip)
+  return data[:begin] + table.tobytes() + data[end:]
+
+
+ARRAYS_1_4 = (
+  *("audio", "landmarks", "pose", "twin_index"),
+  *("twin_pose_landmarks", "twin_mouth_landmarks", "sound_level"),
+)
+
+
+def test_a_set_of_format_1_4_has_no_meshes_and_is_read_in_parts(
+  tmp_path, monkeypatch
+):
+  made = [
+    with_mouths(toy_records.record(i, identity=i, twins=2)) for i in range(2)
+  ]
+
+  def encode_before(record):
+    example = tf_example_pb2.Example.FromString(encode(record))
+    del example.features.feature["mesh"]
+    counts = ranges.Counts(16, record.fps, 16, 2)
+    return with_table(example, counts, ARRAYS_1_4, record.clip)
+
+  with monkeypatch.context() as context:
+    context.setattr(writer, "encode", encode_before)
+    context.setattr(writer, "VERSION", "1.4.0")
+    prepared(tmp_path, made)
+  index = tmp_path / INDEX
+  rows = [json.loads(line) for line in index.read_text().splitlines()]
+  assert not any(row.pop("meshes") for row in rows)
+  index.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  data = opened(tmp_path, 0)
+  for i, record in enumerate(made):
+    same(data[i], record)
+  data = opened(tmp_path, 0)
+  data._load = None  # whole records are not asked for
+  for i, record in enumerate(made):
+    assert data.index[i].at and not data.index[i].meshes
+    np.testing.assert_array_equal(
+      data.lips(i, range(16), 16, 32), record.mouths
+    )
+    assert data.jpegs(i, "twin_mouth", [1]) == record.twin_mouth[1:]
+    np.testing.assert_array_equal(
+      data.landmarks(i, slice(3, 9), 32), record.landmarks[3:9]
+    )
+    assert len(data.clip(i).mesh) == 0
+    with pytest.raises(ValueError, match="has no meshes"):
+      data.mesh(i, 0, 32)
 
 
 def test_mouths_of_format_1_3_are_jpegs_and_give_the_same_samples(
@@ -226,28 +307,13 @@ def test_mouths_of_format_1_3_are_jpegs_and_give_the_same_samples(
     """A list of JPEGs in colour, each with its row of the table."""
     example = tf_example_pb2.Example.FromString(encode(record))
     features = example.features.feature
-    del features["grey_mouths"]
+    del features["grey_mouths"], features["mesh"]
     features["mouths"].bytes_list.value.extend(
       toy_records.jpeg(np.repeat(mouth[..., None], 3, -1))
       for mouth in record.mouths
     )
-    data = example.SerializeToString(deterministic=True)
     counts = ranges.Counts(16, record.fps, 16, 0)
-    places = ranges._values(data)
-    ((begin, end),) = places["places"]
-    table = np.frombuffer(data[begin:end], "<u4").reshape(-1, 3).copy()
-    parts = []
-    for name in ranges.ARRAYS:
-      ((a, b),) = places[name]
-      parts += [(k, min(k + (1 << 14), b)) for k in range(a, b, 1 << 14)]
-    for name in ("frames", "mouths", "twin_pose", "twin_mouth"):
-      parts += places.get(name, [])
-    for row, (a, b) in zip(table[1:], parts, strict=True):
-      row[:] = a, b - a, zlib.crc32(data[a:b])
-    assert len(table) == ranges.layout(counts).rows
-    table[0] = begin, end - begin, 0
-    table[0, 2] = ranges._sum(table.tobytes(), record.clip)
-    return data[:begin] + table.tobytes() + data[end:]
+    return with_table(example, counts, ARRAYS_1_4, record.clip)
 
   with monkeypatch.context() as context:
     context.setattr(writer, "encode", encode_before)
@@ -277,7 +343,11 @@ def test_mouths_of_format_1_3_are_jpegs_and_give_the_same_samples(
 
 def test_every_flipped_bit_of_what_is_read_in_parts_is_found(tmp_path):
   """As above, but no record is read whole."""
-  (path,) = prepared(tmp_path, list(map(with_mouths, clips()[:3])))
+  made = [
+    with_mouths(clip)._replace(mesh=toy_records.meshes(i, 16))
+    for i, clip in enumerate(clips()[:3])
+  ]
+  (path,) = prepared(tmp_path, made)
   raw = path.read_bytes()
   first = opened(tmp_path, 0)
 
@@ -286,6 +356,7 @@ def test_every_flipped_bit_of_what_is_read_in_parts_is_found(tmp_path):
     yield from data.jpegs(i, "frames", range(16))
     yield data.lips(i, range(16), 16, 32)
     yield from (clip.audio[:], clip.landmarks[:], clip.pose[3:9])
+    yield data.mesh(i, slice(None), 32)
 
   want = [list(parts(first, i)) for i in range(3)]
   rng = np.random.default_rng(0)
@@ -303,3 +374,21 @@ def test_every_flipped_bit_of_what_is_read_in_parts_is_found(tmp_path):
         found += 1
     path.write_bytes(raw)
   assert found + same == 300 and 60 < found <= 100
+
+
+def test_a_damaged_byte_of_a_mesh_is_named(tmp_path):
+  made = [
+    toy_records.record(i)._replace(mesh=toy_records.meshes(i, 16))
+    for i in range(2)
+  ]
+  (path,) = prepared(tmp_path, made)
+  where = path.read_bytes().index(made[1].mesh[9].tobytes())
+  flip(path, where + 77)
+  data = opened(tmp_path, 0)
+  np.testing.assert_array_equal(data.clip(0).mesh[:], made[0].mesh)
+  # Chunks of 16 KiB, of which frame 0 is in another.
+  np.testing.assert_array_equal(data.clip(1).mesh[0], made[1].mesh[0])
+  with pytest.raises(
+    damage.DamagedError, match=r"-of-00001: clip clip1 cannot be read: mesh: "
+  ):
+    data.mesh(1, slice(8, 12), 32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.dataset import opening, ranges, writer
-from data_pipelines.dataset.record import NO_MOUTHS, encode
+from data_pipelines.dataset.record import NO_MESH, NO_MOUTHS, encode
 from speak_jax import spec
 from tests import toy_records
 from tests.dataset.test_records import same
@@ -21,6 +21,10 @@ def noisy(i, frames, twins=0, mouths=True):
     else NO_MOUTHS,
     twin_pose=[rng.bytes(70_000) for _ in range(twins)],
     landmarks=rng.normal(size=(frames, 68, 2)).astype(np.float32),
+    # As mouths, where there are any.
+    mesh=rng.integers(-9000, 9000, (frames, 468, 3), np.int16)
+    if mouths
+    else NO_MESH,
   )
 
 
@@ -85,7 +89,7 @@ def test_parts_are_those_of_the_whole_record(data, clips):
 )
 def test_rows_are_indexed_as_arrays_are(data, clips, key):
   rows = opening.open_records(data, "train").clip(0)
-  for field in ("landmarks", "pose", "audio"):
+  for field in ("landmarks", "mesh", "pose", "audio"):
     want = getattr(clips[0], field)[key]
     np.testing.assert_array_equal(getattr(rows, field)[key], want)
   audio, spans = clips[0].audio, [(0, 3200), (9000, 9000), (8000, 15_360)]
@@ -128,6 +132,53 @@ def test_few_bytes_are_read_for_a_picture(data, sizes):
   table, picture, points = sizes
   assert picture == len(jpeg)
   assert table < 2_000 and points <= ranges.CHUNK
+
+
+def test_few_bytes_are_read_for_a_mesh(data, clips, sizes):
+  opened = opening.open_records(data, "train")
+  opened._load = None  # whole records are not asked for
+  for size in (32, 64):
+    got = opened.mesh(0, np.array([20, 22]), size)
+    assert got.dtype == np.float32
+    want = clips[0].mesh[[20, 22]] / 16384 * size
+    want[..., :2] -= 0.5
+    np.testing.assert_allclose(got, want, atol=1e-4)
+  table, rows = sizes  # the second time they are there
+  assert table < 2_000 and 3 * 2808 <= rows <= 2 * ranges.CHUNK
+  assert opened.mesh(0, 3, 32).shape == (468, 3)
+  assert opened.mesh(0, slice(2, 9), 32).shape == (7, 468, 3)
+  assert not opened.index[2].meshes
+  with pytest.raises(ValueError, match=r"clip clip2 has no meshes: prepare"):
+    opened.mesh(2, 0, 32)
+
+
+def test_a_table_without_meshes_is_that_of_format_1_4_0(clips):
+  """Row by row, as the code before wrote it."""
+  for clip in clips:
+    n, k = len(clip.frames), len(clip.twin_index)
+    counts = ranges.Counts(n, clip.fps, len(clip.mouths), k)
+    arrays = (
+      ("audio", n * 640 * 2),
+      ("landmarks", n * 68 * 2 * 4),
+      ("pose", n * 3 * 4),
+      ("twin_index", k * 4),
+      ("twin_pose_landmarks", k * 68 * 2 * 4),
+      ("twin_mouth_landmarks", k * 68 * 2 * 4),
+      ("sound_level", 11 * 4),
+    )
+    at, first = 1, {}
+    for name, size in arrays:
+      first[name], at = at, at + -(-size // 16384)
+    for name, many in (
+      ("frames", n),
+      ("mouths", len(clip.mouths)),
+      ("twin_pose", k),
+      ("twin_mouth", k),
+    ):
+      first[name], at = at, at + many
+    layout = ranges.layout(counts)
+    assert layout.rows == at
+    assert {name: layout.first[name] for name in first} == first
 
 
 def test_the_whole_record_is_as_ever(data, clips):

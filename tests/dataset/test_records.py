@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 
 from data_pipelines.dataset import index, opening, reader, writer
 from data_pipelines.dataset.index import VERSION
-from data_pipelines.dataset.pictures import decode_frame, with_mouths
-from data_pipelines.dataset.record import NO_MOUTHS, decode, encode
+from data_pipelines.dataset.pictures import (
+  decode_frame,
+  scale_landmarks,
+  with_mouths,
+)
+from data_pipelines.dataset.record import NO_MESH, NO_MOUTHS, decode, encode
 from speak_jax import spec
 from tests import toy_records
 
@@ -69,6 +73,7 @@ def test_round_trip(draw):
     mouths=np.arange(n * 9, dtype=np.uint8).reshape(n, 3, 3)
     if draw.draw(st.booleans())
     else NO_MOUTHS,
+    mesh=toy_records.meshes(0, n) if draw.draw(st.booleans()) else NO_MESH,
   )
   data = encode(record)
   assert data == encode(record)
@@ -85,12 +90,37 @@ def test_round_trip(draw):
     ({"factors": np.zeros((3, 1), np.float32)}, "factors"),
     ({"mouths": np.zeros((2, 4, 4), np.uint8)}, "mouths"),
     ({"mouths": np.zeros((1, 4, 5), np.uint8)}, "mouths"),
+    ({"mesh": np.zeros((2, 468, 3), np.int16)}, "mesh"),
+    ({"mesh": np.zeros((1, 478, 3), np.int16)}, "mesh"),
+    ({"mesh": np.zeros((1, 468, 3), np.float32)}, "mesh"),
   ],
 )
 def test_a_broken_record_is_refused(change, word):
   record = toy_records.record(0, frames=1)
   with pytest.raises(ValueError, match=f"clip0.*{word}"):
     encode(record._replace(**change))
+
+
+@pytest.mark.parametrize("size", [32, 100, 256])
+def test_a_mesh_in_units_of_the_side(size):
+  rng = np.random.default_rng(size)
+  px = rng.uniform(-1.9 * size, 1.9 * size, (2, 468, 3))
+  px[0, 0] = -0.5, size - 0.5, size  # corners of the crop, and one side deep
+  stored = spec.stored_mesh(px, size)
+  assert stored.dtype == np.int16
+  assert stored[0, 0].tolist() == [0, 16384, 16384]
+  np.testing.assert_allclose(
+    spec.mesh_px(stored, size), px, atol=size / 32768 * 1.01
+  )
+  # As landmarks are moved when crops are resized.
+  np.testing.assert_allclose(
+    spec.mesh_px(stored, 2 * size)[:, :68, :2],
+    scale_landmarks(spec.mesh_px(stored, size)[:, :68, :2], size, 2 * size),
+    atol=1e-3,
+  )
+  for wrong in (np.nan, 2 * size):
+    with pytest.raises(ValueError, match="no number, or two sides away"):
+      spec.stored_mesh(np.where(px == px[1, 3, 1], wrong, px), size)
 
 
 def test_shard_is_whole_or_absent(tmp_path):

@@ -9,11 +9,12 @@ from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import align, cut
 from data_pipelines.faces.face_rule import parse_face_rule
 from data_pipelines.faces.follow import follow as follow_face
-from data_pipelines.faces.tracker import Track
+from data_pipelines.faces.tracker import IBUG, Track
 from data_pipelines.media import mp4, video
 from data_pipelines.media.error import MediaError, MediaWarning, Rejected
 from data_pipelines.media.warp import transform, warp
 from tests.awkward import film, pictures, voice
+from tests.plain_face import mesh_of
 
 
 def track(found, shift=0.0):
@@ -22,7 +23,13 @@ def track(found, shift=0.0):
   rng = np.random.default_rng(0)
   landmarks = np.repeat(rng.uniform(0, 100, (1, 68, 2)), n, 0)
   landmarks += np.arange(n)[:, None, None] * 100 * shift
-  return Track(landmarks, np.zeros((n, 3)), np.array(found, bool), 1)
+  return Track(
+    landmarks,
+    mesh_of(landmarks),
+    np.zeros((n, 3)),
+    np.array(found, bool),
+    1,
+  )
 
 
 def test_long_stretches_are_split_evenly():
@@ -61,6 +68,12 @@ def test_a_clip_is_cut_in_step(recordings, face_models, tmp_path):
     assert len(piece.audio) == n * 640
     assert piece.landmarks.shape == (n, 68, 2) and piece.pose.shape == (n, 3)
     assert piece.landmarks.min() > 0 and piece.landmarks.max() < 64
+    np.testing.assert_allclose(
+      piece.mesh[:, IBUG, :2], piece.landmarks, atol=1e-4
+    )
+    # As deep as it is wide, about: z goes by the crop's scale.
+    width, depth = np.ptp(piece.mesh[..., 0], 1), np.ptp(piece.mesh[..., 2], 1)
+    assert (0.4 * width < depth).all() and (depth < 1.5 * width).all()
     assert decode_frame(piece.frames[0]).shape == (64, 64, 3)
   whole = np.concatenate([piece.audio for piece in pieces])
   assert np.abs(whole.astype(int)).max() > 3000

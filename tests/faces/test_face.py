@@ -6,6 +6,7 @@ from data_pipelines.faces import align
 from data_pipelines.faces.tracker import Track, bridge, runs
 from data_pipelines.media.warp import similarity, transform, warp
 from speak_jax import spec
+from tests.plain_face import mesh_of
 
 
 def head(opening: float = 0.0) -> np.ndarray:
@@ -112,11 +113,16 @@ def test_bridge_fills_short_gaps_only():
   found = np.ones(n, bool)
   found[[0, 3, 4, 7, 8, 9, 10]] = False
   landmarks[found] = np.flatnonzero(found)[:, None, None]
+  mesh = mesh_of(landmarks)
   pose[found] = np.flatnonzero(found)[:, None]
-  track = bridge(Track(landmarks, pose, found, 1), 2)
+  track = bridge(Track(landmarks, mesh, pose, found, 1), 2)
   assert runs(~track.found) == [(7, 11)]
   np.testing.assert_allclose(track.pose[[0, 3, 4], 0], [1, 3, 4])
   assert np.isnan(track.landmarks[7:11]).all()
+  assert np.isnan(track.mesh[7:11, :, :2]).all()
+  np.testing.assert_allclose(track.mesh[[0, 3, 4], :, 0].T, [[1, 3, 4]] * 468)
+  assert np.isnan(mesh[0, 0, 0])  # what it was made of stays
   whole = bridge(track)
   assert whole.found.all()
   np.testing.assert_allclose(whole.landmarks[9, 0, 0], 9)
+  np.testing.assert_allclose(whole.mesh[9, :, 1], 9, rtol=1e-6)

@@ -6,7 +6,7 @@ import pytest
 
 from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import nets
-from data_pipelines.faces.tracker import Tracker
+from data_pipelines.faces.tracker import IBUG, Tracker
 from data_pipelines.media.image import read_image
 from data_pipelines.media.video import read_frames
 from data_pipelines.synthetic import demo_inputs
@@ -41,6 +41,10 @@ def test_landmarks_are_where_the_parts_are(tracker, recordings):
   for part, place in zip(PARTS, wanted, strict=True):
     centre = track.landmarks[0, part].mean(0)
     np.testing.assert_allclose(centre, place, atol=near)
+  np.testing.assert_array_equal(track.mesh[:, IBUG, :2], track.landmarks)
+  # The nose is nearer than the ears, by a third of the face's width.
+  tip, ears = track.mesh[0, 4], track.mesh[0, [234, 454]]
+  assert tip[2] < ears[:, 2].min() - np.ptp(ears[:, 0]) / 3
 
 
 def test_a_tilted_picture_changes_roll_alone(tracker, awkward):
@@ -84,7 +88,9 @@ def test_no_face_is_no_face(tracker, awkward):
   picture = read_image(awkward.path("no_face.png"))
   track = tracker.track([picture, picture])
   assert not track.found.any() and track.faces == 0
-  assert tracker.track([]).landmarks.shape == (0, 68, 2)
+  empty = tracker.track([])
+  assert empty.landmarks.shape == (0, 68, 2)
+  assert empty.mesh.shape == (0, 468, 3)
 
 
 @pytest.mark.parametrize(

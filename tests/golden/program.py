@@ -28,7 +28,7 @@ from speak_jax.stages.registry import STAGES
 from speak_jax.training import sharding
 from speak_jax.training.state import init_state
 from speak_jax.training.step import jit_phases, train_step
-from tests.plain_face import plain_face
+from tests.plain_face import mesh_of, plain_face
 
 IMAGE = 16  # px, side of a picture
 MICROBATCH = 64  # of fewer examples none is compared with another
@@ -329,5 +329,10 @@ class _Told(tracker.Tracker):
   def stream(self, frames, which="largest"):
     for _ in frames:
       yield tracker.Step(
-        self._landmarks, np.zeros(3, np.float32), True, 1, False
+        self._landmarks,
+        mesh_of(self._landmarks),
+        np.zeros(3, np.float32),
+        True,
+        1,
+        False,
       )

@@ -20,6 +20,7 @@ from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.inference.talking_head import generate
 from speak_jax.inference.training_data import neutral_of
 from tests import glass
+from tests.plain_face import mesh_of
 from tests.reported.voices import RATE, voice
 
 
@@ -223,6 +224,7 @@ class Middle:
       points[36:42], points[42:48] = (36, 40), (60, 40)
       yield Step(
         (points * side).astype(np.float32),
+        mesh_of(points * side),
         np.zeros(3, np.float32),
         True,
         1,

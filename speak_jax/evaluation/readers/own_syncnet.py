@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
 from data_pipelines.faces.lips import cut_lips
-from data_pipelines.faces.tracker import Track, bridge
+from data_pipelines.faces.tracker import interpolated
 from speak_jax import spec
 from speak_jax.evaluation.batching import in_batches
 from speak_jax.metrics import sync
@@ -71,11 +71,12 @@ class OwnSyncNet(NamedTuple):
       known = np.asarray(~np.isnan(landmarks).any((1, 2)))
       if not known.any():
         return None
-      track = bridge(Track(landmarks, np.zeros((len(frames), 3)), known, 1))
+      rows = np.flatnonzero(known), np.flatnonzero(~known)
+      filled = interpolated(landmarks, *rows)
       pictures = np.stack(
         [
           cut_lips(frame, points, self.mouth, self.square)
-          for frame, points in zip(frames, track.landmarks, strict=True)
+          for frame, points in zip(frames, filled, strict=True)
         ]
       )[..., None]
     else:
