@@ -372,6 +372,7 @@ def _config(preset: str, sizes: dict) -> dict:
         size=256,  # px, side of the stored crops
         framing="tight",  # "tight", "medium", "wide": how much face, motion
         twins_every=5,  # frames between exact swap targets; 0 = none
+        meshes=False,  # FaceMesh's points of every frame, in the records
         workers=2,  # processes; 0: none but this one
       ),
     ),

@@ -123,6 +123,9 @@ _LEVELS = flags.DEFINE_list(
 _TWINS = flags.DEFINE_integer(
   "twins-every", 0, "synthetic: frames between exact swap targets; 0 none.", 0
 )
+_MESHES = flags.DEFINE_bool(
+  "meshes", False, "synthetic: with FaceMesh's points; videos always have them."
+)
 
 
 def main(argv: list[str]) -> int:
@@ -247,7 +250,9 @@ def _drawn() -> tuple[Survey, dict[str, Any]]:
     "levels": tuple(map(_level, _LEVELS.value)),
     "twins_every": _TWINS.value,
   }
-  tasks = synthetic.tasks(render.recipes(**settings))
+  tasks = synthetic.tasks(render.recipes(**settings), meshes=_MESHES.value)
+  if _MESHES.value:  # sets of before know no others
+    settings["meshes"] = True
   return Survey(tasks, [], synthetic.LICENCE), settings
 
 

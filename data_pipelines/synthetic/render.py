@@ -4,6 +4,7 @@ The same recipe gives the same bytes. `drawing` has the pictures.
 """
 
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -143,8 +144,15 @@ def _key(recipe: Recipe) -> tuple[int, ...]:
   )  # fmt: skip
 
 
-def render_clip(recipe: Recipe) -> spec.Record:
+def render_clip(
+  recipe: Recipe, mesh_of: Callable[[np.ndarray], np.ndarray] | None = None
+) -> spec.Record:
   """Renders one clip with its sound, labels and twins.
+
+  Args:
+    recipe: All that decides it.
+    mesh_of: Reads `spec.Record.mesh` off the frames (n, h, w, 3), as the
+      renderer knows no such points; None: the record has none.
 
   Raises:
     ValueError: an unknown split or framing, an emotion or level out of range.
@@ -168,7 +176,7 @@ def render_clip(recipe: Recipe) -> spec.Record:
     pose_twin, mouth_twin = twins(recipe, scene.factors, at)
   else:
     pose_twin = mouth_twin = _no_twins(recipe.size)
-  return spec.Record(
+  record = spec.Record(
     clip=recipe.clip,
     identity=model.person.name,
     emotion=recipe.emotion,
@@ -190,6 +198,7 @@ def render_clip(recipe: Recipe) -> spec.Record:
     twin_mouth=[encode(frame) for frame in mouth_twin.frames],
     twin_mouth_landmarks=mouth_twin.landmarks,
   )
+  return record._replace(mesh=mesh_of(frames)) if mesh_of else record
 
 
 def _clip_scene(

@@ -190,6 +190,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
   ("data.synthetic.framing", one_of("tight", "medium", "wide")),
   ("data.synthetic.identities", SOME),
   ("data.synthetic.clips", SOME),
+  ("data.synthetic.meshes", SWITCH),
   ("data.synthetic.*", ANY),
   # The loop.
   ("train.loss_scale.initial", POSITIVE),

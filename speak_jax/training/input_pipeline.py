@@ -93,6 +93,7 @@ def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
   workers = options.pop("workers")
   options["clips_per_identity"] = options.pop("clips")
   options |= {"seed": config.seed, "fps": config.data.fps}
+  meshes = options.pop("meshes")
   path = run / "data"
   if not (path / "dataset_info.json").exists():
     count = (options["identities"] + options["held_out"]) * options[
@@ -105,10 +106,15 @@ def _prepare_synthetic(config: ConfigDict, run: Path) -> str:
   try:
     if jax.process_index() == 0:
       prepare(
-        synthetic.tasks(render.recipes(**options)),
+        synthetic.tasks(render.recipes(**options), meshes=meshes),
         path,
         workers=workers,
-        meta={"source": "synthetic", **options},
+        # Sets of before, which have no meshes, do not say so.
+        meta={
+          "source": "synthetic",
+          **options,
+          **({"meshes": True} if meshes else {}),
+        },
       )
   except ValueError as error:
     raise DataError(str(error)) from error

@@ -39,6 +39,7 @@ LATER: dict[str, Any] = {
   "pretrained": {"required": ()},
   "data": {
     "workers": 0,
+    "synthetic": {"meshes": False},
     "augment": {
       "pose": False,
       "stretch": 0.0,
