@@ -67,7 +67,7 @@ ALLOWED = {
   "data_pipelines": ("data_pipelines", "speak_jax.common", "speak_jax.spec"),
   # The method.
   "speak_jax.nn": ("speak_jax.spec",),
-  "speak_jax.losses": ("speak_jax.spec",),
+  "speak_jax.losses": ("speak_jax.spec", "speak_jax.nn"),
   "speak_jax.metrics": ("speak_jax.spec",),
   "speak_jax.models": ("speak_jax.common", "speak_jax.spec", "speak_jax.nn"),
   "speak_jax.pretrained": (

@@ -1,10 +1,10 @@
 """Supervision of the geometry by landmarks; ours, the paper has no flow."""
 
 import jax.numpy as jnp
-from einops import rearrange
 from jaxtyping import Array, Float
 
 from speak_jax import spec
+from speak_jax.nn.warp import sample
 
 
 def landmark_flow(
@@ -29,20 +29,12 @@ def landmark_flow(
     Mean |dx| + |dy| over the landmarks, the picture 2 wide.
   """
   cells = flow.shape[1]
-  place = ((target + 0.5) * (cells / size) - 0.5).clip(0, cells - 1)
-  low = jnp.floor(place).clip(0, cells - 2).astype(jnp.int32)
-  dx, dy = jnp.split(place - low, 2, -1)
-  rows = rearrange(flow.astype(jnp.float32), "b h w c -> b (h w) c")
-  corner = low[..., 1] * cells + low[..., 0]
-
-  def read(offset: int) -> Float[Array, "b k 2"]:
-    return jnp.take_along_axis(rows, (corner + offset)[..., None], 1)
-
-  upper = read(0) * (1 - dx) + read(1) * dx
-  lower = read(cells) * (1 - dx) + read(cells + 1) * dx
-  seen = upper * (1 - dy) + lower * dy
+  place = ((target + 0.5) * (cells / size) - 0.5)[:, :, None]
+  moved = sample(flow.astype(jnp.float32), place[..., 0], place[..., 1])[
+    :, :, 0
+  ]
   wanted = (source - target) * (2 / size)
-  return jnp.abs(seen - wanted).sum(-1).mean(-1)
+  return jnp.abs(moved - wanted).sum(-1).mean(-1)
 
 
 def landmark_error(

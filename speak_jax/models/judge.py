@@ -243,7 +243,11 @@ def crop_view(
 def sample(
   frames: Float[Array, "n h w c"], places: Float[Array, "n i j 2"]
 ) -> Float[Array, "n i j c"]:
-  """Bilinear look-up at x, y in pixels; borders are replicated."""
+  """Bilinear look-up at x, y in pixels; borders are replicated.
+
+  As a + d (b - a), where `nn.warp.sample` has a (1 - d) + b d: they differ by
+  the last bit, and what this judge has measured is to stay what it measures.
+  """
   height, width = frames.shape[1:3]
   x = places[..., 0].clip(0, width - 1)
   y = places[..., 1].clip(0, height - 1)

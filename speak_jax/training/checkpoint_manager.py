@@ -14,7 +14,6 @@ import re
 import shutil
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import jax
@@ -93,12 +92,7 @@ class CheckpointManager:
     """
     return self
 
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    trace: TracebackType | None,
-  ) -> None:
+  def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
     """Waits."""
     if kind is None or jax.process_count() == 1:
       self.wait()
