@@ -331,6 +331,15 @@ def test_image_fetches_its_face_models_with_what_it_has(tmp_path):
   module, folder = line
   done = run(sys.executable, "-m", module, "--help", cwd=tmp_path)
   assert done.returncode == 0 and "folder" in done.stdout, done.stderr
+  # Nor may it take any of it from the package that is installed here.
+  ours = "data_pipelines", "speak_jax", "configs", "launch"
+  listed = (
+    f"import sys, {module}\nfor name, x in sys.modules.items():\n"
+    f"  if name.split('.')[0] in {ours}: print(x.__file__)"
+  )
+  files = run(sys.executable, "-c", listed, cwd=tmp_path).stdout.split()
+  assert files
+  assert [x for x in files if not Path(x).is_relative_to(tmp_path)] == []
   kept = re.search(r"COPY --from=models (\S+) (\S+)\n", STAGES["image"])
   assert kept and kept[1] == folder
   assert f"SPEAK_JAX_MODELS={kept[2]}\n" in STAGES["image"]
