@@ -8,17 +8,18 @@ and the one who is happy are four people that no training has seen, drawn at
 have.
 """
 
-import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import soundfile
+from absl import app, flags
 
 from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.media.mp4 import write_video
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import spec
+from speak_jax.common import command_line, exit_codes
 
 SIZE_PX = 256
 SECONDS = 4.0
@@ -60,22 +61,27 @@ def draw_inputs(out: Path, seed: int) -> None:
   video(out / "emotion.mp4", clip(seed, 3, "happy", 3))
 
 
-def main() -> None:
-  """Reads the flags."""
-  parser = argparse.ArgumentParser(
-    prog="python -m data_pipelines.synthetic.demo_inputs",
-    description="Draws the four inputs of a first video.",
-  )
-  parser.add_argument("--out", type=Path, default=Path("inputs"))
-  parser.add_argument("--seed", type=int, default=0)
-  arguments = parser.parse_args()
+FLAGS = flags.FLAGS
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns the exit code."""
+  if len(argv) > 1:
+    line = f"{argv[1]}: unexpected argument"
+    return command_line.fail("demo_inputs", line, exit_codes.BAD_CONFIG)
+  out = Path(FLAGS.out)
   try:
-    draw_inputs(arguments.out, arguments.seed)
+    draw_inputs(out, FLAGS.seed)
   except OSError as error:
-    sys.exit(f"demo_inputs: {error.filename}: {error.strerror}")
-  names = ", ".join(sorted(path.name for path in arguments.out.iterdir()))
-  print(f"demo inputs: {arguments.out}: {names}")
+    line = f"{error.filename}: {error.strerror}"
+    return command_line.fail("demo_inputs", line)
+  names = ", ".join(sorted(path.name for path in out.iterdir()))
+  print(f"demo inputs: {out}: {names}")
+  return 0
 
 
 if __name__ == "__main__":
-  main()
+  # Not at import: other commands have flags of these names too.
+  flags.DEFINE_string("out", "inputs", "Folder to write them into.")
+  flags.DEFINE_integer("seed", 0, "Seed of the people.")
+  app.run(main, flags_parser=command_line.parser("demo_inputs"))

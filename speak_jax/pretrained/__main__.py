@@ -9,13 +9,13 @@ our own names and axes, such as `params/stem/kernel`; files of one network have
 commas between: SRC is A,B.
 """
 
-import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+from absl import app
 
-from speak_jax.common import command_line
+from speak_jax.common import command_line, exit_codes
 from speak_jax.pretrained import goldens, layouts
 from speak_jax.pretrained.tensors import WeightsError
 
@@ -54,34 +54,21 @@ def convert(source: str, target: Path) -> int:
   return 0
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog="python -m speak_jax.pretrained",
-    description="Checks and converts public weights.",
-  )
-  commands = parser.add_subparsers(dest="command", required=True)
-  check = commands.add_parser(
-    "verify", help="run goldens; exit code 0 if every output is equal"
-  )
-  check.add_argument("folder", type=Path, metavar="DIR")
-  write = commands.add_parser(
-    "convert", help="write a public checkpoint as .safetensors, our names"
-  )
-  write.add_argument(
-    "source", metavar="SRC", help="path or hub id, or several: A,B"
-  )
-  write.add_argument("target", type=Path, metavar="DST")
-  chosen = parser.parse_args()
   # The tolerance is a CPU's: others multiply with fewer bits.
   jax.config.update("jax_platforms", "cpu")
   try:
-    if chosen.command == "verify":
-      return verify(chosen.folder)
-    return convert(chosen.source, chosen.target)
+    match argv[1:]:
+      case ["verify", folder]:
+        return verify(Path(folder))
+      case ["convert", source, target]:
+        return convert(source, Path(target))
   except (WeightsError, OSError) as error:
     return command_line.fail("error", str(error))
+  line = "say verify DIR, or convert SRC DST"
+  return command_line.fail("pretrained", line, exit_codes.BAD_CONFIG)
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  app.run(main, flags_parser=command_line.parser("pretrained"))

@@ -315,7 +315,7 @@ def audio(
   first reaches 2.
   """
   clips, samples = shape
-  made = np.empty(shape, np.float32)
+  voices = np.empty(shape, np.float32)
   for i in range(clips):
     x = np.zeros(samples, np.float32)
     x[::127] = 1
@@ -325,5 +325,5 @@ def audio(
       total = np.cumsum(np.concatenate([np.zeros(width), x]))
       mean = ((total[width:] - total[:-width]) / width).astype(np.float32)
       x = np.float32(0.6) * x + np.float32(2) * mean
-    made[i] = np.float32(100.0**-i) * x
-  return made
+    voices[i] = np.float32(100.0**-i) * x
+  return voices

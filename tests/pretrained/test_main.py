@@ -1,11 +1,11 @@
 import json
-import sys
 
 import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
 
+from speak_jax.common import exit_codes
 from speak_jax.pretrained import __main__ as command
 from speak_jax.pretrained import goldens
 from tests.pretrained import reference
@@ -14,9 +14,8 @@ from tests.pretrained.torch_files import entries, state, write_zip
 SHAPES = reference.resnet_shapes((1, 1), (2, 4), 3, 2)
 
 
-def run(monkeypatch, *words):
-  monkeypatch.setattr(sys, "argv", ["pretrained", *map(str, words)])
-  return command.main()
+def run(*words):
+  return command.main(["pretrained", *map(str, words)])
 
 
 @pytest.fixture
@@ -32,8 +31,8 @@ def folder(tmp_path):
   return tmp_path
 
 
-def test_verify_prints_a_line_each_and_says_yes(folder, monkeypatch, capsys):
-  assert run(monkeypatch, "verify", folder) == 0
+def test_verify_prints_a_line_each_and_says_yes(folder, capsys):
+  assert run("verify", folder) == 0
   lines = capsys.readouterr().out.splitlines()
   assert len(lines) == 6
   names = ["stem", "layer1", "layer2", "pool", "logits"]
@@ -46,20 +45,20 @@ def test_verify_prints_a_line_each_and_says_yes(folder, monkeypatch, capsys):
 
 def test_verify_says_no(folder, monkeypatch, capsys):
   monkeypatch.setattr(goldens, "TOLERANCE", 1e-9)
-  assert run(monkeypatch, "verify", folder) == 1
+  assert run("verify", folder) == 1
   assert "FAILED: above 1e-09" in capsys.readouterr().out
   (folder / "meta.json").unlink()
-  assert run(monkeypatch, "verify", folder) == 1
+  assert run("verify", folder) == 1
   caught = capsys.readouterr()
   assert len(caught.err.splitlines()) == 1
   assert caught.err.startswith(f"error: {folder / 'meta.json'}: ")
 
 
-def test_convert_writes_our_names(tmp_path, monkeypatch, capsys):
+def test_convert_writes_our_names(tmp_path, capsys):
   weights = goldens.fill(SHAPES, 2)
   source = write_zip(tmp_path / "w.pth", entries(state(**weights)))
   target = tmp_path / "w.safetensors"
-  assert run(monkeypatch, "convert", source, target) == 0
+  assert run("convert", source, target) == 0
   assert "num_batches_tracked" in capsys.readouterr().out
   arrays = safetensors.numpy.load_file(target)
   np.testing.assert_array_equal(
@@ -74,14 +73,20 @@ def test_convert_writes_our_names(tmp_path, monkeypatch, capsys):
     facts = archive.metadata()
   assert facts["layout"] == "resnet"
   assert json.loads(facts["sizes"])["stages"] == [1, 1]
-  assert run(monkeypatch, "convert", source, target) == 1
+  assert run("convert", source, target) == 1
   assert "is there already" in capsys.readouterr().err
 
 
-def test_convert_leaves_nothing_behind_when_it_fails(
-  tmp_path, monkeypatch, capsys
-):
+def test_convert_leaves_nothing_behind_when_it_fails(tmp_path, capsys):
   source = write_zip(tmp_path / "w.pth", entries(state(w=np.ones(2, "f4"))))
-  assert run(monkeypatch, "convert", source, tmp_path / "o") == 1
+  assert run("convert", source, tmp_path / "o") == 1
   assert "no layout of resnet" in capsys.readouterr().err
   assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
+
+
+@pytest.mark.parametrize("words", [(), ("verify",), ("convert", "a"), ("x",)])
+def test_other_words_are_refused_in_a_line(words, capsys):
+  assert run(*words) == exit_codes.BAD_CONFIG
+  assert capsys.readouterr().err == (
+    "pretrained: say verify DIR, or convert SRC DST\n"
+  )
