@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.dataset import writer
-from data_pipelines.dataset.index import SPLITS, ClipInfo
+from data_pipelines.dataset.index import SPLITS, VERSION, ClipInfo
 from data_pipelines.ingest import outcomes, staging
 from data_pipelines.ingest.guard import TooManyRejectsError
 from data_pipelines.ingest.outcomes import PrepareError
@@ -18,7 +18,8 @@ from data_pipelines.ingest.summary import REJECTS, STAGING, with_list
 from speak_jax.common import files
 
 STATE = "prepare.json"
-META = "meta.json"  # in STAGING: the settings of what is there
+# In STAGING, of what is there: the settings, and the records' format.
+META, FORMAT = "meta.json", "format"
 
 
 def check_meta(output: Path, meta: dict[str, Any]) -> None:
@@ -37,6 +38,28 @@ def check_meta(output: Path, meta: dict[str, Any]) -> None:
     )
 
 
+def check_format(output: Path) -> None:
+  """Refuses to add to clips of another format: a set has one.
+
+  Raises:
+    PrepareError: names the formats.
+  """
+  info, kept = output / "dataset_info.json", output / STAGING / FORMAT
+  if described := _read_json(info):
+    found = described["version"]
+  elif kept.exists():
+    found = kept.read_text()
+  elif (output / STAGING / META).exists():
+    found = "before 1.5.0"  # which kept none
+  else:
+    return
+  if found != VERSION:
+    raise PrepareError(
+      f"{output}: its clips have format {found}, and new ones {VERSION}; "
+      "choose another output or remove it"
+    )
+
+
 def is_assembled(output: Path, plans: Sequence[ShardPlan]) -> bool:
   """Whether the folder is a data set of exactly these shards."""
   state = _read_json(output / STATE)
@@ -50,6 +73,7 @@ def is_assembled(output: Path, plans: Sequence[ShardPlan]) -> bool:
 def take_apart(output: Path, meta: dict[str, Any]) -> None:
   """Undoes `assemble`, so that a changed list of clips keeps its shards."""
   files.write(output / STAGING / META, json.dumps(meta))
+  files.write(output / STAGING / FORMAT, VERSION)
   state = _read_json(output / STATE)
   (output / "dataset_info.json").unlink(missing_ok=True)
   for name, key in (state or {"shards": {}})["shards"].items():
@@ -115,7 +139,7 @@ def _tidy(folder: Path, keys: set[str]) -> None:
       continue
     if path.is_dir():
       shutil.rmtree(path, ignore_errors=True)
-    elif name != "lock":
+    elif name not in ("lock", FORMAT):
       path.unlink(missing_ok=True)
 
 

@@ -102,6 +102,7 @@ def prepare(
       if shown:
         changes.report_changed(changed, mine)
       if retry or changed or not assemble.is_assembled(output, plans):
+        assemble.check_format(output)
         assemble.take_apart(output, meta)
         changes.reopen(output, mine, retry, changed)
         _work_off(mine, output, len(tasks), workers, max_reject, shown)

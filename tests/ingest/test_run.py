@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines.dataset import opening
-from data_pipelines.dataset.index import read_index
-from data_pipelines.ingest import guard, plan, pool, run
+from data_pipelines.dataset import opening, writer
+from data_pipelines.dataset.index import VERSION, read_index
+from data_pipelines.ingest import assemble, guard, plan, pool, run
 from data_pipelines.ingest.guard import TooManyRejectsError
 from data_pipelines.ingest.outcomes import PrepareError
 from data_pipelines.ingest.summary import read_reasons
@@ -192,6 +192,31 @@ def test_two_runs_in_one_directory_do_no_harm(tmp_path, whole, monkeypatch):
   assert content(data) == whole(9)
 
 
+def test_a_set_has_one_format(tmp_path, monkeypatch):
+  """A finished one of before stays as it is, and nothing is added to it."""
+  data, begun = tmp_path / "data", tmp_path / "begun"
+  spoilt = [*listed(3), task(3, broken)]
+  for module in (assemble, writer):
+    monkeypatch.setattr(module, "VERSION", "1.4.0")
+  prepare(listed(3), data)
+  with pytest.raises(PrepareError, match="models are missing"):
+    prepare(spoilt, begun)
+  monkeypatch.undo()
+  before = content(data)
+  prepare(listed(3), data)
+  assert content(data) == before
+  remedy = f", and new ones {VERSION}; choose another output or remove it"
+  for change in ({"tasks": listed(4)}, {"tasks": listed(3), "retry": True}):
+    with pytest.raises(PrepareError, match=r"have format 1\.4\.0") as error:
+      prepare(output=data, **change)
+    assert str(error.value).endswith(remedy) and content(data) == before
+  with pytest.raises(PrepareError, match=r"have format 1\.4\.0, and new ones"):
+    prepare(listed(4), begun)
+  (begun / ".parts" / "format").unlink()  # as it was before any was kept
+  with pytest.raises(PrepareError, match=r"have format before 1\.5\.0, and"):
+    prepare(listed(4), begun)
+
+
 def test_a_rerun_makes_only_what_is_missing(tmp_path, monkeypatch):
   monkeypatch.setattr(plan, "FEW", 64)  # another clip moves no other
   log, data = tmp_path / "log", tmp_path / "data"
@@ -231,7 +256,8 @@ def test_nothing_is_left_of_another_list_of_clips(tmp_path, whole):
   assert content(tmp_path) == whole(4)
   keys = [part.key for part in plan.plan_shards(listed(4), META)]
   left = {path.name for path in (tmp_path / ".parts").iterdir()}
-  assert left == {"lock", "meta.json", *(f"{key}.json" for key in keys)}
+  kept = {"lock", "meta.json", "format"}
+  assert left == kept | {f"{key}.json" for key in keys}
 
 
 def test_a_kept_clip_that_is_damaged_is_made_again(tmp_path, whole):
