@@ -32,6 +32,7 @@ from speak_jax.evaluation.report.prose import identity_pictures
 from speak_jax.inference import sample_videos
 from speak_jax.inference.functions import Settings
 from speak_jax.inference.synthesizer import Synthesizer
+from speak_jax.models import judge
 from speak_jax.models.irfd import Codes, IdentityFeatures
 from tests import toy_records
 from tests.pretrained import (
@@ -213,6 +214,17 @@ def test_from_records_to_a_report(stand_ins, tmp_path):
   sheet = cv2.imread(str(out / "swaps.png"))
   assert sheet is not None
   assert sheet.shape[0] > 8 * 128
+
+
+def test_every_report_shows_the_judges_held_out_accuracy(stand_ins, tmp_path):
+  stored = json.loads(judge.WEIGHTS.with_suffix(".json").read_text())["tight"]
+  metrics = _measured(tmp_path, tmp_path / "r")
+  text = (tmp_path / "r" / "report.md").read_text()
+  for where in (text, str(metrics["meta/reader"])):
+    assert f"emotion {stored['emotion']:.2f} (chance .125)" in where
+    assert f"identity AUC {stored['identity_auc']:.3f}" in where
+    assert f"{stored['yaw_r2']:.2f}" in where
+    assert "never on generated frames" in where.replace("\n", " ")
 
 
 def test_videos_of_every_line_are_kept_and_shown(stand_ins, held_out, tmp_path):

@@ -105,3 +105,12 @@ def record(
 def refuse(data) -> None:
   """A sampler that fails; here, where a worker without JAX can import it."""
   raise ValueError(f"no {data.name}")
+
+
+def same(a: spec.Record, b: spec.Record) -> None:
+  """Asserts that every field is equal, in type and shape too."""
+  for name, x, y in zip(spec.Record._fields, a, b, strict=True):
+    assert type(x) is type(y), name
+    if isinstance(x, np.ndarray):
+      assert x.dtype == y.dtype and x.shape == y.shape, name
+    assert np.array_equal(x, y), name

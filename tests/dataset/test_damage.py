@@ -14,26 +14,9 @@ from data_pipelines.sampling.clips import sample_clips
 from data_pipelines.sampling.pairs import sample_pairs
 from data_pipelines.sampling.sync_windows import sample_sync_windows
 from tests import toy_records
-from tests.dataset.test_records import same
-from tests.sampling.test_batches import CLIP, PAIR, equal
-
-COUNT = 8
-
-
-def prepared(folder, clips, per_shard=4):
-  """A data set of several shards; their paths."""
-  folder.mkdir(exist_ok=True)
-  parts = [clips[k : k + per_shard] for k in range(0, len(clips), per_shard)]
-  rows, paths = [], []
-  for k, part in enumerate(parts):
-    paths.append(folder / writer.shard_name("train", k, len(parts)))
-    rows += writer.write_shard(paths[-1], part)
-  writer.write_metadata(folder, rows)
-  return paths
-
-
-def clips():
-  return [toy_records.record(i, identity=i // 2) for i in range(COUNT)]
+from tests.dataset.shards import COUNT, clips, prepared, replace, rewrite
+from tests.sampling.samplers import CLIP, PAIR, equal
+from tests.toy_records import same
 
 
 def opened(folder, limit, say=None):
@@ -92,24 +75,6 @@ DAMAGE = {
   "jpeg cut off": lambda paths: rewrite(paths[1], lambda jpeg: jpeg[:-40]),
   "contract broken": lambda paths: replace(paths[1], map(odd, clips()[4:])),
 }
-
-
-def rewrite(path, change):
-  """A shard in which the second clip's pictures are wrong, hashes right."""
-  parts = clips()[4:]
-  parts[1] = parts[1]._replace(frames=list(map(change, parts[1].frames)))
-  replace(path, map(encode, parts))
-
-
-def replace(path, examples):
-  """Writes a shard anew, whose clips' names stay."""
-  places = writer.write_examples(path, examples)
-  index = path.parent / INDEX
-  rows = [json.loads(line) for line in index.read_text().splitlines()]
-  for row in rows:
-    if row["shard"] == path.name:
-      row["at"] = places[row["row"]]
-  index.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def odd(record):

@@ -7,7 +7,7 @@ from data_pipelines.dataset import opening, ranges, writer
 from data_pipelines.dataset.record import NO_MESH, NO_MOUTHS, encode
 from speak_jax import spec
 from tests import toy_records
-from tests.dataset.test_records import same
+from tests.toy_records import same
 
 
 def noisy(i, frames, twins=0, mouths=True):

@@ -18,6 +18,7 @@ from data_pipelines.dataset.pictures import (
 from data_pipelines.dataset.record import NO_MESH, NO_MOUTHS, decode, encode
 from speak_jax import spec
 from tests import toy_records
+from tests.toy_records import same
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +45,6 @@ def data(tmp_path_factory):
   rows += writer.write_shard(folder / writer.shard_name("test", 0, 1), test)
   writer.write_metadata(folder, rows, meta={"seed": 3})
   return folder
-
-
-def same(a: spec.Record, b: spec.Record) -> None:
-  for name, x, y in zip(spec.Record._fields, a, b, strict=True):
-    assert type(x) is type(y), name
-    if isinstance(x, np.ndarray):
-      assert x.dtype == y.dtype and x.shape == y.shape, name
-    assert np.array_equal(x, y), name
 
 
 @settings(max_examples=20, deadline=None)

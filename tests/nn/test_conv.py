@@ -1,4 +1,3 @@
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +6,7 @@ from jax import lax
 
 from speak_jax.nn import conv
 from tests import jitted
-from tests.nn.test_resize import upfirdn
+from tests.nn.upfirdn import upfirdn
 
 # Each function one program.
 conv = jitted.functions(conv)
@@ -95,12 +94,6 @@ def test_conv_up_is_stylegans():
   got = conv.conv_up(x, kernel)
   assert got.shape == (2, 10, 8, 2)
   np.testing.assert_allclose(got, want, atol=1e-4)
-
-
-LAYERS = {
-  "conv": (conv.Conv(7, 3), (6, 6, 5), 45),
-  "dense": (conv.Dense(7, bias_init=nn.initializers.ones), (5,), 5),
-}
 
 
 def test_conv1d_pads_both_ends():

@@ -15,21 +15,14 @@ from data_pipelines.sources import synthetic
 from data_pipelines.synthetic import render
 from speak_jax import spec
 from tests import toy_records
-from tests.toy_records import FRAME, TWIN_MOUTH, TWIN_POSE, read, record
-
-TREATED = augment.Treatment(True, 0.08, True, 0.5)
-# Nothing by which a picture could no longer be told.
-LEGIBLE = augment.Treatment(True, 0.0, False, 0.0)
-PAIR = dict(size=32, mouth_size=12, same_session=True, treatment=LEGIBLE)
-CLIP = dict(
-  size=32,
-  frames=5,
-  context=2,
-  emotion_frames=3,
-  same_session=True,
-  treatment=LEGIBLE,
+from tests.sampling.samplers import (
+  CLIP,
+  PAIR,
+  SAMPLERS,
+  TREATED,
+  equal,
 )
-
+from tests.toy_records import FRAME, TWIN_MOUTH, TWIN_POSE, read, record
 
 DTYPES = np.uint8, np.int16, np.int32, np.float32, np.bool_
 
@@ -46,28 +39,6 @@ def people(**change) -> reader.Records:
 
 def draws(dataset, count=40):
   return [dataset[k] for k in range(count)]
-
-
-def equal(a, b) -> bool:
-  return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-SAMPLERS = {
-  "sync": lambda data, seed: sample_sync_windows(data, size=32, seed=seed),
-  "pairs": lambda data, seed: sample_pairs(
-    data, mix=robust_mix(data), seed=seed, **PAIR
-  ),
-  "clips": lambda data, seed: sample_clips(data, seed=seed, **CLIP),
-  "treated pairs": lambda data, seed: sample_pairs(
-    data,
-    mix=robust_mix(data),
-    seed=seed,
-    **(PAIR | {"treatment": TREATED}),
-  ),
-  "treated clips": lambda data, seed: sample_clips(
-    data, seed=seed, **(CLIP | {"treatment": TREATED})
-  ),
-}
 
 
 @pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from data_pipelines.dataset import opening, reader, writer
-from data_pipelines.sampling import clips, mix, pairs, sync_windows
+from data_pipelines.sampling import mix
 from data_pipelines.sampling.batched import batched
 from data_pipelines.sampling.clips import sample_clips
 from data_pipelines.sampling.pairs import robust_mix, sample_pairs
-from tests.sampling.test_batches import CLIP, PAIR, SAMPLERS, equal
+from tests.sampling.samplers import CLIP, PAIR, SAMPLERS, equal
 from tests.toy_records import read, record
 
 SIZES = {"a": 4, "b": 6, "c": 2}
@@ -133,15 +133,8 @@ def test_a_mixture_resumes_exactly(data, threads, rank):
 
 
 @pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
-def test_processes_share_a_mixture(data, make, monkeypatch):
-  share = {"a": 0.5, "b": 0.5}
-  for module in (sync_windows, pairs, clips):
-    monkeypatch.setattr(
-      module,
-      "endless",
-      lambda r, u, s, _, seed, real=mix.endless: real(r, u, s, share, seed),
-    )
-  dataset = make(data, 1)
+def test_processes_share_a_mixture(data, make):
+  dataset = make(data, 1, share={"a": 0.5, "b": 0.5})
   alone = next(batched(dataset, 4, threads=0))
   for p in range(2):
     part = next(batched(dataset, 2, p, 2, threads=0))

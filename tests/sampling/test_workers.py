@@ -20,8 +20,8 @@ from data_pipelines.sampling.pairs import sample_pairs
 from data_pipelines.sampling.sync_windows import sample_sync_windows
 from speak_jax.training import config_validation, input_pipeline
 from tests import toy_records
-from tests.dataset.test_damage import prepared, rewrite
-from tests.sampling.test_batches import CLIP, PAIR, equal
+from tests.dataset.shards import prepared, rewrite
+from tests.sampling.samplers import CLIP, PAIR, equal
 from tests.stages import small
 
 MAKE = {
