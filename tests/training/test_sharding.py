@@ -200,7 +200,11 @@ def test_devices_and_microbatches_equal_one(shape, microbatch):
 @two
 @pytest.mark.parametrize("size", [1, 2])  # two microbatches a device, and one
 def test_an_explicit_mesh_gives_the_same_step(size):
-  """Axes whose shardings are part of the types, as jax.set_mesh has them."""
+  """Of a toy stage, on axes whose shardings are part of the types.
+
+  The toy's network is replicated: only that its batch is split shows here.
+  The trace below has SyncNet's.
+  """
   stage = toy.stage()._replace(microbatch=size)
   batch = next(toy.batches())
   results = []
