@@ -79,11 +79,9 @@ class Budget:
 
   def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
     """Collects what all processes have found."""
-    for name, (count, seconds) in (
-      x for x in report.user_properties if x[0] == NAME
-    ):
-      assert name == NAME
-      self.found[report.nodeid] = (count, seconds)
+    for name, found in report.user_properties:
+      if name == NAME:
+        self.found[report.nodeid] = tuple(found)
 
   def pytest_terminal_summary(self, terminalreporter: Any) -> None:
     """The tests that compile most."""

@@ -111,6 +111,19 @@ def pytest_collection_modifyitems(
   items.sort(key=lambda item: turn.get(item.path, len(turn)))
 
 
+# Folders whose tests run modules compiled, as a stage does.
+COMPILED = ("losses", "models", "nn")
+
+
+@pytest.fixture(autouse=True)
+def compiled(request: pytest.FixtureRequest) -> None:
+  """For every test of these folders; test_networks.py compares with eager."""
+  if request.path.parent.name in COMPILED:
+    from tests import jitted  # JAX, which other tests may not need
+
+    jitted.compile_networks(request.getfixturevalue("monkeypatch"))
+
+
 @pytest.fixture
 def unchecked() -> Iterator[None]:
   """Annotated arguments are not checked.

@@ -74,9 +74,8 @@ def functions(module: types.ModuleType) -> Any:
   return types.SimpleNamespace(**found)
 
 
-@pytest.fixture
-def networks(monkeypatch: pytest.MonkeyPatch) -> None:
-  """Flax's `init` and `apply` of every module are one program each."""
+def compile_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+  """Makes Flax's `init` and `apply` of every module one program each."""
   for name in ("init", "apply", "init_with_output"):
     monkeypatch.setattr(nn.Module, name, _method(getattr(nn.Module, name)))
 

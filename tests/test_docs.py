@@ -17,7 +17,7 @@ from speak_jax.configs import speak
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # Reports of a day name the code of that day.
-DATED = [*(DOCS / "results").rglob("20*.md"), DOCS / "results/reference"]
+DATED = [*(DOCS / "results").rglob("20*.md")]
 PAGES = sorted(
   path
   for path in [

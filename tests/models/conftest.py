@@ -1,19 +1,11 @@
-"""Tiny networks, initialised once a session; they run compiled."""
+"""Tiny networks, initialised once a session."""
 
 from typing import Any, NamedTuple
 
 import jax
 import pytest
 
-from tests import jitted
 from tests.models import tiny
-
-networks = jitted.networks
-
-
-@pytest.fixture(autouse=True)
-def compiled(networks):
-  """For every test of this folder; test_networks.py compares with eager."""
 
 
 class World(NamedTuple):

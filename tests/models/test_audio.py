@@ -92,8 +92,8 @@ def test_waveform_is_standardized_and_its_convolutions_can_be_frozen():
   )
 
   def largest(encoder):
-    grads = jax.jit(
-      jitted.grad(lambda p: (encoder.apply({"params": p}, audio) ** 2).sum())
+    grads = jitted.grad(
+      lambda p: (encoder.apply({"params": p}, audio) ** 2).sum()
     )(params)
     return {
       name: max(float(abs(leaf).max()) for leaf in jax.tree.leaves(part))

@@ -32,11 +32,11 @@ def test_every_code_and_map_and_weight_moves_the_picture(world):
     frames = decoder.apply({"params": params}, shown, codes).frames
     return (frames * tiny.normal(7, *frames.shape)).sum()
 
-  slopes = jax.jit(jitted.grad(loss, (0, 1, 2)))(
+  slopes = jitted.grad(loss, (0, 1, 2))(
     world.decoder["params"], world.portrait, world.codes
   )
   for path, slope in jax.tree_util.tree_leaves_with_path(slopes):
-    assert float(jnp.abs(slope).max()) > 0, jax.tree_util.keystr(path)
+    assert np.abs(slope).max() > 0, jax.tree_util.keystr(path)
 
 
 def test_without_flow_the_maps_stay():
