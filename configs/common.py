@@ -65,21 +65,21 @@ def current_flags(words: Sequence[str]) -> list[str]:
   Raises:
     ValueError: see `current`.
   """
-  found = []
+  translated = []
   for word in words:
     match = re.fullmatch(r"--?(no)?config\.([\w.]+)(?:=(.*))?", word, re.S)
     if not match or (match[2] not in RENAMED and match[2] not in SETTLED):
-      found.append(word)
+      translated.append(word)
       continue
     no, key, text = match.groups()
     if text is None and not _is_switch(key):
-      found.append(f"--config.{RENAMED[key].key}")  # its value comes next
+      translated.append(f"--config.{RENAMED[key].key}")  # its value comes next
       continue
     value = text if not _is_switch(key) else _as_bool(text, not no)
     new = current(key, value)
     if new is not None:
-      found.append(f"--config.{new[0]}={new[1]}")
-  return found
+      translated.append(f"--config.{new[0]}={new[1]}")
+  return translated
 
 
 def _is_switch(key: str) -> bool:

@@ -243,10 +243,14 @@ def _options(argv: Sequence[str] | None) -> Options:
   parser.add_argument("--chaos-kills", type=int, metavar="K", help="at most")
   parser.add_argument("--seed", type=int, default=0, help="of the chaos")
   parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
-  given = parser.parse_args(argv)
-  command = given.command[1:] if given.command[:1] == ["--"] else given.command
-  if given.n < 1:
-    parser.error(f"-n {given.n}: at least one")
+  arguments = parser.parse_args(argv)
+  command = (
+    arguments.command[1:]
+    if arguments.command[:1] == ["--"]
+    else arguments.command
+  )
+  if arguments.n < 1:
+    parser.error(f"-n {arguments.n}: at least one")
   run = None
   for word, following in zip(command, [*command[1:], ""], strict=True):
     name, _, value = word.lstrip("-").partition("=")
@@ -255,11 +259,11 @@ def _options(argv: Sequence[str] | None) -> Options:
   if not run:
     parser.error("the command has no --workdir, where its checkpoints are")
   return Options(
-    processes=given.n,
-    max_restarts=given.max_restarts,
-    chaos_kill_every=given.chaos_kill_every,
-    chaos_kills=given.chaos_kills,
-    seed=given.seed,
+    processes=arguments.n,
+    max_restarts=arguments.max_restarts,
+    chaos_kill_every=arguments.chaos_kill_every,
+    chaos_kills=arguments.chaos_kills,
+    seed=arguments.seed,
     command=command,
     run=Path(run),
   )

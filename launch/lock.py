@@ -37,8 +37,8 @@ def entries(text: str) -> dict[str, str]:
     text: Of a requirement file; lines that begin with # are left out.
   """
   lines = [x for x in text.splitlines() if x and not x.startswith("#")]
-  found = re.findall(r"^\S.*(?:\n[ \t].*)*", "\n".join(lines), re.MULTILINE)
-  return {re.split(r"\s*\\\n", entry)[0]: entry for entry in found}
+  blocks = re.findall(r"^\S.*(?:\n[ \t].*)*", "\n".join(lines), re.MULTILINE)
+  return {re.split(r"\s*\\\n", entry)[0]: entry for entry in blocks}
 
 
 def version(key: str) -> str:
@@ -96,17 +96,17 @@ def main() -> None:
   for extra in ADDED:
     target = ROOT / listed(extra)
     fixed = [*more, "--constraint", str(BASE)]
-    found = entries(resolve(target, ("editable", extra), fixed))
-    added = {key: text for key, text in found.items() if key not in base}
+    resolved = entries(resolve(target, ("editable", extra), fixed))
+    added = {key: text for key, text in resolved.items() if key not in base}
     # An extra may want a package of the base on more systems, not another one.
-    same = {version(key) for key in found}
+    same = {version(key) for key in resolved}
     if missing := [key for key in base if version(key) not in same]:
       sys.exit(f"{target.name}: changes {', '.join(sorted(missing))}")
     write(target, f"What extra `{extra}` adds to {BASE.name}.", added)
   for extra in WHOLE:
     target = ROOT / listed(extra)
-    found = entries(resolve(target, ("editable", extra), more))
-    write(target, f"With extra `{extra}`, instead of {BASE.name}.", found)
+    resolved = entries(resolve(target, ("editable", extra), more))
+    write(target, f"With extra `{extra}`, instead of {BASE.name}.", resolved)
 
 
 if __name__ == "__main__":

@@ -227,12 +227,12 @@ def _arrays(weights: Mapping[str, Any]) -> bytes:
 def _read_arrays(file: Path) -> dict[str, np.ndarray]:
   """Its arrays by name; what was stored in half precision comes as float32."""
   try:
-    found = safetensors.numpy.load_file(file)
+    arrays = safetensors.numpy.load_file(file)
   except safetensors.SafetensorError as error:
     raise BundleError(file, "not safetensors") from error
   return {
     name: array.astype(np.float32) if array.dtype == np.float16 else array
-    for name, array in found.items()
+    for name, array in arrays.items()
   }
 
 

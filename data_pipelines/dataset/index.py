@@ -191,9 +191,9 @@ class Index(Sequence[ClipInfo]):
 
   def column(self, name: str) -> Shaped[np.ndarray, "n"]:
     """A field of numbers of all rows; read-only."""
-    found = self._columns[name].view()
-    found.flags.writeable = False
-    return found
+    numbers = self._columns[name].view()
+    numbers.flags.writeable = False
+    return numbers
 
   def numbered(self, name: str) -> tuple[Int32[np.ndarray, "n"], list[str]]:
     """A field of texts: each row's number in a list of different ones."""
@@ -306,8 +306,8 @@ def split_of_shard(name: str) -> str:
 def splits_of(index: Index) -> list[str]:
   """Splits that have clips, in the order of `SPLITS`."""
   _, shards = index.numbered("shard")
-  found = set(map(split_of_shard, shards))
-  return [split for split in SPLITS if split in found]
+  present = set(map(split_of_shard, shards))
+  return [split for split in SPLITS if split in present]
 
 
 def rows_of(index: Index, split: str) -> Int[np.ndarray, "k"]:

@@ -63,13 +63,13 @@ class Moved:
   def __getitem__(self, at: slice) -> Int16[np.ndarray, "n"]:
     """Some of it."""
     start, stop, step = at.indices(len(self))
-    found = np.zeros(max(stop - start, 0), np.int16)
+    samples = np.zeros(max(stop - start, 0), np.int16)
     low = max(start + self._late, 0)
     high = min(stop + self._late, len(self))
     if low < high:
       first = low - self._late - start
-      found[first : first + high - low] = self._audio[low:high]
-    return found[::step]
+      samples[first : first + high - low] = self._audio[low:high]
+    return samples[::step]
 
 
 def read(folder: str | os.PathLike) -> dict[str, Offset]:
@@ -102,14 +102,14 @@ def line(offset: Offset) -> str:
   return json.dumps(offset._asdict()) + "\n"
 
 
-def summary(found: Sequence[Offset]) -> list[str]:
+def summary(offsets: Sequence[Offset]) -> list[str]:
   """What was found, in lines."""
-  measured = [x for x in found if x.frames is not None]
+  measured = [x for x in offsets if x.frames is not None]
   head = (
-    f"{len(found)} clips, {len(measured)} measured, {sum(x.out for x in found)}"
-    " out of sync"
+    f"{len(offsets)} clips, {len(measured)} measured,"
+    f" {sum(x.out for x in offsets)} out of sync"
   )
-  if moved := sum(x.moved for x in found):
+  if moved := sum(x.moved for x in offsets):
     head += f", sound of {moved} moved"
   lines = [head]
   if measured:
@@ -119,6 +119,6 @@ def summary(found: Sequence[Offset]) -> list[str]:
       f"picture behind sound: 5 % {low:.0f}, median {middle:.0f},"
       f" 95 % {high:.0f} ms"
     )
-  notes = Counter(x.note for x in found if x.note)
+  notes = Counter(x.note for x in offsets if x.note)
   lines += [f"  {count}: {note}" for note, count in notes.most_common(5)]
   return lines

@@ -162,9 +162,9 @@ def _open_one(
   known = {} if whole else offsets.read(folder)
   if not known:
     return rows, shards, [0] * len(rows)
-  found = [known.get(row.clip) for row in rows]
-  kept = [i for i, one in enumerate(found) if not (one and one.out)]
+  measured = [known.get(row.clip) for row in rows]
+  kept = [i for i, one in enumerate(measured) if not (one and one.out)]
   if not kept:
     raise ValueError(f"{folder}: every clip of {split} is out of sync")
-  late = [one.late if one else 0 for one in map(found.__getitem__, kept)]
+  late = [one.late if one else 0 for one in map(measured.__getitem__, kept)]
   return rows.take(np.array(kept)), shards, late

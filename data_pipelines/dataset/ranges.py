@@ -125,23 +125,23 @@ def fill(example: bytes, counts: Counts, clip: str) -> bytes:
   """
   places = _values(example)
   ((begin, end),) = places[FIELD]
-  found = []
+  parts = []
   for name in ARRAYS:
     ((start, stop),) = places[name]
-    found += [(a, min(a + CHUNK, stop)) for a in range(start, stop, CHUNK)]
+    parts += [(a, min(a + CHUNK, stop)) for a in range(start, stop, CHUNK)]
   for name in PICTURES:
     if name == "mouths" and counts.mouths:
       ((start, stop),) = places[GREY]
       each = (stop - start) // counts.mouths
-      found += [(a, a + each) for a in range(start, stop, each)]
+      parts += [(a, a + each) for a in range(start, stop, each)]
     else:
-      found += places.get(name, [])
+      parts += places.get(name, [])
   table = blank(counts)
   table[0] = begin, end - begin, 0
-  table[1:, 0] = [a for a, _ in found]
-  table[1:, 1] = [b - a for a, b in found]
+  table[1:, 0] = [a for a, _ in parts]
+  table[1:, 1] = [b - a for a, b in parts]
   whole = memoryview(example)
-  table[1:, 2] = [zlib.crc32(whole[a:b]) for a, b in found]
+  table[1:, 2] = [zlib.crc32(whole[a:b]) for a, b in parts]
   table[0, 2] = _sum(table.astype("<u4").tobytes(), clip)
   return example[:begin] + table.astype("<u4").tobytes() + example[end:]
 
@@ -158,17 +158,17 @@ def _values(example: bytes) -> dict[str, list[tuple[int, int]]]:
   Example, Features, their map's entries, Feature and BytesList have what is
   wanted in field 1; an entry has its name there and the Feature in field 2.
   """
-  found = {}
+  places = {}
   for _, *features in _fields(example, 0, len(example)):
     for _, *entry in _fields(example, *features):
       parts = {number: span for number, *span in _fields(example, *entry)}
       name = example[slice(*parts[1])].decode()
       for kind, *values in _fields(example, *parts[2]):
         if kind == 1:
-          found[name] = [
+          places[name] = [
             (start, stop) for _, start, stop in _fields(example, *values)
           ]
-  return found
+  return places
 
 
 def _fields(
@@ -435,16 +435,18 @@ class Rows:
 
   def spans(self, spans: Sequence[tuple[int, int]]) -> list[np.ndarray]:
     """Rows from a first one to before a last one, of each span, at once."""
-    found = [(low * self._width, high * self._width) for low, high in spans]
+    byte_spans = [
+      (low * self._width, high * self._width) for low, high in spans
+    ]
     wanted = sorted(
-      {k for a, b in found for k in range(a // CHUNK, -(-b // CHUNK))}
+      {k for a, b in byte_spans for k in range(a // CHUNK, -(-b // CHUNK))}
     )
     parts = self._chunks(wanted) if wanted else ()
     data = memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
     # All chunks but the array's last are whole.
     begins = {k: n * CHUNK for n, k in enumerate(wanted)}
     out = []
-    for first, stop in found:
+    for first, stop in byte_spans:
       k, at = divmod(first, CHUNK)
       at += begins[k] if stop > first else 0
       raw = data[at : at + stop - first] if stop > first else b""

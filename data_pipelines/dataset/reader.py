@@ -61,16 +61,16 @@ class _Cache:
   ) -> list[Any]:
     """The values under keys; those that are absent are made at once, sorted."""
     with self._lock:
-      found = {key: self._items[key][0] for key in keys if key in self._items}
-      for key in found:
+      values = {key: self._items[key][0] for key in keys if key in self._items}
+      for key in values:
         self._items.move_to_end(key)
-    if lacking := sorted({key for key in keys if key not in found}):
-      made = dict(zip(lacking, make(lacking), strict=True))
+    if lacking := sorted({key for key in keys if key not in values}):
+      fresh = dict(zip(lacking, make(lacking), strict=True))
       with self._lock:
-        for key, value in made.items():
+        for key, value in fresh.items():
           self._put(key, value, size(value))
-      found |= made
-    return [found[key] for key in keys]
+      values |= fresh
+    return [values[key] for key in keys]
 
   def _put(self, key: Any, value: Any, cost: int) -> None:
     """With the lock held."""
@@ -186,8 +186,8 @@ class Records:
     stored, late = self._stored_clip(i), self._late_samples(i)
 
     def rows(name: str) -> Any:
-      found = getattr(stored, name)
-      return offsets.Moved(found, late) if name == "audio" else found
+      array = getattr(stored, name)
+      return offsets.Moved(array, late) if name == "audio" else array
 
     return Clip(rows)
 
@@ -369,7 +369,7 @@ class Records:
     assert make is not None
     try:
       table = self._cache.get(
-        (i, ranges.FIELD), lambda: make(i), lambda found: found.nbytes
+        (i, ranges.FIELD), lambda: make(i), lambda parsed: parsed.nbytes
       )
       return read(table)
     except (OSError, ValueError) as error:

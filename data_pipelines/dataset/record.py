@@ -98,40 +98,40 @@ def decode(data: bytes) -> spec.Record:
   of a sample. Arrays are read-only.
   """
   proto: Any = tf_example_pb2  # the checker cannot see what protobuf makes
-  found = proto.Example.FromString(data).features.feature
-  values: dict[str, Any] = {"fps": found["fps"].float_list.value[0]}
+  features = proto.Example.FromString(data).features.feature
+  values: dict[str, Any] = {"fps": features["fps"].float_list.value[0]}
   for name in _TEXTS:
-    if name in found:
-      values[name] = found[name].bytes_list.value[0].decode()
+    if name in features:
+      values[name] = features[name].bytes_list.value[0].decode()
   for name in _INTEGERS:
-    if name in found:
-      values[name] = found[name].int64_list.value[0]
+    if name in features:
+      values[name] = features[name].int64_list.value[0]
   for name in _JPEGS:
-    if name in found:
-      values[name] = list(found[name].bytes_list.value)
-  values["mouths"] = _mouths(found, len(values["frames"]))
+    if name in features:
+      values[name] = list(features[name].bytes_list.value)
+  values["mouths"] = _mouths(features, len(values["frames"]))
   for name, (dtype, shape) in _ARRAYS.items():
     if name in _DERIVED:
       continue
-    if name == "mesh" and name not in found:
+    if name == "mesh" and name not in features:
       continue  # it came with format 1.5.0
     if shape.count(None) > 1:
-      raw = zlib.decompress(found[f"{name}/value"].bytes_list.value[0])
-      shape = tuple(found[f"{name}/shape"].int64_list.value)
+      raw = zlib.decompress(features[f"{name}/value"].bytes_list.value[0])
+      shape = tuple(features[f"{name}/shape"].int64_list.value)
     else:
-      raw = found[name].bytes_list.value[0]
+      raw = features[name].bytes_list.value[0]
       shape = tuple(-1 if n is None else n for n in shape)
     values[name] = np.frombuffer(raw, dtype).reshape(shape)
   return spec.Record(**values)
 
 
-def _mouths(found: Any, frames: int) -> UInt8[np.ndarray, "m s s"]:
+def _mouths(features: Any, frames: int) -> UInt8[np.ndarray, "m s s"]:
   """Mouths of a parsed example, of any format."""
-  if ranges.GREY in found:
-    raw = np.frombuffer(found[ranges.GREY].bytes_list.value[0], np.uint8)
+  if ranges.GREY in features:
+    raw = np.frombuffer(features[ranges.GREY].bytes_list.value[0], np.uint8)
     side = math.isqrt(len(raw) // max(frames, 1))
     return raw.reshape(frames, side, side) if len(raw) else NO_MOUTHS
-  jpegs = found["mouths"].bytes_list.value if "mouths" in found else ()
+  jpegs = features["mouths"].bytes_list.value if "mouths" in features else ()
   if not jpegs:
     return NO_MOUTHS
   return np.stack([decode_frame(jpeg, grey=True) for jpeg in jpegs])

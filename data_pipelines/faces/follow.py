@@ -153,11 +153,11 @@ def squares(
   steady = (landmarks - middle[:, None]) * scale[:, None] + centre
   still = square(steady)
   # The still square is cut of steady = scale (x - middle) + centre.
-  made = np.repeat(still[None], len(landmarks), 0)
-  made[:, :, :2] = still[:, :2] * scale[:, None]
+  matrices = np.repeat(still[None], len(landmarks), 0)
+  matrices[:, :, :2] = still[:, :2] * scale[:, None]
   shift = centre - scale * middle
-  made[:, :, 2] = shift @ still[:, :2].T + still[:, 2]
-  return made
+  matrices[:, :, 2] = shift @ still[:, :2].T + still[:, 2]
+  return matrices
 
 
 def _smoothed(

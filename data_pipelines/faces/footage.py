@@ -91,8 +91,8 @@ def find(
   end = min(end, begin + seconds)
   votes, start, asked = np.zeros(4), None, 0
   height = width = 0
-  read = decoder.read_frames(path, LOOKS_FPS, (begin, end))
-  with contextlib.closing(read) as frames:
+  decoded = decoder.read_frames(path, LOOKS_FPS, (begin, end))
+  with contextlib.closing(decoded) as frames:
     looked = 0
     for looked, frame in enumerate(frames, 1):
       progress(looked / LOOKS_FPS)

@@ -38,24 +38,24 @@ def doubts(
     landmarks: Pixels of it.
     pose: Yaw, pitch, roll in degrees.
   """
-  found = []
+  lines = []
   if abs(pose[0]) > PROFILE:
-    found.append(
+    lines.append(
       f"seen from the side (turned by {abs(pose[0]):.0f} degrees): the far "
       "half of the face has to be guessed"
     )
   height, width = frame.shape[:2]
   beyond = (landmarks < 0) | (landmarks > np.array([width, height]) - 1)
   if beyond.any(1).mean() > CUT:
-    found.append(
+    lines.append(
       "the face is cut off by the picture's border: what lies beyond has to "
       "be guessed"
     )
   elif is_covered(frame, landmarks):
-    found.append(
+    lines.append(
       "the mouth seems to be covered: the lips will be drawn on what covers it"
     )
-  return found
+  return lines
 
 
 def is_covered(
@@ -102,9 +102,9 @@ def _colour(
   lab: Float[np.ndarray, "s s 3"], *places: Float[np.ndarray, "2"]
 ) -> Float[np.ndarray, "3"]:
   """The L*, a* and b* that are usual at some places."""
-  found = []
+  medians = []
   for place in places:
     x, y = np.clip(place.round().astype(int), 3, len(lab) - 4)
     part = lab[y - 3 : y + 4, x - 3 : x + 4].reshape(-1, 3)
-    found.append(np.median(part, 0))
-  return np.median(found, 0)
+    medians.append(np.median(part, 0))
+  return np.median(medians, 0)

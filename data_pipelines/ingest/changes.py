@@ -27,8 +27,8 @@ def changed_clips(
   """
   with concurrent.futures.ThreadPoolExecutor(LOOKING) as threads:
     look = functools.partial(_changed_in, folder)
-    found = zip(plans, threads.map(look, plans), strict=True)
-    return {plan.key: others for plan, others in found if others}
+    changes = zip(plans, threads.map(look, plans), strict=True)
+    return {plan.key: others for plan, others in changes if others}
 
 
 def _changed_in(folder: Path, plan: ShardPlan) -> set[int]:
@@ -39,11 +39,11 @@ def _changed_in(folder: Path, plan: ShardPlan) -> set[int]:
   path = staging.summary_path(folder, plan.key)
   if not path.exists() or not any(task.file for task in plan.tasks):
     return set()
-  made = path.stat().st_mtime_ns
+  written_ns = path.stat().st_mtime_ns
   summary = staging.shard_summary(folder, plan.key)
   kept = summary.get("stamps") or [None] * len(plan.tasks)
   now = [
-    stamps.renewed(task, one, made)
+    stamps.renewed(task, one, written_ns)
     for task, one in zip(plan.tasks, kept, strict=True)
   ]
   others = {j for j, one in enumerate(now) if one is None}

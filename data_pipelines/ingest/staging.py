@@ -66,10 +66,10 @@ def load_current(
   outcome = load(folder, key, index)
   if outcome is None:
     return None
-  made = 0
+  written_ns = 0
   if outcome.stamps is None:
-    made = clip_path(folder, key, index).stat().st_mtime_ns
-  same = stamps.renewed(task, outcome.stamps, made) is not None
+    written_ns = clip_path(folder, key, index).stat().st_mtime_ns
+  same = stamps.renewed(task, outcome.stamps, written_ns) is not None
   return outcome if same else None
 
 
@@ -185,9 +185,9 @@ def shard_summary(folder: Path, key: str) -> dict[str, Any]:
   return json.loads(summary_path(folder, key).read_text())
 
 
-def store_summary(folder: Path, key: str, found: dict[str, Any]) -> None:
+def store_summary(folder: Path, key: str, summary: dict[str, Any]) -> None:
   """Writes what `shard_summary` reads."""
-  files.write(summary_path(folder, key), json.dumps(found))
+  files.write(summary_path(folder, key), json.dumps(summary))
 
 
 def shard_path(folder: Path, key: str) -> Path:

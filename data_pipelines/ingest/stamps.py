@@ -17,18 +17,18 @@ class Stamp(NamedTuple):
 
 def stamps_of(task: Task) -> list[Stamp]:
   """Stamps of a clip's raw files as they are now, `sha256` left empty."""
-  found = []
+  stamps = []
   for path in _files(task):
     try:
       status = os.stat(path)
-      found.append(Stamp(status.st_size, status.st_mtime_ns))
+      stamps.append(Stamp(status.st_size, status.st_mtime_ns))
     except (OSError, ValueError):
-      found.append(Stamp(-1, 0))
-  return found
+      stamps.append(Stamp(-1, 0))
+  return stamps
 
 
 def renewed(
-  task: Task, kept: list[list[Any]] | None, made: int
+  task: Task, kept: list[list[Any]] | None, written_ns: int
 ) -> list[list[Any]] | None:
   """Returns a clip's stamps, unless its raw files have changed.
 
@@ -38,7 +38,7 @@ def renewed(
     task: The clip.
     kept: Stamps that its outcome holds; None: it was made by a version that
       kept none.
-    made: When the outcome was written, ns since 1970; used where `kept` is
+    written_ns: When the outcome was written, since 1970; used where `kept` is
       None.
 
   Returns:
@@ -47,20 +47,20 @@ def renewed(
   """
   now = stamps_of(task)
   if kept is None:
-    late = any(x.mtime > made for x in now)
+    late = any(x.mtime > written_ns for x in now)
     return None if late else [list(x) for x in now]
   old = [Stamp(*x) for x in kept]
   if len(now) != len(old):
     return None
-  found = []
+  fresh = []
   for new, one, path in zip(now, old, _files(task), strict=True):
     if new[:2] == one[:2]:
-      found.append(list(one))
+      fresh.append(list(one))
     elif one.sha256 and new.size == one.size and _digest(path) == one.sha256:
-      found.append([*new[:2], one.sha256])
+      fresh.append([*new[:2], one.sha256])
     else:
       return None
-  return found
+  return fresh
 
 
 def with_digests(task: Task, stamps: list[Stamp]) -> list[Stamp]:

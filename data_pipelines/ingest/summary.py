@@ -53,11 +53,13 @@ def _reasons(rejects: Iterable[dict[str, Any]]) -> list[Reason]:
     kind = without_numbers(line["reason"])
     kind = "; ".join(dict.fromkeys(kind.split("; ")))  # of many stretches
     counts[kind][0 if outcomes.is_whole_clip(line) else 1] += 1
-  found = [
+  reasons = [
     Reason(clips, stretches, kind)
     for kind, (clips, stretches) in counts.items()
   ]
-  return sorted(found, key=lambda one: (-one.clips, -one.stretches, one.reason))
+  return sorted(
+    reasons, key=lambda one: (-one.clips, -one.stretches, one.reason)
+  )
 
 
 def whole_summary(output: Path) -> Summary:

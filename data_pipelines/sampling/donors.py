@@ -135,14 +135,14 @@ class Donors:
       (clip, start, stop): frames of clip i that the clip shows as well.
     """
     row = self._index[i]
-    found = []
+    overlaps = []
     for j in self._take.get((row.identity, row.take), []):
       other = self._index[j]
       start = max(0, other.start - row.start)
       stop = min(row.frames, other.start + other.frames - row.start)
       if other.view != row.view and start < stop:
-        found.append((j, start, stop))
-    return found
+        overlaps.append((j, start, stop))
+    return overlaps
 
   def has_same_emotion(self, i: int) -> bool:
     """Whether `same_emotion` finds a clip."""

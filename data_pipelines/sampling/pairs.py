@@ -372,8 +372,8 @@ def _targets(
     for kind in KINDS
     if mix.get(kind)
   }
-  for kind, found in targets.items():
-    if not any(found):
+  for kind, by_set in targets.items():
+    if not any(by_set):
       raise ValueError(
         f"{records.name}: no clip has what pair kind {kind!r} needs"
       )

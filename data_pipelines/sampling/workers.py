@@ -290,8 +290,8 @@ def _work(
   from data_pipelines.sampling.batched import process_batches
 
   _watch(end)
-  made: queue.Queue[Any] = queue.Queue(AHEAD)
-  threading.Thread(target=_post, args=(end, made), daemon=True).start()
+  batches: queue.Queue[Any] = queue.Queue(AHEAD)
+  threading.Thread(target=_post, args=(end, batches), daemon=True).start()
   mine = process_batches(
     samples, recipe.batch_size, recipe.process_index, recipe.process_count
   )
@@ -301,18 +301,18 @@ def _work(
     try:
       batch = mine[k]
     except Exception as error:
-      made.put(("error", _portable(error), []))
+      batches.put(("error", _portable(error), []))
       threading.Event().wait()  # until the reader has gone
     news = data.damage.since(known)
     known += len(news)
-    made.put(("batch", batch, news))
+    batches.put(("batch", batch, news))
 
 
-def _post(end: socket.socket, made: queue.Queue[Any]) -> None:
+def _post(end: socket.socket, batches: queue.Queue[Any]) -> None:
   """Sends what is made."""
   while True:
     try:
-      _send(end, made.get())
+      _send(end, batches.get())
     except OSError:
       os._exit(0)  # nobody reads
 

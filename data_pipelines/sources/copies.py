@@ -45,7 +45,7 @@ class SharedVideos:
 
 def unique(
   root: str,
-  found: list[File],
+  videos: list[File],
   person_of: Callable[[str], str],
   shared: SharedVideos,
   passed: PassedOver,
@@ -56,7 +56,7 @@ def unique(
   files of one size.
   """
   by_number = collections.defaultdict(list)
-  for one in found:
+  for one in videos:
     status = one.status
     number = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     by_number[number if status.st_ino else one.name].append(one)
@@ -68,7 +68,7 @@ def unique(
     copies = _original_first(copies)
     _leave_out(root, copies, "copies of", person_of, shared, passed)
     taken -= {one.name for one in copies[1:]}
-  for one in found:
+  for one in videos:
     if one.name in taken:
       yield one.name
 
@@ -99,7 +99,7 @@ def _leave_out(
     passed.add(kind, os.path.join(root, one.name), note)
 
 
-def _copies(root: str, found: list[File]) -> list[list[File]]:
+def _copies(root: str, videos: list[File]) -> list[list[File]]:
   """Groups of files with the same content."""
 
   def size(one: File) -> int:
@@ -114,7 +114,7 @@ def _copies(root: str, found: list[File]) -> list[list[File]]:
   def content(one: File) -> str:
     return files.sha256(os.path.join(root, one.name))
 
-  groups = [[one for one in found if one.status.st_size]]
+  groups = [[one for one in videos if one.status.st_size]]
   for key in (size, ends, content):
     groups = [alike for group in groups for alike in _alike(group, key)]
   return groups
@@ -124,8 +124,8 @@ def _alike(
   group: list[File], key: Callable[[File], Hashable]
 ) -> list[list[File]]:
   """Two files or more of one key each; one that cannot be read is none."""
-  found = collections.defaultdict(list)
+  groups = collections.defaultdict(list)
   for one in group:
     with contextlib.suppress(OSError):  # its clip will say so
-      found[key(one)].append(one)
-  return [alike for alike in found.values() if len(alike) > 1]
+      groups[key(one)].append(one)
+  return [alike for alike in groups.values() if len(alike) > 1]

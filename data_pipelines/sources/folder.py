@@ -77,14 +77,14 @@ def survey(
     raise ValueError("of moments a share is held out: --held-out below 1")
   root = tree.root(folder)
   passed = PassedOver(root)
-  found = sorted(_videos(root, passed), key=lambda one: one.name.split(os.sep))
-  if not found:
+  files = sorted(_videos(root, passed), key=lambda one: one.name.split(os.sep))
+  if not files:
     others = "; ".join(f"{len(x.names)} {x.kind}" for x in passed.all())
     raise ValueError(
       f"{folder}: no videos" + (f", but {others}" if others else "")
     )
   shared = SharedVideos()
-  names = list(unique(root, found, person_of, shared, passed))
+  names = list(unique(root, files, person_of, shared, passed))
   stems = collections.Counter(os.path.splitext(name)[0] for name in names)
   videos = []
   for name in names:

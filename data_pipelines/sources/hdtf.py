@@ -109,7 +109,7 @@ def _lists(
   root: str,
 ) -> tuple[dict[str, _Listed], dict[str, tuple[int, ...]], list[str]]:
   """Videos and crops (x, w, y, h) of the lists, and what these lack."""
-  found = {
+  texts = {
     name: os.path.join(folder.path, name)
     for folder in tree.walk(root, 3)
     for name in folder.files
@@ -119,10 +119,10 @@ def _lists(
   crops: dict[str, tuple[int, ...]] = {}
   gaps = []
   for subset in LISTS:
-    times = _rows(found.get(f"{subset}_annotion_time.txt"))
-    urls = _rows(found.get(f"{subset}_video_url.txt"))
-    heights = _rows(found.get(f"{subset}_resolution.txt"))
-    boxes = _rows(found.get(f"{subset}_crop_wh.txt"))
+    times = _rows(texts.get(f"{subset}_annotion_time.txt"))
+    urls = _rows(texts.get(f"{subset}_video_url.txt"))
+    heights = _rows(texts.get(f"{subset}_resolution.txt"))
+    boxes = _rows(texts.get(f"{subset}_crop_wh.txt"))
     if not times:
       continue
     if not boxes:
@@ -146,7 +146,7 @@ def _lists(
     gaps += [
       f"{subset}_annotion_time.txt: missing"
       for subset in LISTS
-      if f"{subset}_annotion_time.txt" not in found
+      if f"{subset}_annotion_time.txt" not in texts
     ]
   return listed, crops, gaps
 
@@ -183,15 +183,15 @@ def _cuts(
   paths: dict[str, str], listed: dict[str, _Listed]
 ) -> dict[str, dict[int, list[tuple[str, str]]]]:
   """Video to clip number to (name, path) of what is already cut."""
-  found: dict[str, dict[int, list[tuple[str, str]]]] = {}
+  cuts: dict[str, dict[int, list[tuple[str, str]]]] = {}
   for stem, path in paths.items():
     match = _CUT.fullmatch(stem)
     if match and stem not in listed:
       video, number, piece = match.groups()
       clip = f"{video}_{int(number)}" + (f"#{piece}" if piece else "")
-      clips = found.setdefault(video, {}).setdefault(int(number), [])
+      clips = cuts.setdefault(video, {}).setdefault(int(number), [])
       clips.append((clip, path))
-  return found
+  return cuts
 
 
 def _clips(

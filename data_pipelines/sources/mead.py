@@ -227,10 +227,10 @@ def _check(actor: str, home: _Home, view: str, gaps: list[str]) -> None:
 
 
 def _folders(places: list[str], *below: str) -> list[str]:
-  found = [os.path.join(place, *below) for place in places]
+  paths = [os.path.join(place, *below) for place in places]
   return [
     name
-    for path in found
+    for path in paths
     if os.path.isdir(path)
     for name in tree.look(path).folders
   ]

@@ -21,5 +21,5 @@ class PassedOver:
 
   def all(self) -> tuple[Passed, ...]:
     """By kind, the most frequent first."""
-    found = [Passed(kind, names) for kind, names in self._names.items()]
-    return tuple(sorted(found, key=lambda x: (-len(x.names), x.kind)))
+    kinds = [Passed(kind, names) for kind, names in self._names.items()]
+    return tuple(sorted(kinds, key=lambda x: (-len(x.names), x.kind)))

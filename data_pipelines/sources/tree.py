@@ -133,16 +133,16 @@ def files(
 
 def stems(folder: Folder, suffixes: tuple[str, ...]) -> dict[str, str]:
   """Stem to name of a folder's files of some kinds, the first kind first."""
-  found: dict[str, str] = {}
+  names: dict[str, str] = {}
   rank = {suffix: i for i, suffix in enumerate(suffixes)}
   for name in folder.files:
     stem, suffix = os.path.splitext(name)
     order = rank.get(suffix.lower(), len(rank))
     if order < len(rank):
-      old = found.get(stem)
+      old = names.get(stem)
       if old is None or order < rank[os.path.splitext(old)[1].lower()]:
-        found[stem] = name
-  return found
+        names[stem] = name
+  return names
 
 
 def flat(path: str) -> Iterator[tuple[str, str, str | None]]:

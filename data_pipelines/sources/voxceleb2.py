@@ -178,7 +178,7 @@ def _task(
   return task(video, "test" if speaker in splits.VOXCELEB2 else "train")
 
 
-def _missing(meta: str, found: set[str]) -> list[str]:
+def _missing(meta: str, speakers_here: set[str]) -> list[str]:
   """Speakers of the meta file without a clip; a set that lacks all is a line.
 
   The file's columns are padded with blanks: `id00012 ,n000012 ,m ,dev `.
@@ -191,7 +191,7 @@ def _missing(meta: str, found: set[str]) -> list[str]:
         sets[fields[-1]].append(fields[0])
   gaps = []
   for name, speakers in sets.items():
-    lost = [speaker for speaker in speakers if speaker not in found]
+    lost = [speaker for speaker in speakers if speaker not in speakers_here]
     if lost and len(lost) == len(speakers):
       gaps.append(f"{name}: none of its {len(lost)} speakers")
     else:

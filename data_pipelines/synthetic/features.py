@@ -164,10 +164,10 @@ def _highlight(eye: _Eye, m: FaceMotion) -> _Patch:
     np.broadcast_to([[0.0, 1.0], [0.0, 1.0]], hx.shape),
     np.broadcast_to([[0.0, 0.0], [1.0, 1.0]], hx.shape),
   )
-  seen = np.clip((eye.top[:, 6] - hy[:, 0, 0] + 0.5 * size) / size, 0, 1)
-  seen = np.clip(seen * (1 - 1.4 * m.blink), 0, 1)
-  hx = eye.x + (hx - eye.x) * (seen > 0.05)[:, None, None]
-  shrink = seen[:, None, None]
+  visible = np.clip((eye.top[:, 6] - hy[:, 0, 0] + 0.5 * size) / size, 0, 1)
+  visible = np.clip(visible * (1 - 1.4 * m.blink), 0, 1)
+  hx = eye.x + (hx - eye.x) * (visible > 0.05)[:, None, None]
+  shrink = visible[:, None, None]
   hx = hx.mean((1, 2), keepdims=True) + dx * shrink + 0 * dy
   hy = hy.mean((1, 2), keepdims=True) + dy * shrink + 0 * dx
   return _Patch(

@@ -177,16 +177,16 @@ def media() -> Iterator[Finding]:
     path = Path(folder) / "film.mp4"
     grey = np.full((64, 64, 3), 128, np.uint8)
     mp4.write_video(path, [grey] * frames, float(spec.FPS), sound)
-    read = sum(1 for _ in decoder.read_frames(path))
+    decoded = sum(1 for _ in decoder.read_frames(path))
     heard = len(decoder.read_audio(path))
-  if read == frames and heard:
+  if decoded == frames and heard:
     lib = ".".join(map(str, av.library_versions["libavcodec"]))
     says = f"mp4 written and read, PyAV {av.__version__}, libavcodec {lib}"
     yield Finding(OK, says)
   else:
     yield Finding(
       MISSING,
-      f"of {frames} frames written {read} were read, {heard} samples",
+      f"of {frames} frames written {decoded} were read, {heard} samples",
       _pip("--force-reinstall", "av"),
     )
 

@@ -121,16 +121,16 @@ def from_json(stored: dict[str, Any]) -> ConfigDict:
 
 def _renamed(stored: dict[str, Any], above: str = "") -> dict[str, Any]:
   """A config, or its section `above`, with the keys of today, less GONE."""
-  found: dict[str, Any] = {}
+  section: dict[str, Any] = {}
   for key, value in stored.items():
     path = f"{above}{key}"
     if path in GONE:
       continue
     if isinstance(value, dict):
-      found[key] = _renamed(value, f"{path}.")
+      section[key] = _renamed(value, f"{path}.")
     elif new := current(path, value):
-      found[new[0].removeprefix(above)] = new[1]
-  return found
+      section[new[0].removeprefix(above)] = new[1]
+  return section
 
 
 def _completed(stored: Any, later: dict[str, Any]) -> Any:

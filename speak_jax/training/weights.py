@@ -65,8 +65,8 @@ def load(
     ValueError: it is neither, or damaged, or of another version of the code;
       one line.
   """
-  read = _of_bundle if bundle.is_bundle(path) else _of_run
-  return read(path, tuple(STAGES) if stages is None else stages)
+  read_folder = _of_bundle if bundle.is_bundle(path) else _of_run
+  return read_folder(path, tuple(STAGES) if stages is None else stages)
 
 
 def of_stage(

@@ -214,8 +214,8 @@ def _grid(
     own = {r.data: r for r in rows if (r.method, r.source) == (method, source)}
     label = f"{method} (published)" if source == PUBLISHED else method
     line = [x for data in names for x in across(own.get(data))]
-    seen = next(iter(own.values())).sees or "-"
-    grid.append([label, *line, *([seen] * sees)])
+    shown = next(iter(own.values())).sees or "-"
+    grid.append([label, *line, *([shown] * sees)])
   return grid
 
 
