@@ -11,12 +11,13 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import soundfile
-from jaxtyping import Int16, UInt8
+from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 from scipy.signal import resample_poly
 
@@ -161,7 +162,14 @@ def film(
       encode(out, track, resampled(sound, hz, channels), hz, layout, late)
 
 
-def encode(out, track, sound, hz, layout, late=0.0) -> None:
+def encode(
+  out: Any,
+  track: Any,
+  sound: Float[np.ndarray, "s c"],
+  hz: int,
+  layout: str,
+  late: float = 0.0,
+) -> None:
   """Writes floats (s, channels) as a track's codec wants them."""
   whole = av.AudioFrame.from_ndarray(
     np.ascontiguousarray(sound, np.float32).reshape(1, -1),

@@ -89,6 +89,13 @@ def pytest_configure(config: pytest.Config) -> None:
   config.pluginmanager.register(skips.Floor(), "floor of skips")
 
 
+def pytest_report_header() -> str:
+  """Says what tests read."""
+  if SHARED.is_dir():
+    return f"material: drawn people, and recordings in {SHARED}"
+  return "material: drawn people; no recordings in ../shared"
+
+
 def pytest_collection_modifyitems(
   config: pytest.Config, items: list[pytest.Item]
 ) -> None:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests import skips
+
 TESTS = """
 import pytest
 
@@ -37,7 +39,6 @@ def pytest_configure(config):
       ["2 skipped, 1 expected: no browser"],
     ),
     ("", 0, {}, []),
-    ("false", 0, {}, []),
   ],
 )
 def test_the_floor(tmp_path, root, ci, workers, expected, lines):
@@ -54,3 +55,12 @@ def test_the_floor(tmp_path, root, ci, workers, expected, lines):
   said = [x for x in done.stdout.splitlines() if " expected: " in x]
   assert said == lines
   assert done.returncode == int(bool(lines)), done.stdout
+
+
+@pytest.mark.parametrize(
+  ("value", "is_ci"),
+  [("true", True), ("1", True), ("False", False), ("", False)],
+)
+def test_who_is_continuous_integration(monkeypatch, value, is_ci):
+  monkeypatch.setenv("CI", value)
+  assert skips.in_ci() == is_ci
