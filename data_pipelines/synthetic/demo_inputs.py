@@ -83,5 +83,5 @@ def main(argv: Sequence[str]) -> int:
 if __name__ == "__main__":
   # Not at import: other commands have flags of these names too.
   flags.DEFINE_string("out", "inputs", "Folder to write them into.")
-  flags.DEFINE_integer("seed", 0, "Seed of the people.")
+  flags.DEFINE_integer("seed", 0, "Seed of the people.", 0)
   app.run(main, flags_parser=command_line.parser("demo_inputs"))
