@@ -149,7 +149,7 @@ class _Followed(NamedTuple):
 
   frames: decoder.Frames  # upright
   info: VideoInfo  # of the upright pictures
-  seen: Track  # as it was tracked
+  tracked: Track  # rows of missing frames are NaN
   track: Track  # with gaps bridged
 
 
@@ -167,7 +167,7 @@ def _follow_face(
   rule = parse_face_rule(settings.face) if box is None else box
   frames = decoder.Frames(path, settings.fps, span=span)
   try:
-    found = footage.find(
+    place = footage.find(
       path,
       _tracker(),
       rule,
@@ -176,25 +176,25 @@ def _follow_face(
       span=span,
     )
   except NoFaceError:  # but there may be one later
-    found = footage.Footage(path, 0.0, 0, rule)
-  frames = frames.again(turns=found.turns)
-  if found.turns % 2:
+    place = footage.Footage(path, 0.0, 0, rule)
+  frames = frames.again(turns=place.turns)
+  if place.turns % 2:
     info = info._replace(width=info.height, height=info.width)
-  seen = follow(
+  tracked = follow(
     path,
     frames,
     settings.fps,
     tracker=_tracker(),
-    rule=found.rule,
+    rule=place.rule,
     on_missing_face=settings.on_missing_face,
   )
   hold = settings.on_missing_face == "hold"
-  track = bridge(seen, None if hold else GAP)
-  bridged = track._replace(found=seen.found | ~track.found)
+  track = bridge(tracked, None if hold else GAP)
+  bridged = track._replace(found=tracked.found | ~track.found)
   if not bridged.found.all():
     missing = gaps(bridged.found, settings.fps)
     warn(path, f"no face from {missing}, interpolated")
-  return _Followed(frames, info, seen, track)
+  return _Followed(frames, info, tracked, track)
 
 
 class _Sound(NamedTuple):
@@ -237,7 +237,7 @@ def _judge(
     crop = align.square(track.landmarks[start:stop], settings.size)
     reason = (
       _too_short(start, stop, settings)
-      or _unseen(followed.seen, start, stop)
+      or _unseen(followed.tracked, start, stop)
       or _beyond(crop, settings.size, followed.info)
       or (_unheard(sound, start, stop, settings.fps) if sound else "")
     )
@@ -328,11 +328,11 @@ def _too_short(start: int, stop: int, settings: Settings) -> str:
   return f"under {shortest} frames" if stop - start < shortest else ""
 
 
-def _unseen(seen: Track, start: int, stop: int) -> str:
-  found = seen.found[start:stop]
+def _unseen(tracked: Track, start: int, stop: int) -> str:
+  found = tracked.found[start:stop]
   if found.mean() < MIN_SEEN:
     return f"a face in only {found.mean():.0%} of the frames"
-  points = seen.landmarks[start:stop][found]
+  points = tracked.landmarks[start:stop][found]
   extent = float(np.median((points.max(1) - points.min(1)).max(1)))
   if extent < MIN_FACE_PX:
     return f"face too small ({extent:.0f} px, {MIN_FACE_PX} needed)"

@@ -134,19 +134,19 @@ class Tracker:
     rule: str | Box = "largest",
   ) -> Iterator[Step]:
     """`track` frame by frame: each one's step before the next one is read."""
-    last: _Seen | None = None
+    last: _TrackedFace | None = None
     missing, most = 0, 0
     shown, anew = None, False  # picture before; whether all changed meanwhile
     for index, frame in enumerate(frames):
-      seen = None
+      tracked = None
       if last is not None and missing == 0:
-        seen = self._look_at(frame, mesh_roi(last.mesh))
-        if seen is not None and index % _CHECK == 0:
+        tracked = self._look_at(frame, mesh_roi(last.mesh))
+        if tracked is not None and index % _CHECK == 0:
           faces = self._detector.detect(frame, finest=0)
           most = max(most, len(faces))
-          if faces and not any(_near(x.box, seen.mesh) for x in faces):
-            seen = None  # it sits on something that is no face
-      if seen is None:
+          if faces and not any(_near(x.box, tracked.mesh) for x in faces):
+            tracked = None  # it sits on something that is no face
+      if tracked is None:
         # Where all is new, so is the face's place.
         anew = anew or (
           shown is not None
@@ -157,26 +157,26 @@ class Tracker:
           faces = self._detector.detect(frame, min(finest, 2))
           most = max(most, len(faces))
           near = [face for face in faces if _near(face.box, last.mesh)]
-          seen = self._settle(frame, near)
+          tracked = self._settle(frame, near)
         else:
           for faces in self._candidates(frame, rule, finest):
             most = max(most, len(faces))
-            seen = self._settle(frame, ranked(faces, rule))
-            if seen is not None:
+            tracked = self._settle(frame, ranked(faces, rule))
+            if tracked is not None:
               break
       shown = frame
-      if seen is None:
+      if tracked is None:
         missing += 1
         points = np.full((68, 2), np.nan, np.float32)
         mesh = np.full((468, 3), np.nan, np.float32)
         pose = np.full(3, np.nan, np.float32)
         yield Step(points, mesh, pose, False, most, False)
         continue
-      cut = last is not None and self._is_cut(last, seen, missing)
-      last, missing, anew = seen, 0, False
-      mesh = seen.mesh.astype(np.float32)
+      cut = last is not None and self._is_cut(last, tracked, missing)
+      last, missing, anew = tracked, 0, False
+      mesh = tracked.mesh.astype(np.float32)
       points = mesh[IBUG, :2]
-      pose = head_pose(seen.mesh[None])[0].astype(np.float32)
+      pose = head_pose(tracked.mesh[None])[0].astype(np.float32)
       found = bool(np.isfinite(pose[0]))
       yield Step(points, mesh, pose, found, most, cut)
 
@@ -221,8 +221,8 @@ class Tracker:
     """`votes` of one face."""
     votes = np.zeros(4)
     if face.score >= _SURE_SCORE:
-      seen, sure = self._believe(frame, face)
-      if sure >= _SURE_MESH and abs(head_pose(seen[None])[0, 2]) < _SURE_ROLL:
+      mesh, sure = self._believe(frame, face)
+      if sure >= _SURE_MESH and abs(head_pose(mesh[None])[0, 2]) < _SURE_ROLL:
         votes[0] = 3.0
         return votes
     centre = (face.box[:2] + face.box[2:]) / 2
@@ -238,8 +238,8 @@ class Tracker:
         if not faces:
           continue
         middle = min(faces, key=_off_centre)
-        seen, sure = self._believe(side, middle)
-        roll = head_pose(seen[None])[0, 2]
+        mesh, sure = self._believe(side, middle)
+        roll = head_pose(mesh[None])[0, 2]
         if np.isfinite(roll):
           votes[(turns + round(roll / 90)) % 4] += middle.score * sure
       if votes.max() >= _VOTED and is_sure(votes):
@@ -250,9 +250,9 @@ class Tracker:
     self, frame: UInt8[np.ndarray, "h w 3"], face: Face
   ) -> tuple[Float[np.ndarray, "468 3"], float]:
     """FaceMesh's points of a detected face, and how sure it is of two looks."""
-    seen, first = self._mesh.score(frame, face_roi(face))
-    seen, second = self._mesh.score(frame, mesh_roi(seen))
-    return seen, min(first, second)
+    mesh, first = self._mesh.score(frame, face_roi(face))
+    mesh, second = self._mesh.score(frame, mesh_roi(mesh))
+    return mesh, min(first, second)
 
   def _candidates(
     self, frame: UInt8[np.ndarray, "h w 3"], rule: str | Box, finest: int
@@ -264,33 +264,35 @@ class Tracker:
 
   def _look_at(
     self, frame: UInt8[np.ndarray, "h w 3"], roi: Float[np.ndarray, "2 3"]
-  ) -> "_Seen | None":
+  ) -> "_TrackedFace | None":
     """The face that FaceMesh sees in a square, or None."""
     mesh, crop = self._mesh(frame, roi)
-    return None if mesh is None else _Seen(frame, mesh, thumbnail(crop))
+    return None if mesh is None else _TrackedFace(frame, mesh, thumbnail(crop))
 
   def _settle(
     self, frame: UInt8[np.ndarray, "h w 3"], faces: list[Face]
-  ) -> "_Seen | None":
+  ) -> "_TrackedFace | None":
     """The first face that FaceMesh believes in, or None."""
     for face in faces:
-      seen = self._look_at(frame, face_roi(face))
-      if seen is not None:  # once more, in the better square of its own
-        seen = self._look_at(frame, mesh_roi(seen.mesh))
-      if seen is not None:
-        return seen
+      tracked = self._look_at(frame, face_roi(face))
+      if tracked is not None:  # once more, in the better square of its own
+        tracked = self._look_at(frame, mesh_roi(tracked.mesh))
+      if tracked is not None:
+        return tracked
     return None
 
-  def _is_cut(self, last: "_Seen", seen: "_Seen", missing: int) -> bool:
+  def _is_cut(
+    self, last: "_TrackedFace", now: "_TrackedFace", missing: int
+  ) -> bool:
     """Whether another shot begins, `missing` frames after the last face."""
     if missing >= _LOYAL:
-      return not _near(box_of(seen.mesh), last.mesh)
-    if difference(last.square, seen.square) <= NEW_SHOT:
+      return not _near(box_of(now.mesh), last.mesh)
+    if difference(last.square, now.square) <= NEW_SHOT:
       return False
     # A fast head leaves its square too: compare the heads themselves.
     heads = [
       thumbnail(self._mesh(one.frame, mesh_roi(one.mesh))[1])
-      for one in (last, seen)
+      for one in (last, now)
     ]
     return difference(*heads) > NEW_SHOT
 
@@ -316,7 +318,7 @@ def gather(steps: Iterable[Step]) -> Track:
   )
 
 
-class _Seen(NamedTuple):
+class _TrackedFace(NamedTuple):
   """A tracked face in a picture."""
 
   frame: UInt8[np.ndarray, "h w 3"]

@@ -77,12 +77,12 @@ def evaluation_clips(
       emotion=np.stack(
         [
           align.emotion_picture(
-            records.picture(i, "frames", seen, size),
-            records.landmarks(i, seen, size),
+            records.picture(i, "frames", moment, size),
+            records.landmarks(i, moment, size),
             face_size,
             emotion_input,
           )
-          for seen in times.tolist()
+          for moment in times.tolist()
         ]
       ),
       factors=record.factors,
