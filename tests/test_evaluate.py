@@ -36,9 +36,9 @@ from speak_jax.models import judge
 from speak_jax.models.irfd import Codes, IdentityFeatures
 from tests import toy_records
 from tests.pretrained import (
+  narrow_inception,
+  narrow_lpips,
   narrow_syncnet,
-  test_inception,
-  test_lpips,
   torch_files,
 )
 from tests.stages import small
@@ -463,8 +463,8 @@ def test_the_official_syncnet_gives_the_fields_figures(stand_ins, tmp_path):
 
 
 def test_lpips_and_fid_with_their_weights(stand_ins, tmp_path):
-  save_file(test_lpips.whole(), tmp_path / "lpips.safetensors")
-  save_file(test_inception.narrow(), tmp_path / "inception.safetensors")
+  save_file(narrow_lpips.whole(), tmp_path / "lpips.safetensors")
+  save_file(narrow_inception.weights(), tmp_path / "inception.safetensors")
   out = tmp_path / "report"
   metrics = _measured(
     tmp_path,

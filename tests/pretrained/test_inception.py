@@ -1,28 +1,19 @@
 """FID's Inception: pytorch-fid's numbers, and files that are not it."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from speak_jax.models import inception as model
 from speak_jax.pretrained import goldens, inception, layouts
 from speak_jax.pretrained.tensors import Tensors, WeightsError
+from tests.pretrained import narrow_inception
 
-GOLDENS = Path(__file__).parent / "goldens"
 NAME = "inception_narrow"
-
-
-def narrow():
-  """pytorch-fid's keys, every width divided by 16."""
-  entry = json.loads((GOLDENS / "meta.json").read_text())[NAME]
-  return goldens.fill(entry["shapes"], entry["seed"])
 
 
 @pytest.fixture(scope="module")
 def weights():
-  return narrow()
+  return narrow_inception.weights()
 
 
 def convert(tensors):
@@ -30,7 +21,7 @@ def convert(tensors):
 
 
 def test_numbers_are_those_of_pytorch_fid():
-  (found,) = goldens.verify(GOLDENS, [NAME])
+  (found,) = goldens.verify(narrow_inception.GOLDENS, [NAME])
   assert found.output == "pool"
   assert found.passed, found
 

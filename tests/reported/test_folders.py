@@ -45,7 +45,7 @@ from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.tools.ablate import plan as ablate
 from speak_jax.training import config_validation
 from tests import glass, toy_records
-from tests.sources.conftest import RECIPE
+from tests.sources.recipe import RECIPE
 
 
 @pytest.fixture(scope="session")

@@ -18,16 +18,7 @@ from data_pipelines.media.mp4 import write_video
 from data_pipelines.sources.task import Survey
 from data_pipelines.synthetic import render
 from speak_jax import spec
-
-RECIPE = render.Recipe(
-  seed=3,
-  split="train",
-  identity=4,
-  emotion=1,
-  level=2,
-  seconds=2.2,
-  size=160,
-)
+from tests.sources.recipe import RECIPE
 
 
 class Film(NamedTuple):
