@@ -96,7 +96,13 @@ setup(
     include=["speak_jax", "speak_jax.*", "data_pipelines", "data_pipelines.*"]
   ),
   package_data={
-    "speak_jax": ["assets/*", "assets/reference/**/*", "py.typed", "PAPER.md"],
+    "speak_jax": [
+      "assets/*",
+      "assets/reference/**/*",
+      "assets/photograph/**/*",
+      "py.typed",
+      "PAPER.md",
+    ],
     "data_pipelines": ["py.typed"],
   },
   entry_points={"console_scripts": ["speak = speak_jax.__main__:main"]},

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from speak_jax.configs import common
 
-PRESETS = ("base256", "paper", "small64", "demo")
+PRESETS = ("base256", "paper", "small64", "demo", "photo")
 
 # Steps of a waveform front's transformer, and what its sound is normalised by;
 # see models/audio.py. The mel front end has no use for either.
@@ -82,6 +82,8 @@ SIZES = {
     steps=dict(sync=300, irfd=600, speak=500),
   ),
 }
+
+_SIZED_AS = {"paper": "base256", "photo": "small64"}
 
 _AS_THEY_ARE = {  # SyncNet's pictures
   "model.sync_motion": False,
@@ -226,6 +228,16 @@ RECIPES = {
     "data.synthetic.held_out": 24,
     "data.synthetic.framing": "medium",
   },
+  # What moves a photograph: an hour on two CPU cores, and no picture is drawn.
+  "photo": {
+    "stages": ("motion",),
+    "train.save_every": 1_000,
+    "train.sheet_every": 1_000,
+    "train.video_every": 0,
+    "data.synthetic.meshes": True,
+    "data.synthetic.twins_every": 0,
+    "data.synthetic.identities": 200,
+  },
   # What shows each stage learn on two CPU cores in minutes. No GAN: nothing of
   # it is built or traced.
   "demo": {
@@ -263,7 +275,7 @@ def get_config(arg: str = "") -> ConfigDict:
     ValueError: an unknown preset, key, or a malformed pair.
   """
   preset, values = common.parse_arg(arg, PRESETS)
-  sizes = SIZES["base256" if preset == "paper" else preset]
+  sizes = SIZES[_SIZED_AS.get(preset, preset)]
   config = ConfigDict(_config(preset, copy.deepcopy(sizes)))
   common.override(config, RECIPES[preset])
   common.override(config, values)
@@ -536,5 +548,29 @@ def _config(preset: str, sizes: dict) -> dict:
       # "speak/audio/front"; and Adam's b1 there. The field has 1e-5 and .9.
       speech=dict(lr_factor=0.05, b1=0.9),
       discriminator=_adam(2e-4),
+    ),
+    motion=dict(  # of a photograph's points: docs/photographs.md
+      steps=6_000,
+      batch=16,  # stretches of clips
+      microbatch=16,
+      frames=50,  # of a stretch
+      context=25,  # frames of sound heard on each side
+      width=128,  # of the convolutions over time
+      layers=2,
+      # Changes of what is heard; units of nn/mel.py, whose speech is about 1.
+      augment=dict(
+        stretch=0.1,  # std of the logarithm: other throats
+        tilt=0.15,  # std of the slope over the bands
+        colour=0.08,  # std of a wave over the bands
+        noise=0.5,  # share of the clips with noise
+        noise_level=(-1.2, 0.2),  # from and to
+      ),
+      weights=dict(
+        points=1.0,  # L1 of all points
+        lips=2.0,  # of the lips alone
+        speed=1.0,  # of the lips' change from frame to frame
+        gap=1.0,  # of the gap between the lips
+      ),
+      optim={**_optim(2e-3), "b1": 0.9},
     ),
   )

@@ -35,13 +35,17 @@ COMMANDS = {
     "speak_jax.tools.av_offsets",
     "clips whose sound does not fit",
   ),
-  "train": ("speak_jax.train", "the three stages, resumable"),
+  "train": ("speak_jax.train", "the stages, resumable"),
   "goodput": ("speak_jax.tools.goodput", "where the time of a run went"),
   "verify-checkpoints": (
     "speak_jax.tools.verify_checkpoints",
     "whether a run's checkpoints are whole",
   ),
   "evaluate": ("speak_jax.evaluate", "figures on held-out people"),
+  "measure-photographs": (
+    "speak_jax.tools.measure_photographs",
+    "figures of photographs that are moved",
+  ),
   "self-test": ("speak_jax.tools.self_test", "does this machine measure well"),
   "study": ("speak_jax.tools.study", "a blind study of several methods' clips"),
   "ablate": ("speak_jax.tools.ablate", "what each part gives, in one table"),

@@ -32,11 +32,14 @@ from speak_jax.common import files, packaged
 from speak_jax.common.files import FileError
 
 FORMAT = 2
+# Of what moves a photograph at its own size, and draws no frame itself.
+PHOTOGRAPH = 3
 REFERENCE = packaged.REFERENCE
 # By format. In 1 `frames` encoded the sound of its window itself.
 _FUNCTIONS = {
   1: ("portrait", "pose", "emotion", "frames"),
   2: ("portrait", "pose", "emotion", "speech", "frames"),
+  PHOTOGRAPH: ("expression",),
 }
 FUNCTIONS = _FUNCTIONS[FORMAT]
 
@@ -62,6 +65,11 @@ class Bundle(NamedTuple):
   artifacts: dict[str, bytes]
   evaluation: dict[str, np.ndarray] = {}  # noqa: RUF012, stage/flat name
 
+  @property
+  def moves_photographs(self) -> bool:
+    """Whether it moves a photograph; else it draws frames of its own size."""
+    return "expression" in self.artifacts
+
 
 def is_bundle(path: str | os.PathLike) -> bool:
   """Whether `path` looks like a bundle (it is not verified here)."""
@@ -73,7 +81,8 @@ def write(path: str | os.PathLike, bundle: Bundle, card: str) -> None:
 
   Args:
     path: The folder to make. A bundle that lies there is replaced.
-    bundle: What to ship; `artifacts` must hold every name in FUNCTIONS.
+    bundle: What to ship; `artifacts` must hold every name in FUNCTIONS, or
+      "expression" alone.
     card: The model card, Markdown.
 
   Raises:
@@ -81,14 +90,17 @@ def write(path: str | os.PathLike, bundle: Bundle, card: str) -> None:
     ValueError: an artifact is missing or unknown.
   """
   target = Path(path)
-  if sorted(bundle.artifacts) != sorted(FUNCTIONS):
+  version = FORMAT
+  if sorted(bundle.artifacts) == sorted(_FUNCTIONS[PHOTOGRAPH]):
+    version = PHOTOGRAPH
+  elif sorted(bundle.artifacts) != sorted(FUNCTIONS):
     raise ValueError(f"artifacts {sorted(bundle.artifacts)} != {FUNCTIONS}")
   check_target(target)
   with files.replacing_folder(target) as fresh:
     (fresh / "stablehlo").mkdir()
     contents = {
       _WEIGHTS: _arrays(bundle.weights),
-      _CONFIG: _json({"format": FORMAT, **bundle.config}),
+      _CONFIG: _json({"format": version, **bundle.config}),
       _CARD: card.encode(),
     }
     for name, artifact in bundle.artifacts.items():
@@ -177,7 +189,7 @@ def _verified(folder: Path) -> tuple[dict[str, Any], list[str]]:
   if version not in _FUNCTIONS:
     raise BundleError(
       folder / _CONFIG,
-      f"bundle format {version}, this program reads 1 to {FORMAT}",
+      f"bundle format {version}, this program reads 1 to {PHOTOGRAPH}",
     )
   functions = [_artifact(folder, name) for name in _FUNCTIONS[version]]
   needed = [folder / _WEIGHTS, *functions]

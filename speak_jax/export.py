@@ -28,7 +28,7 @@ from data_pipelines.faces.nets import MissingModelError
 from data_pipelines.faces.tracker import Tracker
 from speak_jax import bundle
 from speak_jax.common import command_line, outputs
-from speak_jax.inference import card, training_data
+from speak_jax.inference import card, motion_model, training_data
 from speak_jax.inference.functions import (
   Framing,
   Functions,
@@ -53,8 +53,11 @@ def export(
   half: bool = False,
   dtype: str = "float32",
   evaluation: bool = False,
+  attribution: str = "",
 ) -> Path:
   """Writes the bundle of a run whose stage `speak` has a checkpoint.
+
+  Or of one that has trained the stage `motion` alone.
 
   Args:
     workdir: The run.
@@ -63,6 +66,7 @@ def export(
     half: Keep the weights in half precision.
     dtype: What the bundle's functions compute in, of `precision.DTYPES`.
     evaluation: Add the weights of earlier stages that `evaluate` looks at.
+    attribution: What the data's licences ask for, in the card and the config.
 
   Raises:
     BundleError: `out` is there and would not be replaced without loss.
@@ -72,6 +76,10 @@ def export(
   outputs.check_folder(out, [workdir])
   bundle.check_target(out)
   config = run_config.read(workdir)
+  if tuple(config.stages) == ("motion",):
+    return _export_motion(
+      workdir, out, config, say, half=half, dtype=dtype, attribution=attribution
+    )
   nets = networks(precision.with_dtype(config, dtype))
   sources = _sources(workdir)  # each is verified, which reads all of it
   speaks = sources.get(SPEAKING)
@@ -85,7 +93,7 @@ def export(
   functions = functions_of(nets, settings)
   neutral = _neutral(clips, settings, functions, variables, say)
   weights = _flat(variables, half)
-  facts = _facts(config, sources, say)
+  facts = _facts(config, sources, say) | _attributed(attribution)
   content = bundle.Bundle(
     config={
       "settings": settings_to_json(settings),
@@ -103,6 +111,54 @@ def export(
   count = sum(x.size for x in weights.values())
   bundle.write(out, content, card.text(out.name, settings, facts, count, dtype))
   return out
+
+
+def _export_motion(
+  workdir: Path,
+  out: Path,
+  config: Any,
+  say: Callable[[str], None],
+  *,
+  half: bool,
+  dtype: str,
+  attribution: str,
+) -> Path:
+  """Writes the bundle of a run that has trained the motion stage alone.
+
+  Raises:
+    ValueError: it has no checkpoint; one line.
+  """
+  config = precision.with_dtype(config, dtype)
+  source = find(workdir, "motion")
+  step = source.step if source and source.run == workdir else None
+  variables = of_stage(workdir, config, "motion", step)
+  settings = motion_model.settings_of(config)
+  expression = motion_model.expression_of(config)
+  weights = _flat(variables, half)
+  facts = _facts(config, {"motion": source} if source else {}, say)
+  facts |= _attributed(attribution)
+  content = bundle.Bundle(
+    config={
+      "settings": settings._asdict(),
+      "config": _portable(config),
+      **facts,
+      "dtype": dtype,
+    },
+    weights=weights,
+    artifacts=motion_model.serialize(expression, variables, settings),
+  )
+  count = sum(x.size for x in weights.values())
+  bundle.write(
+    out,
+    content,
+    card.of_photographs(out.name, settings.fps, facts, count, dtype),
+  )
+  return out
+
+
+def _attributed(attribution: str) -> dict[str, str]:
+  """What facts hold of an attribution, if there is one."""
+  return {"attribution": attribution} if attribution else {}
 
 
 def _flat(variables: Any, half: bool) -> dict[str, np.ndarray]:
@@ -215,7 +271,7 @@ def _start(path: Path, say: Callable[[str], None]) -> dict[str, Any]:
     say(f"note: the card cannot say what the model went on from ({error})")
     lost = {"name": path.name, "source": "unknown"}
     return {"commit": "", "data": [lost], "steps": {}}
-  keys = ("preset", "commit", "seed", "data", "steps", "start")
+  keys = ("preset", "commit", "seed", "data", "steps", "attribution", "start")
   return {key: stored[key] for key in keys if key in stored}
 
 
@@ -242,6 +298,7 @@ def main(argv: list[str]) -> int:
       half=FLAGS.half,
       dtype=FLAGS.dtype,
       evaluation=FLAGS.evaluation,
+      attribution=FLAGS.attribution,
     )
   except (ValueError, OSError) as error:
     return command_line.fail("error", str(error))
@@ -259,4 +316,7 @@ if __name__ == "__main__":
     "dtype", "float32", precision.DTYPES, "What the functions compute in."
   )
   flags.DEFINE_bool("evaluation", False, "Also what evaluate needs.")
+  flags.DEFINE_string(
+    "attribution", "", "What the data's licences ask for; the card says it."
+  )
   app.run(main, flags_parser=command_line.parser("export"))

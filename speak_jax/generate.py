@@ -45,9 +45,15 @@ from speak_jax import bundle
 from speak_jax.common import command_line
 from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
+from speak_jax.inference import (
+  emotion_label,
+  talking_head,
+  talking_photograph,
+)
 from speak_jax.inference.inputs import Rules, check_files
+from speak_jax.inference.motion_model import MotionModel
 from speak_jax.inference.synthesizer import Synthesizer
-from speak_jax.inference.talking_head import MAX_SIDE_PX, generate
+from speak_jax.inference.talking_head import MAX_SIDE_PX, Result
 
 FLAGS = flags.FLAGS
 
@@ -70,26 +76,12 @@ def main(argv: list[str]) -> int:
     )
   except ValueError as error:
     return command_line.fail("error", str(error))
-  paths = (FLAGS.identity, FLAGS.audio, FLAGS.pose, FLAGS.emotion)
+  paths = (FLAGS.identity, FLAGS.audio, FLAGS.pose)
   try:
     inputs = [path for path in paths if path is not None]
     check_files(inputs, FLAGS.output, FLAGS.sheet, FLAGS.model)
-    synthesizer = Synthesizer.from_bundle(FLAGS.model, windows=FLAGS.windows)
-    result = generate(
-      synthesizer,
-      identity=FLAGS.identity,
-      audio=FLAGS.audio,
-      pose=FLAGS.pose,
-      emotion=FLAGS.emotion,
-      output=FLAGS.output,
-      tracker=Tracker(),
-      rules=rules,
-      track=FLAGS.get_flag_value("audio-track", None),
-      size=FLAGS.size,
-      sheet=FLAGS.sheet,
-      smooth=FLAGS.smooth,
-    )
-  except (FileError, MissingModelError) as error:
+    result = _generate(rules)
+  except (FileError, MissingModelError, _FlagError) as error:
     return command_line.fail("error", str(error))
   took = time.perf_counter() - start
   path = printable(str(result.path))
@@ -98,6 +90,52 @@ def main(argv: list[str]) -> int:
     f" {result.size} px, in {took:.1f} s"
   )
   return 0
+
+
+class _FlagError(ValueError):
+  """A flag that the model has no use for; one line."""
+
+
+def _generate(rules: Rules) -> Result:
+  """Moves the photograph, or draws the frames, as the model does.
+
+  Raises:
+    FileError, MissingModelError: see `talking_head.generate`.
+    _FlagError: a flag that does not go with the model.
+  """
+  content = bundle.read(FLAGS.model)
+  common = dict(
+    identity=FLAGS.identity,
+    audio=FLAGS.audio,
+    pose=FLAGS.pose,
+    emotion=FLAGS.emotion,
+    output=FLAGS.output,
+    tracker=Tracker(),
+    rules=rules,
+    track=FLAGS.get_flag_value("audio-track", None),
+    size=FLAGS.size,
+    sheet=FLAGS.sheet,
+    smooth=FLAGS.smooth,
+  )
+  if not content.moves_photographs:
+    if FLAGS.framing is not None:
+      raise _FlagError(f"--framing: {FLAGS.model} draws crops alone")
+    synthesizer = Synthesizer.from_bundle(
+      FLAGS.model, content=content, windows=FLAGS.windows
+    )
+    return talking_head.generate(synthesizer, **common)
+  if FLAGS.emotion is not None:
+    try:
+      emotion_label.strengths(FLAGS.emotion)
+    except ValueError as error:
+      raise _FlagError(
+        f"--emotion {FLAGS.emotion}: {FLAGS.model} takes an emotion by its"
+        f" name ({error})"
+      ) from None
+  model = MotionModel.from_bundle(FLAGS.model, content=content)
+  return talking_photograph.generate(
+    model, **common, framing=FLAGS.framing or "full", seed=FLAGS.seed
+  )
 
 
 def _show_warning(message, category, *where, **rest) -> None:
@@ -147,8 +185,16 @@ def _define_flags() -> None:
   flags.DEFINE_integer(
     "size",
     None,
-    f"Output side, px, even, 16 to {MAX_SIDE_PX} (the model's own).",
+    f"Output's longer side, px, even, 16 to {MAX_SIDE_PX} (the photograph's"
+    " own, 1024 at most; or the model's).",
   )
+  flags.DEFINE_enum(
+    "framing",
+    None,
+    ("full", "crop"),
+    "The whole photograph, or a square round the head (full).",
+  )
+  flags.DEFINE_integer("seed", 0, "Of a head that nobody drives.", 0)
   flags.DEFINE_integer("windows", 8, "Windows made at a time.", 1)
   flags.DEFINE_bool("smooth", True, "Smooth the pose over three frames.")
 

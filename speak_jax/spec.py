@@ -25,6 +25,7 @@ EMOTIONS = (
   "surprised",
 )
 UNKNOWN = -1
+LEVELS = 3  # of an emotion's strength, from 1 on
 
 # iBUG 68-point scheme (0-based, half-open).
 JAW = slice(0, 17)
@@ -35,6 +36,17 @@ RIGHT_EYE = slice(42, 48)
 MOUTH = slice(48, 68)
 INNER_UPPER = (61, 62, 63)
 INNER_LOWER = (67, 66, 65)  # below INNER_UPPER, point by point
+
+# FaceMesh's points, and those of the lips' edges: outer, then inner, each from
+# the left corner over the upper lip and back.
+MESH = 468
+MESH_LIPS = (
+  *(61, 185, 40, 39, 37, 0, 267, 269, 270, 409),
+  *(291, 375, 321, 405, 314, 17, 84, 181, 91, 146),
+  *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415),
+  *(308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
+)
+MESH_GAP = (13, 14)  # upper and lower edge of the gap between the lips
 
 SYNC_FRAMES = 5  # 0.2 s, SyncNet's window
 LEVEL = 11  # numbers of `sound_level`
@@ -154,6 +166,17 @@ class Clip(NamedTuple):
   # all of its frames; zeros where none is lent.
   donor: UInt8[np.ndarray, "b d d 3"]  # d = `donor_side`
   donor_landmarks: Float[np.ndarray, "b 68 2"]  # in its pixels
+
+
+class Motion(NamedTuple):
+  """The motion stage: t consecutive frames of a face, and their sound."""
+
+  # By how much FaceMesh's points lie beside the person's face at rest:
+  # canonical, in distances between the outer corners of the eyes.
+  expression: Float[np.ndarray, "b t 468 3"]
+  lids: Float[np.ndarray, "b t"]  # 0 as at rest, 1 shut
+  emotion: Float[np.ndarray, "b 8"]  # strength of each of EMOTIONS, 0 to 1
+  audio: Int16[np.ndarray, "b s"]  # of t + 2 context frames
 
 
 def stored_mesh(

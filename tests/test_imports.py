@@ -98,6 +98,8 @@ ALLOWED = {
     "speak_jax.stages",
     "speak_jax.supervision",
   ),
+  # NumPy alone, for any size of picture.
+  "speak_jax.photograph": ("data_pipelines", "speak_jax.spec"),
   "speak_jax.inference": (
     "data_pipelines",
     "speak_jax.bundle",
@@ -105,6 +107,7 @@ ALLOWED = {
     "speak_jax.spec",
     "speak_jax.nn",
     "speak_jax.models",
+    "speak_jax.photograph",
     "speak_jax.stages",
     "speak_jax.training",
   ),
@@ -121,6 +124,7 @@ ALLOWED = {
     "speak_jax.pretrained",
     "speak_jax.stages",
     "speak_jax.training",
+    "speak_jax.photograph",
     "speak_jax.inference",
   ),
   "speak_jax.tools": OURS[1:],
@@ -136,6 +140,7 @@ FORBIDDEN = {
   "data_pipelines": ("jax", "flax", "optax", "orbax"),
   "speak_jax.spec": ("jax", "flax"),
   "speak_jax.common": ("jax", "flax"),
+  "speak_jax.photograph": ("jax", "flax"),
   "speak_jax.__main__": ("jax", "flax", "numpy", "absl"),
 }
 

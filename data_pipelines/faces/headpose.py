@@ -51,16 +51,22 @@ def head_pose(
   roll in the picture plane after yaw after pitch. So turning the picture
   changes roll alone. Perspective is ignored.
   """
-  points = mesh[:, RIGID].astype(np.float64)
-  known = np.isfinite(points).all((1, 2))
+  known = np.isfinite(mesh[:, RIGID]).all((1, 2))
   pose = np.full((len(mesh), 3), np.nan, np.float32)
   if known.any():
-    pose[known] = np.degrees(_angles(_rotations(points[known])))
+    pose[known] = np.degrees(angles(head_rotation(mesh[known])))
   return pose
 
 
-def _rotations(points: Float[np.ndarray, "n p 3"]) -> np.ndarray:
-  """Rotations (n, 3, 3) from the mean head to each set of points."""
+def head_rotation(
+  mesh: Float[np.ndarray, "n 468 3"],
+) -> Float[np.ndarray, "n 3 3"]:
+  """Finds the rotation that best takes the mean head to each mesh (Kabsch).
+
+  Args:
+    mesh: Finite; x right, y down, z away, all in one unit.
+  """
+  points = mesh[:, RIGID].astype(np.float64)
   centred = points - points.mean(1, keepdims=True)
   covariance = centred.transpose(0, 2, 1) @ (HEAD - HEAD.mean(0))
   u, _, vt = np.linalg.svd(covariance)
@@ -68,8 +74,8 @@ def _rotations(points: Float[np.ndarray, "n p 3"]) -> np.ndarray:
   return u @ vt
 
 
-def _angles(rotation: Float[np.ndarray, "n 3 3"]) -> np.ndarray:
-  """Yaw, pitch, roll (n, 3) in radians of R = Rz(roll) Ry(-yaw) Rx(-pitch)."""
+def angles(rotation: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3"]:
+  """Reads R = Rz(roll) Ry(-yaw) Rx(-pitch): yaw, pitch and roll, radians."""
   yaw = np.arcsin(rotation[:, 2, 0].clip(-1, 1))
   pitch = -np.arctan2(rotation[:, 2, 1], rotation[:, 2, 2])
   roll = np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0])

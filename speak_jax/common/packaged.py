@@ -3,6 +3,7 @@
   --config configs/speak.py:small64,seed=3   as in a checkout
   --config small64,seed=3                    the same; speak.py is meant
   --model reference                          the reference model
+  --model photograph                         the one that moves photographs
 
 A file or folder of that name that is there counts more.
 """
@@ -13,9 +14,10 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 REFERENCE = Path(__file__).parents[1] / "assets" / "reference"
+PHOTOGRAPH = REFERENCE.with_name("photograph")
 
 _MODELS = ("model", "config.finetune_from")  # flags
-_NAMES = ("reference", "speak_jax/assets/reference")
+_BUNDLES = {"reference": REFERENCE, "photograph": PHOTOGRAPH}
 
 
 def config(text: str) -> str:
@@ -35,9 +37,9 @@ def config(text: str) -> str:
 
 
 def model(text: str) -> str:
-  """The path of a run or bundle; "reference" is the one that comes along."""
-  ours = text in _NAMES and not Path(text).exists()
-  return str(REFERENCE) if ours else text
+  """The path of a run or bundle; two bundles come along, by their names."""
+  own = _BUNDLES.get(text.removeprefix("speak_jax/assets/"))
+  return text if own is None or Path(text).exists() else str(own)
 
 
 def named(argv: Sequence[str]) -> list[str]:

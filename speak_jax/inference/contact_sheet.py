@@ -1,7 +1,7 @@
 """A PNG that shows the inputs of a talking head over its frames."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -23,6 +23,25 @@ class Row(NamedTuple):
 
   title: str
   pictures: Sequence[UInt8[np.ndarray, "h h 3"]]
+
+
+class Shown:
+  """Frames for a contact sheet, evenly spread over the video."""
+
+  def __init__(self, n: int):
+    """Chooses them among n frames."""
+    columns = np.linspace(0, n - 1, min(COLUMNS, n))
+    self.columns = columns.astype(int)
+    self.frames: list[UInt8[np.ndarray, "h w 3"]] = []
+
+  def passing(
+    self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]
+  ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yields all frames and keeps the chosen ones."""
+    for i, frame in enumerate(frames):
+      if i in self.columns:
+        self.frames.append(frame)
+      yield frame
 
 
 def write(path: str | os.PathLike, rows: Sequence[Row]) -> None:

@@ -114,12 +114,30 @@ class VideoDriver:
     Raises:
       MediaError: It turns out that the video cannot be used.
     """
+    for frame, step, matrix in self._followed_frames():
+      yield self._crop(frame, matrix) if step.found else None
+
+  def meshes(self) -> Generator[Float[np.ndarray, "468 3"] | None, None, None]:
+    """Yields FaceMesh's points, px of the video, instead of crops.
+
+    Raises:
+      MediaError: It turns out that the video cannot be used.
+    """
+    for _, step, _ in self._followed_frames():
+      yield step.mesh if step.found else None
+
+  @property
+  def opening_meshes(self) -> list[Float[np.ndarray, "468 3"]]:
+    """FaceMesh's points in the first look, where the face is seen."""
+    return [step.mesh for step in self._steps if step.found]
+
+  def _followed_frames(
+    self,
+  ) -> Generator[tuple[np.ndarray, Step, np.ndarray], None, None]:
+    """Yields every frame, once, with its step and the matrix of its crop."""
     opening = self._opening or self._pictures()
     self._opening = []
-    for frame, step, matrix in zip(
-      opening, self._steps, self._matrices, strict=False
-    ):
-      yield self._crop(frame, matrix) if step.found else None
+    yield from zip(opening, self._steps, self._matrices, strict=False)
     opening, self._steps = [], []
     for frame, step in () if self._at_end else self._pairs:
       if step.shot:
@@ -134,7 +152,7 @@ class VideoDriver:
       if step.found:
         self._follow(step.landmarks)
       self._followed.append(self._matrix)
-      yield self._crop(frame, self._matrix) if step.found else None
+      yield frame, step, self._matrix
     if not self._at_end:
       self._finish()
 

@@ -220,6 +220,15 @@ def deserialize(artifacts: Mapping[str, bytes]) -> Functions:
   Raises:
     ValueError: This version of jax cannot read them; one line.
   """
+  return Functions(**({"speech": _as_sound} | called(artifacts)))
+
+
+def called(artifacts: Mapping[str, bytes]) -> dict[str, Callable]:
+  """Makes serialised functions callable, by name.
+
+  Raises:
+    ValueError: This version of jax cannot read them; one line.
+  """
   calls: dict[str, Callable] = {}
   for name, blob in artifacts.items():
     try:
@@ -231,7 +240,7 @@ def deserialize(artifacts: Mapping[str, bytes]) -> Functions:
         " read it; use the newer one, or export again"
       ) from error
     calls[name] = exported.call
-  return Functions(**({"speech": _as_sound} | calls))
+  return calls
 
 
 def _as_sound(variables: Any, audio: Array, level: Array) -> Array:

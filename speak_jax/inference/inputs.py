@@ -129,7 +129,8 @@ def read_person(
   Raises:
     MediaError: No face, or one that is too small.
   """
-  frame, points = _first_face(path, settings.fps, tracker, rules.identity)
+  frame, track = _first_face(path, settings.fps, tracker, rules.identity)
+  points = track.landmarks[0]
   matrix = crops.still_crop(
     path, points, frame, settings.image, settings.framing
   )
@@ -215,10 +216,30 @@ def find_face(
   return footage.find(path, tracker, rule, first=first, progress=progress)
 
 
+def read_photograph(
+  path: str | os.PathLike, fps: float, tracker: FaceTracker, rules: Rules
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "468 3"]]:
+  """Reads a whole photograph, and FaceMesh's points in it, px.
+
+  Args:
+    path: Picture, or a video whose first good frame is taken.
+    fps: Frames a second at which a video is looked at.
+    tracker: Finds the face.
+    rules: Which face.
+
+  Raises:
+    MediaError: no face, or one that is too small.
+  """
+  frame, track = _first_face(path, fps, tracker, rules.identity)
+  low, high = (f(track.landmarks[0], 0) for f in (np.min, np.max))
+  crops.check_side(path, float((high - low).max()), crops.MIN_SIDE_PX)
+  return frame, track.mesh[0]
+
+
 def _first_face(
   path: str | os.PathLike, fps: float, tracker: FaceTracker, rule: str | Box
-) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "68 2"]]:
-  """Reads the first frame with a face, and the face's landmarks."""
+) -> tuple[UInt8[np.ndarray, "h w 3"], Track]:
+  """Reads the first frame with a face, and its track of one frame."""
   limit = round(SEARCH_S * fps)
   frames = decoder.Frames(path, fps, limit)
   place = find_face(path, tracker, rule, frames.first())
@@ -232,7 +253,7 @@ def _first_face(
     else:
       for doubt in portrait.doubts(frame, track.landmarks[0], track.pose[0]):
         warn(path, doubt)
-      return frame, track.landmarks[0]
+      return frame, track
   if missing:
     raise NoFaceError(path, missing)
   raise MediaError(path, "no picture")

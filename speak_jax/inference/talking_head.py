@@ -16,7 +16,7 @@ from speak_jax.common.names import printable
 from speak_jax.common.prefetch import prefetch
 from speak_jax.common.progress import Progress
 from speak_jax.inference import contact_sheet, windows
-from speak_jax.inference.contact_sheet import Row
+from speak_jax.inference.contact_sheet import Row, Shown
 from speak_jax.inference.crops import resize
 from speak_jax.inference.driver import StillDriver, VideoDriver
 from speak_jax.inference.inputs import (
@@ -101,7 +101,7 @@ def generate(
     driver = VideoDriver(pose, n, settings, tracker, rules)
   faces, code = _emotion(synthesizer, emotion, person, tracker, rules, say)
   say(f"{n} frames at {settings.fps:g} a second, {size} px")
-  shown = _Shown(n)
+  shown = Shown(n)
   with prefetch(driver.crops, PREFETCH) as crops:
     pieces = synthesizer.stream(
       synthesizer.portrait(person.crop, person.landmarks),
@@ -174,25 +174,6 @@ def _poses(
   if rules.on_missing_face == "hold":
     return windows.bridge(codes)
   return (code for code in codes if code is not None)
-
-
-class _Shown:
-  """Frames for the contact sheet, evenly spread over the video."""
-
-  def __init__(self, n: int):
-    """Chooses them among n frames."""
-    columns = np.linspace(0, n - 1, min(contact_sheet.COLUMNS, n))
-    self.columns = columns.astype(int)
-    self.frames: list[UInt8[np.ndarray, "h w 3"]] = []
-
-  def passing(
-    self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]
-  ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yields all frames and keeps the chosen ones."""
-    for i, frame in enumerate(frames):
-      if i in self.columns:
-        self.frames.append(frame)
-      yield frame
 
 
 def _finished(

@@ -6,6 +6,7 @@ length.
 
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from einops import rearrange
@@ -13,6 +14,31 @@ from jaxtyping import Float, Int, Int16
 
 from speak_jax import spec
 from speak_jax.inference.functions import Settings
+
+
+@runtime_checkable
+class Heard(Protocol):
+  """How much of a sound is heard at once, as a model's settings say."""
+
+  @property
+  def heard(self) -> int:
+    """Frames of a stretch."""
+    ...
+
+  @property
+  def context(self) -> int:
+    """Frames of sound on each side of it."""
+    ...
+
+  @property
+  def samples(self) -> int:
+    """Samples of both."""
+    ...
+
+  @property
+  def fps(self) -> float:
+    """Frames a second."""
+    ...
 
 
 def drive(
@@ -98,7 +124,7 @@ def cut_poses(
 
 
 def cut_sound(
-  audio: Int16[np.ndarray, "s"], first: int, count: int, settings: Settings
+  audio: Int16[np.ndarray, "s"], first: int, count: int, settings: Heard
 ) -> Int16[np.ndarray, "w a"]:
   """Cuts the sound of stretches of `settings.heard` frames.
 

@@ -41,10 +41,10 @@ def wave_sizes(
 
 def resample(x: Float[Array, "b n d"], steps: int) -> Float[Array, "b t d"]:
   """Linear interpolation over time, ends aligned (as FaceFormer does)."""
-  return _read(x, np.linspace(0, x.shape[1] - 1, steps))
+  return read_at(x, np.linspace(0, x.shape[1] - 1, steps))
 
 
-def _read(
+def read_at(
   x: Float[Array, "b n d"], at: Float[np.ndarray, "t"]
 ) -> Float[Array, "b t d"]:
   """`x` at places between its steps; beyond the ends it is held."""
@@ -136,7 +136,7 @@ class AudioEncoder(nn.Module):
     if self.front == "mel":
       x = MelFront(self.width, self.dtype, name="front")(audio)
       # Step k is about the 40 ms from 40 k on: a frame at 25 fps.
-      x = _read(x, (np.arange(steps) + 0.5) * spec.FPS / self.fps - 0.5)
+      x = read_at(x, (np.arange(steps) + 0.5) * spec.FPS / self.fps - 0.5)
       for i in range(self.layers):
         x = TransformerLayer(
           self.heads, 4 * self.width, self.dtype, name=f"layers_{i}"
@@ -156,7 +156,7 @@ class AudioEncoder(nn.Module):
         # From the middle of each frame to that of what a step hears.
         middle = (np.arange(steps) + 0.5) * spec.samples_per_frame(self.fps)
         at = (middle - front.reach / 2) / front.stride
-        x = _read(front.encode(features).last, at)
+        x = read_at(front.encode(features).last, at)
     else:
       known = ", ".join(("mel", *WAVE_FRONTS))
       raise ValueError(f"front {self.front!r} is not one of {known}")

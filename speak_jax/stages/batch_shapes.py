@@ -18,6 +18,7 @@ from speak_jax.models.syncnet import WINDOW_S, window_frames
 SyncWindows = Any  # spec.SyncWindows
 Pair = Any  # spec.Pair
 Clip = Any  # spec.Clip
+Motion = Any  # spec.Motion
 
 
 def float32(*shape: int) -> Any:
@@ -113,4 +114,21 @@ def clips(config: ConfigDict, n: int, emotion_frames: int) -> Clip:
     emotion_label=_int32(n),
     donor=uint8(n, donor, donor, 3),
     donor_landmarks=float32(n, 68, 2),
+  )
+
+
+def motion_samples(config: ConfigDict) -> int:
+  """Samples of the motion stage's sound: its frames with context."""
+  heard = config.motion.frames + 2 * config.motion.context
+  return round(heard * spec.samples_per_frame(config.data.fps))
+
+
+def motion(config: ConfigDict, n: int) -> Motion:
+  """The batch of n stretches of config.motion.frames frames."""
+  t = config.motion.frames
+  return spec.Motion(
+    expression=float32(n, t, spec.MESH, 3),
+    lids=float32(n, t),
+    emotion=float32(n, len(spec.EMOTIONS)),
+    audio=_int16(n, motion_samples(config)),
   )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from speak_jax.stages import irfd, speak, syncnet
+from speak_jax.stages import irfd, motion, speak, syncnet
 from speak_jax.stages.base import Sampler, Stage
 
 SPEAKING = "speak"  # whose groups make videos, and which bundles hold
@@ -29,6 +29,7 @@ STAGES: dict[str, Row] = {
   "syncnet": Row(syncnet.make, ("sync",), syncnet.sampler),
   "irfd": Row(irfd.make, ("encoders", "decoder"), irfd.sampler),
   "speak": Row(speak.make, ("encoders", "speak"), speak.sampler),
+  "motion": Row(motion.make, ("motion",), motion.sampler),
 }
 
 

@@ -18,6 +18,7 @@ from data_pipelines.dataset import damage, opening, reader
 from data_pipelines.ingest import pool
 from data_pipelines.sampling import augment, batched, workers
 from data_pipelines.sampling.clips import sample_clips
+from data_pipelines.sampling.motion import sample_motion
 from data_pipelines.sampling.pairs import robust_mix, sample_pairs, weights_of
 from data_pipelines.sampling.sync_windows import sample_sync_windows
 from data_pipelines.sampling.usable import common_fps
@@ -30,6 +31,7 @@ SAMPLERS: dict[str, Callable[..., Any]] = {
   "sync_windows": sample_sync_windows,
   "pairs": sample_pairs,
   "clips": sample_clips,
+  "motion": sample_motion,
 }
 AUGMENTED = ("pairs", "clips")  # those that take config.data.augment
 MOST_WORKERS = 16  # then, for each device of the process

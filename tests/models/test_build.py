@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.speak import PRESETS, get_config
+from configs.speak import get_config
 from speak_jax import spec
 from speak_jax.models.build import build
 from tests.models import tiny
@@ -22,7 +22,7 @@ def millions(variables) -> float:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", SIZES)
 def test_every_preset_builds_at_its_size(preset):
   config = get_config(preset)
   model, key = config.model, jax.random.key(0)

@@ -45,11 +45,13 @@ def config(**changes: Any) -> ConfigDict:
       context=1,
     )
   )
-  for stage in ("syncnet", "irfd", "speak"):
+  for stage in ("syncnet", "irfd", "speak", "motion"):
     small[stage].batch = 2
     small[stage].microbatch = 2
     small[stage].steps = 2
   small.syncnet.windows = 3
+  small.motion.frames, small.motion.context = 6, 2
+  small.motion.width, small.motion.layers = 8, 1
   small.speak.emotion_frames = 1
   for key, value in changes.items():
     *path, last = key.split("__")

@@ -16,6 +16,7 @@ TERMS = {
   "paper": {"gan", "perceptual", "sync"},
   "small64": {"opening", "sync", "mouth_box"},
   "demo": {"opening", "sync", "mouth_box"},
+  "photo": {"points", "lips", "speed", "gap"},
 }
 
 

@@ -1,0 +1,187 @@
+"""Sound, lids and an emotion to how a face's points move, frame by frame."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from jax import export
+from jaxtyping import Array, Float, Int16
+from ml_collections import ConfigDict
+
+from speak_jax import bundle as bundles
+from speak_jax import spec
+from speak_jax.inference.functions import PLATFORMS, called
+from speak_jax.inference.windows import cut_sound
+from speak_jax.models.motion import spectra_of
+from speak_jax.nn import precision
+from speak_jax.nn.pixels import as_audio
+from speak_jax.stages import motion
+
+STRETCH = 50  # frames at once; a few, so that the first come soon
+
+
+class MotionSettings(NamedTuple):
+  """What the function expects of its inputs."""
+
+  frames: int  # of a stretch
+  context: int  # frames of sound heard on each side of it
+  fps: float
+
+  @property
+  def heard(self) -> int:
+    """Frames that are made at once."""
+    return self.frames
+
+  @property
+  def samples(self) -> int:
+    """Samples of sound that are heard for these, context included."""
+    span = self.frames + 2 * self.context
+    return round(span * spec.samples_per_frame(self.fps))
+
+
+def settings_of(config: ConfigDict) -> MotionSettings:
+  """Reads the settings out of a run's config."""
+  reach = motion.network(config).reach
+  return MotionSettings(STRETCH, reach, float(config.data.fps))
+
+
+def expression_of(config: ConfigDict) -> Callable:
+  """Makes the pure function out of a run's network.
+
+  Returns:
+    (variables, audio int16 (b s), lids (b t), emotion (b 8)) -> (b t 468 3).
+  """
+  net = motion.network(config)
+
+  def expression(variables: Any, audio: Array, lids: Array, emotion: Array):
+    spectra = spectra_of(as_audio(audio))
+    return net.apply(variables["motion"], spectra, lids, emotion)
+
+  return expression
+
+
+def serialize(
+  expression: Callable, variables: Any, settings: MotionSettings
+) -> dict[str, bytes]:
+  """Lowers the function to StableHLO, for any batch size and platform.
+
+  Args:
+    expression: From `expression_of`.
+    variables: Weights; their shapes and types alone are looked at.
+    settings: Sizes of its inputs.
+  """
+  (b,) = export.symbolic_shape("b")
+  shape = jax.ShapeDtypeStruct
+  weights = jax.tree.map(lambda x: shape(jnp.shape(x), x.dtype), variables)
+  lowered = export.export(jax.jit(expression), platforms=PLATFORMS)(
+    weights,
+    shape((b, settings.samples), jnp.int16),
+    shape((b, settings.frames), jnp.float32),
+    shape((b, len(spec.EMOTIONS)), jnp.float32),
+  )
+  return {"expression": bytes(lowered.serialize())}
+
+
+class MotionModel:
+  """Trained weights with their function."""
+
+  def __init__(
+    self,
+    expression: Callable,
+    variables: Mapping[str, Any],
+    settings: MotionSettings,
+  ):
+    """Puts the weights on the device; arguments as for `serialize`."""
+    self.settings = settings
+    self._variables = jax.device_put(dict(variables))
+    self._expression = jax.jit(expression)
+
+  @classmethod
+  def from_run(
+    cls, path: str | Path, *, step: int | None = None
+  ) -> "MotionModel":
+    """Loads the EMA weights of a training run's stage `motion`.
+
+    Raises:
+      ValueError: no such run, or its stage has no checkpoint yet.
+    """
+    # Here alone: orbax is slow to import, and a bundle has no use for it.
+    from speak_jax.training import run_config, weights
+
+    config = precision.for_inference(run_config.read(path))
+    variables = weights.of_stage(path, config, "motion", step)
+    return cls(expression_of(config), variables, settings_of(config))
+
+  @classmethod
+  def from_bundle(
+    cls, path: str | Path, *, content: bundles.Bundle | None = None
+  ) -> "MotionModel":
+    """Loads an exported bundle; none of the network's code is needed.
+
+    Args:
+      path: The bundle's folder.
+      content: What it holds, if it was read before; None: it is read now.
+
+    Raises:
+      BundleError: it is damaged, of a newer jax, or moves no photographs.
+    """
+    bundle = bundles.read(path) if content is None else content
+    if not bundle.moves_photographs:
+      raise bundles.BundleError(path, "draws frames and moves no photographs")
+    try:
+      expression = called(bundle.artifacts)["expression"]
+    except ValueError as error:
+      raise bundles.BundleError(path, str(error)) from error
+    return cls(
+      expression,
+      traverse_util.unflatten_dict(bundle.weights, sep="/"),
+      MotionSettings(**bundle.config["settings"]),
+    )
+
+  def length(self, audio: Int16[np.ndarray, "s"]) -> int:
+    """Counts the frames of a 16 kHz sound: round(seconds x fps).
+
+    Raises:
+      ValueError: it is too short for one.
+    """
+    n = round(len(audio) * self.settings.fps / spec.SAMPLE_RATE_HZ)
+    if n < 1:
+      raise ValueError(f"sound too short ({len(audio)} samples at 16 kHz)")
+    return n
+
+  def stream(
+    self,
+    audio: Int16[np.ndarray, "s"],
+    lids: Iterable[float],
+    emotion: Float[np.ndarray, "8"],
+  ) -> Iterator[Float[np.ndarray, "468 3"]]:
+    """Yields how the points lie beside the face at rest, frame by frame.
+
+    Args:
+      audio: 16 kHz; frame i hears the sound round i / fps.
+      lids: Of each of the n frames to make: 0 as at rest, 1 shut. Taken a
+        stretch ahead.
+      emotion: Strength of each of `spec.EMOTIONS`, 0 to 1.
+
+    Yields:
+      Canonical offsets (`data_pipelines.faces.canonical`).
+    """
+    lids, each = iter(lids), self.settings.frames
+    for number in itertools.count():
+      closed = list(itertools.islice(lids, each))
+      if not closed:
+        return
+      padded = np.zeros((1, each), np.float32)
+      padded[0, : len(closed)] = closed
+      points = self._expression(
+        self._variables,
+        cut_sound(audio, number, 1, self.settings),
+        padded,
+        np.asarray(emotion, np.float32)[None],
+      )
+      yield from np.asarray(points)[0, : len(closed)]

@@ -1,0 +1,236 @@
+"""A photograph that talks, at its own size: files in, an mp4 out."""
+
+import collections
+import itertools
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from data_pipelines.faces import canonical
+from data_pipelines.faces.follow import FaceTracker
+from data_pipelines.media.error import MediaError
+from data_pipelines.media.mp4 import write_video
+from speak_jax.common.names import printable
+from speak_jax.common.prefetch import prefetch
+from speak_jax.common.progress import Progress
+from speak_jax.inference import contact_sheet, emotion_label, windows
+from speak_jax.inference.contact_sheet import Row, Shown
+from speak_jax.inference.driver import VideoDriver
+from speak_jax.inference.functions import Settings
+from speak_jax.inference.inputs import (
+  Rules,
+  check_files,
+  read_photograph,
+  read_speech,
+)
+from speak_jax.inference.motion_model import MotionModel
+from speak_jax.inference.talking_head import Result
+from speak_jax.photograph import composition, head_motion, lips
+from speak_jax.photograph.composition import Portrait
+from speak_jax.photograph.head_motion import Drive, unpacked
+from speak_jax.photograph.textured_mesh import POINTS
+
+MAX_SIDE_PX = 1024  # of a photograph, unless a size is asked for
+DRIVER_PX = 64  # side of the driver's crops, on the contact sheet
+# Square of framing "crop", over the larger side of the face; and how much
+# higher it lies, of its side: hair needs more room than the neck.
+HEAD, HEAD_UP = 2.0, 0.08
+THREADS = 2  # that compose frames; one more encodes
+AHEAD = 16  # frames in work at most
+
+
+def generate(
+  model: MotionModel,
+  *,
+  identity: str | os.PathLike,
+  audio: str | os.PathLike,
+  pose: str | os.PathLike | None = None,
+  emotion: str | None = None,
+  output: str | os.PathLike,
+  tracker: FaceTracker,
+  rules: Rules = Rules(),  # noqa: B008
+  track: int | None = None,
+  size: int | None = None,
+  framing: str = "full",
+  sheet: str | os.PathLike | None = None,
+  smooth: bool = True,
+  seed: int = 0,
+  say: Callable[[str], None] = print,
+) -> Result:
+  """Reads the inputs, composes the frames, writes the mp4.
+
+  Args:
+    model: From a bundle.
+    identity: Photograph, or a video whose first good frame is taken.
+    audio: Any file with sound, of any loudness; the mp4 has it as it was.
+    pose: Video of head motion and blinks; a picture holds still. None: the
+      head is idle, it sways a little and blinks.
+    emotion: As `emotion_label.strengths` reads it; None: none is added to
+      what the photograph shows.
+    output: The mp4, replaced if it is there; its folder must exist.
+    tracker: Finds faces, usually `faces.tracker.Tracker()`.
+    rules: Which face of each file, and what if the driver's is not seen.
+    track: Which audio track, from 1; None: as `media.audio.audio_track`.
+    size: Longer side of the output in px; None: the photograph's own, at most
+      MAX_SIDE_PX. Sides are made even.
+    framing: "full": the whole picture; "crop": a square round the head.
+    sheet: Also write a contact sheet PNG here.
+    smooth: Whether to smooth the head's motion over three frames.
+    seed: Of an idle head's motion.
+    say: Takes progress lines. What is odd about an input but can be borne is
+      a MediaWarning.
+
+  Raises:
+    FileError: an input cannot be used, or the output cannot be written; one
+      line naming the file. Nothing is left half-written.
+    ValueError: no such emotion.
+  """
+  strengths = emotion_label.strengths(emotion or "neutral")
+  inputs = [x for x in (identity, audio, pose) if x is not None]
+  check_files(inputs, output, sheet)
+  say(printable(f"speech    {audio}"))
+  speech, sound = read_speech(audio, track)
+  try:
+    n = model.length(speech)
+  except ValueError as error:
+    raise MediaError(audio, str(error)) from None
+  fps = model.settings.fps
+  say(printable(f"identity  {identity}"))
+  frame, mesh = read_photograph(identity, fps, tracker, rules)
+  one = composition.portrait(*_sized(frame, mesh, size, framing))
+  idle = "none: the head is idle"
+  say(printable(f"pose      {idle if pose is None else pose}"))
+  say(f"emotion   {emotion or 'none is added'}")
+  height, width = one.photograph.shape[:2]
+  say(f"{n} frames at {fps:g} a second, {width} x {height} px")
+  shown = Shown(n)
+  driver = None
+  if pose is not None:
+    driver = VideoDriver(pose, n, _driver_settings(fps), tracker, rules)
+  with prefetch(
+    lambda: _drives(driver, n, fps, seed, rules, smooth), AHEAD
+  ) as drives:
+    ours, for_lids = itertools.tee(drives)
+    points = model.stream(speech, (drive.lids for drive in for_lids), strengths)
+    frames = shown.passing(_composed(one, zip(points, ours, strict=False)))
+    count = write_video(output, _counted(frames, n), fps, sound)
+  if sheet is not None:
+    rows = [Row("identity", [_square(one.photograph)])]
+    if driver is not None:
+      rows.append(Row("pose", driver.shown(shown.columns, n)))
+    contact_sheet.write(
+      sheet, [*rows, Row("made", list(map(_square, shown.frames)))]
+    )
+    say(printable(f"sheet     {sheet}"))
+  return Result(Path(output), count, count / fps, max(height, width))
+
+
+def _driver_settings(fps: float) -> Settings:
+  """Of the driver's crops, which nothing but the contact sheet shows."""
+  return Settings(
+    image=DRIVER_PX,
+    emotion=0,
+    emotion_input="face",
+    frames=1,
+    context=0,
+    fps=fps,
+  )
+
+
+def _sized(
+  frame: UInt8[np.ndarray, "h w 3"],
+  mesh: Float[np.ndarray, "468 3"],
+  size: int | None,
+  framing: str,
+) -> tuple[UInt8[np.ndarray, "k l 3"], Float[np.ndarray, "468 3"]]:
+  """Cuts and scales a photograph and its mesh to the output's size."""
+  mesh = mesh.astype(np.float64)
+  if framing == "crop":
+    frame, mesh = _cropped(frame, mesh)
+  height, width = frame.shape[:2]
+  longer = max(height, width)
+  scale = (min(longer, MAX_SIDE_PX) if size is None else size) / longer
+  sides = [max(2 * round(side * scale / 2), 16) for side in (width, height)]
+  factors = np.array([sides[0] / width, sides[1] / height])
+  if [width, height] != sides:
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    frame = cv2.resize(frame, sides, interpolation=kind)
+  flat = (mesh[:, :2] + 0.5) * factors - 0.5
+  return frame, np.column_stack([flat, mesh[:, 2] * factors.mean()])
+
+
+def _cropped(
+  frame: UInt8[np.ndarray, "h w 3"], mesh: Float[np.ndarray, "468 3"]
+) -> tuple[UInt8[np.ndarray, "k l 3"], Float[np.ndarray, "468 3"]]:
+  """Cuts the square round a head, as far as the photograph reaches."""
+  low, high = mesh[:, :2].min(0), mesh[:, :2].max(0)
+  side = HEAD * float((high - low).max())
+  corner = (low + high) / 2 - side / 2 - (0, HEAD_UP * side)
+  left, top = np.floor(corner).astype(int).clip(0)
+  right, bottom = np.ceil(corner + side).astype(int)
+  return frame[top:bottom, left:right], mesh - [left, top, 0]
+
+
+def _drives(
+  driver: VideoDriver | None,
+  n: int,
+  fps: float,
+  seed: int,
+  rules: Rules,
+  smooth: bool,
+) -> Generator[Drive, None, None]:
+  """Yields what drives each of n frames."""
+  if driver is None:
+    yield from head_motion.idle(n, fps, seed)
+    return
+  lids = head_motion.open_lids(driver.opening_meshes)
+  packed = head_motion.driven(driver.meshes(), lids)
+  if rules.on_missing_face == "hold":
+    known = windows.bridge(packed)
+  else:
+    known = (numbers for numbers in packed if numbers is not None)
+  yield from map(unpacked, windows.drive(known, n, smooth=smooth))
+
+
+def _composed(
+  one: Portrait,
+  moves: Iterable[tuple[Float[np.ndarray, "468 3"], Drive]],
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+  """Composes frames in a few threads, in order."""
+  face = one.textured.vertices[None, :POINTS]
+  closing = lips.closing(canonical.placed(face).points[0])
+  waiting: collections.deque = collections.deque()
+  with ThreadPoolExecutor(THREADS) as threads:
+    for points, drive in moves:
+      waiting.append(
+        threads.submit(composition.compose, one, closing + points, drive.motion)
+      )
+      if len(waiting) >= AHEAD:
+        yield waiting.popleft().result()
+    while waiting:
+      yield waiting.popleft().result()
+
+
+def _square(
+  frame: UInt8[np.ndarray, "h w 3"],
+) -> UInt8[np.ndarray, "s s 3"]:
+  """Cuts the square in the middle of a frame; of a high one the upper part."""
+  height, width = frame.shape[:2]
+  side = min(height, width)
+  left, top = (width - side) // 2, (height - side) // 4
+  return frame[top : top + side, left : left + side]
+
+
+def _counted(
+  frames: Iterable[UInt8[np.ndarray, "h w 3"]], n: int
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+  """Yields frames with a progress bar."""
+  with Progress("generate", "frame", n) as progress:
+    for i, frame in enumerate(frames):
+      progress.update(i + 1)
+      yield frame

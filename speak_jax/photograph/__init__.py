@@ -1,0 +1,1 @@
+"""A photograph is moved at its own size: mesh, motion, rasterizer, mouth."""

@@ -1,0 +1,116 @@
+"""A frame of the photograph: each pixel read where its mesh has moved from.
+
+Outside of the mesh, and where it keeps still, the frame is the photograph, bit
+for bit.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from speak_jax.photograph import inner_mouth
+from speak_jax.photograph.inner_mouth import InnerMouth
+from speak_jax.photograph.rasterize import rasterize
+from speak_jax.photograph.textured_mesh import (
+  POINTS,
+  Motion,
+  TexturedMesh,
+  posed,
+  textured_mesh,
+)
+
+TURNED = 8.0  # degrees by which a head shows what it hides in the photograph
+NO_EXPRESSION = np.zeros((POINTS, 3))
+
+
+class Portrait(NamedTuple):
+  """A photograph that is ready to be moved."""
+
+  photograph: UInt8[np.ndarray, "h w 3"]
+  textured: TexturedMesh
+  mouth: InnerMouth
+  # Of the mesh's vertices: place in the photograph, and if some are hidden the
+  # place of what lies opposite, and how well they are seen.
+  attributes: Float[np.ndarray, "v k"]
+
+
+def portrait(
+  photograph: UInt8[np.ndarray, "h w 3"], mesh: Float[np.ndarray, "468 3"]
+) -> Portrait:
+  """Prepares a photograph.
+
+  Args:
+    photograph: RGB, of the size that frames are to have.
+    mesh: FaceMesh's points in it, px.
+  """
+  textured = textured_mesh(mesh)
+  attributes = textured.vertices[:, :2]
+  if textured.seen.min() < 1:
+    attributes = np.column_stack(
+      [attributes, textured.opposite, 1 - textured.seen]
+    )
+  inside = inner_mouth.inner_mouth(photograph, textured)
+  return Portrait(photograph, textured, inside, attributes)
+
+
+def compose(
+  one: Portrait, expression: Float[np.ndarray, "468 3"], motion: Motion
+) -> UInt8[np.ndarray, "h w 3"]:
+  """Draws a frame.
+
+  Args:
+    one: The photograph.
+    expression, motion: As for `textured_mesh.posed`.
+  """
+  height, width = one.photograph.shape[:2]
+  textured = one.textured
+  vertices = posed(textured, expression, motion)
+  shown = rasterize(vertices, one.attributes, textured.triangles, width, height)
+  frame = one.photograph.copy()
+  if shown.values.size:
+    rows, columns = shown.values.shape[:2]
+    cosine = (np.trace(motion.rotation) - 1) / 2
+    degrees = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    frame[shown.top :, shown.left :][:rows, :columns] = _read(
+      one.photograph, shown.values, min(degrees / TURNED, 1.0)
+    )
+  skull = posed(textured, NO_EXPRESSION, motion)
+  eyes = textured.eyes * motion.scale
+  inner_mouth.paint(frame, vertices, skull, eyes, one.mouth)
+  return frame
+
+
+def _read(
+  photograph: UInt8[np.ndarray, "h w 3"],
+  values: Float32[np.ndarray, "k l a"],
+  turned: float,
+) -> UInt8[np.ndarray, "k l 3"]:
+  """Reads the photograph where rasterized attributes say.
+
+  Args:
+    photograph: RGB.
+    values: `Portrait.attributes`, rasterized.
+    turned: From 0, a head as in the photograph, which hides what it hides
+      there, to 1, one that shows it.
+  """
+  own = _remapped(photograph, values[..., :2])
+  if values.shape[2] == 2 or not turned:
+    return own
+  opposite = _remapped(photograph, values[..., 2:4])
+  return np.rint(
+    own + turned * values[..., 4:] * (opposite.astype(np.float32) - own)
+  ).astype(np.uint8)
+
+
+def _remapped(
+  photograph: UInt8[np.ndarray, "h w 3"], places: Float32[np.ndarray, "k l 2"]
+) -> UInt8[np.ndarray, "k l 3"]:
+  return cv2.remap(
+    photograph,
+    np.ascontiguousarray(places[..., 0]),
+    np.ascontiguousarray(places[..., 1]),
+    cv2.INTER_CUBIC,
+    borderMode=cv2.BORDER_REFLECT_101,
+  )

@@ -1,0 +1,132 @@
+"""How a head moves: as a driving video's does, or by itself when it is idle.
+
+The photograph's head turns as far from its own pose as the driver's turns from
+that of his first frame. So a photograph that looks aside stays a face that
+looks aside, and no head jumps at the start.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from data_pipelines.faces import canonical
+from data_pipelines.synthetic import motion as drawn
+from speak_jax.photograph.textured_mesh import (
+  PIVOT_BACK,
+  PIVOT_DOWN,
+  Motion,
+)
+
+# Of the driver's own: he may sit nearer, and a photograph has not the room.
+SHIFT, SCALE = 0.6, 0.5
+LIDS_OPEN = 0.7  # quantile of a driver's lid gaps that counts as open
+# Of the lids' way: what is less is the tracker's tremble, what is more is shut.
+LIDS_STILL, LIDS_SHUT = 0.25, 0.75
+
+# An idle head: largest yaw, pitch and roll, degrees; largest shift, eye
+# distances; seconds from one turn to the next.
+IDLE_DEGREES, IDLE_SHIFT, IDLE_SECONDS = (4.0, 2.5, 2.0), 0.03, 1.4
+
+
+class Drive(NamedTuple):
+  """What drives one frame."""
+
+  motion: Motion
+  lids: float  # 0 as in the photograph, 1 shut
+
+  def packed(self) -> Float[np.ndarray, "13"]:
+    """Puts it into numbers that may be averaged over time."""
+    return np.concatenate(
+      [
+        self.motion.rotation.ravel(),
+        self.motion.shift,
+        [self.motion.scale, self.lids],
+      ]
+    )
+
+
+def unpacked(numbers: Float[np.ndarray, "13"]) -> Drive:
+  """The inverse of `Drive.packed`, of averages too."""
+  u, _, vt = np.linalg.svd(numbers[:9].reshape(3, 3))
+  rotation = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
+  return Drive(
+    Motion(rotation, numbers[9:11], float(numbers[11])), float(numbers[12])
+  )
+
+
+def driven(
+  meshes: Iterable[Float[np.ndarray, "468 3"] | None],
+  open_lids: float,
+  shift: float = SHIFT,
+  scale: float = SCALE,
+) -> Iterator[Float[np.ndarray, "13"] | None]:
+  """Follows a driver, frame by frame; None where he is not seen.
+
+  Args:
+    meshes: FaceMesh's points, px of his video.
+    open_lids: His lid gap with open eyes, canonical; see `open_lids`.
+    shift: Share of his way in the picture that the head goes.
+    scale: Exponent of the growth of his face with which the head grows.
+  """
+  first: tuple[np.ndarray, np.ndarray, float] | None = None
+  for mesh in meshes:
+    if mesh is None:
+      yield None
+      continue
+    face = canonical.placed(mesh[None])
+    rotation, eyes = face.rotation[0], float(face.eyes[0])
+    corners = mesh[list(canonical.EYE_CORNERS)].mean(0)
+    pivot = corners + eyes * rotation @ (0, PIVOT_DOWN, PIVOT_BACK)
+    if first is None:
+      first = rotation, pivot, eyes
+    closed = 1 - canonical.lid_gap(face.points)[0] / open_lids
+    way = (closed - LIDS_STILL) / (LIDS_SHUT - LIDS_STILL)
+    yield Drive(
+      Motion(
+        rotation @ first[0].T,
+        shift * (pivot - first[1])[:2] / first[2],
+        float((eyes / first[2]) ** scale),
+      ),
+      float(np.clip(way, 0, 1)),
+    ).packed()
+
+
+def open_lids(
+  meshes: Iterable[Float[np.ndarray, "468 3"] | None],
+) -> float:
+  """Measures the lid gap of somebody whose eyes are open, canonical."""
+  seen = np.stack([mesh for mesh in meshes if mesh is not None])
+  gaps = canonical.lid_gap(canonical.placed(seen).points)
+  return max(float(np.quantile(gaps, LIDS_OPEN)), 1e-3)
+
+
+def idle(n: int, fps: float, seed: int = 0) -> Iterator[Drive]:
+  """Moves a head that nobody drives: it sways a little, and blinks.
+
+  Args:
+    n: Frames.
+    fps: Frames a second.
+    seed: The same seed gives the same motion.
+  """
+  rng = np.random.default_rng(seed)
+  sway = drawn.wander(rng, n, fps, 5, IDLE_SECONDS)
+  sway -= sway[0]  # the first frame is the photograph
+  lids = drawn.blinks(rng, n, fps)
+  for numbers, lid in zip(sway, lids, strict=True):
+    turn = rotation_of(*np.radians(numbers[:3] * IDLE_DEGREES))
+    yield Drive(Motion(turn, numbers[3:] * IDLE_SHIFT, 1.0), float(lid))
+
+
+def rotation_of(
+  yaw: float, pitch: float, roll: float
+) -> Float[np.ndarray, "3 3"]:
+  """Builds R = Rz(roll) Ry(-yaw) Rx(-pitch), radians; x right, y down."""
+  (sy, cy), (sp, cp), (sr, cr) = (
+    (np.sin(angle), np.cos(angle)) for angle in (-yaw, -pitch, roll)
+  )
+  about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+  about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+  about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+  return about_z @ about_y @ about_x

@@ -1,0 +1,196 @@
+"""The photograph as a textured mesh: the face, and rings of what surrounds it.
+
+FaceMesh's points are the face. Rings round its outline carry hair, ears and
+neck: the innermost moves as the head does, the outermost keeps still, and so
+does all that lies beyond. Every point's texture coordinate is its own place
+in the photograph.
+
+Coordinates are x, y in px with integers at pixel centres, and z in px, which
+grows away from the viewer.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from data_pipelines.faces import topology
+from data_pipelines.faces.headpose import head_rotation
+
+POINTS = 468  # of FaceMesh, which come first
+# The pivot of a head's rotation, from between the outer corners of the eyes,
+# in eye distances: down, and back into the head.
+PIVOT_DOWN, PIVOT_BACK = 0.35, 0.9
+
+
+class Ring(NamedTuple):
+  """One closed line round the face, in terms of the face's outline."""
+
+  radius: float  # its distance from the face's middle over the outline's
+  depth: float  # from the outline's depth (0) to the pivot's (1)
+  follows: float  # share of the head's motion
+
+
+RINGS = (
+  Ring(1.22, 0.5, 1.0),
+  Ring(1.55, 0.8, 0.75),
+  Ring(1.95, 1.0, 0.35),
+  Ring(2.5, 1.0, 0.0),
+)
+CROWN = 0.22  # by which rings are wider above the face, where hair is
+NECK = 0.6  # of its share that a ring loses below the chin
+# Cosine between the view and a vertex' normal at which it counts as hidden, and
+# from which on it is seen plainly.
+HIDDEN, PLAIN = 0.35, 0.6
+BETTER = 0.25  # by which the other side must be seen better
+MOUTH_BACK = 0.1  # eye distances that the middle of the mouth lies behind lips
+
+
+class TexturedMesh(NamedTuple):
+  """A photograph's v vertices and t triangles, at rest."""
+
+  vertices: Float[np.ndarray, "v 3"]  # px; x, y are the texture coordinates
+  triangles: Int[np.ndarray, "t 3"]
+  follows: Float[np.ndarray, "v"]  # share of the head's motion, 0 to 1
+  # Places in the photograph of what lies opposite on the face, px; and how
+  # well each vertex is seen itself, 0 to 1.
+  opposite: Float[np.ndarray, "v 2"]
+  seen: Float[np.ndarray, "v"]
+  rotation: Float[np.ndarray, "3 3"]  # of the head at rest
+  pivot: Float[np.ndarray, "3"]  # px
+  eyes: float  # px between the outer corners of the eyes
+
+
+def textured_mesh(mesh: Float[np.ndarray, "468 3"]) -> TexturedMesh:
+  """Builds the textured mesh of a photograph.
+
+  Args:
+    mesh: FaceMesh's points in it, px.
+  """
+  face = mesh.astype(np.float64)
+  rotation = head_rotation(face[None])[0]
+  eyes = float(np.linalg.norm(face[33] - face[263]))
+  pivot = face[[33, 263]].mean(0)
+  pivot = pivot + eyes * rotation @ np.array([0, PIVOT_DOWN, PIVOT_BACK])
+  outline = face[topology.OUTLINE]
+  from_middle = outline[:, :2] - outline[:, :2].mean(0)
+  up = -rotation[:2, 1]
+  upness = from_middle @ up / np.linalg.norm(from_middle, axis=1)
+  rings, shares = [], []
+  for ring in RINGS:
+    wide = ring.radius * (1 + CROWN * upness.clip(0))
+    flat = outline[:, :2].mean(0) + from_middle * wide[:, None]
+    depth = outline[:, 2] + ring.depth * (pivot[2] - outline[:, 2])
+    rings.append(np.column_stack([flat, depth]))
+    shares.append(ring.follows * (1 - NECK * (-upness).clip(0) ** 2))
+  holes = (topology.INNER_LIPS, topology.LEFT_EYE, topology.RIGHT_EYE)
+  middles = np.stack([face[hole].mean(0) for hole in holes])
+  middles[0, 2] += MOUTH_BACK * eyes
+  return TexturedMesh(
+    np.concatenate([face, *rings, middles]),
+    _triangles(),
+    np.concatenate([np.ones(POINTS), *shares, np.ones(len(holes))]),
+    *_both_sides(face, rings, middles),
+    rotation,
+    pivot,
+    eyes,
+  )
+
+
+def _both_sides(
+  face: Float[np.ndarray, "468 3"],
+  rings: list[np.ndarray],
+  middles: Float[np.ndarray, "3 3"],
+) -> tuple[Float[np.ndarray, "v 2"], Float[np.ndarray, "v"]]:
+  """Finds what lies opposite of each vertex, and which are seen.
+
+  The far side of a face that looks aside is hidden or a few pixels wide; what
+  turns into view is then taken from the near side.
+  """
+  corners = face[topology.TRIANGLES]
+  normals = np.cross(
+    corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+  )
+  total = np.zeros_like(face)
+  for k in range(3):
+    np.add.at(total, topology.TRIANGLES[:, k], normals)
+  # FaceMesh's triangles run so that normals of what is seen point away.
+  facing = total[:, 2] / np.linalg.norm(total, axis=1).clip(1e-9)
+  facing = facing * np.sign(np.median(facing))
+  share = ((facing - HIDDEN) / (PLAIN - HIDDEN)).clip(0, 1)
+  # Where the other side is hardly better, a face keeps its own.
+  better = share[topology.MIRROR] - share > BETTER
+  share = np.where(better, share, 1.0)
+  around = np.concatenate(rings)
+  return (
+    np.concatenate(
+      [face[topology.MIRROR, :2], around[:, :2], middles[[0, 2, 1], :2]]
+    ),
+    np.concatenate([share, np.ones(len(around)), np.ones(len(middles))]),
+  )
+
+
+class Motion(NamedTuple):
+  """How a head stands in one frame, against how it stands in the photograph."""
+
+  rotation: Float[np.ndarray, "3 3"]  # from its pose in the photograph
+  shift: Float[np.ndarray, "2"]  # right, down; eye distances
+  scale: float  # 1: as large as in the photograph
+
+
+STILL = Motion(np.eye(3), np.zeros(2), 1.0)
+
+
+def posed(
+  textured: TexturedMesh,
+  expression: Float[np.ndarray, "468 3"],
+  motion: Motion,
+) -> Float[np.ndarray, "v 3"]:
+  """Finds where the vertices come to lie.
+
+  Args:
+    textured: The photograph.
+    expression: By how much the face's points move, in its own frame (x to the
+      picture's right, y down, z away, when it looks straight ahead), eye
+      distances.
+    motion: Of the head.
+
+  Returns:
+    Vertices, px; those that follow nothing are where they were.
+  """
+  rest, eyes = textured.vertices, textured.eyes
+  moved = rest.copy()
+  moved[:POINTS] += eyes * expression @ textured.rotation.T
+  # What fills a hole follows its edge.
+  holes = (topology.INNER_LIPS, topology.LEFT_EYE, topology.RIGHT_EYE)
+  for i, hole in enumerate(holes, len(rest) - len(holes)):
+    moved[i] += (moved[hole] - rest[hole]).mean(0)
+  turned = motion.scale * (moved - textured.pivot) @ motion.rotation.T
+  turned += textured.pivot
+  turned[:, :2] += eyes * motion.shift
+  return (
+    rest
+    + (turned - rest) * textured.follows[:, None]
+    + ((moved - rest) * (1 - textured.follows[:, None]))
+  )
+
+
+def _triangles() -> Int[np.ndarray, "t 3"]:
+  """Those of the face, of the rings, and of what fills the holes."""
+  around = len(topology.OUTLINE)
+  parts, inner = [topology.TRIANGLES], topology.OUTLINE
+  for first in range(POINTS, POINTS + around * len(RINGS), around):
+    outer = first + np.arange(around)
+    following = np.roll(inner, -1), np.roll(outer, -1)
+    parts += [
+      np.column_stack([inner, following[0], outer]),
+      np.column_stack([following[0], following[1], outer]),
+    ]
+    inner = outer
+  middle = POINTS + around * len(RINGS)
+  for hole in (topology.INNER_LIPS, topology.LEFT_EYE, topology.RIGHT_EYE):
+    parts.append(
+      np.column_stack([hole, np.roll(hole, -1), np.full(len(hole), middle)])
+    )
+    middle += 1
+  return np.concatenate(parts).astype(np.int32)

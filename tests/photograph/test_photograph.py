@@ -1,0 +1,216 @@
+"""A photograph is moved by its mesh, and by nothing else."""
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipelines.faces import canonical, headpose, topology
+from speak_jax.nn import mesh as nn_mesh
+from speak_jax.photograph import composition, head_motion, lips
+from speak_jax.photograph.rasterize import rasterize
+from speak_jax.photograph.textured_mesh import (
+  POINTS,
+  STILL,
+  Motion,
+  posed,
+  textured_mesh,
+)
+
+
+def turned(yaw=0.0, pitch=0.0, roll=0.0):
+  rotation = head_motion.rotation_of(*np.radians([yaw, pitch, roll]))
+  return Motion(rotation, np.zeros(2), 1.0)
+
+
+def edges(triangles):
+  return {(int(t[i]), int(t[(i + 1) % 3])) for t in triangles for i in range(3)}
+
+
+def test_loops_are_the_borders_of_the_triangles():
+  found = edges(topology.TRIANGLES)
+  border = {edge for edge in found if edge[::-1] not in found}
+  for loop in (
+    topology.OUTLINE,
+    topology.INNER_LIPS,
+    topology.LEFT_EYE,
+    topology.RIGHT_EYE,
+  ):
+    around = set(zip(loop.tolist(), np.roll(loop, -1).tolist(), strict=True))
+    assert around <= border or {edge[::-1] for edge in around} <= border
+    border -= around | {edge[::-1] for edge in around}
+  assert not border
+  assert set(topology.TRIANGLES.ravel().tolist()) == set(range(POINTS))
+
+
+def test_a_still_face_is_the_photograph_bit_for_bit(photograph):
+  frame, mesh = photograph
+  one = composition.portrait(frame, mesh)
+  drawn = composition.compose(one, composition.NO_EXPRESSION, STILL)
+  assert np.array_equal(drawn, frame)
+
+
+def test_what_lies_outside_of_the_rings_stays(photograph):
+  frame, mesh = photograph
+  small = np.pad(frame, ((300, 300), (300, 300), (0, 0)), mode="reflect")
+  one = composition.portrait(small, mesh + np.array([300, 300, 0]))
+  drawn = composition.compose(one, composition.NO_EXPRESSION, turned(15, 5, 5))
+  changed = np.argwhere((drawn != small).any(-1))
+  ring = one.textured.vertices[:, :2][:, ::-1]
+  assert (changed.min(0) >= ring.min(0) - 1).all()
+  assert (changed.max(0) <= ring.max(0) + 1).all()
+  assert len(changed) > 2_000
+
+
+@pytest.mark.parametrize("angle", ["yaw", "pitch", "roll"])
+def test_the_head_turns_as_far_as_it_is_told(photograph, face_mesh, angle):
+  frame, mesh = photograph
+  one = composition.portrait(frame, mesh)
+  before = headpose.head_pose(mesh[None])[0]
+  drawn = composition.compose(
+    one, composition.NO_EXPRESSION, turned(**{angle: 12.0})
+  )
+  after = headpose.head_pose(face_mesh(drawn)[None])[0]
+  which = ("yaw", "pitch", "roll").index(angle)
+  change = after - before
+  assert change[which] == pytest.approx(12, abs=5)
+  assert np.abs(np.delete(change, which)).max() < 5
+
+
+def test_lips_open_where_points_say_so(photograph, face_mesh):
+  frame, mesh = photograph
+  one = composition.portrait(frame, mesh)
+  lower = np.zeros((POINTS, 3))
+  lower[[14, 87, 317, 178, 402, 17, 84, 314, 152, 148, 377], 1] = 0.18
+  drawn = composition.compose(one, lower, STILL)
+  gaps = [
+    canonical.lip_gap(canonical.placed(x[None]).points)[0]
+    for x in (mesh, face_mesh(drawn))
+  ]
+  assert gaps[1] > gaps[0] + 0.08
+  # The inside is dark, no stretched skin.
+  x, y = ((mesh[13] + mesh[14]) / 2)[:2]
+  x, y = round(x), round(y + 0.09 * one.textured.eyes)
+  cheek = mesh[50, :2].round().astype(int)
+  assert drawn[y, x].sum() < 0.6 * frame[cheek[1], cheek[0]].sum()
+
+
+def test_open_lips_are_brought_together(photograph):
+  _, mesh = photograph
+  points = canonical.placed(mesh[None]).points[0]
+  apart = points.copy()
+  apart[[14, 87, 178, 88, 95, 317, 402, 318, 324], 1] += 0.1
+  closed = apart + lips.closing(apart)
+  assert canonical.lip_gap(closed[None])[0] < 0.03
+  assert np.abs(closed - apart)[[6, 33, 263, 10]].max() < 0.01
+  assert np.abs(lips.closing(closed)).max() < 0.03
+
+
+def test_vertices_at_rest_stay(photograph):
+  textured = textured_mesh(photograph[1])
+  still = posed(textured, composition.NO_EXPRESSION, STILL)
+  np.testing.assert_allclose(still, textured.vertices, atol=1e-9)
+  moved = posed(textured, composition.NO_EXPRESSION, turned(20))
+  away = np.abs(moved - textured.vertices).max(1)
+  assert away[textured.follows == 0].max() == 0
+  assert away[:POINTS].mean() > 0.05 * textured.eyes
+
+
+def test_the_nearest_triangle_wins():
+  far = np.array([[1.0, 1, 5], [18, 2, 5], [4, 17, 5]])
+  near = far[:, [0, 1, 2]] + [2, 1, -3]
+  texture = np.concatenate([np.zeros((3, 2)), np.full((3, 2), 7.0)])
+  triangles = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
+  for order in ([0, 1], [1, 0]):
+    read = rasterize(
+      np.concatenate([far, near]), texture, triangles[order], 24, 24
+    )
+    inside = read.values[6 - read.top, 9 - read.left, 0]  # of both
+    assert inside == pytest.approx(7)
+    alone = read.values[2 - read.top, 4 - read.left, 0]  # of the far one
+    assert alone == pytest.approx(0)
+
+
+def test_texture_runs_straight_over_a_triangle():
+  vertices = np.array([[0.0, 0, 0], [20, 0, 0], [0, 20, 0]])
+  texture = np.array([[5.0, 5], [45, 5], [5, 25]])
+  triangles = np.array([[0, 1, 2]], np.int32)
+  read = rasterize(
+    vertices, np.column_stack([texture, [1, 2, 3]]), triangles, 60, 60
+  )
+  np.testing.assert_allclose(read.values[4, 10], (5 + 2 * 10, 5 + 4, 1.9))
+  assert read.values[20, 20].tolist() == [20, 20, 0]  # beyond it, where it lies
+
+
+def test_the_device_moves_the_picture_as_the_cpu_does(photograph):
+  frame, mesh = photograph
+  small = cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA)
+  one = composition.portrait(small, mesh / 4)
+  vertices = posed(one.textured, composition.NO_EXPRESSION, turned(15, 4, 6))
+  places, triangles = one.textured.vertices[:, :2], one.textured.triangles
+  read = rasterize(vertices, places, triangles, 64, 64)
+  floats = (x[None].astype(np.float32) for x in (small, vertices, places))
+  drawn = jax.jit(nn_mesh.moved)(*floats, triangles)[0]
+  ours = cv2.remap(
+    small,
+    *np.moveaxis(read.values, -1, 0).copy(),
+    cv2.INTER_LINEAR,
+    borderMode=cv2.BORDER_REPLICATE,
+  )
+  there = np.asarray(drawn)[read.top :, read.left :]
+  apart = np.abs(there[: len(ours), : ours.shape[1]] - ours)
+  assert apart.mean() < 1
+  assert np.quantile(apart, 0.99) < 8  # the nearest of two at a border
+
+
+def test_where_a_pixel_is_read_has_a_gradient():
+  vertices = jnp.array([[[1.0, 1, 0], [13, 2, 0], [3, 14, 0]]])
+  picture = jnp.tile(jnp.arange(16.0), (16, 1))[None, ..., None]
+  triangles = jnp.array([[0, 1, 2]])
+
+  def at(shift):
+    moved = vertices + jnp.array([1.0, 0, 0]) * shift
+    drawn = nn_mesh.moved(picture, moved, vertices[..., :2], triangles)
+    return drawn[0, 6, 6, 0]
+
+  value, slope = jax.jit(jax.value_and_grad(at))(0.0)
+  assert float(value) == pytest.approx(6, abs=1e-4)
+  # The picture rises by 1 a pixel to the right, and what is read lies further
+  # left by as much as the mesh goes right.
+  assert float(slope) == pytest.approx(-1, abs=1e-3)
+
+
+def test_points_and_their_counterparts():
+  mirror = topology.MIRROR
+  np.testing.assert_array_equal(mirror[mirror], np.arange(POINTS))
+  assert mirror[33] == 263 and mirror[10] == 10
+  shown = {frozenset(t) for t in topology.TRIANGLES.tolist()}
+  there = {frozenset(mirror[t].tolist()) for t in topology.TRIANGLES}
+  assert len(shown & there) > 0.98 * len(shown)
+
+
+def test_what_a_turned_head_hides_is_taken_from_its_other_side(
+  photograph, face_mesh
+):
+  frame, mesh = photograph
+  ahead = textured_mesh(mesh)
+  assert ahead.seen[:POINTS].mean() > 0.9
+  one = composition.portrait(frame, mesh)
+  aside = composition.compose(one, composition.NO_EXPRESSION, turned(30))
+  far = textured_mesh(face_mesh(aside))
+  hidden = np.flatnonzero(far.seen < 0.5)
+  assert 10 < len(hidden) < 200
+  # All on the side that has turned away.
+  canonical_x = canonical.placed(mesh[None]).points[0][:, 0]
+  sides = np.sign(canonical_x[hidden])
+  assert abs(sides.mean()) > 0.9
+  back = composition.compose(
+    composition.portrait(aside, face_mesh(aside)),
+    composition.NO_EXPRESSION,
+    turned(-30),
+  )
+  plain = np.abs(back.astype(int) - frame)
+  hull = cv2.convexHull(mesh[:, :2].round().astype(np.int32))
+  inside = cv2.fillConvexPoly(np.zeros(frame.shape[:2], np.uint8), hull, 1)
+  assert plain[inside > 0].mean() < 16
