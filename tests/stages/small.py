@@ -24,10 +24,10 @@ def config(**changes: Any) -> ConfigDict:
       face=12,
       mouth=6,
       codes=dict(identity=8, pose=4, emotion=5, mouth=3),
-      encoder=dict(stages=(1, 1), width=8, bottleneck=False, stem="small"),
-      channels={"4": 8, "8": 8, "16": 6},
+      encoder=dict(stages=(1,), width=8, bottleneck=False, stem="small"),
+      channels={"8": 8, "16": 6},
       latent=8,
-      maps=(8, 16),
+      maps=(16,),
       appearance=8,
       audio=dict(
         front="mel",

@@ -26,6 +26,7 @@ def resnet(tmp_path, widths=(8, 16)):
 def config(path, **changes):
   settings = {
     "model__encoder": BACKBONE,
+    "model__channels": {"4": 8, "8": 8, "16": 6},
     "model__maps": (4, 16),
     "model__norm": "batch",
     "pretrained__resnet": path,
@@ -107,11 +108,12 @@ def test_what_was_trained_before_learns_slowly(front):
   like, _ = jax.eval_shape(lambda: stage.init(0, {}))
   params = {"speak": jax.tree.map(lambda x: np.zeros(x.shape), like["speak"])}
   optim = stage.optims["gen"]
-  state = optim.tx.init(params)
+  state = jax.jit(optim.tx.init)(params)
   moved = jax.tree.map(np.zeros_like, params)
+  update = jax.jit(optim.tx.update)
   for slope in (1.0, 1.0, -1.0):  # a turn tells the momenta apart
     slopes = jax.tree.map(lambda x, s=slope: np.full(x.shape, s), params)
-    moved, state = optim.tx.update(slopes, state, params)
+    moved, state = update(slopes, state, params)
   audio = moved["speak"].pop("audio")
   rest = {float(x.ravel()[0]) for x in jax.tree.leaves([moved, audio["out"]])}
   heard = {float(x.ravel()[0]) for x in jax.tree.leaves(audio["front"])}
