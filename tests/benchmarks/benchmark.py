@@ -183,9 +183,9 @@ def generating(plan: Plan, out: Path) -> Iterator[Row]:
   config = plan.config
   settings = settings_of(config)
   stage = registry.STAGES["speak"].make(config)
-  params, extra = stage.init(0, {})
+  started = state.init_state(stage, 0, {})
   variables = {
-    name: {"params": params[name], **extra.get(name, {})}
+    name: {"params": started.params[name], **started.vars.get(name, {})}
     for name in ("encoders", "speak")
   }
   functions = functions_of(networks(config), settings)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from speak_jax.models.build import build
@@ -96,15 +97,17 @@ def collect(model: ConfigDict, batch: int) -> list[Layer]:
 
 def measure(layer: Layer, seconds: float) -> Row:
   """Times one layer; a fresh one, its arrays random."""
-  keys = iter(jax.random.split(jax.random.key(0), len(layer.args) + 2))
+  rng = np.random.default_rng(0)
   arrays = [
-    jax.random.normal(next(keys), arg.shape, arg.dtype)
+    jnp.asarray(rng.normal(size=arg.shape), arg.dtype)
     for arg in layer.args
     if hasattr(arg, "shape")
   ]
   others = layer.args[len(arrays) :]
   x, *context = arrays
-  variables = layer.module.init(next(keys), *arrays, *others)
+  variables = jax.jit(
+    lambda *arrays: layer.module.init(jax.random.key(1), *arrays, *others)
+  )(*arrays)
   weights = variables.pop("params")
 
   def forward(weights: Any, x: jax.Array) -> Any:
@@ -118,7 +121,7 @@ def measure(layer: Layer, seconds: float) -> Row:
 
   # Gradients are timed by themselves: what they need is there already.
   y, pull = jax.jit(lambda *args: jax.vjp(forward, *args))(weights, x)
-  slope = jax.random.normal(next(keys), y.shape, y.dtype)
+  slope = jnp.asarray(rng.normal(size=y.shape), y.dtype)
   to_weights = jax.jit(lambda pull, slope: pull(slope)[0]["kernel"])
   to_input = jax.jit(lambda pull, slope: pull(slope)[1])
   gflop = 2 * flops.count(jax.make_jaxpr(forward)(weights, x).jaxpr) / 1e9

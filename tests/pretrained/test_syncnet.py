@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -59,10 +60,13 @@ def test_no_axis_is_confused_with_another(change):
 def test_widths_are_read_off_the_file():
   converted = syncnet.convert(Tensors(narrow_syncnet.weights(), "w"))
   net = SyncNetV2(**converted.sizes)
-  seen = net.apply(
-    converted.variables, jnp.zeros((1, 5, 224, 224, 3)), method="see"
-  )
-  heard = net.apply(converted.variables, jnp.zeros((1, 20, 13)), method="hear")
+
+  def outputs(variables, clip, mfcc):
+    seen = net.apply(variables, clip, method="see")
+    return seen, net.apply(variables, mfcc, method="hear")
+
+  inputs = jnp.zeros((1, 5, 224, 224, 3)), jnp.zeros((1, 20, 13))
+  seen, heard = jax.eval_shape(outputs, converted.variables, *inputs)
   assert seen.features.shape == (1, 8)
   assert seen.code.shape == heard.code.shape == (1, 12)
 

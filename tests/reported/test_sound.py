@@ -23,7 +23,7 @@ from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media import audio, decoder, loudness, mp4, video
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.media.mixing import mix
-from data_pipelines.synthetic import demo_inputs, render
+from data_pipelines.synthetic import demo_inputs, identity, render
 from speak_jax import bundle, spec
 from speak_jax.inference import talking_head
 from speak_jax.inference.synthesizer import Synthesizer
@@ -300,7 +300,7 @@ def test_any_length_is_levelled(seconds):
 def test_the_voices_of_training_have_that_loudness():
   clips = [
     render.speech.speak(
-      render.head.model(7, "train", i).person, i % 8, 50, 25, (1, i)
+      identity.sample(7, "train", i), i % 8, 50, 25, (1, i)
     ).audio
     for i in range(64)
   ]
