@@ -94,8 +94,13 @@ def test_no_example_sees_another(case):
   assert mixes(run, case.inputs) < 1e-6
 
 
-@pytest.mark.compiles(450)  # operation by operation
-@pytest.mark.parametrize("case", ["decoder"], indirect=True)
+# Operation by operation, of which the decoder has most.
+@pytest.mark.compiles(450)
+@pytest.mark.parametrize(
+  "case",
+  ["discriminator", pytest.param("decoder", marks=pytest.mark.campaign)],
+  indirect=True,
+)
 def test_jit_equals_eager(case):
   """Bound before the folder's fixture, it runs operation by operation."""
   eager = case.apply(case.variables, *case.inputs)

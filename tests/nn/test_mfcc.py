@@ -1,4 +1,3 @@
-import librosa
 import numpy as np
 import pytest
 import scipy.fft
@@ -65,8 +64,11 @@ def test_a_video_frame_has_four_rows_but_the_last():
     assert len(mfcc.mfcc(_noise(640 * frames))) == 4 * frames - 1
 
 
+@pytest.mark.campaign
 def test_filters_are_htks_on_whole_bins():
   """librosa's HTK filters, whose corners are not rounded, are close."""
+  import librosa
+
   ours = mfcc.mel_filters()
   theirs = librosa.filters.mel(
     sr=16000, n_fft=512, n_mels=26, htk=True, norm=None
@@ -80,7 +82,10 @@ def test_filters_are_htks_on_whole_bins():
     )
 
 
+@pytest.mark.campaign
 def test_cepstra_are_librosas():
+  import librosa
+
   audio = _noise(4000)
   signal = audio.astype(float)
   signal[1:] -= 0.97 * audio[:-1].astype(float)
