@@ -138,7 +138,12 @@ def main() -> None:
     told[stage.name] = {
       "moved": moved,
       "apart": apart,
-      "exchanged": {name: side.exchanged() for name, side in sides.items()},
+      # What splits the network itself exchanges as it needs.
+      "exchanged": {
+        name: side.exchanged()
+        for name, side in sides.items()
+        if side.mesh.shape["model"] == 1
+      },
     }
   json.dump(told, sys.stdout)
 
