@@ -22,8 +22,8 @@ from data_pipelines.faces import tracker
 from data_pipelines.faces.align import align_face
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import bundle, spec
-from speak_jax.generate import generate
 from speak_jax.inference.synthesizer import Synthesizer
+from speak_jax.inference.talking_head import generate
 from speak_jax.stages.registry import STAGES
 from speak_jax.training import sharding
 from speak_jax.training.state import init_state
