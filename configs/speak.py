@@ -236,7 +236,8 @@ RECIPES = {
     "train.video_every": 0,
     "data.synthetic.meshes": True,
     "data.synthetic.twins_every": 0,
-    "data.synthetic.identities": 200,
+    "data.synthetic.identities": 100,
+    "data.synthetic.clips": 8,  # each emotion beside the neutral face
   },
   # What shows each stage learn on two CPU cores in minutes. No GAN: nothing of
   # it is built or traced.

@@ -51,12 +51,26 @@ class Made(NamedTuple):
 
 
 def read_clip(
-  path: Path, size: int, seconds: float, fps: float, tracker: Tracker
+  path: Path,
+  size: int,
+  seconds: float,
+  fps: float,
+  tracker: Tracker,
+  most_yaw: float = 90.0,
 ) -> Clip:
   """Reads a clip, scaled so that its longer side has `size` px.
 
+  Args:
+    path: The clip.
+    size: px.
+    seconds: Of it at most.
+    fps: Frames a second.
+    tracker: Finds the face.
+    most_yaw: Degrees by which the first frame, the photograph, may look aside.
+
   Raises:
-    MediaError: no sound, no face in the first frame, or too few frames.
+    MediaError: no sound, no face in the first frame or one that looks further
+      aside, or too few frames.
   """
   frames = []
   for frame in decoder.Frames(path, fps, round(seconds * fps)):
@@ -72,6 +86,9 @@ def read_clip(
   track = tracker.track(frames)
   if not track.found[0]:
     raise MediaError(path, "no face in the first frame")
+  yaw = abs(float(track.pose[0, 0]))
+  if yaw > most_yaw:
+    raise MediaError(path, f"the first frame looks aside by {yaw:.0f} degrees")
   return Clip(path.stem, np.stack(frames), track, speech)
 
 

@@ -1,7 +1,7 @@
 """Measures how well photographs are moved, on a folder of clips of one face.
 
   python -m speak_jax.tools.measure_photographs --model BUNDLE --clips FOLDER \
-    --out REPORT [--size 256] [--seconds 8]
+    --out REPORT [--size 256] [--seconds 8] [--most-yaw 90]
 
 Each clip's first frame is the photograph; head and lids are the clip's own and
 lips come from its sound. REPORT/report.md has the table, REPORT/metrics.json
@@ -74,7 +74,8 @@ def main(argv: list[str]) -> int:
       " Landmarks, opening and pose are read by FaceMesh, which has driven the"
       " picture too.",
       f"Opening in silence over that in speech: {quiet:.2f}.",
-      *(f"Left out: {line}" for line in left_out),
+      "",
+      *(f"- Left out: {line}" for line in left_out),
       "",
     ]
   )
@@ -98,7 +99,14 @@ def _clips(
     for i, path in enumerate(paths):
       try:
         clips.append(
-          photographs.read_clip(path, FLAGS.size, FLAGS.seconds, fps, tracker)
+          photographs.read_clip(
+            path,
+            FLAGS.size,
+            FLAGS.seconds,
+            fps,
+            tracker,
+            FLAGS.get_flag_value("most-yaw", 90.0),
+          )
         )
       except MediaError as error:
         left_out.append(f"{path.name}: {error.reason}")
@@ -169,4 +177,7 @@ if __name__ == "__main__":
   flags.mark_flags_as_required(["model", "clips", "out"])
   flags.DEFINE_integer("size", 256, "Longer side of the frames, px.", 64, 1024)
   flags.DEFINE_float("seconds", 8.0, "Of each clip at most.", 0.5)
+  flags.DEFINE_float(
+    "most-yaw", 90.0, "Degrees by which first frames may look aside.", 0, 90
+  )
   app.run(main, flags_parser=command_line.parser("measure_photographs"))

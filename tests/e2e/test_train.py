@@ -132,6 +132,9 @@ def test_every_leaf_of_the_config_is_read(run, seen, tmp_path, monkeypatch):
     # Trained weights keep the waveform, and learn more slowly.
     heard = {"model__audio__front": "waveform", "model__audio__width": 32}
     trace(STAGES["speak"].make(config(**heard)))
+    # What moves photographs stands by itself: tests/photograph trains it.
+    trace(STAGES["motion"].make(config()))
+    STAGES["motion"].sampler(config())
     # Several processes, before they meet.
     monkeypatch.setattr(distributed, "process_of_flags", lambda *words: "there")
     monkeypatch.setattr(distributed, "initialize", lambda process, **keys: None)
