@@ -25,6 +25,7 @@ SEAMS = (0.0, 0.088, 0.150, 0.205, 0.245)  # between teeth, from the middle
 SEAM = 0.006  # half of a seam's width
 HALF_ARCH = 0.27  # from the middle to where the cheek's shadow is complete
 SHADE = 0.035  # below the upper lip
+TINT = 0.3  # share of the skin's colour that its light is taken to have
 SOFT = 0.006  # of all edges
 APPEARS = 0.015  # by which a gap differs from the photograph's, to be painted
 FRACTION = 3  # bits of a pixel's fraction that outlines are drawn with
@@ -34,7 +35,7 @@ CAVITY = np.array([34.0, 14.0, 14.0])
 TONGUE = np.array([150.0, 82.0, 80.0])
 TOOTH = np.array([1.0, 0.98, 0.94])  # over the light
 GREY = np.array([0.299, 0.587, 0.114])
-LIGHT = (110.0, 232.0)  # least and most that teeth reflect
+LIGHT = (50.0, 232.0)  # least and most that teeth reflect
 
 
 class InnerMouth(NamedTuple):
@@ -56,9 +57,11 @@ def inner_mouth(
   height, width = photograph.shape[:2]
   places = textured.vertices[list(CHEEKS), :2].round().astype(int)
   columns, rows = places.clip(0, (width - 1, height - 1)).T
-  skin = np.median(photograph[rows, columns] @ GREY)
-  light = float(np.clip(1.25 * skin, *LIGHT))
-  share = light / LIGHT[1]
+  skin = np.median(photograph[rows, columns], 0)
+  light = float(np.clip(1.25 * skin @ GREY, *LIGHT))
+  # What is lit by a candle has a candle's colour, half of which is the skin's.
+  hue = skin / max(skin @ GREY, 1.0)
+  share = (TINT * hue + 1 - TINT) * light / LIGHT[1]
   rest = textured.vertices[topology.INNER_LIPS, :2]
   shown = _filled(rest, (height, width)).astype(np.float32) / 255
   # Lips are soft, and points are a pixel off: their edge is no tooth.
@@ -73,7 +76,7 @@ def inner_mouth(
     _gap(textured.vertices, textured.eyes),
     CAVITY * share,
     TONGUE * share,
-    TOOTH * light,
+    TOOTH * LIGHT[1] * share,
   )
 
 
@@ -100,11 +103,14 @@ def paint(
   patch = frame[low[1] : high[1], low[0] : high[0]]
   if not patch.size:
     return
-  alpha = _filled(edge - low, patch.shape[:2])[..., None] * (opacity / 255)
+  inside = _filled(edge - low, patch.shape[:2])
+  inside = cv2.GaussianBlur(inside, (0, 0), max(EDGE * eyes, 0.6))
+  alpha = inside[..., None] * (opacity / 255)
   painted = _paint(patch.shape[:2], low, vertices, skull, eyes, inner)
   own, shown = _own(patch.shape[:2], low, skull, inner)
-  inside = painted + shown[..., None] * (own - painted)
-  patch[:] = np.rint(patch + alpha * (inside - patch)).astype(np.uint8)
+  mouth = painted + shown[..., None] * (own - painted)
+  mixed = patch + alpha * (mouth.clip(0, 255) - patch)
+  patch[:] = np.rint(mixed).astype(np.uint8)
 
 
 def _filled(
@@ -175,7 +181,7 @@ def _paint(
   _, below_lip = from_point(vertices[UPPER_LIP])
   gap = _gap(vertices, eyes)
   pixel = 1 / eyes
-  soft = max(SOFT, pixel)
+  soft = max(SOFT, 1.5 * pixel)
   painted = np.broadcast_to(inner.cavity, (*shape, 3)).copy()
 
   def over(colour: np.ndarray, share: np.ndarray) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from data_pipelines.faces import topology
-from data_pipelines.faces.headpose import head_rotation
+from data_pipelines.faces.headpose import head_pose, head_rotation
 
 POINTS = 468  # of FaceMesh, which come first
 # The pivot of a head's rotation, from between the outer corners of the eyes,
@@ -43,6 +43,9 @@ NECK = 0.6  # of its share that a ring loses below the chin
 # from which on it is seen plainly.
 HIDDEN, PLAIN = 0.35, 0.6
 BETTER = 0.25  # by which the other side must be seen better
+# Degrees of yaw from which on the other side is looked at, and from which on it
+# is preferred: its ear and hair are no part of a far cheek.
+ASIDE, PROFILE = 25.0, 40.0
 MOUTH_BACK = 0.1  # eye distances that the middle of the mouth lies behind lips
 
 
@@ -120,7 +123,9 @@ def _both_sides(
   share = ((facing - HIDDEN) / (PLAIN - HIDDEN)).clip(0, 1)
   # Where the other side is hardly better, a face keeps its own.
   better = share[topology.MIRROR] - share > BETTER
-  share = np.where(better, share, 1.0)
+  yaw = abs(float(head_pose(face[None])[0, 0]))
+  trust = np.clip((yaw - ASIDE) / (PROFILE - ASIDE), 0, 1)
+  share = np.where(better, 1 - trust * (1 - share), 1.0)
   around = np.concatenate(rings)
   return (
     np.concatenate(
@@ -168,11 +173,12 @@ def posed(
   turned = motion.scale * (moved - textured.pivot) @ motion.rotation.T
   turned += textured.pivot
   turned[:, :2] += eyes * motion.shift
-  return (
-    rest
-    + (turned - rest) * textured.follows[:, None]
-    + ((moved - rest) * (1 - textured.follows[:, None]))
-  )
+  way = turned - rest
+  # Rings go as the outline does that they surround, the less the further out:
+  # so nothing folds between them.
+  rings = slice(POINTS, POINTS + len(topology.OUTLINE) * len(RINGS))
+  way[rings] = np.tile(way[topology.OUTLINE], (len(RINGS), 1))
+  return rest + way * textured.follows[:, None]
 
 
 def _triangles() -> Int[np.ndarray, "t 3"]:

@@ -195,9 +195,9 @@ def test_what_a_turned_head_hides_is_taken_from_its_other_side(
 ):
   frame, mesh = photograph
   ahead = textured_mesh(mesh)
-  assert ahead.seen[:POINTS].mean() > 0.9
+  assert (ahead.seen == 1).all()
   one = composition.portrait(frame, mesh)
-  aside = composition.compose(one, composition.NO_EXPRESSION, turned(30))
+  aside = composition.compose(one, composition.NO_EXPRESSION, turned(42))
   far = textured_mesh(face_mesh(aside))
   hidden = np.flatnonzero(far.seen < 0.5)
   assert 10 < len(hidden) < 200
@@ -208,9 +208,9 @@ def test_what_a_turned_head_hides_is_taken_from_its_other_side(
   back = composition.compose(
     composition.portrait(aside, face_mesh(aside)),
     composition.NO_EXPRESSION,
-    turned(-30),
+    turned(-42),
   )
   plain = np.abs(back.astype(int) - frame)
   hull = cv2.convexHull(mesh[:, :2].round().astype(np.int32))
   inside = cv2.fillConvexPoly(np.zeros(frame.shape[:2], np.uint8), hull, 1)
-  assert plain[inside > 0].mean() < 16
+  assert plain[inside > 0].mean() < 25
