@@ -228,7 +228,7 @@ RECIPES = {
     "data.synthetic.held_out": 24,
     "data.synthetic.framing": "medium",
   },
-  # What moves a photograph: an hour on two CPU cores, and no picture is drawn.
+  # What moves a photograph: half an hour on two CPU cores; no picture is drawn.
   "photo": {
     "stages": ("motion",),
     "train.save_every": 1_000,

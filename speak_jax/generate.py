@@ -9,6 +9,10 @@ and videos pictures; speech may be the sound of a video. The video lasts as long
 as the speech; pose clips that are shorter go back and forth. Without --pose the
 head keeps still, as in the picture; without --emotion the face is neutral.
 
+`--model photograph` draws no frames but moves the picture itself, at its own
+size. There the head sways and blinks without --pose, and --emotion is a name
+and its strength, such as happy:0.7.
+
 The voice may be of any loudness: the network hears it as loud as the voices
 that it learned from. The mp4 has the sound as it was, at its rate (96 kHz at
 most) and with its channels. Of several audio tracks the default one is taken,
@@ -156,9 +160,17 @@ def _define_flags() -> None:
   text("identity", None, "Picture (or video).", required=True)
   text("audio", None, "File with speech: any sound or video.", required=True)
   text(
-    "pose", None, "Video of the head motion (keeps still as in the picture)."
+    "pose",
+    None,
+    "Video of the head motion (keeps still as in the picture; photograph:"
+    " idle).",
   )
-  text("emotion", None, "Video or picture of the emotion (neutral).")
+  text(
+    "emotion",
+    None,
+    "Video or picture of the emotion; photograph: a name, as in happy:0.7"
+    " (neutral).",
+  )
   text("output", None, "The mp4.", short_name="o", required=True)
   text("sheet", None, "Also a contact sheet PNG.")
   which = (

@@ -51,7 +51,7 @@ WARNED = re.compile(r"(warning|error): \S|generate \d+/\d+|.*searching on$")
 SET = re.compile(
   r"dataset_info\.json|features\.json|metadata\.json|clips\.jsonl|"
   r"rejects\.jsonl|notes\.jsonl|prepare\.json|.*\.array_record-\d+-of-\d+|"
-  r"\.parts(/(lock|(meta|[0-9a-f]+)\.json))?"
+  r"\.parts(/(lock|format|(meta|[0-9a-f]+)\.json))?"
 )
 
 
@@ -81,8 +81,9 @@ def serve() -> None:
   from speak_jax.inference.synthesizer import Synthesizer
 
   generate._define_flags()
-  synthesizer = Synthesizer
-  synthesizer.from_bundle = functools.cache(synthesizer.from_bundle)
+  load = functools.cache(Synthesizer.from_bundle)
+  synthesizer: Any = Synthesizer
+  synthesizer.from_bundle = lambda path, **rest: load(path)
   replies = os.fdopen(int(sys.argv[1]), "w")
   for line in sys.stdin:
     flags.FLAGS.unparse_flags()
