@@ -18,7 +18,12 @@ from data_pipelines.media.mp4 import write_video
 from speak_jax.common.names import printable
 from speak_jax.common.prefetch import prefetch
 from speak_jax.common.progress import Progress
-from speak_jax.inference import contact_sheet, emotion_label, windows
+from speak_jax.inference import (
+  contact_sheet,
+  emotion_label,
+  talking_head,
+  windows,
+)
 from speak_jax.inference.contact_sheet import Row, Shown
 from speak_jax.inference.driver import VideoDriver
 from speak_jax.inference.functions import Settings
@@ -36,6 +41,7 @@ from speak_jax.photograph.head_motion import Drive, unpacked
 from speak_jax.photograph.textured_mesh import POINTS
 
 MAX_SIDE_PX = 1024  # of a photograph, unless a size is asked for
+MIN_SIDE_PX, LARGEST_PX = 16, talking_head.MAX_SIDE_PX  # that may be
 DRIVER_PX = 64  # side of the driver's crops, on the contact sheet
 # Square of framing "crop", over the larger side of the face; and how much
 # higher it lies, of its side: hair needs more room than the neck.
@@ -90,6 +96,10 @@ def generate(
       line naming the file. Nothing is left half-written.
     ValueError: no such emotion.
   """
+  if size is not None and not MIN_SIDE_PX <= size <= LARGEST_PX:
+    raise MediaError(
+      output, f"size {size} is not from {MIN_SIDE_PX} to {LARGEST_PX}"
+    )
   strengths = emotion_label.strengths(emotion or "neutral")
   inputs = [x for x in (identity, audio, pose) if x is not None]
   check_files(inputs, output, sheet)
@@ -155,7 +165,9 @@ def _sized(
   height, width = frame.shape[:2]
   longer = max(height, width)
   scale = (min(longer, MAX_SIDE_PX) if size is None else size) / longer
-  sides = [max(2 * round(side * scale / 2), 16) for side in (width, height)]
+  sides = [
+    max(2 * round(side * scale / 2), MIN_SIDE_PX) for side in (width, height)
+  ]
   factors = np.array([sides[0] / width, sides[1] / height])
   if [width, height] != sides:
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

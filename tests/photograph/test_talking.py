@@ -173,6 +173,14 @@ def test_size_is_the_longer_side(
   assert next(iter(decoder.Frames(out, 25.0))).shape == (height, width, 3)
 
 
+@pytest.mark.parametrize("size", [8, 100_000])
+def test_a_size_that_cannot_be_is_one_line(
+  bundle, files, tracker, tmp_path, size
+):
+  with pytest.raises(MediaError, match=f"size {size} is not from 16 to 2048"):
+    generate(bundle, files, tracker, tmp_path / "out.mp4", size=size)
+
+
 def test_a_crop_is_no_larger_than_the_photograph(
   bundle, files, tracker, tmp_path
 ):
