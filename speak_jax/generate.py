@@ -49,13 +49,8 @@ from speak_jax import bundle
 from speak_jax.common import command_line
 from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
-from speak_jax.inference import (
-  emotion_label,
-  talking_head,
-  talking_photograph,
-)
+from speak_jax.inference import emotion_label, talking_head
 from speak_jax.inference.inputs import Rules, check_files
-from speak_jax.inference.motion_model import MotionModel
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.inference.talking_head import MAX_SIDE_PX, Result
 
@@ -128,6 +123,10 @@ def _generate(rules: Rules) -> Result:
       FLAGS.model, content=content, windows=FLAGS.windows
     )
     return talking_head.generate(synthesizer, **common)
+  # Here alone: numba takes half a second to load, and others do without.
+  from speak_jax.inference import talking_photograph
+  from speak_jax.inference.motion_model import MotionModel
+
   if FLAGS.emotion is not None:
     try:
       emotion_label.strengths(FLAGS.emotion)

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipelines.faces.headpose import RIGID, head_rotation
+from speak_jax import spec
 
 EYE_CORNERS = (33, 263)  # the outer ones, left and right in the picture
-UPPER_LIP, LOWER_LIP = 13, 14  # at the middle of the gap between the lips
 UPPER_LIDS, LOWER_LIDS = (159, 386), (145, 374)  # at the middle of each eye
 RESTING = 0.2  # share of a clip's frames whose lips are the nearest
 
@@ -44,7 +44,8 @@ def placed(mesh: Float[np.ndarray, "n 468 3"]) -> Placed:
 
 def lip_gap(points: Float[np.ndarray, "n 468 3"]) -> Float[np.ndarray, "n"]:
   """Measures how far lips are apart, in canonical units."""
-  apart = points[:, UPPER_LIP] - points[:, LOWER_LIP]
+  upper, lower = spec.MESH_GAP
+  apart = points[:, upper] - points[:, lower]
   return np.linalg.norm(apart, axis=-1)
 
 

@@ -26,9 +26,8 @@ from speak_jax.evaluation.metric_table import MetricValue
 from speak_jax.inference.emotion_label import strengths
 from speak_jax.inference.motion_model import MotionModel
 from speak_jax.metrics import image, landmarks, sums
-from speak_jax.photograph import composition, head_motion, lips
+from speak_jax.photograph import composition, head_motion
 from speak_jax.photograph.head_motion import unpacked
-from speak_jax.photograph.textured_mesh import POINTS
 
 MIN_FRAMES = 12
 SILENCE_S = 2.0
@@ -37,7 +36,6 @@ SILENCE_S = 2.0
 class Clip(NamedTuple):
   """A clip of one face: n frames, tracked, and their sound."""
 
-  name: str
   frames: UInt8[np.ndarray, "n h w 3"]
   track: Track
   speech: Int16[np.ndarray, "s"]  # 16 kHz, at the loudness of all voices
@@ -89,7 +87,7 @@ def read_clip(
   yaw = abs(float(track.pose[0, 0]))
   if yaw > most_yaw:
     raise MediaError(path, f"the first frame looks aside by {yaw:.0f} degrees")
-  return Clip(path.stem, np.stack(frames), track, speech)
+  return Clip(np.stack(frames), track, speech)
 
 
 def driven(clip: Clip, model: MotionModel, speech: np.ndarray) -> np.ndarray:
@@ -114,10 +112,9 @@ def driven(clip: Clip, model: MotionModel, speech: np.ndarray) -> np.ndarray:
     assert last is not None  # the first frame has a face
     drives.append(last)
   points = model.stream(speech, [x.lids for x in drives], strengths("neutral"))
-  closing = _closing(clip)
   return np.stack(
     [
-      composition.compose(one, closing + moved, drive.motion)
+      composition.compose(one, one.closing + moved, drive.motion)
       for moved, drive in zip(points, drives, strict=True)
     ]
   )
@@ -203,12 +200,6 @@ def silence(model: MotionModel, speech: Int16[np.ndarray, "s"]) -> float:
   upper, lower = spec.MESH_GAP
   gap = np.abs(points[:, lower, 1] - points[:, upper, 1])
   return float(gap[-quiet // 2 :].mean() / gap[:spoken].mean())
-
-
-def _closing(clip: Clip) -> Float[np.ndarray, "468 3"]:
-  """Closes the mouth of the clip's first frame."""
-  points = canonical.placed(clip.track.mesh[:1, :POINTS]).points[0]
-  return lips.closing(points)
 
 
 def _face(

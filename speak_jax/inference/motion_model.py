@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from speak_jax import bundle as bundles
 from speak_jax import spec
 from speak_jax.inference.functions import PLATFORMS, called
-from speak_jax.inference.windows import cut_sound
+from speak_jax.inference.windows import cut_sound, frames_of
 from speak_jax.models.motion import spectra_of
 from speak_jax.nn import precision
 from speak_jax.nn.pixels import as_audio
@@ -149,10 +149,7 @@ class MotionModel:
     Raises:
       ValueError: it is too short for one.
     """
-    n = round(len(audio) * self.settings.fps / spec.SAMPLE_RATE_HZ)
-    if n < 1:
-      raise ValueError(f"sound too short ({len(audio)} samples at 16 kHz)")
-    return n
+    return frames_of(audio, self.settings.fps)
 
   def stream(
     self,

@@ -22,7 +22,7 @@ from speak_jax.inference.functions import (
   settings_from_json,
   settings_of,
 )
-from speak_jax.inference.windows import cut_poses, cut_sound, drive
+from speak_jax.inference.windows import cut_poses, cut_sound, drive, frames_of
 from speak_jax.nn import precision
 from speak_jax.stages.init import networks
 
@@ -260,10 +260,7 @@ class Synthesizer:
     Raises:
       ValueError: It is too short for one.
     """
-    n = round(len(audio) * self.settings.fps / spec.SAMPLE_RATE_HZ)
-    if n < 1:
-      raise ValueError(f"sound too short ({len(audio)} samples at 16 kHz)")
-    return n
+    return frames_of(audio, self.settings.fps)
 
   def _heard(self, audio: Int16[np.ndarray, "s"]) -> Iterator[np.ndarray]:
     """Yields the speech codes of each window, of silence after the last."""

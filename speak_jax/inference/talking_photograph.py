@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data_pipelines.faces import canonical
 from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.media.error import MediaError
 from data_pipelines.media.mp4 import write_video
@@ -35,10 +34,9 @@ from speak_jax.inference.inputs import (
 )
 from speak_jax.inference.motion_model import MotionModel
 from speak_jax.inference.talking_head import Result
-from speak_jax.photograph import composition, head_motion, lips
+from speak_jax.photograph import composition, head_motion
 from speak_jax.photograph.composition import Portrait
 from speak_jax.photograph.head_motion import Drive, unpacked
-from speak_jax.photograph.textured_mesh import POINTS
 
 MAX_SIDE_PX = 1024  # of a photograph, unless a size is asked for
 MIN_SIDE_PX, LARGEST_PX = 16, talking_head.MAX_SIDE_PX  # that may be
@@ -214,13 +212,13 @@ def _composed(
   moves: Iterable[tuple[Float[np.ndarray, "468 3"], Drive]],
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
   """Composes frames in a few threads, in order."""
-  face = one.textured.vertices[None, :POINTS]
-  closing = lips.closing(canonical.placed(face).points[0])
   waiting: collections.deque = collections.deque()
   with ThreadPoolExecutor(THREADS) as threads:
     for points, drive in moves:
       waiting.append(
-        threads.submit(composition.compose, one, closing + points, drive.motion)
+        threads.submit(
+          composition.compose, one, one.closing + points, drive.motion
+        )
       )
       if len(waiting) >= AHEAD:
         yield waiting.popleft().result()

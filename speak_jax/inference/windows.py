@@ -123,6 +123,18 @@ def cut_poses(
   return rearrange(pose, "(w t) p -> w t p", t=t)
 
 
+def frames_of(audio: Int16[np.ndarray, "s"], fps: float) -> int:
+  """Counts the frames of a 16 kHz sound: round(seconds x fps).
+
+  Raises:
+    ValueError: It is too short for one.
+  """
+  n = round(len(audio) * fps / spec.SAMPLE_RATE_HZ)
+  if n < 1:
+    raise ValueError(f"sound too short ({len(audio)} samples at 16 kHz)")
+  return n
+
+
 def cut_sound(
   audio: Int16[np.ndarray, "s"], first: int, count: int, settings: Heard
 ) -> Int16[np.ndarray, "w a"]:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from speak_jax.photograph import inner_mouth
+from data_pipelines.faces import canonical
+from speak_jax.photograph import inner_mouth, lips
 from speak_jax.photograph.inner_mouth import InnerMouth
 from speak_jax.photograph.rasterize import rasterize
 from speak_jax.photograph.textured_mesh import (
@@ -32,8 +33,9 @@ class Portrait(NamedTuple):
   textured: TexturedMesh
   mouth: InnerMouth
   # Of the mesh's vertices: place in the photograph, and if some are hidden the
-  # place of what lies opposite, and how well they are seen.
+  # place of what lies opposite, and how hidden they are, 0 to 1.
   attributes: Float[np.ndarray, "v k"]
+  closing: Float[np.ndarray, "468 3"]  # what brings its lips together
 
 
 def portrait(
@@ -52,7 +54,8 @@ def portrait(
       [attributes, textured.opposite, 1 - textured.seen]
     )
   inside = inner_mouth.inner_mouth(photograph, textured)
-  return Portrait(photograph, textured, inside, attributes)
+  rest = canonical.placed(mesh[None]).points[0]
+  return Portrait(photograph, textured, inside, attributes, lips.closing(rest))
 
 
 def compose(

@@ -10,14 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial.transform import Rotation
 
 from data_pipelines.faces import canonical
 from data_pipelines.synthetic import motion as drawn
-from speak_jax.photograph.textured_mesh import (
-  PIVOT_BACK,
-  PIVOT_DOWN,
-  Motion,
-)
+from speak_jax.photograph.textured_mesh import Motion, pivot_of
 
 # Of the driver's own: he may sit nearer, and a photograph has not the room.
 SHIFT, SCALE = 0.6, 0.5
@@ -77,8 +74,7 @@ def driven(
       continue
     face = canonical.placed(mesh[None])
     rotation, eyes = face.rotation[0], float(face.eyes[0])
-    corners = mesh[list(canonical.EYE_CORNERS)].mean(0)
-    pivot = corners + eyes * rotation @ (0, PIVOT_DOWN, PIVOT_BACK)
+    pivot = pivot_of(mesh, rotation, eyes)
     if first is None:
       first = rotation, pivot, eyes
     closed = 1 - canonical.lid_gap(face.points)[0] / open_lids
@@ -123,10 +119,5 @@ def rotation_of(
   yaw: float, pitch: float, roll: float
 ) -> Float[np.ndarray, "3 3"]:
   """Builds R = Rz(roll) Ry(-yaw) Rx(-pitch), radians; x right, y down."""
-  (sy, cy), (sp, cp), (sr, cr) = (
-    (np.sin(angle), np.cos(angle)) for angle in (-yaw, -pitch, roll)
-  )
-  about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-  about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-  about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-  return about_z @ about_y @ about_x
+  turns = Rotation.from_euler("xyz", [-pitch, -yaw, roll])  # x first
+  return turns.as_matrix()

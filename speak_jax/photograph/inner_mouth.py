@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
 from data_pipelines.faces import topology
+from speak_jax import spec
 from speak_jax.photograph.textured_mesh import TexturedMesh
 
-UPPER_LIP, LOWER_LIP = 13, 14  # points at the middle of the gap's edges
+UPPER_LIP, LOWER_LIP = spec.MESH_GAP
 CHEEKS = (50, 280, 101, 330)  # points on bare skin, by which the light is told
 
 # Lengths are in distances between the outer corners of the eyes, some 92 mm:
@@ -34,7 +35,6 @@ EDGE = 0.008  # by which what the photograph shows is trusted less
 CAVITY = np.array([34.0, 14.0, 14.0])
 TONGUE = np.array([150.0, 82.0, 80.0])
 TOOTH = np.array([1.0, 0.98, 0.94])  # over the light
-GREY = np.array([0.299, 0.587, 0.114])
 LIGHT = (50.0, 232.0)  # least and most that teeth reflect
 
 
@@ -58,9 +58,9 @@ def inner_mouth(
   places = textured.vertices[list(CHEEKS), :2].round().astype(int)
   columns, rows = places.clip(0, (width - 1, height - 1)).T
   skin = np.median(photograph[rows, columns], 0)
-  light = float(np.clip(1.25 * skin @ GREY, *LIGHT))
-  # What is lit by a candle has a candle's colour, half of which is the skin's.
-  hue = skin / max(skin @ GREY, 1.0)
+  light = float(np.clip(1.25 * skin @ spec.LUMA, *LIGHT))
+  # What is lit by a candle has its colour, of which the skin's tells a part.
+  hue = skin / max(skin @ spec.LUMA, 1.0)
   share = (TINT * hue + 1 - TINT) * light / LIGHT[1]
   rest = textured.vertices[topology.INNER_LIPS, :2]
   shown = _filled(rest, (height, width)).astype(np.float32) / 255

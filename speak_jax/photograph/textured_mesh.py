@@ -14,10 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from data_pipelines.faces import topology
-from data_pipelines.faces.headpose import head_pose, head_rotation
+from data_pipelines.faces import canonical, topology
+from data_pipelines.faces.headpose import angles
+from speak_jax import spec
 
-POINTS = 468  # of FaceMesh, which come first
+POINTS = spec.MESH  # of FaceMesh, which come first
+# Edges of what has no triangles; what fills each has a vertex in its middle.
+HOLES = (topology.INNER_LIPS, topology.LEFT_EYE, topology.RIGHT_EYE)
 # The pivot of a head's rotation, from between the outer corners of the eyes,
 # in eye distances: down, and back into the head.
 PIVOT_DOWN, PIVOT_BACK = 0.35, 0.9
@@ -71,10 +74,9 @@ def textured_mesh(mesh: Float[np.ndarray, "468 3"]) -> TexturedMesh:
     mesh: FaceMesh's points in it, px.
   """
   face = mesh.astype(np.float64)
-  rotation = head_rotation(face[None])[0]
-  eyes = float(np.linalg.norm(face[33] - face[263]))
-  pivot = face[[33, 263]].mean(0)
-  pivot = pivot + eyes * rotation @ np.array([0, PIVOT_DOWN, PIVOT_BACK])
+  place = canonical.placed(face[None])
+  rotation, eyes = place.rotation[0], float(place.eyes[0])
+  pivot = pivot_of(face, rotation, eyes)
   outline = face[topology.OUTLINE]
   from_middle = outline[:, :2] - outline[:, :2].mean(0)
   up = -rotation[:2, 1]
@@ -86,22 +88,38 @@ def textured_mesh(mesh: Float[np.ndarray, "468 3"]) -> TexturedMesh:
     depth = outline[:, 2] + ring.depth * (pivot[2] - outline[:, 2])
     rings.append(np.column_stack([flat, depth]))
     shares.append(ring.follows * (1 - NECK * (-upness).clip(0) ** 2))
-  holes = (topology.INNER_LIPS, topology.LEFT_EYE, topology.RIGHT_EYE)
-  middles = np.stack([face[hole].mean(0) for hole in holes])
+  middles = np.stack([face[hole].mean(0) for hole in HOLES])
   middles[0, 2] += MOUTH_BACK * eyes
   return TexturedMesh(
     np.concatenate([face, *rings, middles]),
     _triangles(),
-    np.concatenate([np.ones(POINTS), *shares, np.ones(len(holes))]),
-    *_both_sides(face, rings, middles),
+    np.concatenate([np.ones(POINTS), *shares, np.ones(len(HOLES))]),
+    *_both_sides(face, rotation, rings, middles),
     rotation,
     pivot,
     eyes,
   )
 
 
+def pivot_of(
+  face: Float[np.ndarray, "468 3"],
+  rotation: Float[np.ndarray, "3 3"],
+  eyes: float,
+) -> Float[np.ndarray, "3"]:
+  """Finds the point about which a head turns, in the unit of its face.
+
+  Args:
+    face: FaceMesh's points.
+    rotation: Of the head.
+    eyes: Between the outer corners of its eyes.
+  """
+  corners = face[list(canonical.EYE_CORNERS)].mean(0)
+  return corners + eyes * rotation @ (0, PIVOT_DOWN, PIVOT_BACK)
+
+
 def _both_sides(
   face: Float[np.ndarray, "468 3"],
+  rotation: Float[np.ndarray, "3 3"],
   rings: list[np.ndarray],
   middles: Float[np.ndarray, "3 3"],
 ) -> tuple[Float[np.ndarray, "v 2"], Float[np.ndarray, "v"]]:
@@ -123,7 +141,7 @@ def _both_sides(
   share = ((facing - HIDDEN) / (PLAIN - HIDDEN)).clip(0, 1)
   # Where the other side is hardly better, a face keeps its own.
   better = share[topology.MIRROR] - share > BETTER
-  yaw = abs(float(head_pose(face[None])[0, 0]))
+  yaw = abs(float(np.degrees(angles(rotation[None])[0, 0])))
   trust = np.clip((yaw - ASIDE) / (PROFILE - ASIDE), 0, 1)
   share = np.where(better, 1 - trust * (1 - share), 1.0)
   around = np.concatenate(rings)
@@ -167,8 +185,7 @@ def posed(
   moved = rest.copy()
   moved[:POINTS] += eyes * expression @ textured.rotation.T
   # What fills a hole follows its edge.
-  holes = (topology.INNER_LIPS, topology.LEFT_EYE, topology.RIGHT_EYE)
-  for i, hole in enumerate(holes, len(rest) - len(holes)):
+  for i, hole in enumerate(HOLES, len(rest) - len(HOLES)):
     moved[i] += (moved[hole] - rest[hole]).mean(0)
   turned = motion.scale * (moved - textured.pivot) @ motion.rotation.T
   turned += textured.pivot
@@ -194,7 +211,7 @@ def _triangles() -> Int[np.ndarray, "t 3"]:
     ]
     inner = outer
   middle = POINTS + around * len(RINGS)
-  for hole in (topology.INNER_LIPS, topology.LEFT_EYE, topology.RIGHT_EYE):
+  for hole in HOLES:
     parts.append(
       np.column_stack([hole, np.roll(hole, -1), np.full(len(hole), middle)])
     )
