@@ -98,6 +98,7 @@ setup(
   package_data={
     "speak_jax": [
       "assets/*",
+      "assets/faces/*",
       "assets/reference/**/*",
       "assets/photograph/**/*",
       "py.typed",

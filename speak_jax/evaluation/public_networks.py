@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from speak_jax.evaluation.batching import in_batches
+from speak_jax.common.batching import in_batches
 from speak_jax.evaluation.readers.perceptual import (
   FeatureMetric,
   PairedMetric,

@@ -2,11 +2,14 @@
 
   python -m speak_jax.pretrained verify DIR
   python -m speak_jax.pretrained convert SRC DST
+  python -m speak_jax.pretrained face-api DIR DST
 
 `verify` runs the goldens of a folder (see `goldens`) on the CPU and prints the
 error of each output. `convert` writes a public checkpoint as .safetensors in
 our own names and axes, such as `params/stem/kernel`; files of one network have
-commas between: SRC is A,B.
+commas between: SRC is A,B. `face-api` writes the three networks that judge real
+faces to a folder, from the `model` folder of the npm package of that name:
+those in speak_jax/assets/faces are made so.
 """
 
 from collections.abc import Sequence
@@ -16,7 +19,7 @@ import jax
 from absl import app
 
 from speak_jax.common import command_line, exit_codes
-from speak_jax.pretrained import goldens, layouts
+from speak_jax.pretrained import face_api, goldens, layouts
 from speak_jax.pretrained.tensors import WeightsError
 
 
@@ -54,6 +57,13 @@ def convert(source: str, target: Path) -> int:
   return 0
 
 
+def convert_faces(folder: Path, target: Path) -> int:
+  """Writes the networks that judge real faces; a line each."""
+  for path in face_api.convert(folder, target):
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+  return 0
+
+
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
   # The tolerance is a CPU's: others multiply with fewer bits.
@@ -64,9 +74,11 @@ def main(argv: Sequence[str]) -> int:
         return verify(Path(folder))
       case ["convert", source, target]:
         return convert(source, Path(target))
+      case ["face-api", folder, target]:
+        return convert_faces(Path(folder), Path(target))
   except (WeightsError, OSError) as error:
     return command_line.fail("error", str(error))
-  line = "say verify DIR, or convert SRC DST"
+  line = "say verify DIR, convert SRC DST or face-api DIR DST"
   return command_line.fail("pretrained", line, exit_codes.BAD_CONFIG)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from data_pipelines.synthetic.render import random_frames
 from speak_jax import spec
-from speak_jax.evaluation import batching
+from speak_jax.common import batching
 from speak_jax.evaluation.readers import aligned, face_reader, own_syncnet
 from speak_jax.models import judge
 from tests.stages import small

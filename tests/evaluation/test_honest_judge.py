@@ -83,7 +83,7 @@ def test_its_training_takes_a_renderer_and_nothing_of_a_model():
     "speak_jax.common.command_line",
     "speak_jax.common.files",
     "speak_jax.common.outputs",
-    "speak_jax.evaluation.batching.in_batches",
+    "speak_jax.common.batching.in_batches",
     "speak_jax.spec",
     "speak_jax.losses.disentangle",
     "speak_jax.metrics.identity",

@@ -88,5 +88,5 @@ def test_convert_leaves_nothing_behind_when_it_fails(tmp_path, capsys):
 def test_other_words_are_refused_in_a_line(words, capsys):
   assert run(*words) == exit_codes.BAD_CONFIG
   assert capsys.readouterr().err == (
-    "pretrained: say verify DIR, or convert SRC DST\n"
+    "pretrained: say verify DIR, convert SRC DST or face-api DIR DST\n"
   )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from speak_jax.evaluation.batching import in_batches
+from speak_jax.common.batching import in_batches
 from speak_jax.evaluation.disentanglement.subjects import Subjects
 from speak_jax.evaluation.metric_table import (
   MetricTable,

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from data_pipelines.dataset.pictures import resize
 from speak_jax import spec
-from speak_jax.evaluation.batching import in_batches
+from speak_jax.common.batching import in_batches
 from speak_jax.evaluation.readers.aligned import align
 from speak_jax.models import judge
 

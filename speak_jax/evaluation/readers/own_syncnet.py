@@ -9,7 +9,7 @@ from jaxtyping import Float, Int16, UInt8
 from data_pipelines.faces.lips import cut_lips
 from data_pipelines.faces.tracker import interpolated
 from speak_jax import spec
-from speak_jax.evaluation.batching import in_batches
+from speak_jax.common.batching import in_batches
 from speak_jax.metrics import sync
 
 WINDOW_SAMPLES = 3200  # 0.2 s, SyncNet's

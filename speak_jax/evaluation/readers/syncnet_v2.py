@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Int16, UInt8
 
-from speak_jax.evaluation.batching import in_batches
+from speak_jax.common.batching import in_batches
 from speak_jax.metrics import sync
 from speak_jax.models.syncnet_v2 import FRAMES, SIDE, STEPS, SyncNetV2
 from speak_jax.nn.mfcc import mfcc

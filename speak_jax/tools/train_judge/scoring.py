@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from speak_jax import spec
-from speak_jax.evaluation.batching import in_batches
+from speak_jax.common.batching import in_batches
 from speak_jax.metrics import identity as identity_metrics
 from speak_jax.metrics import sums
 from speak_jax.models import judge as models
