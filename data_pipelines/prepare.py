@@ -123,6 +123,12 @@ _LEVELS = flags.DEFINE_list(
 _TWINS = flags.DEFINE_integer(
   "twins-every", 0, "synthetic: frames between exact swap targets; 0 none.", 0
 )
+_SPEECH = flags.DEFINE_string(
+  "speech",
+  None,
+  "synthetic: folder of recordings and their sentences, which drawn people "
+  "speak, for --seconds at most; docs/data.md says how they must lie.",
+)
 _MESHES = flags.DEFINE_bool(
   "meshes", False, "synthetic: with FaceMesh's points; videos always have them."
 )
@@ -170,7 +176,8 @@ def run_with(
     if _OUTPUT.value is None:
       raise PrepareError("--output DIR is needed, or --dry-run")
     names.check_utf8(output)
-    outputs.check_folder(output, [_INPUT.value] if _INPUT.value else [])
+    inputs = list(filter(None, (_INPUT.value, _SPEECH.value)))
+    outputs.check_folder(output, inputs)
     print(counts.licence(survey))
     if survey.gaps:
       print(counts.gaps(survey, SHOWN_GAPS))
@@ -226,7 +233,10 @@ def find_clips() -> tuple[Survey, dict[str, Any]]:
   Raises:
     ValueError: one line with the reason.
   """
-  survey, settings = _drawn() if _SOURCE.value == "synthetic" else _filmed()
+  drawn = _SOURCE.value == "synthetic"
+  if _SPEECH.value is not None and not drawn:
+    raise PrepareError("--speech is for --source synthetic: others have sound")
+  survey, settings = _drawn() if drawn else _filmed()
   licence = survey.licence._asdict()
   return survey, {"source": _SOURCE.value, **settings, "licence": licence}
 
@@ -234,7 +244,7 @@ def find_clips() -> tuple[Survey, dict[str, Any]]:
 def _drawn() -> tuple[Survey, dict[str, Any]]:
   # The sources are imported where they are needed: the renderer has a
   # compiler, real videos have networks.
-  from data_pipelines.sources import synthetic
+  from data_pipelines.sources import recordings, synthetic
   from data_pipelines.synthetic import render
 
   settings = {
@@ -250,10 +260,16 @@ def _drawn() -> tuple[Survey, dict[str, Any]]:
     "levels": tuple(map(_level, _LEVELS.value)),
     "twins_every": _TWINS.value,
   }
-  tasks = synthetic.tasks(render.recipes(**settings), meshes=_MESHES.value)
-  if _MESHES.value:  # sets of before know no others
+  recipes, meshes = render.recipes(**settings), _MESHES.value
+  if meshes:  # sets of before know no others
     settings["meshes"] = True
-  return Survey(tasks, [], synthetic.LICENCE), settings
+  if _SPEECH.value is None:
+    tasks = synthetic.tasks(recipes, meshes=meshes)
+    return Survey(tasks, [], synthetic.LICENCE), settings
+  voices, passed = recordings.find(_SPEECH.value)
+  survey = synthetic.survey(recipes, voices, meshes=meshes, seed=_SEED.value)
+  settings["speech"] = recordings.digest(voices)
+  return survey._replace(passed=passed), settings
 
 
 def _filmed() -> tuple[Survey, dict[str, Any]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BASE = Path("launch/requirements.txt")
-ADDED = ("dev", "cuda", "cuda12", "tpu")  # extras that add to BASE
+ADDED = ("align", "dev", "cuda", "cuda12", "tpu")  # extras that add to BASE
 WHOLE = ("beam",)  # extras with versions of their own
 PYTHON = "3.11"  # the oldest one
 # uv does not see that a release forbids later Pythons, pip does.

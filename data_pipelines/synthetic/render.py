@@ -29,6 +29,7 @@ from data_pipelines.synthetic.frame_factors import (
   random_channels,
   random_factors,
 )
+from data_pipelines.synthetic.recorded_speech import Recorded
 from speak_jax import spec
 
 JPEG_QUALITY = 95
@@ -117,7 +118,7 @@ def twins(
     shown: The clip's factors.
     at: Which of its frames.
   """
-  rng = np.random.default_rng((*_key(recipe), 3))
+  rng = np.random.default_rng((*key_of(recipe), 3))
   k = len(at)
   out = []
   taken = {recipe.identity}
@@ -135,8 +136,8 @@ def twins(
   return out[0], out[1]
 
 
-def _key(recipe: Recipe) -> tuple[int, ...]:
-  """Seed of everything in a clip but the person."""
+def key_of(recipe: Recipe) -> tuple[int, ...]:
+  """Seed of everything in a clip but the person; append a number of its own."""
   split = identity.SPLITS.index(recipe.split)
   return (
     303, recipe.seed, split, recipe.identity, recipe.emotion, recipe.level,
@@ -145,7 +146,9 @@ def _key(recipe: Recipe) -> tuple[int, ...]:
 
 
 def render_clip(
-  recipe: Recipe, mesh_of: Callable[[np.ndarray], np.ndarray] | None = None
+  recipe: Recipe,
+  mesh_of: Callable[[np.ndarray], np.ndarray] | None = None,
+  recorded: Recorded | None = None,
 ) -> spec.Record:
   """Renders one clip with its sound, labels and twins.
 
@@ -153,6 +156,8 @@ def render_clip(
     recipe: All that decides it.
     mesh_of: Reads `spec.Record.mesh` off the frames (n, h, w, 3), as the
       renderer knows no such points; None: the record has none.
+    recorded: What the person says, for as long as it lasts; None: drawn speech
+      of `recipe.seconds`.
 
   Raises:
     ValueError: an unknown split or framing, an emotion or level out of range.
@@ -163,10 +168,18 @@ def render_clip(
     )
   motion.framing(recipe.framing)
   model = head.model(recipe.seed, recipe.split, recipe.identity)
-  n = round(recipe.seconds * recipe.fps)
-  utterance = speech.speak(
-    model.person, recipe.emotion, n, recipe.fps, (*_key(recipe), 2)
-  )
+  source = recipe._asdict()
+  if recorded is None:
+    n = round(recipe.seconds * recipe.fps)
+    utterance = speech.speak(
+      model.person, recipe.emotion, n, recipe.fps, (*key_of(recipe), 2)
+    )
+  else:
+    utterance = recorded.speech
+    n = round(len(utterance.audio) / spec.samples_per_frame(recipe.fps))
+    source |= {
+      "recording": recorded.recording, "sentence": recorded.sentence
+    }  # fmt: skip
   scene = _clip_scene(recipe, model, utterance, n)
   frames, landmarks = draw(scene, recipe.size)
   at = np.zeros(0, int)
@@ -182,7 +195,7 @@ def render_clip(
     emotion=recipe.emotion,
     level=recipe.level,
     view="front",
-    source=json.dumps(recipe._asdict()),
+    source=json.dumps(source),
     fps=float(recipe.fps),
     frames=[encode(frame) for frame in frames],
     audio=utterance.audio,
@@ -205,7 +218,7 @@ def _clip_scene(
   recipe: Recipe, model: head.Model, utterance: speech.Speech, n: int
 ) -> Scene:
   """What a clip of n frames shows."""
-  rng = np.random.default_rng((*_key(recipe), 1))
+  rng = np.random.default_rng((*key_of(recipe), 1))
   place = motion.travel(rng, n, recipe.fps, recipe.framing)
   drift = motion.wander(rng, n, recipe.fps, 1, 0.8)[:, 0]
   channels, extra = channels_of(
@@ -226,7 +239,7 @@ def _clip_scene(
   gaze = motion.glances(rng, n, recipe.fps)
   # One room and light for all clips of a person, as in a studio's recordings:
   # a picture from another clip tells all that the codes do not.
-  room = np.random.default_rng(_key(recipe)[:4])
+  room = np.random.default_rng(key_of(recipe)[:4])
   direction, colours = motion.light(room)
   shown = factors.zeros(n)._replace(
     **pose_columns(place),

@@ -4,6 +4,7 @@ Sound and mouth come from the same phonemes on the same 1 ms grid, so video
 frame t, which samples the middle of its interval, is in exact sync.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, no_type_check
 
 import numpy as np
@@ -224,33 +225,20 @@ def speak(
 
   formants = np.zeros((grid, 3))
   voice, hiss, hiss_hz = np.zeros(grid), np.zeros(grid), np.full(grid, 1000.0)
-  mouth = np.zeros((3, grid))
-  shut = np.zeros(grid)
   burst = np.zeros(grid)
   strength = rng.uniform(0.85, 1.1, len(phonemes))
-  for (symbol, start, end), force in zip(phonemes, strength, strict=True):
+  mouth = mouth_tracks(phonemes, strength, grid)
+  for symbol, start, end in phonemes:
     phone = PHONES[symbol]
-    span_ms = slice(round(start * GRID_HZ), min(grid, round(end * GRID_HZ) + 1))
+    span_ms = _on_grid(start, end, grid)
     formants[span_ms] = phone.formants
     voice[span_ms], hiss[span_ms] = phone.voice, phone.hiss
     hiss_hz[span_ms] = phone.hiss_hz
-    target = (phone.open * force, phone.wide, phone.round)
-    mouth[:, span_ms] = np.array(target)[:, None]
-    if symbol in SHUT:
-      shut[span_ms] = 1
     if symbol in _BURST:
       at = round(end * GRID_HZ)
       window = slice(max(at - 12, 0), min(at + 4, grid))
       burst[window] = _BURST[symbol]
       hiss_hz[window] = phone.hiss_hz
-  mouth = gaussian_filter1d(mouth, COARTICULATION_MS, axis=1, mode="nearest")
-  # A hard closure with quick flanks: coarticulation must not open the lips.
-  flank = gaussian_filter1d(
-    np.convolve(shut, np.ones(17), "same").clip(0, 1), 9.0, mode="nearest"
-  )
-  shut = np.maximum(shut, flank)
-  mouth[0] *= 1 - shut
-
   formants = gaussian_filter1d(formants, 16.0, axis=0, mode="nearest")
   formants = formants * person.tract
   formants = np.concatenate(
@@ -274,11 +262,53 @@ def speak(
   return Speech(
     audio=np.clip(sound * 32767, -32768, 32767).astype(np.int16),
     phonemes=[(s, round(a, 4), round(b, 4)) for s, a, b in phonemes],
-    mouth_open=mouth[0].clip(0, 1),
-    mouth_wide=mouth[1],
-    mouth_round=mouth[2].clip(0, 1),
-    mouth_press=shut.clip(0, 1),
+    mouth_open=mouth.opening.clip(0, 1),
+    mouth_wide=mouth.wide,
+    mouth_round=mouth.pursed.clip(0, 1),
+    mouth_press=mouth.press.clip(0, 1),
   )
+
+
+class MouthTracks(NamedTuple):
+  """A mouth on the 1 ms grid; see `frame_factors.Mouth`."""
+
+  opening: Float[np.ndarray, "g"]
+  wide: Float[np.ndarray, "g"]
+  pursed: Float[np.ndarray, "g"]
+  press: Float[np.ndarray, "g"]
+
+
+def mouth_tracks(
+  phonemes: Sequence[tuple[str, float, float]],
+  strength: Float[np.ndarray, "p"],
+  grid: int,
+) -> MouthTracks:
+  """The mouth that makes some phonemes, coarticulated.
+
+  Args:
+    phonemes: Symbol of `PHONES`, start and end in seconds.
+    strength: How far each opens the mouth, about 1.
+    grid: Length of the tracks in ms.
+  """
+  mouth, shut = np.zeros((3, grid)), np.zeros(grid)
+  for (symbol, start, end), force in zip(phonemes, strength, strict=True):
+    phone, span_ms = PHONES[symbol], _on_grid(start, end, grid)
+    target = (phone.open * force, phone.wide, phone.round)
+    mouth[:, span_ms] = np.array(target)[:, None]
+    if symbol in SHUT:
+      shut[span_ms] = 1
+  mouth = gaussian_filter1d(mouth, COARTICULATION_MS, axis=1, mode="nearest")
+  # A hard closure with quick flanks: coarticulation must not open the lips.
+  flank = gaussian_filter1d(
+    np.convolve(shut, np.ones(17), "same").clip(0, 1), 9.0, mode="nearest"
+  )
+  shut = np.maximum(shut, flank)
+  return MouthTracks(mouth[0] * (1 - shut), mouth[1], mouth[2], shut)
+
+
+def _on_grid(start: float, end: float, grid: int) -> slice:
+  """Places of a phoneme on the 1 ms grid."""
+  return slice(round(start * GRID_HZ), min(grid, round(end * GRID_HZ) + 1))
 
 
 def at_frames(
