@@ -76,6 +76,11 @@ def is_bundle(path: str | os.PathLike) -> bool:
   return (Path(path) / _SUMS).is_file() and (Path(path) / _WEIGHTS).is_file()
 
 
+def moves_photographs(path: str | os.PathLike) -> bool:
+  """Whether a bundle's files look as `Bundle.moves_photographs` will say."""
+  return is_bundle(path) and (Path(path) / "stablehlo/expression.bin").is_file()
+
+
 def write(path: str | os.PathLike, bundle: Bundle, card: str) -> None:
   """Writes a bundle in one go: it is there whole or not at all.
 

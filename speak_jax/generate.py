@@ -3,6 +3,9 @@
   python -m speak_jax.generate --identity face.png --audio speech.wav \
     [--pose nods.mp4] [--emotion happy.mp4] -o out.mp4 [--model BUNDLE]
 
+`--identity example` and `--audio example` take a portrait and a sentence that
+come with the package.
+
 The model is the reference that comes with the package, unless a bundle is
 named. Four inputs, each from another person if you like. Pictures may be videos
 and videos pictures; speech may be the sound of a video. The video lasts as long
@@ -44,6 +47,7 @@ from data_pipelines.faces.face_rule import parse_face_rule
 from data_pipelines.faces.follow import ON_MISSING_FACE
 from data_pipelines.faces.nets import MissingModelError
 from data_pipelines.faces.tracker import Tracker
+from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaWarning
 from speak_jax import bundle
 from speak_jax.common import command_line
@@ -79,6 +83,7 @@ def main(argv: list[str]) -> int:
   try:
     inputs = [path for path in paths if path is not None]
     check_files(inputs, FLAGS.output, FLAGS.sheet, FLAGS.model)
+    _check_emotion()
     result = _generate(rules)
   except (FileError, MissingModelError, _FlagError) as error:
     return command_line.fail("error", str(error))
@@ -93,6 +98,27 @@ def main(argv: list[str]) -> int:
 
 class _FlagError(ValueError):
   """A flag that the model has no use for; one line."""
+
+
+def _check_emotion() -> None:
+  """Refuses before a bundle is read what could only fail after it.
+
+  Raises:
+    FileError: no such file of an emotion.
+    _FlagError: no such name of an emotion.
+  """
+  if FLAGS.emotion is None or not bundle.is_bundle(FLAGS.model):
+    return
+  if not bundle.moves_photographs(FLAGS.model):
+    check_file(FLAGS.emotion)
+    return
+  try:
+    emotion_label.strengths(FLAGS.emotion)
+  except ValueError as error:
+    raise _FlagError(
+      f"--emotion {FLAGS.emotion}: {FLAGS.model} takes an emotion by its"
+      f" name ({error})"
+    ) from None
 
 
 def _generate(rules: Rules) -> Result:
@@ -127,14 +153,6 @@ def _generate(rules: Rules) -> Result:
   from speak_jax.inference import talking_photograph
   from speak_jax.inference.motion_model import MotionModel
 
-  if FLAGS.emotion is not None:
-    try:
-      emotion_label.strengths(FLAGS.emotion)
-    except ValueError as error:
-      raise _FlagError(
-        f"--emotion {FLAGS.emotion}: {FLAGS.model} takes an emotion by its"
-        f" name ({error})"
-      ) from None
   model = MotionModel.from_bundle(FLAGS.model, content=content)
   return talking_photograph.generate(
     model, **common, framing=FLAGS.framing or "full", seed=FLAGS.seed
@@ -156,8 +174,9 @@ def _define_flags() -> None:
   text = flags.DEFINE_string
   reference = str(bundle.REFERENCE)
   text("model", reference, "Bundle, made by speak_jax.export.")
-  text("identity", None, "Picture (or video).", required=True)
-  text("audio", None, "File with speech: any sound or video.", required=True)
+  text("identity", None, "Picture (or video), or example.", required=True)
+  sound = "File with speech: any sound or video, or example."
+  text("audio", None, sound, required=True)
   text(
     "pose",
     None,

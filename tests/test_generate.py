@@ -460,6 +460,41 @@ def test_command_fails_in_one_line(tmp_path):
   assert f"{model}: not a bundle" in made.stderr
 
 
+@pytest.mark.parametrize(
+  ("functions", "emotion", "line"),
+  [
+    (("frames",), "happy", "error: happy: no such file"),
+    (("expression",), "a.mp4", "takes an emotion by its name"),
+  ],
+)
+def test_a_wrong_emotion_is_refused_before_the_bundle_is_read(
+  tmp_path, functions, emotion, line
+):
+  """The weights are no weights: whoever reads them says so instead."""
+  for name in ("a.png", "a.wav", "a.mp4"):
+    (tmp_path / name).write_bytes(b"-")
+  model = tmp_path / "model"
+  (model / "stablehlo").mkdir(parents=True)
+  for name in ("SHA256SUMS", "model.safetensors"):
+    (model / name).touch()
+  for name in functions:
+    (model / "stablehlo" / f"{name}.bin").touch()
+  made = subprocess.run(
+    [
+      *(sys.executable, "-m", "speak_jax.generate", "--model", model),
+      *("--identity=a.png", "--audio=a.wav", "--emotion", emotion),
+      *("-o", "out.mp4"),
+    ],
+    cwd=tmp_path,
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+    capture_output=True,
+    text=True,
+  )
+  assert made.returncode == 1
+  assert made.stderr.count("\n") == 1
+  assert line in made.stderr
+
+
 @pytest.mark.parametrize("first", [1, 99])
 def test_no_picture_without_a_face_keeps_a_decoder(
   tmp_path, monkeypatch, first

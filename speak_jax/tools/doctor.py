@@ -3,7 +3,7 @@
   python -m speak_jax.tools.doctor
 
 Python and the packages, devices, the two face model files, reading and writing
-of video, the model that comes along, memory, disk. Nothing is changed, nothing
+of video, the models that come along, memory, disk. Nothing is changed, nothing
 is fetched. Exit code 0: nothing is missing; warnings do not count. 1: something
 is, and its line says what cannot be done without it.
 """
@@ -191,18 +191,20 @@ def media() -> Iterator[Finding]:
     )
 
 
-def reference() -> Iterator[Finding]:
-  """The model that `generate` uses where none is named."""
+def models() -> Iterator[Finding]:
+  """The two bundles that come along: `reference` and `photograph`."""
   from speak_jax import bundle
+  from speak_jax.common import packaged
 
-  try:
-    bundle.verify(bundle.REFERENCE)
-  except bundle.BundleError as error:
-    again = ["git", "-C", str(_ROOT), "checkout", "--", "speak_jax/assets"]
-    mend = shlex.join(again) if _CHECKOUT else _install("")
-    yield Finding(MISSING, str(error), mend)
-  else:
-    yield Finding(OK, f"whole, {bundle.REFERENCE}")
+  for path in (packaged.REFERENCE, packaged.PHOTOGRAPH):
+    try:
+      bundle.verify(path)
+    except bundle.BundleError as error:
+      again = ["git", "-C", str(_ROOT), "checkout", "--", "speak_jax/assets"]
+      mend = shlex.join(again) if _CHECKOUT else _install("")
+      yield Finding(MISSING, str(error), mend)
+    else:
+      yield Finding(OK, f"whole, {path}")
 
 
 def memory() -> Iterator[Finding]:
@@ -250,7 +252,7 @@ CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
   "devices": devices,
   "face models": face_models,
   "video": media,
-  "model": reference,
+  "models": models,
   "memory": memory,
   "disk": disk,
 }

@@ -7,7 +7,7 @@ import types
 import pytest
 
 from data_pipelines.faces import nets
-from speak_jax import bundle
+from speak_jax.common import packaged
 from speak_jax.tools import doctor
 from speak_jax.tools.doctor import MISSING, OK, WARNING, Finding
 
@@ -63,11 +63,14 @@ def test_package_that_is_too_old_or_gone(monkeypatch):
   assert found.mend.endswith("-m pip install 'numpy>=99' 'nothing-such>=1'")
 
 
-def test_damaged_model_is_told_of(tmp_path, monkeypatch):
-  monkeypatch.setattr(bundle, "REFERENCE", tmp_path)
-  (found,) = doctor.reference()
-  assert found.state == MISSING
-  assert "not a bundle" in found.says and found.mend
+@pytest.mark.parametrize("damaged", ["REFERENCE", "PHOTOGRAPH"])
+def test_damaged_model_is_told_of(tmp_path, monkeypatch, damaged):
+  monkeypatch.setattr(packaged, damaged, tmp_path)
+  found = doctor.models()
+  wrong = [x for x in found if x.state != OK]
+  assert [x.state for x in wrong] == [MISSING]
+  assert str(tmp_path) in wrong[0].says
+  assert "not a bundle" in wrong[0].says and wrong[0].mend
 
 
 def fake(**answers: str):
