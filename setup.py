@@ -99,6 +99,7 @@ setup(
   package_data={
     "speak_jax": [
       "assets/*",
+      "assets/example/*",
       "assets/faces/*",
       "assets/reference/**/*",
       "assets/photograph/**/*",

@@ -1,9 +1,11 @@
-"""What comes with the package, named from any folder: configs and a model.
+"""What comes with the package, by name: configs, models, an example.
 
   --config configs/speak.py:small64,seed=3   as in a checkout
   --config small64,seed=3                    the same; speak.py is meant
   --model reference                          the reference model
   --model photograph                         the one that moves photographs
+  --identity example                         a portrait (a painting)
+  --audio example                            a recorded sentence
 
 A file or folder of that name that is there counts more.
 """
@@ -15,9 +17,13 @@ from pathlib import Path
 CONFIGS = Path(__file__).parents[1] / "configs"
 REFERENCE = Path(__file__).parents[1] / "assets" / "reference"
 PHOTOGRAPH = REFERENCE.with_name("photograph")
+EXAMPLE = REFERENCE.with_name("example")
+PORTRAIT, SENTENCE = EXAMPLE / "portrait.jpg", EXAMPLE / "sentence.wav"
 
 _MODELS = ("model", "config.finetune_from")  # flags
 _BUNDLES = {"reference": REFERENCE, "photograph": PHOTOGRAPH}
+_EXAMPLE = "example"
+_INPUTS = {"identity": PORTRAIT, "audio": SENTENCE}  # by flag
 
 
 def config(text: str) -> str:
@@ -42,6 +48,22 @@ def model(text: str) -> str:
   return text if own is None or Path(text).exists() else str(own)
 
 
+def media(flag: str, text: str) -> str:
+  """The path of an input; "example" is the file that comes along for a flag."""
+  if text != _EXAMPLE or Path(text).is_file():
+    return text
+  return str(_INPUTS[flag])
+
+
+def _value(flag: str, text: str) -> str:
+  """What a flag's value means, which may be a name of the package's own."""
+  if flag == "config":
+    return config(text)
+  if flag in _MODELS:
+    return model(text)
+  return media(flag, text) if flag in _INPUTS else text
+
+
 def named(argv: Sequence[str]) -> list[str]:
   """A command's words, with the paths of what they name of the package."""
   words = list(argv)
@@ -50,16 +72,12 @@ def named(argv: Sequence[str]) -> list[str]:
     if word == "--":
       break
     head, sign, value = word.partition("=")
-    name = flag or head.lstrip("-")
-    if flag or (sign and word.startswith("-")):
-      if name == "config":
-        value = config(word if flag else value)
-      elif name in _MODELS:
-        value = model(word if flag else value)
-      else:
-        value = word if flag else value
-      words[i] = value if flag else f"{head}={value}"
+    name = head.lstrip("-")
+    if flag:
+      words[i] = _value(flag, word)
       flag = ""
-    elif word.startswith("-") and name in ("config", *_MODELS):
+    elif sign and word.startswith("-"):
+      words[i] = f"{head}={_value(name, value)}"
+    elif word.startswith("-") and name in ("config", *_MODELS, *_INPUTS):
       flag = name
   return words

@@ -71,6 +71,22 @@ def test_flags_with_and_without_a_sign(tmp_path, monkeypatch):
   assert packaged.named(["train", "--config"]) == ["train", "--config"]
 
 
+@pytest.mark.parametrize("flag", ["--identity", "-identity", "--audio"])
+def test_example_is_a_file_that_comes_along(tmp_path, monkeypatch, flag):
+  monkeypatch.chdir(tmp_path)
+  path = packaged.PORTRAIT if "identity" in flag else packaged.SENTENCE
+  assert path.is_file()
+  assert packaged.named(["x", flag, "example"]) == ["x", flag, str(path)]
+  assert packaged.named([f"{flag}=example"]) == [f"{flag}={path}"]
+  for other in (["--pose", "example"], ["-o=example"], [flag, "example.png"]):
+    assert packaged.named(other) == other
+  (tmp_path / "example").mkdir()  # no input, whatever it holds
+  assert packaged.named([flag, "example"]) == [flag, str(path)]
+  (tmp_path / "example").rmdir()
+  (tmp_path / "example").touch()
+  assert packaged.named([flag, "example"]) == [flag, "example"]
+
+
 def test_what_is_named_is_there():
   assert packaged.REFERENCE == bundle.REFERENCE
   assert packaged.CONFIGS.resolve() == ROOT / "configs"
@@ -216,7 +232,14 @@ def test_wheel_has_all_that_is_read(site):
   tops = {path.name for path in site.iterdir()}
   info = f"speak_jax-{speak_jax.__version__}.dist-info"
   assert tops == {"speak_jax", "data_pipelines", info}
-  for name in ("py.typed", "assets/judge.safetensors", "configs/speak.py"):
+  for name in (
+    "py.typed",
+    "assets/judge.safetensors",
+    "assets/example/portrait.jpg",
+    "assets/example/sentence.wav",
+    "assets/example/COPYING",
+    "configs/speak.py",
+  ):
     assert (site / "speak_jax" / name).is_file()
   assert (site / "data_pipelines" / "py.typed").is_file()
   assert not (site / "speak_jax" / "configs").is_symlink()

@@ -1,7 +1,7 @@
-"""Makes sample.webp, the README's moving picture, from drawn people alone.
+"""Makes reference.webp: the reference model, with drawn people alone.
 
   speak demo-inputs --out INPUTS
-  python docs/pictures/sample.py INPUTS docs/results/reference/sample.mp4
+  python docs/pictures/reference.py INPUTS docs/results/reference/sample.mp4
 
 From left to right: the identity picture, the video that gives the emotion, the
 one that gives the pose, and what the reference model made of them with the
@@ -41,7 +41,7 @@ def strip(pictures: tuple[Image.Image, ...]) -> Image.Image:
 
 
 def main(inputs: Path, made: Path) -> None:
-  """Writes sample.webp beside this file."""
+  """Writes reference.webp beside this file."""
   identity = Image.open(inputs / "identity.png").convert("RGB")
   identity = identity.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
   films = [inputs / "emotion.mp4", inputs / "pose.mp4", made]

@@ -1,0 +1,55 @@
+"""The portrait and the sentence that come along: small, whole, fit to talk."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+from data_pipelines.faces.tracker import Tracker
+from data_pipelines.media import video
+from speak_jax.common import files, packaged
+from speak_jax.inference.inputs import Rules, read_photograph, read_speech
+
+ROOT = Path(__file__).parents[1]
+MADE = re.compile(r"^speak generate .*--identity example.*$", re.MULTILINE)
+
+
+def test_files_are_those_of_the_origin_that_is_told():
+  text = (packaged.EXAMPLE / "README.md").read_text()
+  told = dict(re.findall(r"^\| (\S+) \| ([0-9a-f]{64}) \|", text, re.MULTILINE))
+  assert sorted(told) == ["portrait.jpg", "sentence.wav"]
+  for name, digest in told.items():
+    assert files.sha256(packaged.EXAMPLE / name) == digest
+  assert packaged.PORTRAIT.stat().st_size <= 150e3
+  assert packaged.SENTENCE.stat().st_size <= 200e3
+  assert "assets/example" in (ROOT / "NOTICE").read_text()
+
+
+def test_nothing_about_them_is_odd(face_models):
+  """No warning: one face, frontal enough, sharp, a voice that is heard."""
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    frame, mesh = read_photograph(packaged.PORTRAIT, 25.0, Tracker(), Rules())
+    speech, _ = read_speech(packaged.SENTENCE, None)
+  assert min(frame.shape[:2]) >= 512
+  assert mesh.shape == (468, 3)
+  assert 3.0 < len(speech) / 16000 < 3.2
+
+
+def test_the_readmes_command_makes_a_video_of_it(face_models, tmp_path):
+  (line,) = MADE.findall((ROOT / "README.md").read_text())
+  words = shlex.split(line, comments=True)[1:]
+  made = subprocess.run(
+    [sys.executable, "-m", "speak_jax", *words, "--size", "128"],
+    cwd=tmp_path,
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+    capture_output=True,
+    text=True,
+  )
+  assert made.returncode == 0, made.stderr
+  (path,) = tmp_path.glob("*.mp4")
+  info = video.probe(path)
+  assert (info.frames, info.height) == (77, 128)
