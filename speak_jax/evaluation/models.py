@@ -126,6 +126,19 @@ def sync_scorer(models: Models, public: PublicNetworks) -> SyncScorer | None:
   return models[judge].parts.sync if judge else None
 
 
+def own_syncnet(path: Path) -> OwnSyncNet | None:
+  """Opens the SyncNet of a run or bundle; None if it has none.
+
+  Raises:
+    ValueError: it is neither, or damaged; one line with the path.
+  """
+  config, stages = weights.load(path, ["syncnet"])
+  sync = stages.get("syncnet")
+  if sync is None:
+    return None
+  return _own_syncnet(precision.for_inference(config), sync["sync"])
+
+
 def _parts(path: Path) -> Parts:
   """Opens what a run's earlier stages have left, or a bundle brings along."""
   if not (path / "config.json").is_file():
