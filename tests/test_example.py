@@ -8,6 +8,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from PIL import Image
+
 from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media import video
 from speak_jax.common import files, packaged
@@ -37,6 +39,15 @@ def test_nothing_about_them_is_odd(face_models):
   assert min(frame.shape[:2]) >= 512
   assert mesh.shape == (468, 3)
   assert 3.0 < len(speech) / 16000 < 3.2
+
+
+def test_the_readmes_moving_picture_moves_and_is_small():
+  text = (ROOT / "README.md").read_text()
+  path = ROOT / re.findall(r"!\[[^\]]*\]\(([^)]*\.webp)\)", text)[0]
+  assert path.stat().st_size <= 1.5e6
+  with Image.open(path) as picture:
+    # Every second frame of the sentence's 77.
+    assert (path.stem, getattr(picture, "n_frames", 1)) == ("example", 39)
 
 
 def test_the_readmes_command_makes_a_video_of_it(face_models, tmp_path):
