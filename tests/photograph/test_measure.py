@@ -121,6 +121,7 @@ def test_r2_of_a_turn_is_one_where_it_is_followed(truth):
 
 
 def level(windows):
+  """How loud each window of sound is."""
   return (np.abs(windows.astype(float)).mean(1, keepdims=True),)
 
 
@@ -131,18 +132,39 @@ def test_the_nearer_sound_wins(truth):
     frames=5,
     fps=25.0,
   )
-  loud, quiet = truth.clip.speech, truth.clip.speech // 100
+  long = truth.seen.still(50)
+  loud = np.tile(truth.clip.speech, 4)[: 640 * 50]
+  quiet = loud // 100
 
-  def mean(own, other):
-    return [x.mean() for x in lip_sync.two_way(sync, truth.seen, own, other)]
+  def other(own, against):
+    found = lip_sync.two_way(sync, long, own, against)
+    return found.other.mean(), found.other_spans.mean()
 
-  assert mean(quiet, loud) == [1, 1]
-  assert mean(loud, quiet) == [0, 0]
-  assert mean(loud, loud) == [0.5, 0.5]
-  windows, spans = lip_sync.two_way(sync, truth.seen, loud, quiet[: 640 * 9])
-  assert len(windows) == 5 and len(spans) == 1
-  short = lip_sync.two_way(sync, truth.seen, loud, quiet[:640])
-  assert not len(short.windows) and not len(short.spans)
+  assert other(quiet, loud) == (1, 1)
+  assert other(loud, quiet) == (0, 0)
+  assert other(loud, loud) == (0.5, 0.5)
+  found = lip_sync.two_way(sync, long, loud, quiet[: 640 * 30])
+  assert len(found.other) == 26 and len(found.other_spans) == 6
+  assert len(found.elsewhere) == 46 and len(found.elsewhere_spans) == 26
+  short = lip_sync.two_way(sync, truth.seen, truth.clip.speech, quiet[:640])
+  assert len(short.elsewhere) == 10
+  assert not len(short.other) and not len(short.elsewhere_spans)
+
+
+def test_the_place_of_the_sound_wins(truth):
+  """Lips and sound that rise together are nearest where they belong."""
+  rising = np.linspace(0, 9_000, 640 * 50).astype(np.int16)
+  codes = level(np.stack([rising[640 * i :][:3200] for i in range(46)]))
+  sync = OwnSyncNet(
+    lip_tower=lambda x: (codes[0][: len(x)],),
+    sound_tower=level,
+    frames=5,
+    fps=25.0,
+  )
+  # In one batch, as the tower does not know which windows it is given.
+  found = lip_sync.two_way(sync, truth.seen.still(50), rising, rising // 2)
+  assert found.elsewhere.mean() == found.elsewhere_spans.mean() == 1
+  assert found.other_spans.mean() == 1
 
 
 def test_emotions_are_counted():

@@ -38,8 +38,10 @@ SECOND = (
   Column("gap_r_gain_2", "own - other", 2, signed=True),
 )
 SYNC = (
-  Column("two_way", "own sound nearer, 0.2 s", 3),
-  Column("two_way_1s", "1 s", 3),
+  Column("sync_elsewhere", "own clip's elsewhere, 0.2 s", 3),
+  Column("sync_elsewhere_spans", "1 s", 3),
+  Column("sync_other", "another's, 0.2 s", 3),
+  Column("sync_other_spans", "another's, 1 s", 3),
 )
 CROSS = (
   Column("pose_r2", "pose R2, FaceMesh", 2),
@@ -153,8 +155,8 @@ _MOTION_NOTES = (
 )
 _SECOND_NOTES = ("The same by a network that has driven nothing.",)
 _SYNC_NOTES = (
-  "Share of windows whose own sound is nearer than another clip's at the same"
-  " place; 0.5 is guessing.",
+  "How often lips are nearer to their own sound than to the clip's elsewhere,"
+  " or to another clip's at the same place; 0.5 is guessing.",
 )
 _CROSS_NOTES = (
   "R2 of the head's turn since the first frame to the driver's; 68 points are"

@@ -112,7 +112,7 @@ def add_sync(
   sync: OwnSyncNet,
   other: Int16[np.ndarray, "s"],
 ) -> None:
-  """Adds whether lips fit their own sound better than another's.
+  """Adds whether lips fit their own sound better than another one.
 
   Args:
     table: Of the method.
@@ -122,8 +122,8 @@ def add_sync(
     other: Another clip's sound.
   """
   wins = lip_sync.two_way(sync, made, truth.clip.speech, other)
-  for name, each in zip(("two_way", "two_way_1s"), wins, strict=True):
-    table.add(name, sums.mean_row(each), sums.mean, truth.clip.name)
+  for name, each in wins._asdict().items():
+    table.add(f"sync_{name}", sums.mean_row(each), sums.mean, truth.clip.name)
 
 
 def identity_distance(seen: Seen, photograph: Seen) -> Float[np.ndarray, "k"]:
