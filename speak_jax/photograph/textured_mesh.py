@@ -46,9 +46,10 @@ NECK = 0.6  # of its share that a ring loses below the chin
 # from which on it is seen plainly.
 HIDDEN, PLAIN = 0.35, 0.6
 BETTER = 0.25  # by which the other side must be seen better
-# Degrees of yaw from which on the other side is looked at, and from which on it
-# is preferred: its ear and hair are no part of a far cheek.
-ASIDE, PROFILE = 25.0, 40.0
+# Degrees of yaw from which on a photograph counts as one that looks aside, and
+# at which it does so altogether: then its far side is made of its near one.
+ASIDE, PROFILE = 24.0, 34.0
+STEEPEST = 2.0  # slope of a face's depth in a photograph that looks ahead
 MOUTH_BACK = 0.1  # eye distances that the middle of the mouth lies behind lips
 
 
@@ -76,6 +77,9 @@ def textured_mesh(mesh: Float[np.ndarray, "468 3"]) -> TexturedMesh:
   face = mesh.astype(np.float64)
   place = canonical.placed(face[None])
   rotation, eyes = place.rotation[0], float(place.eyes[0])
+  yaw = abs(float(np.degrees(angles(rotation[None])[0, 0])))
+  aside = float(np.clip((yaw - ASIDE) / (PROFILE - ASIDE), 0, 1))
+  face[:, 2] += (1 - aside) * (_gentle(face) - face[:, 2])
   pivot = pivot_of(face, rotation, eyes)
   outline = face[topology.OUTLINE]
   from_middle = outline[:, :2] - outline[:, :2].mean(0)
@@ -94,7 +98,7 @@ def textured_mesh(mesh: Float[np.ndarray, "468 3"]) -> TexturedMesh:
     np.concatenate([face, *rings, middles]),
     _triangles(),
     np.concatenate([np.ones(POINTS), *shares, np.ones(len(HOLES))]),
-    *_both_sides(face, rotation, rings, middles),
+    *_both_sides(face, aside, rings, middles),
     rotation,
     pivot,
     eyes,
@@ -119,7 +123,7 @@ def pivot_of(
 
 def _both_sides(
   face: Float[np.ndarray, "468 3"],
-  rotation: Float[np.ndarray, "3 3"],
+  aside: float,
   rings: list[np.ndarray],
   middles: Float[np.ndarray, "3 3"],
 ) -> tuple[Float[np.ndarray, "v 2"], Float[np.ndarray, "v"]]:
@@ -141,16 +145,29 @@ def _both_sides(
   share = ((facing - HIDDEN) / (PLAIN - HIDDEN)).clip(0, 1)
   # Where the other side is hardly better, a face keeps its own.
   better = share[topology.MIRROR] - share > BETTER
-  yaw = abs(float(np.degrees(angles(rotation[None])[0, 0])))
-  trust = np.clip((yaw - ASIDE) / (PROFILE - ASIDE), 0, 1)
-  share = np.where(better, 1 - trust * (1 - share), 1.0)
-  around = np.concatenate(rings)
+  share = np.where(better, 1 - aside * (1 - share), 1.0)
+  outline = topology.OUTLINE
+  opposite = [list(outline).index(i) for i in topology.MIRROR[outline]]
+  around = np.concatenate([ring[opposite] for ring in rings])
+  # The outermost ring keeps still and shows what it is.
+  shares = np.tile(share[outline], len(rings))
+  shares[-len(outline) :] = 1
   return (
     np.concatenate(
       [face[topology.MIRROR, :2], around[:, :2], middles[[0, 2, 1], :2]]
     ),
-    np.concatenate([share, np.ones(len(around)), np.ones(len(middles))]),
+    np.concatenate([share, shares, np.ones(len(middles))]),
   )
+
+
+def _gentle(face: Float[np.ndarray, "468 3"]) -> Float[np.ndarray, "468"]:
+  """Finds the greatest depth that falls off no steeper than STEEPEST.
+
+  A cheek that is seen edge-on has few pixels in the photograph, and a turn
+  would smear them over many.
+  """
+  away = np.linalg.norm(face[:, None, :2] - face[:, :2], axis=-1)
+  return (face[:, 2] + STEEPEST * away).min(1)
 
 
 class Motion(NamedTuple):

@@ -11,7 +11,10 @@ from speak_jax.nn import mesh as nn_mesh
 from speak_jax.photograph import composition, head_motion, lips
 from speak_jax.photograph.rasterize import rasterize
 from speak_jax.photograph.textured_mesh import (
+  HOLES,
   POINTS,
+  RINGS,
+  STEEPEST,
   STILL,
   Motion,
   posed,
@@ -199,8 +202,13 @@ def test_what_a_turned_head_hides_is_taken_from_its_other_side(
   one = composition.portrait(frame, mesh)
   aside = composition.compose(one, composition.NO_EXPRESSION, turned(42))
   far = textured_mesh(face_mesh(aside))
-  hidden = np.flatnonzero(far.seen < 0.5)
-  assert 10 < len(hidden) < 200
+  hidden = np.flatnonzero(far.seen[:POINTS] < 0.5)
+  assert 10 < len(hidden) < 240
+  # What surrounds a hidden cheek comes from the other side as it does; the
+  # outermost ring keeps still and is what it is.
+  rings = far.seen[POINTS : -len(HOLES)].reshape(len(RINGS), -1)
+  assert (rings[:-1] < 0.5).any(1).all()
+  assert (rings[-1] == 1).all()
   # All on the side that has turned away.
   canonical_x = canonical.placed(mesh[None]).points[0][:, 0]
   sides = np.sign(canonical_x[hidden])
@@ -214,3 +222,31 @@ def test_what_a_turned_head_hides_is_taken_from_its_other_side(
   hull = cv2.convexHull(mesh[:, :2].round().astype(np.int32))
   inside = cv2.fillConvexPoly(np.zeros(frame.shape[:2], np.uint8), hull, 1)
   assert plain[inside > 0].mean() < 25
+
+
+def test_a_face_that_looks_ahead_falls_off_gently(photograph):
+  _, mesh = photograph
+  deep = mesh.copy()
+  deep[topology.OUTLINE, 2] += 400  # as far back as no head is
+  depth = textured_mesh(deep).vertices[:POINTS]
+  away = np.linalg.norm(depth[:, None, :2] - depth[:, :2], axis=-1)
+  rise = np.abs(depth[:, None, 2] - depth[:, 2])
+  assert (rise <= STEEPEST * away + 1e-6).all()
+
+
+def test_the_edge_of_what_hides_another_part_has_no_stairs():
+  # Two flat pieces of the photograph, black and white, meet on a slope.
+  photograph = np.zeros((64, 64, 3), np.uint8)
+  photograph[:, 32:] = 255
+  values = np.zeros((64, 64, 2), np.float32)
+  columns, rows = np.meshgrid(np.arange(64.0), np.arange(64.0))
+  white = columns > 20 + rows / 3
+  values[..., 0] = np.where(white, 50, 10)
+  values[..., 1] = rows
+  sharp = np.where(white, 255, 0)
+  drawn = composition._read(photograph, values, 0.0)
+  assert np.array_equal(drawn[..., 0], sharp)
+  composition._smooth_edges(drawn, values)
+  assert set(np.unique(drawn)) > {0, 255}
+  near = cv2.dilate(np.abs(cv2.Laplacian(sharp.astype(np.float32), -1)), None)
+  assert np.array_equal(drawn[..., 0][near == 0], sharp[near == 0])
