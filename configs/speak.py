@@ -441,6 +441,14 @@ def _config(preset: str, sizes: dict) -> dict:
         light=0.0,  # more or less light at the edges, of a range of 2
         colour=0.2,  # gain and offset of a range of 2
       ),
+      # Changes of what is heard; as motion.augment, one draw a clip.
+      hearing=dict(
+        stretch=0.0,
+        tilt=0.0,
+        colour=0.0,
+        noise=0.0,
+        noise_level=(-1.2, 0.2),
+      ),
       optim=_optim(2e-4),
     ),
     irfd=dict(

@@ -1,5 +1,7 @@
 """SyncNet: do these lips belong to this sound?"""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 from einops import rearrange
@@ -10,6 +12,8 @@ from jaxtyping import Float
 from speak_jax.nn import mel
 from speak_jax.nn.conv import Conv
 from speak_jax.nn.norm import GroupNorm, unit
+
+Change = Callable[[Float[Array, "b n m"]], Float[Array, "b n m"]]
 
 WINDOW_S = 0.2  # of sound and picture that a code is of
 LEAST_CONTRAST = 0.05  # of a picture in [-1, 1]; what is fainter stays faint
@@ -105,13 +109,25 @@ class SyncNet(nn.Module):
       return self.lips(motion(mouth))
     return self.lips(rearrange(mouth, "b t h w c -> b h w (t c)"))
 
-  def hear(self, audio: Float[Array, "b s"]) -> Float[Array, "b d"]:
-    """Codes of the same 0.2 s of sound (3200 samples), [-1, 1]."""
-    spectrum = mel.normalized_log_mel(audio)
-    return self.sound(rearrange(spectrum, "b n m -> b n m 1"))
+  def hear(
+    self, audio: Float[Array, "b s"], change: Change | None = None
+  ) -> Float[Array, "b d"]:
+    """Codes of the same 0.2 s of sound (3200 samples), [-1, 1].
+
+    Args:
+      audio: Of b windows.
+      change: Of their spectra, in training; None: they are heard as they are.
+    """
+    spectra = mel.normalized_log_mel(audio)
+    if change is not None:
+      spectra = change(spectra)
+    return self.sound(rearrange(spectra, "b n m -> b n m 1"))
 
   def __call__(
-    self, mouth: Float[Array, "b t h w c"], audio: Float[Array, "b s"]
+    self,
+    mouth: Float[Array, "b t h w c"],
+    audio: Float[Array, "b s"],
+    change: Change | None = None,
   ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
-    """Lips' and sound's codes."""
-    return self.see(mouth), self.hear(audio)
+    """Lips' and sound's codes; arguments of `see` and `hear`."""
+    return self.see(mouth), self.hear(audio, change)

@@ -22,6 +22,11 @@ class Changes(NamedTuple):
   noise_level: tuple[float, float]  # of the floor, from and to
 
 
+def changes_any(changes: Changes) -> bool:
+  """Whether anything changes."""
+  return any(changes[:4])  # the level is of the noise, if there is any
+
+
 def change(
   spectra: Float[Array, "b n 80"], key: PRNGKeyArray, changes: Changes
 ) -> Float[Array, "b n 80"]:

@@ -8,6 +8,7 @@ The loss is a method and can be called alone, as in a notebook:
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -17,8 +18,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from speak_jax.losses import sync
-from speak_jax.models.syncnet import SyncNet, window_frames
-from speak_jax.nn import shake
+from speak_jax.models.syncnet import Change, SyncNet, window_frames
+from speak_jax.nn import hearing, shake
 from speak_jax.nn.pixels import as_audio, as_bytes, as_frames
 from speak_jax.stages import base, batch_shapes, init, optimizers
 from speak_jax.stages.base import (
@@ -73,6 +74,7 @@ class SyncNetLosses:
     collections: Groups,
     mouth: Float[Array, "b n t h w c"],
     audio: Float[Array, "b n s"],
+    change: Change | None = None,
   ) -> tuple[Float[Array, "b n d"], Float[Array, "b n d"]]:
     """Encodes n windows of each of b clips: codes of the lips and of the sound.
 
@@ -81,7 +83,16 @@ class SyncNetLosses:
       collections: Of the same groups.
       mouth: Pictures in [-1, 1].
       audio: 16 kHz in [-1, 1].
+      change: Of the sound's spectra, all of a clip's windows one after the
+        other; None: it is heard as it is.
     """
+    n = mouth.shape[1]
+
+    def change_windows(spectra: Float[Array, "bn t m"]) -> Array:
+      assert change is not None
+      clips = rearrange(spectra, "(b n) t m -> b (n t) m", n=n)
+      return rearrange(change(clips), "b (n t) m -> (b n) t m", n=n)
+
     lips, sound = base.apply(
       self.net,
       "sync",
@@ -89,8 +100,8 @@ class SyncNetLosses:
       collections,
       rearrange(mouth, "b n ... -> (b n) ..."),
       rearrange(audio, "b n s -> (b n) s"),
+      None if change is None else change_windows,
     )
-    n = mouth.shape[1]
     return (
       rearrange(lips, "(b n) d -> b n d", n=n),
       rearrange(sound, "(b n) d -> b n d", n=n),
@@ -104,7 +115,10 @@ class SyncNetLosses:
     step: Int[Array, ""],
     key: PRNGKeyArray,
   ) -> LossOut:
-    """Eq. 11, or InfoNCE over a clip's windows (ours), on changed mouths."""
+    """Eq. 11, or InfoNCE over a clip's windows (ours).
+
+    Mouths and sound are changed, by one draw a clip.
+    """
     del step
     settings = self.config.syncnet
     augment_key, shift_key = jax.random.split(key)
@@ -112,7 +126,14 @@ class SyncNetLosses:
     changes = shake.Shake(**settings.augment)
     if any(changes):
       mouth = shake.shake(mouth, augment_key, changes)
-    lips, sound = self.codes(params, collections, mouth, as_audio(batch.audio))
+    heard = hearing.Changes(**settings.hearing)
+    change = None
+    if hearing.changes_any(heard):
+      hear_key = jax.random.fold_in(key, 2)  # the others stay what they were
+      change = functools.partial(hearing.change, key=hear_key, changes=heard)
+    lips, sound = self.codes(
+      params, collections, mouth, as_audio(batch.audio), change
+    )
     if settings.loss == "info_nce":
       losses = sync.info_nce(sound, lips, settings.temperature)
     else:

@@ -62,6 +62,13 @@ LATER: dict[str, Any] = {
       "gamma": 0.0,
       "light": 0.0,
     },
+    "hearing": {
+      "stretch": 0.0,
+      "tilt": 0.0,
+      "colour": 0.0,
+      "noise": 0.0,
+      "noise_level": (-1.2, 0.2),
+    },
   },
   "irfd": {
     "same_session": False,

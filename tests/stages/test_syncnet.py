@@ -50,3 +50,43 @@ def test_two_way_goes_by_distance():
   mouth = jnp.array([[[1.0, 0.0], [4.0, 0.0]]])
   assert syncnet.two_way(mouth, mouth) == 1.0
   assert syncnet.two_way(mouth[:, ::-1], mouth) == 0.0
+
+
+def test_sound_is_changed_only_where_it_is_asked_for():
+  def loss(**changes):
+    stage = syncnet.make(small.config(**changes))
+    params, collections = small.parameters(stage)
+    given = jax.tree.map(jnp.asarray, small.batch(stage))
+    run = jax.jit(stage.phases[0].loss)
+    out = run(params, collections, given, jnp.array(0), jax.random.key(0))
+    return float(out.loss)
+
+  plain = loss()
+  # Without a change the level of a noise that nobody hears is nothing.
+  assert loss(syncnet__hearing__noise_level=(0.0, 1.0)) == plain
+  assert loss(syncnet__hearing__tilt=1.0) != plain
+
+
+def test_a_clips_windows_are_changed_alike():
+  config = small.config()
+  losses = syncnet.SyncNetLosses.of(config)
+  stage = syncnet.make(config)
+  params, collections = small.parameters(stage)
+  rng = np.random.default_rng(0)
+  mouth, audio = stage.batch.mouth, stage.batch.audio
+  pictures = jnp.zeros(mouth.shape, jnp.float32)
+  one = rng.normal(0, 0.1, (audio.shape[0], 1, audio.shape[2]))
+  same = jnp.asarray(np.repeat(one, audio.shape[1], 1), jnp.float32)
+
+  def change(spectra):
+    clips = jnp.arange(len(spectra))[:, None, None]
+    return spectra + clips * jnp.ones_like(spectra)
+
+  codes = jax.jit(losses.codes, static_argnums=4)
+  _, plain = codes(params, collections, pictures, same, None)
+  _, changed = codes(params, collections, pictures, same, change)
+  np.testing.assert_allclose(changed[0], plain[0], atol=1e-5)
+  assert np.abs(changed[1] - plain[1]).max() > 1e-3
+  np.testing.assert_allclose(
+    changed[1], np.tile(changed[1][:1], (3, 1)), atol=1e-5
+  )
