@@ -63,11 +63,14 @@ def _sampling_map(
   y, x = jnp.mgrid[:height, :width].astype(jnp.float32)
   nearest = lax.stop_gradient(_nearest(vertices, triangles, x, y))
   shown = triangles[nearest.clip(0)]  # h w 3
-  weights = _weights(vertices[shown], x, y)
+  # A pixel that shows none must not take NaN from a flat one's gradient.
+  none = (nearest < 0)[..., None]
+  corners = jnp.where(none[..., None], jnp.eye(3), vertices[shown])
+  weights = _weights(corners, x, y)
   read = jnp.einsum(
     "hwk,hwkd->hwd", weights, texture[shown], precision=lax.Precision.HIGHEST
   )
-  return jnp.where((nearest < 0)[..., None], jnp.stack([x, y], -1), read)
+  return jnp.where(none, jnp.stack([x, y], -1), read)
 
 
 def _nearest(

@@ -184,6 +184,18 @@ def test_where_a_pixel_is_read_has_a_gradient():
   assert float(slope) == pytest.approx(-1, abs=1e-3)
 
 
+def test_a_flat_triangle_spoils_no_gradient():
+  vertices = jnp.array([[[1.0, 1, 0], [9, 2, 0], [3, 10, 0]]])
+  picture = jnp.ones((1, 16, 16, 1))
+  flat_first = jnp.array([[0, 0, 0], [0, 1, 2]])
+
+  def total(vertices):
+    texture = vertices[..., :2]
+    return nn_mesh.moved(picture, vertices, texture, flat_first).sum()
+
+  assert jnp.isfinite(jax.jit(jax.grad(total))(vertices)).all()
+
+
 def test_points_and_their_counterparts():
   mirror = topology.MIRROR
   np.testing.assert_array_equal(mirror[mirror], np.arange(POINTS))
