@@ -13,8 +13,9 @@ as the speech; pose clips that are shorter go back and forth. Without --pose the
 head keeps still, as in the picture; without --emotion the face is neutral.
 
 `--model photograph` draws no frames but moves the picture itself, at its own
-size. There the head sways and blinks without --pose, and --emotion is a name
-and its strength, such as happy:0.7.
+size. There the head sways and blinks without --pose, and --emotion is a video
+or picture of somebody who shows it, or a name and its strength, such as
+happy:0.7 (a file of that name counts more).
 
 The voice may be of any loudness: the network hears it as loud as the voices
 that it learned from. The mp4 has the sound as it was, at its rate (96 kHz at
@@ -105,19 +106,20 @@ def _check_emotion() -> None:
 
   Raises:
     FileError: no such file of an emotion.
-    _FlagError: no such name of an emotion.
+    _FlagError: neither a file nor the name of an emotion.
   """
   if FLAGS.emotion is None or not bundle.is_bundle(FLAGS.model):
     return
-  if not bundle.moves_photographs(FLAGS.model):
+  photograph = bundle.moves_photographs(FLAGS.model)
+  if not photograph or emotion_label.is_file(FLAGS.emotion):
     check_file(FLAGS.emotion)
     return
   try:
     emotion_label.strengths(FLAGS.emotion)
   except ValueError as error:
     raise _FlagError(
-      f"--emotion {FLAGS.emotion}: {FLAGS.model} takes an emotion by its"
-      f" name ({error})"
+      f"--emotion {FLAGS.emotion}: no such file, nor an emotion's name and"
+      f" strength ({error})"
     ) from None
 
 
@@ -186,8 +188,8 @@ def _define_flags() -> None:
   text(
     "emotion",
     None,
-    "Video or picture of the emotion; photograph: a name, as in happy:0.7"
-    " (neutral).",
+    "Video or picture of the emotion; photograph: or a name, as in happy:0.7"
+    " (neutral; photograph: as it is).",
   )
   text("output", None, "The mp4.", short_name="o", required=True)
   text("sheet", None, "Also a contact sheet PNG.")

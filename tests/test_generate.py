@@ -464,7 +464,8 @@ def test_command_fails_in_one_line(tmp_path):
   ("functions", "emotion", "line"),
   [
     (("frames",), "happy", "error: happy: no such file"),
-    (("expression",), "a.mp4", "takes an emotion by its name"),
+    (("expression",), "glad", "error: --emotion glad: no such file, nor an"),
+    (("expression",), "empty.mp4", "error: empty.mp4: empty file"),
   ],
 )
 def test_a_wrong_emotion_is_refused_before_the_bundle_is_read(
@@ -473,6 +474,7 @@ def test_a_wrong_emotion_is_refused_before_the_bundle_is_read(
   """The weights are no weights: whoever reads them says so instead."""
   for name in ("a.png", "a.wav", "a.mp4"):
     (tmp_path / name).write_bytes(b"-")
+  (tmp_path / "empty.mp4").touch()
   model = tmp_path / "model"
   (model / "stablehlo").mkdir(parents=True)
   for name in ("SHA256SUMS", "model.safetensors"):

@@ -1,9 +1,26 @@
-"""An emotion by name and strength, as a command line has it."""
+"""An emotion as a command line has it: a name and a strength, or a file."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from speak_jax import spec
+
+
+def is_file(text: str | os.PathLike) -> bool:
+  """Whether a file is meant: one that is there counts more than a name."""
+  return not isinstance(text, str) or Path(text).is_file()
+
+
+def described(found: Float[np.ndarray, "8"]) -> str:
+  """Strengths in words, the strongest first: "happy 0.82, surprised 0.05"."""
+  order = np.argsort(-found, kind="stable")
+  named = [f"{spec.EMOTIONS[i]} {found[i]:.2f}" for i in order]
+  # What is 0.00 when it is written says nothing.
+  shown = [text for text in named if not text.endswith(" 0.00")]
+  return ", ".join(shown) or spec.EMOTIONS[0]
 
 
 def strengths(text: str) -> Float[np.ndarray, "8"]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from data_pipelines.faces.upright import FACE, cut_upright
+from speak_jax import spec
 from speak_jax.common.batching import in_batches
 from speak_jax.models import face_expression, quantized
 from speak_jax.models.face_blocks import SIDE
@@ -46,17 +47,50 @@ def probabilities(
   if known.any():
     faces = np.stack(
       [
-        cut_upright(frame, mesh, FACE, SIDE)
+        cut(frame, mesh)
         for frame, mesh in zip(frames[known], meshes[known], strict=True)
       ]
     )
-    found[known] = (
-      in_batches(
-        lambda x: (face_expression.probabilities(params, x),),
-        np.concatenate([faces, faces[:, :, ::-1]]),
-        size=BATCH,
-      )[0]
-      .reshape(2, -1, len(EXPRESSIONS))
-      .mean(0)
-    )
+    found[known] = of_faces(params, faces)
+  return found
+
+
+def cut(
+  frame: UInt8[np.ndarray, "h w 3"], mesh: Float[np.ndarray, "468 3"]
+) -> UInt8[np.ndarray, "s s 3"]:
+  """Cuts a face as the network sees it, upright."""
+  return cut_upright(frame, mesh, FACE, SIDE)
+
+
+def of_faces(
+  params: dict[str, Any], faces: UInt8[np.ndarray, "k s s 3"]
+) -> Float[np.ndarray, "k 7"]:
+  """As `probabilities`, of faces that `cut` gave, one at least."""
+  return (
+    in_batches(
+      lambda x: (face_expression.probabilities(params, x),),
+      np.concatenate([faces, faces[:, :, ::-1]]),
+      size=BATCH,
+    )[0]
+    .reshape(2, -1, len(EXPRESSIONS))
+    .mean(0)
+  )
+
+
+def strengths(
+  seen: Float[np.ndarray, "k 7"],
+) -> Float[np.ndarray, "8"]:
+  """The emotion that some frames show together.
+
+  Args:
+    seen: Probabilities of EXPRESSIONS in frames with a face.
+
+  Returns:
+    Strength of each of `spec.EMOTIONS`: the mean probability. Their sum is 1
+    at most; neutral's share adds nothing, and the network knows no contempt.
+  """
+  found = np.zeros(len(spec.EMOTIONS), np.float32)
+  for name, share in zip(EXPRESSIONS, seen.mean(0), strict=True):
+    if name != spec.EMOTIONS[0]:
+      found[spec.EMOTIONS.index(name)] = share
   return found

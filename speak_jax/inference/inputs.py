@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int16, UInt8
+from jaxtyping import Float, Int, Int16, UInt8
 
 from data_pipelines.faces import align, footage, portrait
 from data_pipelines.faces.face_rule import Box
@@ -27,10 +27,11 @@ from data_pipelines.media.warp import transform, warp
 from speak_jax import spec
 from speak_jax.common import outputs
 from speak_jax.common.progress import say
-from speak_jax.inference import crops
+from speak_jax.inference import crops, expression
 from speak_jax.inference.functions import Settings
 
 EMOTION_FACES = 8  # whose codes are averaged
+EXPRESSION_FACES = 32  # whose expressions are averaged
 SEARCH_S = 10.0  # how far a face is looked at for a good frame or an emotion
 SAY_SEARCH_S = 30.0  # of a video without a face, after which that is said
 FAINT_LUFS = -50.0  # of the voice before that is said
@@ -158,19 +159,8 @@ def read_emotion(
   Raises:
     MediaError: No face, or one that is too small or seldom seen.
   """
-  limit = round(SEARCH_S * settings.fps)
-  frames = decoder.Frames(path, settings.fps, limit)
-  place = find_face(path, tracker, rules.emotion, frames.first()).with_lead(
-    rules.on_missing_face == "fail"
-  )
-  frames = frames.again(place.span, place.turns)
-  rules = rules._replace(emotion=place.rule)
-  track = _track(path, frames, settings.fps, tracker, rules)
-  start, stop = longest_shot(track)
-  track = track.shot(start, stop)
-  where = np.flatnonzero(track.found)
-  spread = np.linspace(0, len(where) - 1, min(EMOTION_FACES, len(where)))
-  chosen = where[spread.round().astype(int)] + start
+  frames, track, start = _emotion_track(path, settings.fps, tracker, rules)
+  chosen = _spread(track, EMOTION_FACES) + start
   wanted = {0, *chosen.tolist()}
   pictures = {i: frame for i, frame in enumerate(frames) if i in wanted}
   size, points = settings.emotion, track.landmarks
@@ -185,6 +175,39 @@ def read_emotion(
   crops.check_side(path, size / scale, size)
   return np.stack(
     [align.align_face(pictures[i], points[i - start], size) for i in chosen]
+  )
+
+
+def read_expression(
+  path: str | os.PathLike,
+  fps: float,
+  tracker: FaceTracker,
+  rules: Rules,
+) -> UInt8[np.ndarray, "k s s 3"]:
+  """Reads the emotion donor's faces as `expression.of_faces` wants them.
+
+  Args:
+    path: Video or picture; of a video at most EXPRESSION_FACES frames, evenly
+      spread over its first seconds. Sound is not read.
+    fps: Frames a second at which a video is looked at.
+    tracker: Finds the face.
+    rules: Which face, and whether one must be there from the first frame on.
+
+  Raises:
+    MediaError: No face, or one that is too small or seldom seen.
+  """
+  frames, track, start = _emotion_track(path, fps, tracker, rules)
+  chosen = _spread(track, EXPRESSION_FACES)
+  points = track.landmarks[chosen[0]]
+  side = float((points.max(0) - points.min(0)).max())
+  crops.check_side(path, side, crops.MIN_SIDE_PX)
+  wanted = set((chosen + start).tolist())
+  return np.stack(
+    [
+      expression.cut(frame, track.mesh[i - start])
+      for i, frame in enumerate(frames)
+      if i in wanted
+    ]
   )
 
 
@@ -257,6 +280,32 @@ def _first_face(
   if missing:
     raise NoFaceError(path, missing)
   raise MediaError(path, "no picture")
+
+
+def _emotion_track(
+  path: str | os.PathLike, fps: float, tracker: FaceTracker, rules: Rules
+) -> tuple[decoder.Frames, Track, int]:
+  """Tracks the emotion donor in the longest shot of its first seconds.
+
+  Returns:
+    The frames, the track of that shot, and the frame that it starts at.
+  """
+  frames = decoder.Frames(path, fps, round(SEARCH_S * fps))
+  place = find_face(path, tracker, rules.emotion, frames.first()).with_lead(
+    rules.on_missing_face == "fail"
+  )
+  frames = frames.again(place.span, place.turns)
+  rules = rules._replace(emotion=place.rule)
+  track = _track(path, frames, fps, tracker, rules)
+  start, stop = longest_shot(track)
+  return frames, track.shot(start, stop), start
+
+
+def _spread(track: Track, count: int) -> Int[np.ndarray, "k"]:
+  """Chooses at most `count` of the frames with a face, evenly spread."""
+  where = np.flatnonzero(track.found)
+  spread = np.linspace(0, len(where) - 1, min(count, len(where)))
+  return where[spread.round().astype(int)]
 
 
 def _track(

@@ -20,6 +20,7 @@ from speak_jax.common.progress import Progress
 from speak_jax.inference import (
   contact_sheet,
   emotion_label,
+  expression,
   talking_head,
   windows,
 )
@@ -29,6 +30,7 @@ from speak_jax.inference.functions import Settings
 from speak_jax.inference.inputs import (
   Rules,
   check_files,
+  read_expression,
   read_photograph,
   read_speech,
 )
@@ -54,7 +56,7 @@ def generate(
   identity: str | os.PathLike,
   audio: str | os.PathLike,
   pose: str | os.PathLike | None = None,
-  emotion: str | None = None,
+  emotion: str | os.PathLike | None = None,
   output: str | os.PathLike,
   tracker: FaceTracker,
   rules: Rules = Rules(),  # noqa: B008
@@ -74,7 +76,8 @@ def generate(
     audio: Any file with sound, of any loudness; the mp4 has it as it was.
     pose: Video of head motion and blinks; a picture holds still. None: the
       head is idle, it sways a little and blinks.
-    emotion: As `emotion_label.strengths` reads it; None: none is added to
+    emotion: Video or picture of somebody who shows it, or, where a text names
+      no file, as `emotion_label.strengths` reads it; None: none is added to
       what the photograph shows.
     output: The mp4, replaced if it is there; its folder must exist.
     tracker: Finds faces, usually `faces.tracker.Tracker()`.
@@ -98,8 +101,12 @@ def generate(
     raise MediaError(
       output, f"size {size} is not from {MIN_SIDE_PX} to {LARGEST_PX}"
     )
-  strengths = emotion_label.strengths(emotion or "neutral")
-  inputs = [x for x in (identity, audio, pose) if x is not None]
+  strengths, mood = emotion_label.strengths("neutral"), None
+  if emotion is not None and emotion_label.is_file(emotion):
+    mood = emotion
+  elif emotion is not None:
+    strengths = emotion_label.strengths(str(emotion))
+  inputs = [x for x in (identity, audio, pose, mood) if x is not None]
   check_files(inputs, output, sheet)
   say(printable(f"speech    {audio}"))
   speech, sound = read_speech(audio, track)
@@ -113,7 +120,15 @@ def generate(
   one = composition.portrait(*_sized(frame, mesh, size, framing))
   idle = "none: the head is idle"
   say(printable(f"pose      {idle if pose is None else pose}"))
-  say(f"emotion   {emotion or 'none is added'}")
+  faces = None
+  if mood is None:
+    say(printable(f"emotion   {emotion or 'none is added'}"))
+  else:
+    faces = read_expression(mood, fps, tracker, rules)
+    strengths = expression.strengths(
+      expression.of_faces(expression.load(), faces)
+    )
+    say(printable(f"emotion   {mood}: {emotion_label.described(strengths)}"))
   height, width = one.photograph.shape[:2]
   say(f"{n} frames at {fps:g} a second, {width} x {height} px")
   shown = Shown(n)
@@ -131,6 +146,8 @@ def generate(
     rows = [Row("identity", [_square(one.photograph)])]
     if driver is not None:
       rows.append(Row("pose", driver.shown(shown.columns, n)))
+    if faces is not None:
+      rows.append(Row("emotion", list(faces[Shown(len(faces)).columns])))
     contact_sheet.write(
       sheet, [*rows, Row("made", list(map(_square, shown.frames)))]
     )

@@ -12,12 +12,18 @@ from data_pipelines.media import decoder, mp4
 from data_pipelines.media.error import MediaError
 from data_pipelines.synthetic import render
 from speak_jax import bundle as bundles
+from speak_jax import spec
+from speak_jax.common.files import FileError
 from speak_jax.inference import (
+  contact_sheet,
   emotion_label,
+  expression,
+  inputs,
   motion_model,
   talking_photograph,
 )
 from speak_jax.inference.motion_model import MotionModel
+from speak_jax.models import face_blocks
 from speak_jax.stages import motion
 from tests.stages import small
 
@@ -198,6 +204,88 @@ def test_an_emotion_changes_the_face(bundle, files, tracker, tmp_path):
     for name in ("neutr", "happy")
   )
   assert np.abs(a - b).max() > 10
+
+
+def shares(**of):
+  """A frame's probabilities, by the names of expressions."""
+  return np.array([of.get(x, 0.0) for x in expression.EXPRESSIONS], np.float32)
+
+
+def test_strengths_are_mean_probabilities_but_neutrals():
+  seen = [
+    shares(neutral=0.2, happy=0.8),
+    shares(neutral=0.1, happy=0.7, surprised=0.2),
+  ]
+  found = expression.strengths(np.stack(seen))
+  by_name = dict(zip(spec.EMOTIONS, found.tolist(), strict=True))
+  assert by_name.pop("happy") == pytest.approx(0.75)
+  assert by_name.pop("surprised") == pytest.approx(0.1)
+  assert not any(by_name.values())
+  assert emotion_label.described(found) == "happy 0.75, surprised 0.10"
+  calm = expression.strengths(shares(neutral=1.0)[None])
+  assert emotion_label.described(calm) == "neutral"
+
+
+@pytest.mark.parametrize("name", ["pose.mp4", "face.png"])
+def test_a_file_gives_the_emotion(
+  bundle, files, tracker, tmp_path, monkeypatch, name
+):
+  """It moves the face as names of these strengths would; a sheet shows it."""
+  asked = []
+
+  def smiling(params, faces):
+    asked.append(len(faces))
+    return np.stack([shares(happy=0.75, neutral=0.25)] * len(faces))
+
+  monkeypatch.setattr(expression, "of_faces", smiling)
+  monkeypatch.setattr(inputs, "EXPRESSION_FACES", 10)
+  said, sheet = [], tmp_path / "sheet.png"
+  mood = files / name
+  for out, emotion in (("a.mp4", str(mood)), ("b.mp4", "happy:0.75")):
+    generate(
+      bundle,
+      files,
+      tracker,
+      tmp_path / out,
+      emotion=emotion,
+      sheet=sheet if out == "a.mp4" else None,
+      say=said.append,
+    )
+  assert asked == [10 if name == "pose.mp4" else 1]
+  assert f"emotion   {mood}: happy 0.75" in said
+  assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+  with Image.open(sheet) as image:
+    height = contact_sheet.CELL_PX + contact_sheet._TITLE_PX
+    assert image.height == 3 * height  # identity, emotion, made
+
+
+def test_faces_are_cut_upright_for_the_network(files, tracker):
+  rules = inputs.Rules()
+  faces = inputs.read_expression(files / "pose.mp4", 25.0, tracker, rules)
+  assert faces.shape == (15, face_blocks.SIDE, face_blocks.SIDE, 3)
+  seen = expression.of_faces(expression.load(), faces)
+  np.testing.assert_allclose(seen.sum(1), 1, rtol=1e-5)
+
+
+def test_a_file_counts_more_than_a_name(files, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert not emotion_label.is_file("happy")
+  (tmp_path / "happy").touch()
+  assert emotion_label.is_file("happy")
+
+
+def test_a_picture_of_nobody_is_one_line(bundle, files, tracker, tmp_path):
+  grey = tmp_path / "grey.png"
+  Image.new("RGB", (96, 96), (90, 90, 90)).save(grey)
+  with pytest.raises(MediaError, match=r"grey\.png: no face found"):
+    generate(bundle, files, tracker, tmp_path / "out.mp4", emotion=str(grey))
+  assert not (tmp_path / "out.mp4").exists()
+
+
+def test_the_emotions_film_is_not_replaced(bundle, files, tracker):
+  film = files / "pose.mp4"
+  with pytest.raises(FileError, match="pose"):
+    generate(bundle, files, tracker, film, emotion=film)
 
 
 @pytest.mark.parametrize(
