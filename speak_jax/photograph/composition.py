@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, UInt8
 from data_pipelines.faces import canonical
 from speak_jax.photograph import inner_mouth, lips
 from speak_jax.photograph.inner_mouth import InnerMouth
-from speak_jax.photograph.rasterize import rasterize
+from speak_jax.photograph.rasterize import rasterize, smooth_edges
 from speak_jax.photograph.textured_mesh import (
   POINTS,
   Motion,
@@ -22,7 +22,6 @@ from speak_jax.photograph.textured_mesh import (
   textured_mesh,
 )
 
-BROKEN = 3.0  # px in the photograph between neighbours on both sides of an edge
 TURNED = 8.0  # degrees by which a head shows what it hides in the photograph
 NO_EXPRESSION = np.zeros((POINTS, 3))
 
@@ -80,7 +79,7 @@ def compose(
     frame[shown.top :, shown.left :][:rows, :columns] = _read(
       one.photograph, shown.values, min(degrees / TURNED, 1.0)
     )
-    _smooth_edges(
+    smooth_edges(
       frame[shown.top :, shown.left :][:rows, :columns], shown.values
     )
   skull = posed(textured, NO_EXPRESSION, motion)
@@ -109,27 +108,6 @@ def _read(
   return np.rint(
     own + turned * values[..., 4:] * (opposite.astype(np.float32) - own)
   ).astype(np.uint8)
-
-
-def _smooth_edges(
-  frame: UInt8[np.ndarray, "k l 3"], values: Float32[np.ndarray, "k l a"]
-):
-  """Takes the stairs from where a nearer part of the head hides another.
-
-  A pixel shows one triangle, so the line between both is not smooth.
-  """
-  edge = np.zeros(frame.shape[:2], np.uint8)
-  for axis in (0, 1):
-    apart = np.abs(np.diff(values[..., :2], axis=axis)).max(-1) > BROKEN
-    before = [slice(None), slice(None)]
-    before[axis] = slice(0, -1)
-    after = [slice(None), slice(None)]
-    after[axis] = slice(1, None)
-    edge[tuple(before)] |= apart
-    edge[tuple(after)] |= apart
-  rows, columns = np.nonzero(edge)
-  if len(rows):
-    frame[rows, columns] = cv2.blur(frame, (3, 3))[rows, columns]
 
 
 def _remapped(

@@ -6,8 +6,11 @@ A z-buffer in a loop of numba, on the CPU.
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32
+from jaxtyping import Float, Float32, Float64, Int32, UInt8
 from numba import njit
+
+# px in the photograph between neighbours in the frame on both sides of an edge.
+BROKEN = 3.0
 
 
 class Rasterized(NamedTuple):
@@ -56,6 +59,47 @@ def rasterize(
     np.full(values.shape[:2], np.inf, np.float32),
   )
   return Rasterized(left, top, values)
+
+
+def smooth_edges(
+  frame: UInt8[np.ndarray, "h w 3"], values: Float32[np.ndarray, "h w k"]
+) -> None:
+  """Takes the stairs from where a nearer part of the mesh hides another.
+
+  A pixel shows one triangle alone, so the line between two is not smooth. What
+  lies on it becomes the mean of 3 x 3 pixels.
+
+  Args:
+    frame: What `rasterize` found, read from the photograph; changed in place.
+    values: What it found.
+  """
+  _smooth(frame, frame.copy(), values, BROKEN)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _smooth(
+  frame: UInt8[np.ndarray, "h w 3"],
+  source: UInt8[np.ndarray, "h w 3"],
+  values: Float32[np.ndarray, "h w k"],
+  broken: float,
+):
+  """Writes the means of source into frame where neighbours' places differ."""
+  height, width = frame.shape[:2]
+  for row in range(1, height - 1):
+    for column in range(1, width - 1):
+      x, y = values[row, column, 0], values[row, column, 1]
+      apart = 0.0
+      for i, k in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        near = values[row + i, column + k]
+        apart = max(apart, abs(near[0] - x), abs(near[1] - y))
+      if apart > broken:
+        for channel in range(3):
+          total = 0
+          for i in range(-1, 2):
+            for k in range(-1, 2):
+              total += source[row + i, column + k, channel]
+          frame[row, column, channel] = (total + 4) // 9
 
 
 @njit(cache=True, nogil=True)

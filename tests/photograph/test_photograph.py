@@ -9,7 +9,7 @@ import pytest
 from data_pipelines.faces import canonical, headpose, topology
 from speak_jax.nn import mesh as nn_mesh
 from speak_jax.photograph import composition, head_motion, lips
-from speak_jax.photograph.rasterize import rasterize
+from speak_jax.photograph.rasterize import rasterize, smooth_edges
 from speak_jax.photograph.textured_mesh import (
   HOLES,
   POINTS,
@@ -258,7 +258,7 @@ def test_the_edge_of_what_hides_another_part_has_no_stairs():
   sharp = np.where(white, 255, 0)
   drawn = composition._read(photograph, values, 0.0)
   assert np.array_equal(drawn[..., 0], sharp)
-  composition._smooth_edges(drawn, values)
+  smooth_edges(drawn, values)
   assert set(np.unique(drawn)) > {0, 255}
   near = cv2.dilate(np.abs(cv2.Laplacian(sharp.astype(np.float32), -1)), None)
   assert np.array_equal(drawn[..., 0][near == 0], sharp[near == 0])
