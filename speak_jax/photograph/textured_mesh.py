@@ -50,6 +50,14 @@ BETTER = 0.25  # by which the other side must be seen better
 # at which it does so altogether: then its far side is made of its near one.
 ASIDE, PROFILE = 24.0, 34.0
 STEEPEST = 2.0  # slope of a face's depth in a photograph that looks ahead
+# Edges of the upper lids, and the row of points above each that bounds lashes.
+UPPER_LIDS = np.array(
+  [246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398]
+)
+LASHES = np.array(
+  [247, 30, 29, 27, 28, 56, 190, 467, 260, 259, 257, 258, 286, 414]
+)
+LASHES_FOLLOW = 0.9  # from going their own way (0) to going the lid's (1)
 MOUTH_BACK = 0.1  # eye distances that the middle of the mouth lies behind lips
 
 
@@ -200,6 +208,10 @@ def posed(
   """
   rest, eyes = textured.vertices, textured.eyes
   moved = rest.copy()
+  # Lashes go with the lid's edge: the skin above is what stretches.
+  expression = expression.copy()
+  behind = expression[UPPER_LIDS] - expression[LASHES]
+  expression[LASHES] += LASHES_FOLLOW * behind
   moved[:POINTS] += eyes * expression @ textured.rotation.T
   # What fills a hole follows its edge.
   for i, hole in enumerate(HOLES, len(rest) - len(HOLES)):

@@ -12,10 +12,12 @@ from speak_jax.photograph import composition, head_motion, lips
 from speak_jax.photograph.rasterize import rasterize, smooth_edges
 from speak_jax.photograph.textured_mesh import (
   HOLES,
+  LASHES,
   POINTS,
   RINGS,
   STEEPEST,
   STILL,
+  UPPER_LIDS,
   Motion,
   posed,
   textured_mesh,
@@ -262,3 +264,17 @@ def test_the_edge_of_what_hides_another_part_has_no_stairs():
   assert set(np.unique(drawn)) > {0, 255}
   near = cv2.dilate(np.abs(cv2.Laplacian(sharp.astype(np.float32), -1)), None)
   assert np.array_equal(drawn[..., 0][near == 0], sharp[near == 0])
+
+
+def test_lashes_go_with_the_lid_and_do_not_grow(photograph):
+  _, mesh = photograph
+  one = textured_mesh(mesh)
+  shut = composition.NO_EXPRESSION.copy()
+  shut[UPPER_LIDS, 1] = 0.1
+  rest, moved = (posed(one, x, STILL) for x in (shut * 0, shut))
+  lids = (moved - rest)[UPPER_LIDS, 1]
+  lashes = (moved - rest)[LASHES, 1]
+  assert (lids > 0.05 * one.eyes).all()
+  assert (np.abs(lashes - lids) < 0.15 * lids).all()
+  others = np.setdiff1d(np.arange(POINTS), [*UPPER_LIDS, *LASHES])
+  assert np.array_equal(moved[others], rest[others])
