@@ -8,6 +8,10 @@ from jaxtyping import Float
 
 from speak_jax import spec
 
+# Of a name: 1 is a face as drawn people show it, who taught it; real anger is
+# about 2. Beyond, lips are torn.
+STRONGEST = 2.0
+
 
 def is_file(text: str | os.PathLike) -> bool:
   """Whether a file is meant: one that is there counts more than a name."""
@@ -27,8 +31,8 @@ def strengths(text: str) -> Float[np.ndarray, "8"]:
   """Reads NAME or NAME:STRENGTH, as in "happy:0.7".
 
   Args:
-    text: A name of `spec.EMOTIONS`; the strength is from 0 to 1, 1 if it is
-      not said.
+    text: A name of `spec.EMOTIONS`; the strength is from 0 to STRONGEST, 1 if
+      it is not said.
 
   Returns:
     Strength of each of `spec.EMOTIONS`; all 0 for "neutral".
@@ -45,8 +49,10 @@ def strengths(text: str) -> Float[np.ndarray, "8"]:
     strength = float(number) if colon else 1.0
   except ValueError:
     strength = np.nan
-  if not 0 <= strength <= 1:
-    raise ValueError(f"emotion {text!r}: the strength is not from 0 to 1")
+  if not 0 <= strength <= STRONGEST:
+    raise ValueError(
+      f"emotion {text!r}: the strength is not from 0 to {STRONGEST:g}"
+    )
   found = np.zeros(len(spec.EMOTIONS), np.float32)
   if name != spec.EMOTIONS[0]:
     found[spec.EMOTIONS.index(name)] = strength
