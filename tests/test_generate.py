@@ -439,25 +439,30 @@ def test_sheet_has_a_row_per_kind(synthesizer, files):
     assert image.size[1] > 3 * cell
 
 
-def test_command_fails_in_one_line(tmp_path):
-  for name in ("a.png", "a.wav", "a.mp4"):
-    (tmp_path / name).write_bytes(b"-")
-  model = tmp_path / "model"
-  model.mkdir()
+def refused(folder, model, *words):
+  """The one line with which the command refuses files of a folder."""
   made = subprocess.run(
     [
       *(sys.executable, "-m", "speak_jax.generate", "--model", model),
-      *("--identity=a.png", "--audio=a.wav", "--pose=a.mp4"),
-      *("--emotion=a.mp4", "-o", "out.mp4"),
+      *("--identity=a.png", "--audio=a.wav", *words, "-o", "out.mp4"),
     ],
-    cwd=tmp_path,
+    cwd=folder,
     env=os.environ | {"PYTHONPATH": str(ROOT)},
     capture_output=True,
     text=True,
   )
   assert made.returncode == 1
   assert made.stderr.count("\n") == 1
-  assert f"{model}: not a bundle" in made.stderr
+  return made.stderr
+
+
+def test_command_fails_in_one_line(tmp_path):
+  for name in ("a.png", "a.wav", "a.mp4"):
+    (tmp_path / name).write_bytes(b"-")
+  model = tmp_path / "model"
+  model.mkdir()
+  made = refused(tmp_path, model, "--pose=a.mp4", "--emotion=a.mp4")
+  assert f"{model}: not a bundle" in made
 
 
 @pytest.mark.parametrize(
@@ -481,20 +486,7 @@ def test_a_wrong_emotion_is_refused_before_the_bundle_is_read(
     (model / name).touch()
   for name in functions:
     (model / "stablehlo" / f"{name}.bin").touch()
-  made = subprocess.run(
-    [
-      *(sys.executable, "-m", "speak_jax.generate", "--model", model),
-      *("--identity=a.png", "--audio=a.wav", "--emotion", emotion),
-      *("-o", "out.mp4"),
-    ],
-    cwd=tmp_path,
-    env=os.environ | {"PYTHONPATH": str(ROOT)},
-    capture_output=True,
-    text=True,
-  )
-  assert made.returncode == 1
-  assert made.stderr.count("\n") == 1
-  assert line in made.stderr
+  assert line in refused(tmp_path, model, "--emotion", emotion)
 
 
 @pytest.mark.parametrize("first", [1, 99])

@@ -18,6 +18,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 REFERENCE = Path(__file__).parents[1] / "assets" / "reference"
 PHOTOGRAPH = REFERENCE.with_name("photograph")
 EXAMPLE = REFERENCE.with_name("example")
+FACES = REFERENCE.with_name("faces")  # networks that know real faces
 PORTRAIT, SENTENCE = EXAMPLE / "portrait.jpg", EXAMPLE / "sentence.wav"
 
 _MODELS = ("model", "config.finetune_from")  # flags

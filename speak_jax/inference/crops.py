@@ -151,6 +151,24 @@ def resize(
   return cv2.resize(frame, (size, size), interpolation=filtering)
 
 
+def evenly_scaled(
+  frame: UInt8[np.ndarray, "h w 3"], longer: int, least: int
+) -> UInt8[np.ndarray, "k l 3"]:
+  """Scales a picture to even sides: cubic up, area down.
+
+  Args:
+    frame: The picture.
+    longer: px of its longer side, as far as that is even.
+    least: px that a side has at least, even.
+  """
+  scale = longer / max(frame.shape[:2])
+  sides = [max(2 * round(x * scale / 2), least) for x in frame.shape[1::-1]]
+  if sides == list(frame.shape[1::-1]):
+    return frame
+  kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+  return cv2.resize(frame, sides, interpolation=kind)
+
+
 def _check_crop(
   path: str | os.PathLike,
   matrix: Float[np.ndarray, "2 3"],

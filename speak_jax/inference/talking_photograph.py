@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -19,6 +18,7 @@ from speak_jax.common.prefetch import prefetch
 from speak_jax.common.progress import Progress
 from speak_jax.inference import (
   contact_sheet,
+  crops,
   emotion_label,
   expression,
   talking_head,
@@ -177,16 +177,10 @@ def _sized(
   mesh = mesh.astype(np.float64)
   if framing == "crop":
     frame, mesh = _cropped(frame, mesh)
-  height, width = frame.shape[:2]
-  longer = max(height, width)
-  scale = (min(longer, MAX_SIDE_PX) if size is None else size) / longer
-  sides = [
-    max(2 * round(side * scale / 2), MIN_SIDE_PX) for side in (width, height)
-  ]
-  factors = np.array([sides[0] / width, sides[1] / height])
-  if [width, height] != sides:
-    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    frame = cv2.resize(frame, sides, interpolation=kind)
+  longer = min(max(frame.shape[:2]), MAX_SIDE_PX) if size is None else size
+  before = np.array(frame.shape[1::-1])
+  frame = crops.evenly_scaled(frame, longer, MIN_SIDE_PX)
+  factors = np.array(frame.shape[1::-1]) / before
   flat = (mesh[:, :2] + 0.5) * factors - 0.5
   return frame, np.column_stack([flat, mesh[:, 2] * factors.mean()])
 

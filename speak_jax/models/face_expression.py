@@ -5,16 +5,15 @@ It shares nothing with what is trained here. See `face_blocks` for its source,
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 from jaxtyping import Array, Float, UInt8
 
+from speak_jax.common import packaged
 from speak_jax.models import face_blocks
 
-WEIGHTS = Path(__file__).parents[1] / "assets" / "faces" / "expression"
-WEIGHTS = WEIGHTS.with_suffix(".safetensors")
+WEIGHTS = packaged.FACES / "expression.safetensors"
 # In the order of its outputs, by the names of `spec.EMOTIONS`; contempt is none
 # of them.
 EXPRESSIONS = (

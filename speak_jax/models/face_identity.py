@@ -8,7 +8,6 @@ Pure functions, as it is never trained here.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -17,11 +16,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, UInt8
 
+from speak_jax.common import packaged
 from speak_jax.models.face_blocks import MEAN
 
 SIDE, WIDTH = 150, 128  # px of what it is given; numbers of what it gives
-WEIGHTS = Path(__file__).parents[1] / "assets" / "faces" / "identity"
-WEIGHTS = WEIGHTS.with_suffix(".safetensors")
+WEIGHTS = packaged.FACES / "identity.safetensors"
 # Blocks in order; those that halve the map have "down" in their names.
 # fmt: off
 BLOCKS = (

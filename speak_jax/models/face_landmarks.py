@@ -5,17 +5,16 @@ A second opinion beside FaceMesh, where FaceMesh has driven the picture. See
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 from einops import rearrange
 from jaxtyping import Array, Float, UInt8
 
+from speak_jax.common import packaged
 from speak_jax.models import face_blocks
 
-WEIGHTS = Path(__file__).parents[1] / "assets" / "faces" / "landmarks"
-WEIGHTS = WEIGHTS.with_suffix(".safetensors")
+WEIGHTS = packaged.FACES / "landmarks.safetensors"
 
 
 @jax.jit

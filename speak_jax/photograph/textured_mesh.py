@@ -51,12 +51,9 @@ BETTER = 0.25  # by which the other side must be seen better
 ASIDE, PROFILE = 24.0, 34.0
 STEEPEST = 2.0  # slope of a face's depth in a photograph that looks ahead
 # Edges of the upper lids, and the row of points above each that bounds lashes.
-UPPER_LIDS = np.array(
-  [246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398]
-)
-LASHES = np.array(
-  [247, 30, 29, 27, 28, 56, 190, 467, 260, 259, 257, 258, 286, 414]
-)
+_LIDS, _LASHES = topology.LEFT_EYE[1:8], [247, 30, 29, 27, 28, 56, 190]
+UPPER_LIDS = np.concatenate([_LIDS, topology.MIRROR[_LIDS]])
+LASHES = np.concatenate([_LASHES, topology.MIRROR[_LASHES]])
 LASHES_FOLLOW = 0.9  # from going their own way (0) to going the lid's (1)
 MOUTH_BACK = 0.1  # eye distances that the middle of the mouth lies behind lips
 

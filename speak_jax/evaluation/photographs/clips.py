@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Int16, UInt8
 
@@ -12,6 +11,7 @@ from data_pipelines.media import decoder
 from data_pipelines.media.error import MediaError
 from data_pipelines.media.loudness import levelled
 from speak_jax import spec
+from speak_jax.inference import crops
 
 MIN_FRAMES = 12
 
@@ -52,12 +52,10 @@ def read_clip(
     MediaError: no sound, no face in the first frame or one that looks further
       aside, or too few frames.
   """
-  frames = []
-  for frame in decoder.Frames(path, fps, round(seconds * fps)):
-    scale = size / max(frame.shape[:2])
-    sides = [max(2 * round(scale * x / 2), 2) for x in frame.shape[1::-1]]
-    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    frames.append(cv2.resize(frame, sides, interpolation=kind))
+  frames = [
+    crops.evenly_scaled(frame, size, 2)
+    for frame in decoder.Frames(path, fps, round(seconds * fps))
+  ]
   if len(frames) < MIN_FRAMES:
     raise MediaError(path, f"{len(frames)} frames, fewer than {MIN_FRAMES}")
   speech = levelled(decoder.read_audio(path))
