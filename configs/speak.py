@@ -238,6 +238,9 @@ RECIPES = {
     "data.synthetic.twins_every": 0,
     "data.synthetic.identities": 100,
     "data.synthetic.clips": 8,  # each emotion beside the neutral face
+    # Drawn people show half of real anger, and two thirds of sadness.
+    "motion.label_strength.angry": 0.5,
+    "motion.label_strength.sad": 0.7,
   },
   # What shows each stage learn on two CPU cores in minutes. No GAN: nothing of
   # it is built or traced.
@@ -566,6 +569,16 @@ def _config(preset: str, sizes: dict) -> dict:
       context=25,  # frames of sound heard on each side
       width=128,  # of the convolutions over time
       layers=2,
+      # How much of an emotion its strongest label shows; 1: as real people.
+      label_strength=dict(
+        angry=1.0,
+        contempt=1.0,
+        disgusted=1.0,
+        fear=1.0,
+        happy=1.0,
+        sad=1.0,
+        surprised=1.0,
+      ),
       # Changes of what is heard; units of nn/mel.py, whose speech is about 1.
       augment=dict(
         stretch=0.1,  # std of the logarithm: other throats

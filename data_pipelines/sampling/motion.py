@@ -23,6 +23,7 @@ def sample_motion(
   *,
   frames: int,
   context: int,
+  label_strength: Mapping[str, float],
   share: Mapping[str, float] | None = None,
   seed: int,
 ) -> grain.MapDataset:
@@ -37,6 +38,8 @@ def sample_motion(
     records: Where the frames come from.
     frames: Length of the window.
     context: Frames of sound added on either side.
+    label_strength: By emotion, the strength that its strongest label counts
+      as, where 1 is what real people show.
     share: As in `sample_pairs`.
     seed: Seed of all draws.
 
@@ -87,7 +90,8 @@ def sample_motion(
     row = records.index[i]
     emotion = np.zeros(len(spec.EMOTIONS), np.float32)
     if row.emotion > 0:
-      emotion[row.emotion] = (row.level or spec.LEVELS) / spec.LEVELS
+      full = label_strength[spec.EMOTIONS[row.emotion]]
+      emotion[row.emotion] = full * (row.level or spec.LEVELS) / spec.LEVELS
     return spec.Motion(
       expression=(points - rest).astype(np.float32),
       lids=canonical.lids_closed(points, rest).astype(np.float32),

@@ -8,9 +8,8 @@ from jaxtyping import Float
 
 from speak_jax import spec
 
-# Of a name: 1 is a face as drawn people show it, who taught it; real anger is
-# about 2. Beyond, lips are torn.
-STRONGEST = 2.0
+# Of a name: 1 is a face as people show it. Beyond, lips are torn.
+STRONGEST = 1.5
 
 
 def is_file(text: str | os.PathLike) -> bool:

@@ -189,5 +189,10 @@ def sampler(config: ConfigDict) -> Sampler:
   """Says how its batches are made: stretches of clips that have meshes."""
   settings: Any = config.motion
   return Sampler(
-    "motion", {"frames": settings.frames, "context": settings.context}
+    "motion",
+    {
+      "frames": settings.frames,
+      "context": settings.context,
+      "label_strength": settings.label_strength.to_dict(),
+    },
   )

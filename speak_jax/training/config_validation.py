@@ -243,6 +243,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
   ("motion.context", ANY),
   ("motion.width", SOME),
   ("motion.layers", ANY),
+  ("motion.label_strength.*", POSITIVE),
   ("motion.augment.noise", SHARE),
   ("motion.augment.noise_level", each(number(-10, 10), 2)),
   ("motion.augment.*", FROM_0),

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from speak_jax import spec
 from speak_jax.common import files
 from speak_jax.configs.common import current
 
@@ -93,6 +94,7 @@ LATER: dict[str, Any] = {
     "context": 25,
     "width": 128,
     "layers": 2,
+    "label_strength": dict.fromkeys(spec.EMOTIONS[1:], 1.0),
     "augment": {
       "stretch": 0.1,
       "tilt": 0.15,

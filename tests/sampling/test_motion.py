@@ -12,6 +12,7 @@ from speak_jax.photograph.head_motion import rotation_of
 from tests import toy_records
 
 NEUTRAL, HAPPY, UNKNOWN = 0, 5, -1
+AS_REAL = dict.fromkeys(spec.EMOTIONS[1:], 1.0)
 
 
 def head() -> np.ndarray:
@@ -44,8 +45,10 @@ def data(*records) -> reader.Records:
   return reader.in_memory(list(records))
 
 
-def samples(records, frames=6, count=12):
-  made = sample_motion(records, frames=frames, context=2, seed=3)
+def samples(records, frames=6, count=12, strength=AS_REAL):
+  made = sample_motion(
+    records, frames=frames, context=2, label_strength=strength, seed=3
+  )
   return [made[i] for i in range(count)]
 
 
@@ -77,6 +80,13 @@ def test_rest_is_the_persons_neutral_face():
     corner = sample.expression[:, 61, 1]
     assert (corner < -0.03).all()
     assert np.abs(sample.expression[:, 300]).max() < 0.02
+
+
+def test_a_faint_expression_counts_as_little_of_its_emotion():
+  still = np.zeros(12)
+  records = data(clip(1, 0, NEUTRAL, still), clip(2, 0, HAPPY, still, level=3))
+  faint = samples(records, strength=AS_REAL | {"happy": 0.5})
+  assert {x.emotion[HAPPY] for x in faint} == {0, 0.5}
 
 
 def test_sound_is_that_of_the_frames_with_its_context():
