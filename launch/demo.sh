@@ -35,7 +35,7 @@ step() {
 
 cat <<TEXT
 
-The demo first makes a video with the model that comes with the package. Then it
+The demo first makes a video with the package's own model 'reference'. Then it
 draws a data set of synthetic people, trains the three stages on it at 64 px,
 evaluates them on people left out of the training, exports a bundle and makes
 the same video with that. It takes about 14 minutes on 2 cores and shows that
@@ -54,9 +54,9 @@ speak() {
     --size 256 ${1+"$@"}
 }
 
-step 1/5 "look first: the model that comes with the package"
+step 1/5 "look first: the package's own model 'reference'"
 python -m data_pipelines.synthetic.demo_inputs --seed "$seed" --out "$out/inputs"
-speak "$out/first.mp4" "$out/first.png"
+speak "$out/first.mp4" "$out/first.png" --model reference
 echo "look at $out/first.mp4 and $out/first.png while the rest runs"
 
 step 2/5 "data and training: synthetic faces, then SyncNet, IRFD, SPEAK"
@@ -77,7 +77,7 @@ python -m data_pipelines.inspect "$out/data" --sheet "$out/faces.png"
 step "done" "look at these"
 cat <<TEXT
   $out/first.mp4            a held-out person, someone else's speech and pose,
-                            by the model that comes with the package
+                            by the package's own model 'reference'
   $out/sample.mp4           the same by the one that was trained here
   $out/sample.png           some of its frames beside the inputs
   $out/inputs/              the four inputs that it was made from

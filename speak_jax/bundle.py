@@ -12,7 +12,8 @@
 
 What else lies there (`.git`, `.cache/huggingface`, a card that was edited) is
 neither read nor looked at, and files may be links, as in the cache of the
-Hugging Face hub. REFERENCE is the bundle that comes with this package.
+Hugging Face hub. REFERENCE is one of the two bundles that come with this
+package; of all `speak_jax.common.packaged` knows the paths.
 
 Goes in: flat weights, artifacts, settings. Comes out: the same, verified. No
 file is ever unpickled.

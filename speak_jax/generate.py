@@ -6,16 +6,20 @@
 `--identity example` and `--audio example` take a portrait and a sentence that
 come with the package.
 
-The model is the reference that comes with the package, unless a bundle is
-named. Four inputs, each from another person if you like. Pictures may be videos
-and videos pictures; speech may be the sound of a video. The video lasts as long
-as the speech; pose clips that are shorter go back and forth. Without --pose the
-head keeps still, as in the picture; without --emotion the face is neutral.
+The model is the bundle `photograph` that comes with the package, unless one is
+named. It moves the picture itself, at its own size. Four inputs, each from
+another person if you like. Pictures may be videos and videos pictures; speech
+may be the sound of a video. The video lasts as long as the speech; pose clips
+that are shorter go back and forth. Without --pose the head sways and blinks.
+--emotion is a video or picture of somebody who shows it, or a name and its
+strength, such as happy:0.7 (a file of that name counts more); without it none
+is added to what the picture shows.
 
-`--model photograph` draws no frames but moves the picture itself, at its own
-size. There the head sways and blinks without --pose, and --emotion is a video
-or picture of somebody who shows it, or a name and its strength, such as
-happy:0.7 (a file of that name counts more).
+`--model reference`, the other bundle that comes along, is the paper's method on
+drawn people: it draws its frames itself, 64 px of a square round the face.
+There the head keeps still without --pose, as in the picture, the face is
+neutral without --emotion, and an emotion is always a file. Other bundles of the
+paper's stages are like it.
 
 The voice may be of any loudness: the network hears it as loud as the voices
 that it learned from. The mp4 has the sound as it was, at its rate (96 kHz at
@@ -51,7 +55,7 @@ from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaWarning
 from speak_jax import bundle
-from speak_jax.common import command_line
+from speak_jax.common import command_line, packaged
 from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
 from speak_jax.inference import emotion_label, talking_head
@@ -145,12 +149,13 @@ def _generate(rules: Rules) -> Result:
     smooth=FLAGS.smooth,
   )
   if not content.moves_photographs:
-    if FLAGS.framing is not None:
-      raise _FlagError(f"--framing: {FLAGS.model} draws crops alone")
+    _refuse("framing", "draws crops alone")
+    _refuse("seed", "keeps a head still that nobody drives")
     synthesizer = Synthesizer.from_bundle(
       FLAGS.model, content=content, windows=FLAGS.windows
     )
     return talking_head.generate(synthesizer, **common)
+  _refuse("windows", "moves the picture frame by frame")
   # Here alone: numba takes half a second to load, and others do without.
   from speak_jax.inference import talking_photograph
   from speak_jax.inference.motion_model import MotionModel
@@ -159,6 +164,16 @@ def _generate(rules: Rules) -> Result:
   return talking_photograph.generate(
     model, **common, framing=FLAGS.framing or "full", seed=FLAGS.seed
   )
+
+
+def _refuse(flag: str, reason: str) -> None:
+  """Refuses a flag that was given and that the model has no use for.
+
+  Raises:
+    _FlagError: it was given.
+  """
+  if FLAGS[flag].present:
+    raise _FlagError(f"--{flag}: {FLAGS.model} {reason}; leave it out")
 
 
 def _show_warning(message, category, *where, **rest) -> None:
@@ -174,22 +189,26 @@ _SHOWN: set[str] = set()  # lines; a file is read more than once
 def _define_flags() -> None:
   """Not at import: other commands have flags of these names too."""
   text = flags.DEFINE_string
-  reference = str(bundle.REFERENCE)
-  text("model", reference, "Bundle, made by speak_jax.export.")
+  text(
+    "model",
+    str(packaged.PHOTOGRAPH),
+    "Bundle, made by speak_jax.export; or the name of one that comes along:"
+    " photograph, reference.",
+  )
   text("identity", None, "Picture (or video), or example.", required=True)
   sound = "File with speech: any sound or video, or example."
   text("audio", None, sound, required=True)
   text(
     "pose",
     None,
-    "Video of the head motion (keeps still as in the picture; photograph:"
-    " idle).",
+    "Video of the head motion (an idle head; reference: still as in the"
+    " picture).",
   )
   text(
     "emotion",
     None,
-    "Video or picture of the emotion; photograph: or a name, as in happy:0.7"
-    " (neutral; photograph: as it is).",
+    "Video or picture of the emotion, or a name, as in happy:0.7 (as the"
+    " picture has it; reference: no name, and neutral).",
   )
   text("output", None, "The mp4.", short_name="o", required=True)
   text("sheet", None, "Also a contact sheet PNG.")
@@ -224,10 +243,12 @@ def _define_flags() -> None:
     "framing",
     None,
     ("full", "crop"),
-    "The whole photograph, or a square round the head (full).",
+    "The whole picture, or a square round the head (full); bundles that draw"
+    " frames make squares alone.",
   )
-  flags.DEFINE_integer("seed", 0, "Of a head that nobody drives.", 0)
-  flags.DEFINE_integer("windows", 8, "Windows made at a time.", 1)
+  flags.DEFINE_integer("seed", 0, "Of an idle head's motion.", 0)
+  windows = "Windows made at a time, by bundles that draw frames."
+  flags.DEFINE_integer("windows", 8, windows, 1)
   flags.DEFINE_bool("smooth", True, "Smooth the pose over three frames.")
 
 

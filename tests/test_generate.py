@@ -16,6 +16,8 @@ from data_pipelines.faces.tracker import Step, Track, gather
 from data_pipelines.media import decoder, mp4, sandbox, video
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
+from speak_jax import bundle
+from speak_jax.common import packaged
 from speak_jax.common.files import FileError
 from speak_jax.inference import contact_sheet, driver, inputs, talking_head
 from speak_jax.inference.inputs import Rules
@@ -487,6 +489,43 @@ def test_a_wrong_emotion_is_refused_before_the_bundle_is_read(
   for name in functions:
     (model / "stablehlo" / f"{name}.bin").touch()
   assert line in refused(tmp_path, model, "--emotion", emotion)
+
+
+@pytest.mark.parametrize(
+  ("model", "flag", "reason"),
+  [
+    ("photograph", "--windows=4", "moves the picture frame by frame"),
+    ("reference", "--framing=full", "draws crops alone"),
+    ("reference", "--seed=0", "keeps a head still that nobody drives"),
+  ],
+)
+def test_a_flag_that_the_model_has_no_use_for_is_refused(
+  tmp_path, model, flag, reason
+):
+  for name in ("a.png", "a.wav"):
+    (tmp_path / name).write_bytes(b"-")
+  path = packaged.model(model)
+  line = f"error: {flag.partition('=')[0]}: {path} {reason}; leave it out\n"
+  assert refused(tmp_path, model, flag) == line
+
+
+DEFAULT = """
+from absl import flags
+from speak_jax import generate
+generate._define_flags()
+print(flags.FLAGS["model"].default)
+"""
+
+
+def test_without_a_model_it_is_a_photograph_that_talks():
+  made = subprocess.run(
+    [sys.executable, "-c", DEFAULT],
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+    capture_output=True,
+    text=True,
+  )
+  assert Path(made.stdout.strip()).samefile(packaged.PHOTOGRAPH), made.stderr
+  assert bundle.moves_photographs(packaged.PHOTOGRAPH)
 
 
 @pytest.mark.parametrize("first", [1, 99])

@@ -1,7 +1,7 @@
 """Makes example.webp, the README's moving picture: the example that talks.
 
-  speak generate --model photograph --identity example --audio example \
-    --framing crop --size 400 -o MADE.mp4
+  speak generate --identity example --audio example --framing crop --size 400 \
+    -o MADE.mp4
   python docs/pictures/example.py MADE.mp4
 
 The picture that went in, and beside it the square round the head that came

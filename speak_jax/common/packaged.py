@@ -2,8 +2,8 @@
 
   --config configs/speak.py:small64,seed=3   as in a checkout
   --config small64,seed=3                    the same; speak.py is meant
+  --model photograph                         moves photographs; generate's own
   --model reference                          the reference model
-  --model photograph                         the one that moves photographs
   --identity example                         a portrait (a painting)
   --audio example                            a recorded sentence
 

@@ -3,13 +3,15 @@
   python -m tests.faults.campaign media --files 500 --seed 0 --out DIR
 
 Each file is, in turn, the identity, speech, head motion and emotion of
-`generate`, whose command runs again and again in one process; then all of them
-lie in folders that `prepare` reads. DIR/inputs keeps the files.
+`generate` with each bundle that comes along, whose command runs again and again
+in one process; then all of them lie in folders that `prepare` reads. DIR/inputs
+keeps the files.
 """
 
 import collections
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -34,6 +36,7 @@ from tests.faults import mutants
 
 ROOT = Path(__file__).parents[2]
 ROLES = ("identity", "audio", "pose", "emotion")
+MODELS = {"photograph": (), "reference": ("--windows=1",)}  # and their flags
 START_S = 1200.0  # that the imports may take on a busy machine
 HUNG_S = 600.0  # of a call; a busy machine may do little in that
 MOST_CPU_S = 60.0  # of the command in a call, without its decoder
@@ -70,7 +73,7 @@ class Answer(NamedTuple):
 
 
 def serve() -> None:
-  """Runs `generate` for every line of words; the model is loaded once."""
+  """Runs `generate` for every line of words; models are loaded once."""
   import functools
   import traceback
 
@@ -78,12 +81,14 @@ def serve() -> None:
 
   from speak_jax import generate
   from speak_jax.common import command_line
+  from speak_jax.inference.motion_model import MotionModel
   from speak_jax.inference.synthesizer import Synthesizer
 
   generate._define_flags()
-  load = functools.cache(Synthesizer.from_bundle)
-  synthesizer: Any = Synthesizer
-  synthesizer.from_bundle = lambda path, **rest: load(path)
+  kinds: tuple[Any, ...] = MotionModel, Synthesizer
+  for kind in kinds:
+    load = functools.cache(kind.from_bundle)
+    kind.from_bundle = lambda path, load=load, **rest: load(path)
   replies = os.fdopen(int(sys.argv[1]), "w")
   for line in sys.stdin:
     flags.FLAGS.unparse_flags()
@@ -371,7 +376,10 @@ class Figures:
 def through_generate(
   folder: Path, made: Iterable[mutants.Mutant], roles: int
 ) -> Iterator[dict[str, Any]]:
-  """Each file in some roles; figures so far lie in generate/figures.json."""
+  """Each file in some roles, with each model.
+
+  Figures so far lie in generate/figures.json.
+  """
   place = folder / "generate"
   (place / "out").mkdir(parents=True)
   fine, figures, server = good(folder), Figures(), Server(place)
@@ -379,13 +387,15 @@ def through_generate(
   begin = time.monotonic()
   try:
     # What is compiled once is no fault of the first files.
-    server.call(_words(fine, place / "out" / "made.mp4"))
+    for model in MODELS:
+      server.call(_words(model, fine, place / "out" / "made.mp4"))
     for i, one in enumerate(made):
       content = hashlib.sha256(one.path.read_bytes()).digest()
-      for role in [ROLES[(i + j) % len(ROLES)] for j in range(roles)]:
+      turns = [ROLES[(i + j) % len(ROLES)] for j in range(roles)]
+      for role, model in itertools.product(turns, MODELS):
         target = place / "out" / "made.mp4"
         target.unlink(missing_ok=True)
-        answer = server.call(_words(fine | {role: one.path}, target))
+        answer = server.call(_words(model, fine | {role: one.path}, target))
         calls += 1
         figures.add(one.kind, answer)
         wrong = list(_odd(answer, target))
@@ -400,6 +410,7 @@ def through_generate(
             "what": "media fault",
             "file": one.path.name,
             "role": role,
+            "model": model,
             "wrong": wrong,
             "code": answer.code,
             "took_s": round(answer.seconds, 2),
@@ -422,9 +433,9 @@ def through_generate(
   }
 
 
-def _words(inputs: dict[str, Path], target: Path) -> list[str]:
+def _words(model: str, inputs: dict[str, Path], target: Path) -> list[str]:
   words = [f"--{role}={path}" for role, path in inputs.items()]
-  return [*words, "-o", str(target), "--windows=1"]
+  return [*words, "-o", str(target), f"--model={model}", *MODELS[model]]
 
 
 def _odd(answer: Answer, target: Path) -> Iterator[str]:

@@ -353,8 +353,9 @@ def test_every_command_refuses_in_a_line(tmp_path, root, words, code, line):
 
 @pytest.mark.parametrize("when", ["at once", "in the work"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("model", ["photograph", "reference"])
 def test_a_signal_ends_generate_in_a_line(
-  tmp_path, root, face_models, name, when
+  tmp_path, root, face_models, model, name, when
 ):
   person = demo_inputs.clip(0, 0, "neutral", 1, seconds=0.2)
   (tmp_path / "face.jpg").write_bytes(person.frames[0])
@@ -362,7 +363,7 @@ def test_a_signal_ends_generate_in_a_line(
   number = getattr(signal, name)
   running = command(
     *(tmp_path, root, "speak_jax.generate", "--identity=face.jpg"),
-    *("--audio=a.flac", "-o", "out.mp4", "--size=512"),
+    *("--audio=a.flac", "-o", "out.mp4", "--size=512", f"--model={model}"),
   )
   if when == "at once":
     time.sleep(0.5)
