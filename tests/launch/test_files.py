@@ -1,6 +1,7 @@
 """The files of launch/ that run elsewhere: linted, validated, or faked."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -354,6 +355,28 @@ def test_image_installs_what_it_runs():
   for name in (packages - {"tests"}) | {"configs", "launch", "setup.py"}:
     assert f"!{name}" in ignored
   assert "speak = speak_jax.__main__:main" in (ROOT / "setup.py").read_text()
+
+
+# Whoever may write neither beside the code nor in a home.
+HOMELESS = """
+from numba.core import caching
+def refuse(self):
+  raise OSError
+caching.InTreeCacheLocator.ensure_cache_path = refuse
+caching.UserWideCacheLocator.ensure_cache_path = refuse
+from data_pipelines.synthetic import raster
+from speak_jax.photograph import rasterize
+"""
+
+
+def test_loops_compile_for_a_user_of_the_image_without_a_home(tmp_path):
+  (kept,) = re.findall(r"^ENV NUMBA_CACHE_DIR=(\S+)$", STAGES["image"], re.M)
+  assert kept.startswith("/tmp/")
+  variables = os.environ | {"PYTHONPATH": str(ROOT)}
+  for given, fine in (({}, False), ({"NUMBA_CACHE_DIR": tmp_path}, True)):
+    changed = variables | {x: str(y) for x, y in given.items()}
+    done = run(sys.executable, "-c", HOMELESS, env=changed)
+    assert (done.returncode == 0) == fine, done.stderr
 
 
 def tracked() -> list[str]:
