@@ -89,6 +89,12 @@ CASES = {
     _RAMPS | {"sync_ramp": (0, 4), "emotion_frames": 1},
     {"covariance": 0.5},
   ),
+  "motion": Case(
+    "motion",
+    "photo",
+    {},
+    {"frames": 6, "context": 2, "width": 8, "layers": 1},
+  ),
 }
 
 
@@ -204,6 +210,10 @@ def _drawn(shapes: Any) -> Any:
     if x.dtype == np.int32:  # labels, some unknown
       return rng.integers(-1, len(spec.EMOTIONS), x.shape, np.int32)
     noise = rng.normal(size=x.shape)
+    if isinstance(shapes, spec.Motion):
+      # Offsets in eye distances, less than what is predicted at first.
+      scale = 0.01 if x.shape[-2:] == (spec.MESH, 3) else 1.0
+      return (scale * noise).astype(np.float32)
     if x.shape[-2:] == (68, 2):
       return (plain_face() * IMAGE + 0.2 * noise).astype(np.float32)
     return (10 * noise).astype(np.float32)

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from speak_jax.stages import base, emotion_input, irfd, speak, syncnet
+from speak_jax.stages import (
+  base,
+  emotion_input,
+  irfd,
+  motion,
+  speak,
+  syncnet,
+)
 from speak_jax.training.state import init_state
 from tests.stages import small
 
@@ -84,6 +91,19 @@ SPEAK = {
   "features": TALK,
   "opening": {"speak/audio", "speak/mouth"},
   "covariance": {"speak/audio"},
+}
+# Convolutions over what is heard, and what the points' offsets add up from.
+HEARD = {
+  *(f"motion/front{i}" for i in range(3)),
+  "motion/layer0",
+  "motion/speech",
+}
+OFFSETS = HEARD | {"motion/lids", "motion/emotion"}
+MOTION = {
+  "points": OFFSETS,
+  "lips": OFFSETS,
+  "speed": OFFSETS - {"motion/emotion"},  # the same in all frames of a clip
+  "gap": OFFSETS,
 }
 
 
@@ -166,6 +186,11 @@ def speak_terms():
   return moved(stage, index, dict.fromkeys(SPEAK, 0.0))
 
 
+@pytest.fixture(scope="module")
+def motion_terms():
+  return moved(motion.make(small.config()), 0, dict.fromkeys(MOTION, 0.0))
+
+
 @pytest.mark.parametrize("term", IRFD)
 def test_irfd_term(term, irfd_terms):
   assert irfd_terms(term) == IRFD[term]
@@ -174,6 +199,11 @@ def test_irfd_term(term, irfd_terms):
 @pytest.mark.parametrize("term", SPEAK)
 def test_speak_term(term, speak_terms):
   assert speak_terms(term) == SPEAK[term]
+
+
+@pytest.mark.parametrize("term", MOTION)
+def test_motion_term(term, motion_terms):
+  assert motion_terms(term) == MOTION[term]
 
 
 def test_sync_trains_both_towers():
