@@ -23,7 +23,8 @@ from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media.error import MediaError
 from data_pipelines.sources.tree import VIDEO
 from speak_jax import bundle
-from speak_jax.common import command_line, files, outputs
+from speak_jax.common import command_line, exit_codes, files, outputs
+from speak_jax.common.files import FileError
 from speak_jax.common.progress import Progress
 from speak_jax.evaluation import models
 from speak_jax.evaluation.photographs import report
@@ -40,14 +41,20 @@ from speak_jax.evaluation.report import tables
 
 FLAGS = flags.FLAGS
 SEED = 0  # of the bootstrap
+REASONS = 3  # that a folder's refusal names
 
 
 def main(argv: list[str]) -> int:
   """Runs the command; 0 if the report is there, 1 with one line if not."""
-  del argv
+  if len(argv) > 1:
+    line = f"{argv[1]}: unexpected argument; the folder is given as --clips"
+    return command_line.fail("error", line, exit_codes.BAD_CONFIG)
   out = Path(FLAGS.out)
   try:
-    read = [Path(FLAGS.clips), *map(Path, FLAGS.model)]
+    folder = Path(FLAGS.clips)
+    if not folder.is_dir():
+      raise FileError(folder, "no such folder")
+    read = [folder, *map(Path, FLAGS.model)]
     outputs.check_folder(out, read)
     methods = [
       open_method(path, name)
@@ -55,11 +62,11 @@ def main(argv: list[str]) -> int:
     ]
     sync = _sync(FLAGS.syncnet, methods)
     judges = Judges(Tracker(), sync)
-    clips, left_out = _clips(Path(FLAGS.clips), methods[0].fps, judges.tracker)
+    clips, left_out = _clips(folder, methods[0].fps, judges.tracker)
     if len(clips) < 2:
-      raise ValueError(f"{FLAGS.clips}: fewer than two clips to measure")
+      raise ValueError(_too_few(FLAGS.clips, left_out))
     measured = measure(methods, clips, judges)
-  except (files.FileError, ValueError, MissingModelError) as error:
+  except (FileError, ValueError, MissingModelError) as error:
     return command_line.fail("error", str(error))
   _write(out, measured, clips, left_out)
   return 0
@@ -105,6 +112,16 @@ def _clips(
         left_out.append(f"{path.name}: {error.reason}")
       progress.update(i + 1)
   return clips, left_out
+
+
+def _too_few(folder: str, left_out: list[str]) -> str:
+  """The line that refuses a folder, with what was wrong with its clips."""
+  line = f"{folder}: fewer than two clips to measure"
+  if not left_out:
+    return line
+  more = len(left_out) - REASONS
+  end = f" and {more} more" if more > 0 else ""
+  return f"{line} ({'; '.join(left_out[:REASONS])}{end})"
 
 
 def _write(
