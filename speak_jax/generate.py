@@ -150,19 +150,26 @@ def _generate(rules: Rules) -> Result:
   )
   if not content.moves_photographs:
     _refuse("framing", "draws crops alone")
+    _refuse("pose-mode", "takes a pose as it is")
     _refuse("seed", "keeps a head still that nobody drives")
     synthesizer = Synthesizer.from_bundle(
       FLAGS.model, content=content, windows=FLAGS.windows
     )
     return talking_head.generate(synthesizer, **common)
   _refuse("windows", "moves the picture frame by frame")
+  if FLAGS.pose is None:
+    _refuse("pose-mode", "has no --pose to follow")
   # Here alone: numba takes half a second to load, and others do without.
   from speak_jax.inference import talking_photograph
   from speak_jax.inference.motion_model import MotionModel
 
   model = MotionModel.from_bundle(FLAGS.model, content=content)
   return talking_photograph.generate(
-    model, **common, framing=FLAGS.framing or "full", seed=FLAGS.seed
+    model,
+    **common,
+    framing=FLAGS.framing or "full",
+    pose_mode=FLAGS.get_flag_value("pose-mode", "relative"),
+    seed=FLAGS.seed,
   )
 
 
@@ -203,6 +210,13 @@ def _define_flags() -> None:
     None,
     "Video of the head motion (an idle head; reference: still as in the"
     " picture).",
+  )
+  flags.DEFINE_enum(
+    "pose-mode",
+    "relative",
+    ("relative", "absolute"),
+    "Whether the head turns as far as the driver's does from his first frame,"
+    " or stands as his does; photographs alone.",
   )
   text(
     "emotion",

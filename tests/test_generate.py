@@ -495,7 +495,9 @@ def test_a_wrong_emotion_is_refused_before_the_bundle_is_read(
   ("model", "flag", "reason"),
   [
     ("photograph", "--windows=4", "moves the picture frame by frame"),
+    ("photograph", "--pose-mode=absolute", "has no --pose to follow"),
     ("reference", "--framing=full", "draws crops alone"),
+    ("reference", "--pose-mode=relative", "takes a pose as it is"),
     ("reference", "--seed=0", "keeps a head still that nobody drives"),
   ],
 )

@@ -48,6 +48,7 @@ DRIVER_PX = 64  # side of the driver's crops, on the contact sheet
 HEAD, HEAD_UP = 2.0, 0.08
 THREADS = 2  # that compose frames; one more encodes
 AHEAD = 16  # frames in work at most
+_MODES = " or ".join(head_motion.POSE_MODES)
 
 
 def generate(
@@ -63,6 +64,7 @@ def generate(
   track: int | None = None,
   size: int | None = None,
   framing: str = "full",
+  pose_mode: str = "relative",
   sheet: str | os.PathLike | None = None,
   smooth: bool = True,
   seed: int = 0,
@@ -74,8 +76,8 @@ def generate(
     model: From a bundle.
     identity: Photograph, or a video whose first good frame is taken.
     audio: Any file with sound, of any loudness; the mp4 has it as it was.
-    pose: Video of head motion and blinks; a picture holds still. None: the
-      head is idle, it sways a little and blinks.
+    pose: Video of head motion and blinks; of a picture the head keeps still.
+      None: the head is idle, it sways a little and blinks.
     emotion: Video or picture of somebody who shows it, or, where a text names
       no file, as `emotion_label.strengths` reads it; None: none is added to
       what the photograph shows.
@@ -86,6 +88,9 @@ def generate(
     size: Longer side of the output in px; None: the photograph's own, at most
       MAX_SIDE_PX. Sides are made even.
     framing: "full": the whole picture; "crop": a square round the head.
+    pose_mode: "relative": the head turns as far from the photograph's pose as
+      the driver's does from that of his first frame; "absolute": it stands as
+      his does, from the first frame on, also if he is a picture.
     sheet: Also write a contact sheet PNG here.
     smooth: Whether to smooth the head's motion over three frames.
     seed: Of an idle head's motion.
@@ -95,8 +100,10 @@ def generate(
   Raises:
     FileError: an input cannot be used, or the output cannot be written; one
       line naming the file. Nothing is left half-written.
-    ValueError: no such emotion.
+    ValueError: no such emotion or pose mode.
   """
+  if pose_mode not in head_motion.POSE_MODES:
+    raise ValueError(f"pose_mode {pose_mode!r} is not of {_MODES}")
   if size is not None and not MIN_SIDE_PX <= size <= LARGEST_PX:
     raise MediaError(
       output, f"size {size} is not from {MIN_SIDE_PX} to {LARGEST_PX}"
@@ -120,6 +127,7 @@ def generate(
   one = composition.portrait(*_sized(frame, mesh, size, framing))
   idle = "none: the head is idle"
   say(printable(f"pose      {idle if pose is None else pose}"))
+  rest = one.textured.rotation if pose_mode == "absolute" else None
   faces = None
   if mood is None:
     say(printable(f"emotion   {emotion or 'none is added'}"))
@@ -136,7 +144,7 @@ def generate(
   if pose is not None:
     driver = VideoDriver(pose, n, _driver_settings(fps), tracker, rules)
   with prefetch(
-    lambda: _drives(driver, n, fps, seed, rules, smooth), AHEAD
+    lambda: _drives(driver, n, fps, seed, rules, smooth, rest), AHEAD
   ) as drives:
     ours, for_lids = itertools.tee(drives)
     points = model.stream(speech, (drive.lids for drive in for_lids), strengths)
@@ -204,13 +212,14 @@ def _drives(
   seed: int,
   rules: Rules,
   smooth: bool,
+  rest: Float[np.ndarray, "3 3"] | None,
 ) -> Generator[Drive, None, None]:
-  """Yields what drives each of n frames."""
+  """Yields what drives each of n frames; rest as for `driven`."""
   if driver is None:
     yield from head_motion.idle(n, fps, seed)
     return
   lids = head_motion.open_lids(driver.opening_meshes)
-  packed = head_motion.driven(driver.meshes(), lids)
+  packed = head_motion.driven(driver.meshes(), lids, rest=rest)
   if rules.on_missing_face == "hold":
     known = windows.bridge(packed)
   else:

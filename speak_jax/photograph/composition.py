@@ -18,6 +18,7 @@ from speak_jax.photograph.textured_mesh import (
   POINTS,
   Motion,
   TexturedMesh,
+  bearable,
   posed,
   textured_mesh,
 )
@@ -65,10 +66,12 @@ def compose(
 
   Args:
     one: The photograph.
-    expression, motion: As for `textured_mesh.posed`.
+    expression: As for `textured_mesh.posed`.
+    motion: Of the head, which follows as far as it is bearable.
   """
   height, width = one.photograph.shape[:2]
   textured = one.textured
+  motion = bearable(motion, textured.rotation)
   vertices = posed(textured, expression, motion)
   shown = rasterize(vertices, one.attributes, textured.triangles, width, height)
   frame = one.photograph.copy()

@@ -1,8 +1,9 @@
 """How a head moves: as a driving video's does, or by itself when it is idle.
 
-The photograph's head turns as far from its own pose as the driver's turns from
-that of his first frame. So a photograph that looks aside stays a face that
-looks aside, and no head jumps at the start.
+Relative: the photograph's head turns as far from its own pose as the driver's
+turns from that of his first frame. So a photograph that looks aside stays a
+face that looks aside, and no head jumps at the start. Absolute: it stands as
+the driver's does, from the first frame on.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from data_pipelines.faces import canonical
 from data_pipelines.synthetic import motion as drawn
 from speak_jax.photograph.textured_mesh import Motion, pivot_of
 
+POSE_MODES = ("relative", "absolute")
 # Of the driver's own: he may sit nearer, and a photograph has not the room.
 SHIFT, SCALE = 0.6, 0.5
 LIDS_OPEN = 0.7  # quantile of a driver's lid gaps that counts as open
@@ -58,6 +60,7 @@ def driven(
   open_lids: float,
   shift: float = SHIFT,
   scale: float = SCALE,
+  rest: Float[np.ndarray, "3 3"] | None = None,
 ) -> Iterator[Float[np.ndarray, "13"] | None]:
   """Follows a driver, frame by frame; None where he is not seen.
 
@@ -66,6 +69,9 @@ def driven(
     open_lids: His lid gap with open eyes, canonical; see `open_lids`.
     shift: Share of his way in the picture that the head goes.
     scale: Exponent of the growth of his face with which the head grows.
+    rest: Rotation of the photograph's head, which then turns to the driver's
+      pose (absolute); None: it turns as far as he does from his first frame
+      (relative). Its place and size are relative in both.
   """
   first: tuple[np.ndarray, np.ndarray, float] | None = None
   for mesh in meshes:
@@ -81,7 +87,7 @@ def driven(
     way = (closed - LIDS_STILL) / (LIDS_SHUT - LIDS_STILL)
     yield Drive(
       Motion(
-        rotation @ first[0].T,
+        rotation @ (first[0] if rest is None else rest).T,
         shift * (pivot - first[1])[:2] / first[2],
         float((eyes / first[2]) ** scale),
       ),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial.transform import Rotation
 
 from data_pipelines.faces import canonical, topology
 from data_pipelines.faces.headpose import angles
@@ -49,6 +50,9 @@ BETTER = 0.25  # by which the other side must be seen better
 # Degrees of yaw from which on a photograph counts as one that looks aside, and
 # at which it does so altogether: then its far side is made of its near one.
 ASIDE, PROFILE = 24.0, 34.0
+# Degrees between face and viewer up to which a head goes where it should, and
+# which it nears when it should go further: beyond, pictures tear.
+ASIDE_FREE, ASIDE_MOST = 35.0, 50.0
 STEEPEST = 2.0  # slope of a face's depth in a photograph that looks ahead
 # Edges of the upper lids, and the row of points above each that bounds lashes.
 _LIDS, _LASHES = topology.LEFT_EYE[1:8], [247, 30, 29, 27, 28, 56, 190]
@@ -184,6 +188,29 @@ class Motion(NamedTuple):
 
 
 STILL = Motion(np.eye(3), np.zeros(2), 1.0)
+
+
+def bearable(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> Motion:
+  """Turns a head less where it would look further aside than can be drawn.
+
+  The angle between the face and the viewer is what it should be up to
+  ASIDE_FREE, or to the photograph's own if that is more, and nears ASIDE_MOST
+  or as much more. What it leans by in the picture (roll) stays.
+
+  Args:
+    motion: That is wanted.
+    rest: Rotation of the head in the photograph.
+  """
+  ahead = (motion.rotation @ rest)[:, 2]
+  wanted, own = np.degrees(np.arccos(np.clip([ahead[2], rest[2, 2]], -1, 1)))
+  free, room = max(ASIDE_FREE, own), ASIDE_MOST - ASIDE_FREE
+  if wanted <= free:
+    return motion
+  less = wanted - free - room * np.tanh((wanted - free) / room)
+  axis = np.cross(ahead, (0, 0, 1))
+  axis /= max(np.linalg.norm(axis), 1e-9)
+  back = Rotation.from_rotvec(np.radians(less) * axis).as_matrix()
+  return motion._replace(rotation=back @ motion.rotation)
 
 
 def posed(

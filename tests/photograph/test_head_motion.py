@@ -33,6 +33,24 @@ def test_the_driver_counts_from_his_first_frame(photograph):
   assert second.motion.scale == pytest.approx(1.1, abs=0.01)
 
 
+def test_an_absolute_head_stands_as_the_drivers(photograph):
+  mesh = photograph[1].astype(float)
+  film = [seen(mesh, 10, 0, 0), seen(mesh, 25, 5, -8, shift=(30, 0, 0))]
+  own = headpose.head_rotation(seen(mesh, -12, 4, 3)[None])[0]
+  absolute, relative = (
+    [unpacked(x).motion for x in head_motion.driven(film, 0.1, rest=rest)]
+    for rest in (own, None)
+  )
+  for motion, wanted in zip(
+    absolute, headpose.head_pose(np.stack(film)), strict=True
+  ):
+    turned = motion.rotation @ own
+    degrees = np.degrees(headpose.angles(turned[None]))[0]
+    np.testing.assert_allclose(degrees, wanted, atol=1e-3)
+  assert np.array_equal(absolute[1].shift, relative[1].shift)
+  assert absolute[1].scale == relative[1].scale
+
+
 def test_a_gap_in_the_driver_is_a_gap(photograph):
   mesh = photograph[1].astype(float)
   rows = list(head_motion.driven([mesh, None, mesh], open_lids=0.1))

@@ -11,6 +11,8 @@ from speak_jax.nn import mesh as nn_mesh
 from speak_jax.photograph import composition, head_motion, lips
 from speak_jax.photograph.rasterize import rasterize, smooth_edges
 from speak_jax.photograph.textured_mesh import (
+  ASIDE_FREE,
+  ASIDE_MOST,
   HOLES,
   LASHES,
   POINTS,
@@ -19,6 +21,7 @@ from speak_jax.photograph.textured_mesh import (
   STILL,
   UPPER_LIDS,
   Motion,
+  bearable,
   posed,
   textured_mesh,
 )
@@ -81,6 +84,50 @@ def test_the_head_turns_as_far_as_it_is_told(photograph, face_mesh, angle):
   change = after - before
   assert change[which] == pytest.approx(12, abs=5)
   assert np.abs(np.delete(change, which)).max() < 5
+
+
+def from_the_viewer(rotation):
+  return np.degrees(np.arccos(rotation[2, 2]))
+
+
+@pytest.mark.parametrize("own", [0.0, 20.0, -58.0])
+@pytest.mark.parametrize("angle", ["yaw", "pitch"])
+def test_no_head_turns_further_aside_than_can_be_drawn(own, angle):
+  rest = turned(yaw=own).rotation
+  room = ASIDE_MOST - ASIDE_FREE
+  free = max(ASIDE_FREE, abs(own))
+  reached = []
+  for degrees in np.linspace(0, 100, 51):
+    wanted = turned(**{angle: np.copysign(degrees, own)})
+    got = bearable(wanted, rest)
+    asked, away = (from_the_viewer(x.rotation @ rest) for x in (wanted, got))
+    if asked <= free:
+      assert got is wanted
+    assert away <= free + room + 1e-6
+    reached.append(away)
+  assert reached[-1] > free + room - 3
+  steps = np.abs(np.diff(reached))
+  assert steps.max() <= 2 + 1e-6  # never a jump: no faster than asked
+  assert bearable(STILL, rest) is STILL
+
+
+def test_a_head_leans_as_it_is_told_however_far_it_looks_aside():
+  wanted = turned(yaw=80.0, roll=20.0)
+  got = bearable(wanted, np.eye(3))
+  yaw, pitch, roll = np.degrees(headpose.angles(got.rotation[None]))[0]
+  assert ASIDE_FREE < yaw < ASIDE_MOST
+  assert (pitch, roll) == pytest.approx((0, 20), abs=0.1)
+
+
+def test_a_frame_shows_what_is_bearable(photograph):
+  frame, mesh = photograph
+  one = composition.portrait(frame, mesh)
+  far, further = (
+    composition.compose(one, composition.NO_EXPRESSION, turned(yaw=degrees))
+    for degrees in (80, 110)
+  )
+  apart = np.abs(far.astype(int) - further).mean()
+  assert 5 * apart < np.abs(far.astype(int) - frame).mean()
 
 
 def test_lips_open_where_points_say_so(photograph, face_mesh):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines.dataset.pictures import decode_frame
+from data_pipelines.faces import headpose
 from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media import decoder, mp4
 from data_pipelines.media.error import MediaError
@@ -24,6 +25,8 @@ from speak_jax.inference import (
 )
 from speak_jax.inference.motion_model import MotionModel
 from speak_jax.models import face_blocks
+from speak_jax.photograph import composition, head_motion
+from speak_jax.photograph.textured_mesh import Motion
 from speak_jax.stages import motion
 from tests.stages import small
 
@@ -168,6 +171,34 @@ def test_a_driver_turns_the_head(bundle, files, tracker, tmp_path):
     for name in ("a.mp4", "b.mp4")
   )
   assert np.abs(a[-1] - b[-1]).max() > 20
+
+
+@pytest.mark.filterwarnings("ignore:.*a single picture")
+def test_a_picture_as_driver_turns_an_absolute_head(
+  bundle, files, tracker, photograph, face_mesh, tmp_path
+):
+  one = composition.portrait(*photograph)
+  aside = tmp_path / "aside.png"
+  turn = Motion(head_motion.rotation_of(0.35, 0, 0), np.zeros(2), 1.0)
+  drawn = composition.compose(one, composition.NO_EXPRESSION, turn)
+  Image.fromarray(drawn).save(aside)
+  yaws = {}
+  for mode in head_motion.POSE_MODES:
+    out = tmp_path / f"{mode}.mp4"
+    generate(bundle, files, tracker, out, pose=aside, pose_mode=mode)
+    first = next(iter(decoder.Frames(out, 25.0)))
+    yaws[mode] = headpose.head_pose(face_mesh(first)[None])[0, 0]
+  own, his = (
+    headpose.head_pose(face_mesh(x)[None])[0, 0] for x in (photograph[0], drawn)
+  )
+  assert his > own + 10
+  assert yaws["relative"] == pytest.approx(own, abs=3)
+  assert yaws["absolute"] == pytest.approx(his, abs=5)
+
+
+def test_there_are_two_pose_modes(bundle, files, tracker, tmp_path):
+  with pytest.raises(ValueError, match="'near' is not of relative or absolute"):
+    generate(bundle, files, tracker, tmp_path / "out.mp4", pose_mode="near")
 
 
 @pytest.mark.parametrize(("size", "height", "width"), [(154, 154, 128)])
