@@ -9,46 +9,65 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from data_pipelines.synthetic import demo_inputs
 from speak_jax import bundle
 from speak_jax.common import packaged
+from speak_jax.inference import emotion_label
+from speak_jax.inference.motion_model import MotionModel
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def reference(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
-  """Runs launch/reference.sh where `python` only notes its words.
+Run = Callable[..., subprocess.CompletedProcess]
 
-  They are in `calls`, a line of JSON each.
+
+def script(folder: Path, root: Path, python: str) -> Run:
+  """Puts launch/reference.sh into a folder; runs it there, without set-up.
+
+  Args:
+    folder: Its own.
+    root: The checkout, as the script takes it to be.
+    python: The text of the program `python`.
   """
-  launch = tmp_path / "launch"
+  launch, program = folder / "launch", folder / "bin" / "python"
   launch.mkdir()
   shutil.copy(ROOT / "launch" / "reference.sh", launch)
   (launch / "setup.sh").write_text(
-    f'SPEAK_ROOT={tmp_path}\nsetup_folder() {{ printf "%s\\n" "$1"; }}\n'
+    f'SPEAK_ROOT={root}\nsetup_folder() {{ printf "%s\\n" "$1"; }}\n'
   )
-  python = tmp_path / "bin" / "python"
-  python.parent.mkdir()
-  python.write_text(
-    f"#!{sys.executable}\nimport json, sys\n"
-    f"with open({str(tmp_path / 'calls')!r}, 'a') as file:\n"
-    "  print(json.dumps(sys.argv[1:]), file=file)\n"
-  )
-  python.chmod(0o755)
-  path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+  program.parent.mkdir()
+  program.write_text(f"#!{sys.executable}\n{python}")
+  program.chmod(0o755)
+  path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
 
   def run(*words: str, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(
       ["bash", launch / "reference.sh", *words],
-      cwd=tmp_path,
+      cwd=folder,
       env={**os.environ, "PATH": path, **env},
       capture_output=True,
       text=True,
     )
 
   return run
+
+
+@pytest.fixture
+def reference(tmp_path) -> Run:
+  """The script where `python` only notes its words.
+
+  They are in `calls`, a line of JSON each.
+  """
+  return script(
+    tmp_path,
+    tmp_path,
+    "import json, sys\n"
+    f"with open({str(tmp_path / 'calls')!r}, 'a') as file:\n"
+    "  print(json.dumps(sys.argv[1:]), file=file)\n",
+  )
 
 
 def calls(folder: Path) -> list[list[str]]:
@@ -130,6 +149,53 @@ def test_a_report_of_reference_trains_nothing(tmp_path, reference):
   assert reference("report", GRID="nowhere").returncode == 0
   modules = [words[1] for words in calls(tmp_path)]
   assert modules == ["data_pipelines.prepare", "speak_jax.evaluate"]
+
+
+# What `python` is in a true run: the same commands with the smallest numbers.
+TINY = """
+import os, sys
+numbers = {"--identities": "2", "--clips-per-identity": "2"}
+numbers |= {"--held-out": "1", "--size": "64"}
+given = sys.argv[1:]
+drawn = "synthetic" in given
+words = [
+  numbers.get(before, word) if drawn else word
+  for before, word in zip(["", *given], given)
+]
+if "speak_jax.train" in words:
+  motion = dict(steps=2, batch=2, microbatch=2, frames=10, context=5)
+  motion |= dict(width=8, layers=1)
+  words += [f"--config.motion.{x}={y}" for x, y in motion.items()]
+os.execv(sys.executable, [sys.executable, *words])
+"""
+
+
+def test_a_photograph_bundle_is_made_from_nothing(tmp_path, face_models):
+  """The whole way with the true commands: drawn people, recordings, a run."""
+  out = tmp_path / "out"
+  (tmp_path / "grid" / "s1").mkdir(parents=True)
+  for i in range(2):
+    clip = demo_inputs.clip(0, i, "neutral", 1, seconds=1.2)
+    demo_inputs.video(tmp_path / "grid" / "s1" / f"{i}.mp4", clip)
+  done = script(tmp_path, ROOT, TINY)(
+    *("photograph", "--out", str(out), "--grid", "grid"),
+    PYTHONPATH=str(ROOT),
+    SPEAK_JAX_MODELS=str(face_models),
+  )
+  assert done.returncode == 0, done.stderr
+  made = out / "photograph" / "bundle"
+  bundle.verify(made)
+  content = bundle.read(made)
+  assert content.moves_photographs
+  assert content.config["steps"] == {"motion": 2}
+  assert [x["name"] for x in content.config["data"]] == ["grid", "drawn"]
+  assert "GRID audiovisual sentence corpus" in (made / "README.md").read_text()
+  model = MotionModel.from_bundle(made, content=content)
+  speech = np.random.default_rng(0).integers(-9_000, 9_000, 640 * 12)
+  points = model.stream(
+    speech.astype(np.int16), [0.0] * 12, emotion_label.strengths("happy")
+  )
+  assert np.isfinite(np.stack([*points])).all()
 
 
 def test_help_of_reference_is_its_head(reference):
