@@ -141,19 +141,20 @@ print(hashlib.sha256(b"\0".join(texts)).hexdigest())
   printf '%s\n' "$key" >"$stamp.tmp" && mv "$stamp.tmp" "$stamp"
 }
 
-# Photographs and videos need two small networks; drawn faces do not, so
+# Photographs and videos need three small networks; drawn faces do not, so
 # without them there is a warning. They are asked for after an installation.
 setup_models() {
   local folder="${SPEAK_JAX_MODELS:-$SPEAK_ROOT/data_pipelines/faces/models}"
   if [ -f "$folder/face_detection_short_range.tflite" ] &&
-    [ -f "$folder/face_landmark.tflite" ]; then
+    [ -f "$folder/face_landmark.tflite" ] &&
+    [ -f "$folder/iris_landmark.tflite" ]; then
     return 0
   fi
   if [ -n "$setup_fresh" ] && [ -z "${SPEAK_JAX_MODELS:-}" ]; then
-    setup_say "fetching the two face model files"
+    setup_say "fetching the face model files"
     (cd "$SPEAK_ROOT" && python -m data_pipelines.faces.fetch) && return 0
   fi
-  setup_say "warning: without the two face model files only drawn faces can" \
+  setup_say "warning: without the face model files only drawn faces can" \
     "be trained on, and no picture or video be read; to get them: python -m" \
     "data_pipelines.faces.fetch (docs/install.md)" >&2
 }

@@ -20,7 +20,7 @@ COMMANDS = {
     "speak_jax.tools.doctor",
     "what this machine has, lacks, and needs",
   ),
-  "models": ("data_pipelines.faces.fetch", "gets the two face model files"),
+  "models": ("data_pipelines.faces.fetch", "gets the face model files"),
   "demo-inputs": (
     "data_pipelines.synthetic.demo_inputs",
     "draws the four inputs of a first video",

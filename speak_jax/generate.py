@@ -208,8 +208,8 @@ def _define_flags() -> None:
   text(
     "pose",
     None,
-    "Video of the head motion (an idle head; reference: still as in the"
-    " picture).",
+    "Video of the head motion, blinks and gaze (an idle head; reference: still"
+    " as in the picture).",
   )
   flags.DEFINE_enum(
     "pose-mode",

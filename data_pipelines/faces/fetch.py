@@ -1,4 +1,4 @@
-"""Gets the two face model files out of a pinned wheel; once.
+"""Gets the face model files out of a pinned wheel; once.
 
   python -m data_pipelines.faces.fetch [FOLDER]
 
@@ -33,6 +33,7 @@ _WHERE = (
 _FOLDERS = {
   "face_detection_short_range.tflite": "mediapipe/modules/face_detection",
   "face_landmark.tflite": "mediapipe/modules/face_landmark",
+  "iris_landmark.tflite": "mediapipe/modules/iris_landmark",
 }
 
 
@@ -99,7 +100,7 @@ def main() -> None:
   """Fetches into the folder named, or the default one."""
   parser = argparse.ArgumentParser(
     prog="python -m data_pipelines.faces.fetch",
-    description="Gets the two face model files; does nothing if present.",
+    description="Gets the face model files; does nothing if present.",
   )
   parser.add_argument("folder", nargs="?", type=Path, default=nets.models_dir())
   folder = parser.parse_args().folder

@@ -1,7 +1,8 @@
-"""The two face networks: BlazeFace finds faces, FaceMesh places points.
+"""The face networks: BlazeFace finds faces, FaceMesh places points.
 
-Both are TFLite files of MediaPipe 0.10.21 (Apache-2.0), run on one CPU thread
-each. The steps round the networks are those that they were trained with.
+They and the iris network, which `eyes` uses, are TFLite files of MediaPipe
+0.10.21 (Apache-2.0), run on one CPU thread each. The steps round the networks
+are those that they were trained with.
 """
 
 import contextlib
@@ -19,13 +20,12 @@ from jaxtyping import Float, UInt8
 from data_pipelines.media.warp import warp
 from speak_jax.common import files
 
+DETECTOR, MESH = "face_detection_short_range.tflite", "face_landmark.tflite"
+IRIS = "iris_landmark.tflite"
 MODEL_FILES = {
-  "face_detection_short_range.tflite": (
-    "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8"
-  ),
-  "face_landmark.tflite": (
-    "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"
-  ),
+  DETECTOR: "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
+  MESH: "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+  IRIS: "d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f",
 }
 
 MIN_SCORE = 0.5
@@ -54,7 +54,7 @@ class MissingModelError(FileNotFoundError):
 
 
 def models_dir() -> Path:
-  """Folder of the two model files.
+  """Folder of the model files.
 
   $SPEAK_JAX_MODELS if that is set; beside this file in a checkout; in the
   user's cache ($XDG_CACHE_HOME, ~/.cache) where the package is installed, for
@@ -91,7 +91,7 @@ class BlazeFace:
 
   def __init__(self, path: Path):
     """Loads the model file."""
-    self._net = _Net(path)
+    self._net = Network(path)
 
   def detect(
     self, frame: UInt8[np.ndarray, "h w 3"], finest: int = 2
@@ -187,7 +187,7 @@ class FaceMesh:
 
   def __init__(self, path: Path):
     """Loads the model file."""
-    self._net = _Net(path)
+    self._net = Network(path)
 
   def __call__(
     self, frame: UInt8[np.ndarray, "h w 3"], roi: Float[np.ndarray, "2 3"]
@@ -219,10 +219,11 @@ class FaceMesh:
     return np.concatenate([flat, depth], 1).astype(np.float32), float(sure)
 
 
-class _Net:
+class Network:
   """One TFLite model on one thread: pixels (h, w, 3) in, outputs out."""
 
   def __init__(self, path: Path):
+    """Loads the model file."""
     from ai_edge_litert.interpreter import Interpreter
 
     with _quiet():
@@ -232,6 +233,7 @@ class _Net:
     self._outputs = [d["index"] for d in self._run.get_output_details()]
 
   def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+    """Returns all outputs, of one picture (h, w, 3)."""
     self._run.set_tensor(self._input, pixels[None].astype(np.float32))
     self._run.invoke()
     return [self._run.get_tensor(index) for index in self._outputs]

@@ -19,8 +19,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from data_pipelines.faces.face_rule import Box, corners, ranked
 from data_pipelines.faces.headpose import head_pose
 from data_pipelines.faces.nets import (
+  DETECTOR,
   FINEST,
-  MODEL_FILES,
+  MESH,
   BlazeFace,
   Face,
   FaceMesh,
@@ -107,7 +108,7 @@ class Tracker:
       MissingModelError: says how to fetch them.
     """
     folder = models_dir() if models is None else Path(models)
-    detector, mesh = (checked(folder / name) for name in MODEL_FILES)
+    detector, mesh = (checked(folder / name) for name in (DETECTOR, MESH))
     self._detector = BlazeFace(detector)
     self._mesh = FaceMesh(mesh)
 

@@ -78,7 +78,7 @@ class VideoDriver:
     Raises:
       MediaError: The video cannot be used.
     """
-    self._path, self._settings, self._rules = path, settings, rules
+    self.path, self._settings, self._rules = path, settings, rules
     self._n = n
     self._footage = find_face(path, tracker, rules.pose).with_lead(
       rules.on_missing_face == "fail"
@@ -117,14 +117,16 @@ class VideoDriver:
     for frame, step, matrix in self._followed_frames():
       yield self._crop(frame, matrix) if step.found else None
 
-  def meshes(self) -> Generator[Float[np.ndarray, "468 3"] | None, None, None]:
-    """Yields FaceMesh's points, px of the video, instead of crops.
+  def faces(
+    self,
+  ) -> Generator[tuple[np.ndarray, np.ndarray] | None, None, None]:
+    """Yields frames and FaceMesh's points, px of the video, instead of crops.
 
     Raises:
       MediaError: It turns out that the video cannot be used.
     """
-    for _, step, _ in self._followed_frames():
-      yield step.mesh if step.found else None
+    for frame, step, _ in self._followed_frames():
+      yield (frame, step.mesh) if step.found else None
 
   @property
   def opening_meshes(self) -> list[Float[np.ndarray, "468 3"]]:
@@ -144,11 +146,11 @@ class VideoDriver:
         start = self._footage.start + (self._first + len(self._has_face)) / (
           self._settings.fps
         )
-        warn(self._path, f"another shot from {start:.2f} s on: left out")
+        warn(self.path, f"another shot from {start:.2f} s on: left out")
         break
       self._has_face.append(step.found)
       if not step.found and self._rules.on_missing_face == "fail":
-        raise NoFaceError(self._path, f"no face from {self._gaps()}")
+        raise NoFaceError(self.path, f"no face from {self._gaps()}")
       if step.found:
         self._follow(step.landmarks)
       self._followed.append(self._matrix)
@@ -187,7 +189,7 @@ class VideoDriver:
       fps = self._settings.fps
       begin = self._footage.start
       warn(
-        self._path,
+        self.path,
         f"{len(track.shots) + 1} shots; the motion is that of the longest,"
         f" {begin + start / fps:.2f} to {begin + stop / fps:.2f} s",
       )
@@ -240,7 +242,7 @@ class VideoDriver:
     Raises:
       MediaError: It hardly shows a face.
     """
-    path, has_face = self._path, np.array(self._has_face)
+    path, has_face = self.path, np.array(self._has_face)
     check_share(path, has_face)
     if not has_face.all():
       hold = self._rules.on_missing_face == "hold"

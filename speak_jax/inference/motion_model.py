@@ -1,5 +1,6 @@
 """Sound, lids and an emotion to how a face's points move, frame by frame."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -150,6 +151,16 @@ class MotionModel:
       ValueError: it is too short for one.
     """
     return frames_of(audio, self.settings.fps)
+
+  @functools.cached_property
+  def shut(self) -> Float[np.ndarray, "468 3"]:
+    """How points of shut lids lie beside those of open ones, canonical."""
+    nothing = np.zeros(round(self.settings.samples), np.int16)
+    calm = np.zeros(len(spec.EMOTIONS), np.float32)
+    opened, closed = (
+      next(self.stream(nothing, [lids], calm)) for lids in (0.0, 1.0)
+    )
+    return closed - opened
 
   def stream(
     self,

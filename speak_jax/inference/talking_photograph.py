@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from data_pipelines.faces.eyes import EyeReader
 from data_pipelines.faces.follow import FaceTracker
-from data_pipelines.media.error import MediaError
+from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.mp4 import write_video
 from speak_jax.common.names import printable
 from speak_jax.common.prefetch import prefetch
@@ -36,7 +37,7 @@ from speak_jax.inference.inputs import (
 )
 from speak_jax.inference.motion_model import MotionModel
 from speak_jax.inference.talking_head import Result
-from speak_jax.photograph import composition, head_motion
+from speak_jax.photograph import composition, gaze, head_motion
 from speak_jax.photograph.composition import Portrait
 from speak_jax.photograph.head_motion import Drive, unpacked
 
@@ -46,6 +47,7 @@ DRIVER_PX = 64  # side of the driver's crops, on the contact sheet
 # Square of framing "crop", over the larger side of the face; and how much
 # higher it lies, of its side: hair needs more room than the neck.
 HEAD, HEAD_UP = 2.0, 0.08
+MIN_GAZES = 0.2  # share of a driver's frames that must show where he looks
 THREADS = 2  # that compose frames; one more encodes
 AHEAD = 16  # frames in work at most
 _MODES = " or ".join(head_motion.POSE_MODES)
@@ -60,6 +62,7 @@ def generate(
   emotion: str | os.PathLike | None = None,
   output: str | os.PathLike,
   tracker: FaceTracker,
+  eyes: EyeReader | None = None,
   rules: Rules = Rules(),  # noqa: B008
   track: int | None = None,
   size: int | None = None,
@@ -76,13 +79,14 @@ def generate(
     model: From a bundle.
     identity: Photograph, or a video whose first good frame is taken.
     audio: Any file with sound, of any loudness; the mp4 has it as it was.
-    pose: Video of head motion and blinks; of a picture the head keeps still.
-      None: the head is idle, it sways a little and blinks.
+    pose: Video of head motion, blinks and gaze; of a picture the head keeps
+      still. None: the head is idle, it sways a little, blinks and looks about.
     emotion: Video or picture of somebody who shows it, or, where a text names
       no file, as `emotion_label.strengths` reads it; None: none is added to
       what the photograph shows.
     output: The mp4, replaced if it is there; its folder must exist.
     tracker: Finds faces, usually `faces.tracker.Tracker()`.
+    eyes: Finds irises; None: `faces.eyes.EyeReader()`.
     rules: Which face of each file, and what if the driver's is not seen.
     track: Which audio track, from 1; None: as `media.audio.audio_track`.
     size: Longer side of the output in px; None: the photograph's own, at most
@@ -90,7 +94,7 @@ def generate(
     framing: "full": the whole picture; "crop": a square round the head.
     pose_mode: "relative": the head turns as far from the photograph's pose as
       the driver's does from that of his first frame; "absolute": it stands as
-      his does, from the first frame on, also if he is a picture.
+      his does, from the first frame on, also if he is a picture. So do eyes.
     sheet: Also write a contact sheet PNG here.
     smooth: Whether to smooth the head's motion over three frames.
     seed: Of an idle head's motion.
@@ -101,6 +105,7 @@ def generate(
     FileError: an input cannot be used, or the output cannot be written; one
       line naming the file. Nothing is left half-written.
     ValueError: no such emotion or pose mode.
+    MissingModelError: the iris network has not been fetched.
   """
   if pose_mode not in head_motion.POSE_MODES:
     raise ValueError(f"pose_mode {pose_mode!r} is not of {_MODES}")
@@ -113,6 +118,7 @@ def generate(
     mood = emotion
   elif emotion is not None:
     strengths = emotion_label.strengths(str(emotion))
+  eyes = EyeReader() if eyes is None else eyes
   inputs = [x for x in (identity, audio, pose, mood) if x is not None]
   check_files(inputs, output, sheet)
   say(printable(f"speech    {audio}"))
@@ -124,7 +130,8 @@ def generate(
   fps = model.settings.fps
   say(printable(f"identity  {identity}"))
   frame, mesh = read_photograph(identity, fps, tracker, rules)
-  one = composition.portrait(*_sized(frame, mesh, size, framing))
+  frame, mesh = _sized(frame, mesh, size, framing)
+  one = composition.portrait(frame, mesh, eyes(frame, mesh), model.shut)
   idle = "none: the head is idle"
   say(printable(f"pose      {idle if pose is None else pose}"))
   rest = one.textured.rotation if pose_mode == "absolute" else None
@@ -140,11 +147,15 @@ def generate(
   height, width = one.photograph.shape[:2]
   say(f"{n} frames at {fps:g} a second, {width} x {height} px")
   shown = Shown(n)
-  driver = None
+  driver, looks = None, None
   if pose is not None:
+    if one.eyeballs:
+      looks = gaze.Driver(eyes, None if rest is None else one.gaze)
+    else:
+      warn(identity, "its eyes are shut, dark or small; its gaze stays")
     driver = VideoDriver(pose, n, _driver_settings(fps), tracker, rules)
   with prefetch(
-    lambda: _drives(driver, n, fps, seed, rules, smooth, rest), AHEAD
+    lambda: _drives(driver, looks, n, fps, seed, rules, smooth, rest), AHEAD
   ) as drives:
     ours, for_lids = itertools.tee(drives)
     points = model.stream(speech, (drive.lids for drive in for_lids), strengths)
@@ -207,6 +218,7 @@ def _cropped(
 
 def _drives(
   driver: VideoDriver | None,
+  looks: gaze.Driver | None,
   n: int,
   fps: float,
   seed: int,
@@ -219,12 +231,40 @@ def _drives(
     yield from head_motion.idle(n, fps, seed)
     return
   lids = head_motion.open_lids(driver.opening_meshes)
-  packed = head_motion.driven(driver.meshes(), lids, rest=rest)
+  faces, seen = itertools.tee(driver.faces())
+  packed = head_motion.driven(
+    (None if face is None else face[1] for face in faces), lids, rest=rest
+  )
+  if looks is not None:
+    packed = head_motion.looking(
+      packed, _gazes(driver, looks, seen), looks.rest
+    )
   if rules.on_missing_face == "hold":
     known = windows.bridge(packed)
   else:
     known = (numbers for numbers in packed if numbers is not None)
-  yield from map(unpacked, windows.drive(known, n, smooth=smooth))
+  numbers = windows.drive(known, n, smooth=smooth, jumps=head_motion.GAZES)
+  yield from map(unpacked, numbers)
+
+
+def _gazes(
+  driver: VideoDriver,
+  looks: gaze.Driver,
+  faces: Iterable[tuple[np.ndarray, np.ndarray] | None],
+) -> Iterator[Float[np.ndarray, "2"] | None]:
+  """Yields where a driver looks, and says so if that is hardly to be seen."""
+  faces_seen = known = 0
+  for face in faces:
+    seen = None if face is None else looks(face)
+    faces_seen += face is not None
+    known += seen is not None
+    yield seen
+  if known < MIN_GAZES * faces_seen:
+    warn(
+      driver.path,
+      f"the gaze is seen in {known} of {faces_seen} frames; eyes too small,"
+      " dark or shut",
+    )
 
 
 def _composed(
@@ -237,7 +277,11 @@ def _composed(
     for points, drive in moves:
       waiting.append(
         threads.submit(
-          composition.compose, one, one.closing + points, drive.motion
+          composition.compose,
+          one,
+          one.expression(points, drive.lids, drive.gaze),
+          drive.motion,
+          drive.gaze,
         )
       )
       if len(waiting) >= AHEAD:

@@ -42,7 +42,11 @@ class Heard(Protocol):
 
 
 def drive(
-  codes: Iterable[Float[np.ndarray, "p"]], n: int, *, smooth: bool = True
+  codes: Iterable[Float[np.ndarray, "p"]],
+  n: int,
+  *,
+  smooth: bool = True,
+  jumps: int = 0,
 ) -> Iterator[Float[np.ndarray, "p"]]:
   """Yields pose codes for n frames: smoothed over time, then back and forth.
 
@@ -52,12 +56,13 @@ def drive(
     codes: One pose code for each frame of the driving video.
     n: Frames to make.
     smooth: Average each code with its neighbours, see `smoothed`.
+    jumps: Numbers at a code's end that are not averaged.
 
   Raises:
     ValueError: There are no codes.
   """
   played = []
-  for code in itertools.islice(smoothed(codes) if smooth else codes, n):
+  for code in itertools.islice(smoothed(codes, jumps) if smooth else codes, n):
     played.append(code)
     yield code
   for i in ping_pong(len(played), n)[len(played) :]:
@@ -65,15 +70,21 @@ def drive(
 
 
 def smoothed(
-  codes: Iterable[Float[np.ndarray, "p"]],
+  codes: Iterable[Float[np.ndarray, "p"]], jumps: int = 0
 ) -> Iterator[Float[np.ndarray, "p"]]:
-  """Yields each code with a quarter of each neighbour; ends are repeated."""
+  """Yields each code with a quarter of each neighbour; ends are repeated.
+
+  Args:
+    codes: One of each frame.
+    jumps: Numbers at a code's end that stay as they are.
+  """
   before = now = None
   for after in itertools.chain(codes, [None]):
     if now is not None:
       left = now if before is None else before
       right = now if after is None else after
-      yield 0.25 * left + 0.5 * now + 0.25 * right
+      mean = 0.25 * left + 0.5 * now + 0.25 * right
+      yield np.concatenate([mean[: len(now) - jumps], now[len(now) - jumps :]])
     before, now = now, after
 
 

@@ -11,7 +11,10 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from data_pipelines.faces import canonical
-from speak_jax.photograph import inner_mouth, lips
+from data_pipelines.faces.eyes import Eyes
+from speak_jax.photograph import eyes, inner_mouth, lids, lips
+from speak_jax.photograph.eyes import Eyeball
+from speak_jax.photograph.gaze import OWN_GAZE
 from speak_jax.photograph.inner_mouth import InnerMouth
 from speak_jax.photograph.rasterize import rasterize, smooth_edges
 from speak_jax.photograph.textured_mesh import (
@@ -36,18 +39,54 @@ class Portrait(NamedTuple):
   # Of the mesh's vertices: place in the photograph, and if some are hidden the
   # place of what lies opposite, and how hidden they are, 0 to 1.
   attributes: Float[np.ndarray, "v k"]
+  rest: Float[np.ndarray, "468 3"]  # its points at rest, canonical
   closing: Float[np.ndarray, "468 3"]  # what brings its lips together
+  shutting: Float[np.ndarray, "468 3"]  # what its shut lids lack
+  eyeballs: tuple[Eyeball, ...]  # those that turn
+
+  @property
+  def gaze(self) -> Float[np.ndarray, "2"]:
+    """Where its eyes look, mean of those that turn, degrees."""
+    return np.mean([ball.gaze for ball in self.eyeballs], 0)
+
+  def expression(
+    self,
+    points: Float[np.ndarray, "468 3"],
+    shut: float,
+    gaze: tuple[float, float] = OWN_GAZE,
+  ) -> Float[np.ndarray, "468 3"]:
+    """Makes the motion model's offsets those of this face.
+
+    Args:
+      points: Offsets from a face at rest, canonical.
+      shut: Its lids: 0 as in the photograph, 1 shut.
+      gaze: As for `compose`; upper lids go with it.
+    """
+    offsets = self.closing + points + shut * self.shutting
+    if self.eyeballs and gaze[1]:
+      down = eyes.down(self.eyeballs, gaze)
+      offsets += (1 - shut) * lids.following(self.rest, down)
+    return offsets
 
 
 def portrait(
-  photograph: UInt8[np.ndarray, "h w 3"], mesh: Float[np.ndarray, "468 3"]
+  photograph: UInt8[np.ndarray, "h w 3"],
+  mesh: Float[np.ndarray, "468 3"],
+  found: Eyes | None = None,
+  shut: Float[np.ndarray, "468 3"] | None = None,
 ) -> Portrait:
   """Prepares a photograph.
 
   Args:
     photograph: RGB, of the size that frames are to have.
     mesh: FaceMesh's points in it, px.
+    found: Its eyes; None: their gaze does not move.
+    shut: Offsets of shut lids (`MotionModel.shut`); None: lids move as the
+      model says, whoever's they are.
   """
+  eyeballs: tuple[Eyeball, ...] = ()
+  if found is not None:
+    mesh, eyeballs = eyes.taken_apart(photograph, mesh, found)
   textured = textured_mesh(mesh)
   attributes = textured.vertices[:, :2]
   if textured.seen.min() < 1:
@@ -56,11 +95,24 @@ def portrait(
     )
   inside = inner_mouth.inner_mouth(photograph, textured)
   rest = canonical.placed(mesh[None]).points[0]
-  return Portrait(photograph, textured, inside, attributes, lips.closing(rest))
+  lacking = NO_EXPRESSION if shut is None else lids.shutting(rest, shut)
+  return Portrait(
+    photograph,
+    textured,
+    inside,
+    attributes,
+    rest,
+    lips.closing(rest),
+    lacking,
+    eyeballs,
+  )
 
 
 def compose(
-  one: Portrait, expression: Float[np.ndarray, "468 3"], motion: Motion
+  one: Portrait,
+  expression: Float[np.ndarray, "468 3"],
+  motion: Motion,
+  gaze: tuple[float, float] = OWN_GAZE,
 ) -> UInt8[np.ndarray, "h w 3"]:
   """Draws a frame.
 
@@ -68,6 +120,7 @@ def compose(
     one: The photograph.
     expression: As for `textured_mesh.posed`.
     motion: Of the head, which follows as far as it is bearable.
+    gaze: Degrees right and up beside that of the photograph.
   """
   height, width = one.photograph.shape[:2]
   textured = one.textured
@@ -86,8 +139,9 @@ def compose(
       frame[shown.top :, shown.left :][:rows, :columns], shown.values
     )
   skull = posed(textured, NO_EXPRESSION, motion)
-  eyes = textured.eyes * motion.scale
-  inner_mouth.paint(frame, vertices, skull, eyes, one.mouth)
+  unit = textured.eyes * motion.scale
+  inner_mouth.paint(frame, vertices, skull, unit, one.mouth)
+  eyes.paint(frame, vertices, skull, textured, one.eyeballs, gaze)
   return frame
 
 

@@ -15,6 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from data_pipelines.faces import canonical
 from data_pipelines.synthetic import motion as drawn
+from speak_jax.photograph import gaze as gazes
+from speak_jax.photograph.gaze import OWN_GAZE
 from speak_jax.photograph.textured_mesh import Motion, pivot_of
 
 POSE_MODES = ("relative", "absolute")
@@ -29,29 +31,37 @@ LIDS_STILL, LIDS_SHUT = 0.25, 0.75
 IDLE_DEGREES, IDLE_SHIFT, IDLE_SECONDS = (4.0, 2.5, 2.0), 0.03, 1.4
 
 
+GAZES = 2  # of a packed drive's numbers, the last, which are not to be averaged
+
+
 class Drive(NamedTuple):
   """What drives one frame."""
 
   motion: Motion
   lids: float  # 0 as in the photograph, 1 shut
+  # Degrees right and up beside the photograph's gaze.
+  gaze: tuple[float, float] = OWN_GAZE
 
-  def packed(self) -> Float[np.ndarray, "13"]:
-    """Puts it into numbers that may be averaged over time."""
+  def packed(self) -> Float[np.ndarray, "15"]:
+    """Puts it into numbers; all but GAZES may be averaged over time."""
     return np.concatenate(
       [
         self.motion.rotation.ravel(),
         self.motion.shift,
         [self.motion.scale, self.lids],
+        self.gaze,
       ]
     )
 
 
-def unpacked(numbers: Float[np.ndarray, "13"]) -> Drive:
+def unpacked(numbers: Float[np.ndarray, "15"]) -> Drive:
   """The inverse of `Drive.packed`, of averages too."""
   u, _, vt = np.linalg.svd(numbers[:9].reshape(3, 3))
   rotation = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
   return Drive(
-    Motion(rotation, numbers[9:11], float(numbers[11])), float(numbers[12])
+    Motion(rotation, numbers[9:11], float(numbers[11])),
+    float(numbers[12]),
+    (float(numbers[13]), float(numbers[14])),
   )
 
 
@@ -61,8 +71,10 @@ def driven(
   shift: float = SHIFT,
   scale: float = SCALE,
   rest: Float[np.ndarray, "3 3"] | None = None,
-) -> Iterator[Float[np.ndarray, "13"] | None]:
+) -> Iterator[Float[np.ndarray, "15"] | None]:
   """Follows a driver, frame by frame; None where he is not seen.
+
+  His gaze is not among it; see `looking`.
 
   Args:
     meshes: FaceMesh's points, px of his video.
@@ -95,6 +107,26 @@ def driven(
     ).packed()
 
 
+def looking(
+  rows: Iterable[Float[np.ndarray, "15"] | None],
+  seen: Iterable[Float[np.ndarray, "2"] | None],
+  rest: Float[np.ndarray, "2"] | None = None,
+) -> Iterator[Float[np.ndarray, "15"] | None]:
+  """Puts a driver's gaze into what `driven` yields.
+
+  Args:
+    rows: From `driven`.
+    seen: His gaze in each frame, degrees; None where it is not known.
+    rest: The photograph's own, which he then sets (absolute); None: he moves
+      it as far as his goes from his first (relative).
+  """
+  for row, gaze in zip(rows, gazes.followed(seen, rest), strict=True):
+    if row is None:
+      yield None
+      continue
+    yield np.concatenate([row[:-GAZES], gaze])
+
+
 def open_lids(
   meshes: Iterable[Float[np.ndarray, "468 3"] | None],
 ) -> float:
@@ -105,7 +137,7 @@ def open_lids(
 
 
 def idle(n: int, fps: float, seed: int = 0) -> Iterator[Drive]:
-  """Moves a head that nobody drives: it sways a little, and blinks.
+  """Moves a head that nobody drives: it sways, blinks, and looks about.
 
   Args:
     n: Frames.
@@ -116,9 +148,14 @@ def idle(n: int, fps: float, seed: int = 0) -> Iterator[Drive]:
   sway = drawn.wander(rng, n, fps, 5, IDLE_SECONDS)
   sway -= sway[0]  # the first frame is the photograph
   lids = drawn.blinks(rng, n, fps)
-  for numbers, lid in zip(sway, lids, strict=True):
+  looks = gazes.idle(rng, n, fps)
+  for numbers, lid, gaze in zip(sway, lids, looks, strict=True):
     turn = rotation_of(*np.radians(numbers[:3] * IDLE_DEGREES))
-    yield Drive(Motion(turn, numbers[3:] * IDLE_SHIFT, 1.0), float(lid))
+    yield Drive(
+      Motion(turn, numbers[3:] * IDLE_SHIFT, 1.0),
+      float(lid),
+      (float(gaze[0]), float(gaze[1])),
+    )
 
 
 def rotation_of(

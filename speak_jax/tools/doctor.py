@@ -2,7 +2,7 @@
 
   python -m speak_jax.tools.doctor
 
-Python and the packages, devices, the two face model files, reading and writing
+Python and the packages, devices, the face model files, reading and writing
 of video, the models that come along, memory, disk. Nothing is changed, nothing
 is fetched. Exit code 0: nothing is missing; warnings do not count. 1: something
 is, and its line says what cannot be done without it.
@@ -148,7 +148,7 @@ def _blind(gpus: list[tuple[str, float, float]]) -> Iterator[Finding]:
 
 
 def face_models() -> Iterator[Finding]:
-  """The two files without which no photograph or video is read."""
+  """The files without which no photograph or video is read."""
   from data_pipelines.faces import nets
 
   folder = nets.models_dir()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.faces.nets import (
-  MODEL_FILES,
+  DETECTOR,
+  MESH,
   BlazeFace,
   FaceMesh,
   face_roi,
@@ -18,7 +19,7 @@ def face_mesh(face_models):
   """Finds the points of the one face of a picture."""
   detector, mesh = (
     net(next(face_models.rglob(name)))
-    for net, name in zip((BlazeFace, FaceMesh), MODEL_FILES, strict=True)
+    for net, name in ((BlazeFace, DETECTOR), (FaceMesh, MESH))
   )
 
   def find(frame):

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int16, UInt8
 
+from data_pipelines.faces.eyes import EyeReader
 from data_pipelines.faces.tracker import bridge
 from data_pipelines.media.warp import transform, warp
 from speak_jax import bundle as bundles
@@ -16,7 +17,7 @@ from speak_jax.inference import crops, windows
 from speak_jax.inference.emotion_label import strengths
 from speak_jax.inference.motion_model import MotionModel
 from speak_jax.inference.synthesizer import Synthesizer
-from speak_jax.photograph import composition, head_motion
+from speak_jax.photograph import composition, gaze, head_motion
 from speak_jax.photograph.head_motion import Drive, unpacked
 from speak_jax.photograph.textured_mesh import STILL
 
@@ -61,9 +62,9 @@ class TexturedMesh:
 
   takes_emotions = True
 
-  def __init__(self, name: str, model: MotionModel):
-    """Takes the bundle's model."""
-    self.name, self.model = name, model
+  def __init__(self, name: str, model: MotionModel, eyes: EyeReader):
+    """Takes the bundle's model, and what finds irises."""
+    self.name, self.model, self.eyes = name, model, eyes
 
   @property
   def fps(self) -> float:
@@ -79,13 +80,16 @@ class TexturedMesh:
     which: Sequence[int] | None = None,
   ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """As `Method` says."""
-    portrait = composition.portrait(one.frames[0], one.track.mesh[0])
+    frame, mesh = one.frames[0], one.track.mesh[0]
+    portrait = composition.portrait(
+      frame, mesh, self.eyes(frame, mesh), self.model.shut
+    )
     if driver is None:
       drives = [Drive(STILL, 0.0)] * self.model.length(speech)
     else:
       # Another's way in the picture has not the room, as in the product.
       own = driver is one
-      drives = _drives(driver, 1.0 if own else None)
+      drives = _drives(driver, 1.0 if own else None, self.eyes)
     points = self.model.stream(
       speech, [drive.lids for drive in drives], strengths(emotion)
     )
@@ -93,7 +97,10 @@ class TexturedMesh:
     for i, (moved, drive) in enumerate(zip(points, drives, strict=True)):
       if i in wanted:
         yield composition.compose(
-          portrait, portrait.closing + moved, drive.motion
+          portrait,
+          portrait.expression(moved, drive.lids, drive.gaze),
+          drive.motion,
+          drive.gaze,
         )
 
 
@@ -154,7 +161,8 @@ def open_method(path: str, name: str) -> Method:
   """
   content = bundles.read(path)
   if content.moves_photographs:
-    return TexturedMesh(name, MotionModel.from_bundle(path, content=content))
+    model = MotionModel.from_bundle(path, content=content)
+    return TexturedMesh(name, model, EyeReader())
   return Drawn(name, Synthesizer.from_bundle(path, content=content))
 
 
@@ -164,7 +172,7 @@ def names_of(paths: Sequence[str]) -> list[str]:
   return short if len(set(short)) == len(short) else list(paths)
 
 
-def _drives(driver: Clip, whole: float | None) -> list[Drive]:
+def _drives(driver: Clip, whole: float | None, eyes: EyeReader) -> list[Drive]:
   """What drives each frame; a face that is lost keeps its last pose."""
   seen = [
     mesh if found else None
@@ -176,8 +184,15 @@ def _drives(driver: Clip, whole: float | None) -> list[Drive]:
     head_motion.SHIFT if whole is None else whole,
     head_motion.SCALE if whole is None else whole,
   )
+  looks = gaze.Driver(eyes)
+  gazes = (
+    None if mesh is None else looks((frame, mesh))
+    for frame, mesh in zip(driver.frames, seen, strict=True)
+  )
   drives: list[Drive] = []
-  for numbers in packed:  # the first frame has a face
+  for numbers in head_motion.looking(
+    packed, gazes
+  ):  # the first frame has a face
     drives.append(drives[-1] if numbers is None else unpacked(numbers))
   return drives
 
