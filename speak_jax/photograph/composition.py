@@ -87,7 +87,8 @@ def portrait(
   eyeballs: tuple[Eyeball, ...] = ()
   if found is not None:
     mesh, eyeballs = eyes.taken_apart(photograph, mesh, found)
-  textured = textured_mesh(mesh)
+  height, width = photograph.shape[:2]
+  textured = textured_mesh(mesh, width, height)
   attributes = textured.vertices[:, :2]
   if textured.seen.min() < 1:
     attributes = np.column_stack(

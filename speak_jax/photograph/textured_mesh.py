@@ -41,6 +41,9 @@ RINGS = (
   Ring(1.95, 1.0, 0.35),
   Ring(2.5, 1.0, 0.0),
 )
+# Eye distances between face and border in which at least the border's hold on
+# what lies between falls off: less would draw single pixels long.
+LEAST_ROOM = 0.15
 CROWN = 0.22  # by which rings are wider above the face, where hair is
 NECK = 0.6  # of its share that a ring loses below the chin
 # Cosine between the view and a vertex' normal at which it counts as hidden, and
@@ -52,8 +55,11 @@ BETTER = 0.25  # by which the other side must be seen better
 ASIDE, PROFILE = 24.0, 34.0
 # Degrees between face and viewer up to which a head goes where it should, and
 # which it nears when it should go further: beyond, pictures tear.
-ASIDE_FREE, ASIDE_MOST = 35.0, 50.0
-STEEPEST = 2.0  # slope of a face's depth in a photograph that looks ahead
+ASIDE_FREE, ASIDE_MOST = 40.0, 55.0
+# Depth that FaceMesh finds in one picture is too small: with more of it the
+# same points come to lie where it finds them in later pictures.
+DEEPER = 1.1
+STEEPEST = 3.3  # slope of a face's depth in a photograph that looks ahead
 # Edges of the upper lids, and the row of points above each that bounds lashes.
 _LIDS, _LASHES = topology.LEFT_EYE[1:8], [247, 30, 29, 27, 28, 56, 190]
 UPPER_LIDS = np.concatenate([_LIDS, topology.MIRROR[_LIDS]])
@@ -68,6 +74,9 @@ class TexturedMesh(NamedTuple):
   vertices: Float[np.ndarray, "v 3"]  # px; x, y are the texture coordinates
   triangles: Int[np.ndarray, "t 3"]
   follows: Float[np.ndarray, "v"]  # share of the head's motion, 0 to 1
+  # Share of the motion away from each border of the picture (left, top, right,
+  # bottom) that a ring goes less, so that the border keeps its place.
+  held: Float[np.ndarray, "4 r"]
   # Places in the photograph of what lies opposite on the face, px; and how
   # well each vertex is seen itself, 0 to 1.
   opposite: Float[np.ndarray, "v 2"]
@@ -77,14 +86,18 @@ class TexturedMesh(NamedTuple):
   eyes: float  # px between the outer corners of the eyes
 
 
-def textured_mesh(mesh: Float[np.ndarray, "468 3"]) -> TexturedMesh:
+def textured_mesh(
+  mesh: Float[np.ndarray, "468 3"], width: int, height: int
+) -> TexturedMesh:
   """Builds the textured mesh of a photograph.
 
   Args:
     mesh: FaceMesh's points in it, px.
+    width, height: Of the photograph, px.
   """
   face = mesh.astype(np.float64)
   place = canonical.placed(face[None])
+  face[:, 2] *= DEEPER
   rotation, eyes = place.rotation[0], float(place.eyes[0])
   yaw = abs(float(np.degrees(angles(rotation[None])[0, 0])))
   aside = float(np.clip((yaw - ASIDE) / (PROFILE - ASIDE), 0, 1))
@@ -103,10 +116,12 @@ def textured_mesh(mesh: Float[np.ndarray, "468 3"]) -> TexturedMesh:
     shares.append(ring.follows * (1 - NECK * (-upness).clip(0) ** 2))
   middles = np.stack([face[hole].mean(0) for hole in HOLES])
   middles[0, 2] += MOUTH_BACK * eyes
+  size = np.array([width, height])
   return TexturedMesh(
     np.concatenate([face, *rings, middles]),
     _triangles(),
     np.concatenate([np.ones(POINTS), *shares, np.ones(len(HOLES))]),
+    _held([outline, *rings], [np.ones(len(outline)), *shares], eyes, size),
     *_both_sides(face, aside, rings, middles),
     rotation,
     pivot,
@@ -167,6 +182,36 @@ def _both_sides(
     ),
     np.concatenate([share, shares, np.ones(len(middles))]),
   )
+
+
+def _held(
+  loops: list[np.ndarray],
+  shares: list[np.ndarray],
+  eyes: float,
+  size: Int[np.ndarray, "2"],
+) -> Float[np.ndarray, "4 r"]:
+  """Finds by how much less rings go where the picture cuts them.
+
+  Beyond its border there is nothing to show. So what lies between the face and
+  the border is stretched: the share of the motion falls off linearly by so
+  much that it is 0 at the border.
+
+  Args:
+    loops: The face's outline and the rings, px.
+    shares: Of the head's motion, of each.
+    eyes: Px between the outer corners of the eyes.
+    size: Of the picture, px.
+  """
+  places, follows = np.stack(loops)[..., :2], np.stack(shares)
+  held = []
+  for inside in (places, size - 1 - places):
+    for axis in range(2):
+      room = inside[..., axis]  # px from the border, of each loop
+      rays = zip(-room.T, follows.T, strict=True)
+      at_border = np.array([np.interp(0, *ray, right=0) for ray in rays])
+      gone = (room[0] - room[1:]) / np.maximum(room[0], LEAST_ROOM * eyes)
+      held.append((at_border * gone.clip(0)).ravel())
+  return np.stack(held)
 
 
 def _gentle(face: Float[np.ndarray, "468 3"]) -> Float[np.ndarray, "468"]:
@@ -248,7 +293,12 @@ def posed(
   # so nothing folds between them.
   rings = slice(POINTS, POINTS + len(topology.OUTLINE) * len(RINGS))
   way[rings] = np.tile(way[topology.OUTLINE], (len(RINGS), 1))
-  return rest + way * textured.follows[:, None]
+  inwards = np.stack([way[rings, :2], -way[rings, :2]]).clip(0)
+  way *= textured.follows[:, None]
+  left, top, right, bottom = textured.held
+  way[rings, 0] += right * inwards[1, :, 0] - left * inwards[0, :, 0]
+  way[rings, 1] += bottom * inwards[1, :, 1] - top * inwards[0, :, 1]
+  return rest + way
 
 
 def _triangles() -> Int[np.ndarray, "t 3"]:

@@ -13,6 +13,7 @@ from speak_jax.photograph.rasterize import rasterize, smooth_edges
 from speak_jax.photograph.textured_mesh import (
   ASIDE_FREE,
   ASIDE_MOST,
+  DEEPER,
   HOLES,
   LASHES,
   POINTS,
@@ -130,6 +131,52 @@ def test_a_frame_shows_what_is_bearable(photograph):
   assert 5 * apart < np.abs(far.astype(int) - frame).mean()
 
 
+SINKS = Motion(np.eye(3), np.array([0.0, 0.4]), 1.0)
+
+
+def cut_off(photograph, rows):
+  """Takes rows off the top: (picture, points)."""
+  frame, mesh = photograph
+  return np.ascontiguousarray(frame[rows:]), mesh - [0, rows, 0]
+
+
+def test_what_the_picture_cuts_is_not_mirrored_when_the_head_sinks(photograph):
+  top = photograph[1][topology.OUTLINE, 1].min()
+  frame, mesh = cut_off(photograph, int(top) - 20)  # through the hair
+  one = composition.portrait(frame, mesh)
+  vertices = posed(one.textured, composition.NO_EXPRESSION, SINKS)
+  shown = rasterize(
+    vertices, one.attributes, one.textured.triangles, *frame.shape[1::-1]
+  )
+  rows = shown.values[..., 1]
+  assert rows.min() > -1  # nothing above the picture
+  np.testing.assert_allclose(rows[0], 0, atol=1.5)  # whose border keeps still
+  # Nothing is turned over: further down in the frame is further down there.
+  assert np.diff(rows[: int(mesh[10, 1])], axis=0).min() > 0
+  # The face goes where it should.
+  way = (vertices - one.textured.vertices)[:POINTS, 1]
+  np.testing.assert_allclose(way, 0.4 * one.textured.eyes)
+
+
+def test_a_border_holds_nothing_where_the_rings_end_before_it(photograph):
+  mesh = photograph[1] + np.array([400, 400, 0])
+  assert not textured_mesh(mesh, 1056, 1056).held.any()
+  right = textured_mesh(mesh, 1056 - 400, 1056)
+  assert right.held[2].any()
+  assert not right.held[[0, 1, 3]].any()
+
+
+def test_a_head_may_leave_the_picture(photograph):
+  """Only what a border would have to show is held."""
+  frame, mesh = cut_off(photograph, 20)
+  one = textured_mesh(mesh, *frame.shape[1::-1])
+  rises = SINKS._replace(shift=-SINKS.shift)
+  way = (posed(one, composition.NO_EXPRESSION, rises) - one.vertices)[:, 1]
+  above = one.vertices[:, 1] < mesh[topology.OUTLINE, 1].min()
+  assert above.any()
+  np.testing.assert_allclose(way[above], -0.4 * one.eyes * one.follows[above])
+
+
 def test_lips_open_where_points_say_so(photograph, face_mesh):
   frame, mesh = photograph
   one = composition.portrait(frame, mesh)
@@ -160,7 +207,8 @@ def test_open_lips_are_brought_together(photograph):
 
 
 def test_vertices_at_rest_stay(photograph):
-  textured = textured_mesh(photograph[1])
+  mesh = photograph[1] + np.array([400, 400, 0])
+  textured = textured_mesh(mesh, 1056, 1056)
   still = posed(textured, composition.NO_EXPRESSION, STILL)
   np.testing.assert_allclose(still, textured.vertices, atol=1e-9)
   moved = posed(textured, composition.NO_EXPRESSION, turned(20))
@@ -258,11 +306,11 @@ def test_what_a_turned_head_hides_is_taken_from_its_other_side(
   photograph, face_mesh
 ):
   frame, mesh = photograph
-  ahead = textured_mesh(mesh)
+  ahead = textured_mesh(mesh, 256, 256)
   assert (ahead.seen == 1).all()
   one = composition.portrait(frame, mesh)
   aside = composition.compose(one, composition.NO_EXPRESSION, turned(42))
-  far = textured_mesh(face_mesh(aside))
+  far = textured_mesh(face_mesh(aside), 256, 256)
   hidden = np.flatnonzero(far.seen[:POINTS] < 0.5)
   assert 10 < len(hidden) < 240
   # What surrounds a hidden cheek comes from the other side as it does; the
@@ -285,11 +333,17 @@ def test_what_a_turned_head_hides_is_taken_from_its_other_side(
   assert plain[inside > 0].mean() < 25
 
 
+def test_depth_is_more_than_one_picture_says(photograph):
+  mesh = photograph[1] * [1, 1, 0.01]  # nowhere steep
+  depth = textured_mesh(mesh, 256, 256).vertices[:POINTS, 2]
+  np.testing.assert_allclose(depth, DEEPER * mesh[:, 2], atol=1e-6)
+
+
 def test_a_face_that_looks_ahead_falls_off_gently(photograph):
   _, mesh = photograph
   deep = mesh.copy()
   deep[topology.OUTLINE, 2] += 400  # as far back as no head is
-  depth = textured_mesh(deep).vertices[:POINTS]
+  depth = textured_mesh(deep, 256, 256).vertices[:POINTS]
   away = np.linalg.norm(depth[:, None, :2] - depth[:, :2], axis=-1)
   rise = np.abs(depth[:, None, 2] - depth[:, 2])
   assert (rise <= STEEPEST * away + 1e-6).all()
@@ -315,7 +369,7 @@ def test_the_edge_of_what_hides_another_part_has_no_stairs():
 
 def test_lashes_go_with_the_lid_and_do_not_grow(photograph):
   _, mesh = photograph
-  one = textured_mesh(mesh)
+  one = textured_mesh(mesh, 256, 256)
   shut = composition.NO_EXPRESSION.copy()
   shut[UPPER_LIDS, 1] = 0.1
   rest, moved = (posed(one, x, STILL) for x in (shut * 0, shut))
