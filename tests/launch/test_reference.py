@@ -1,12 +1,6 @@
 """launch/reference.sh calls what the documents say, where python only notes."""
 
-import json
-import os
 import shlex
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,63 +11,15 @@ from speak_jax import bundle
 from speak_jax.common import packaged
 from speak_jax.inference import emotion_label
 from speak_jax.inference.motion_model import MotionModel
+from tests.launch.scripts import Run, calls, noting, script
 
 ROOT = Path(__file__).parents[2]
 
 
-Run = Callable[..., subprocess.CompletedProcess]
-
-
-def script(folder: Path, root: Path, python: str) -> Run:
-  """Puts launch/reference.sh into a folder; runs it there, without set-up.
-
-  Args:
-    folder: Its own.
-    root: The checkout, as the script takes it to be.
-    python: The text of the program `python`.
-  """
-  launch, program = folder / "launch", folder / "bin" / "python"
-  launch.mkdir()
-  shutil.copy(ROOT / "launch" / "reference.sh", launch)
-  (launch / "setup.sh").write_text(
-    f'SPEAK_ROOT={root}\nsetup_folder() {{ printf "%s\\n" "$1"; }}\n'
-  )
-  program.parent.mkdir()
-  program.write_text(f"#!{sys.executable}\n{python}")
-  program.chmod(0o755)
-  path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
-
-  def run(*words: str, **env: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-      ["bash", launch / "reference.sh", *words],
-      cwd=folder,
-      env={**os.environ, "PATH": path, **env},
-      capture_output=True,
-      text=True,
-    )
-
-  return run
-
-
 @pytest.fixture
 def reference(tmp_path) -> Run:
-  """The script where `python` only notes its words.
-
-  They are in `calls`, a line of JSON each.
-  """
-  return script(
-    tmp_path,
-    tmp_path,
-    "import json, sys\n"
-    f"with open({str(tmp_path / 'calls')!r}, 'a') as file:\n"
-    "  print(json.dumps(sys.argv[1:]), file=file)\n",
-  )
-
-
-def calls(folder: Path) -> list[list[str]]:
-  """What `python` was called with."""
-  lines = (folder / "calls").read_text().splitlines()
-  return [json.loads(line) for line in lines]
+  """The script where `python` only notes its words."""
+  return noting("reference.sh", tmp_path)
 
 
 def photograph_page() -> list[list[str]]:
@@ -177,7 +123,7 @@ def test_a_photograph_bundle_is_made_from_nothing(tmp_path, face_models):
   for i in range(2):
     clip = demo_inputs.clip(0, i, "neutral", 1, seconds=1.2)
     demo_inputs.video(tmp_path / "grid" / "s1" / f"{i}.mp4", clip)
-  done = script(tmp_path, ROOT, TINY)(
+  done = script("reference.sh", tmp_path, ROOT, TINY)(
     *("photograph", "--out", str(out), "--grid", "grid"),
     PYTHONPATH=str(ROOT),
     SPEAK_JAX_MODELS=str(face_models),
