@@ -71,7 +71,7 @@ class EyeReader:
     irises, radii, lids = [], [], []
     for side, corners in enumerate(CORNERS):
       matrix = _square(mesh[corners, :2], mirrored=side == 0)
-      crop = warp(frame, matrix, _PX)
+      crop = _cut(frame, matrix)
       contour, iris = self._net(crop.astype(np.float32) / 255)
       inverse = cv2.invertAffineTransform(matrix)
       contour, iris = (
@@ -105,6 +105,12 @@ def readable(
   )
 
 
+def gaps(eyes: Eyes) -> Float[np.ndarray, "2"]:
+  """Measures how far the lids of each eye are apart, px."""
+  apart = eyes.lids[:, 1:8] - eyes.lids[:, :8:-1]
+  return np.linalg.norm(apart, axis=-1).max(1)
+
+
 def refined(
   mesh: Float[np.ndarray, "468 3"], eyes: Eyes, seen: Bool[np.ndarray, "2"]
 ) -> Float[np.ndarray, "468 3"]:
@@ -136,6 +142,20 @@ def _square(
   return np.concatenate([linear, shift[:, None]], 1)
 
 
+def _cut(
+  frame: UInt8[np.ndarray, "h w 3"], matrix: Float[np.ndarray, "2 3"]
+) -> UInt8[np.ndarray, "s s 3"]:
+  """Cuts the network's input; of a large picture only that part is read."""
+  edge = np.array([[-1, -1], [-1, _PX], [_PX, -1], [_PX, _PX]], np.float32)
+  there = transform(edge, cv2.invertAffineTransform(matrix))
+  limit = np.array(frame.shape[1::-1]) - 1
+  low = np.floor(there.min(0)).astype(int).clip(0, limit)
+  high = np.ceil(there.max(0)).astype(int).clip(0, limit) + 1
+  part = frame[low[1] : high[1], low[0] : high[0]]
+  shift = matrix[:, 2] + matrix[:, :2] @ low
+  return warp(part, np.column_stack([matrix[:, :2], shift]), _PX)
+
+
 def _is_readable(
   frame: UInt8[np.ndarray, "h w 3"],
   mesh: Float[np.ndarray, "468 3"],
@@ -148,14 +168,11 @@ def _is_readable(
   wide = float(np.linalg.norm(right - left))
   if wide < least:
     return False
-  across = (right - left) / wide
-  down = np.array([-across[1], across[0]])
   lids, iris, radius = (x[side] for x in (eyes.lids, eyes.irises, eyes.radii))
-  gap = (lids[9:][::-1] - lids[1:8]) @ down
   off = (iris - (left + right) / 2) / wide
   if not (
     RADIUS[0] <= radius / wide <= RADIUS[1]
-    and gap.max() >= OPEN * wide
+    and gaps(eyes)[side] >= OPEN * wide
     and np.hypot(*off) <= ASIDE
   ):
     return False

@@ -39,6 +39,7 @@ from speak_jax.inference.motion_model import MotionModel
 from speak_jax.inference.talking_head import Result
 from speak_jax.photograph import composition, gaze, head_motion
 from speak_jax.photograph.composition import Portrait
+from speak_jax.photograph.gaze import Look
 from speak_jax.photograph.head_motion import Drive, unpacked
 
 MAX_SIDE_PX = 1024  # of a photograph, unless a size is asked for
@@ -237,7 +238,7 @@ def _drives(
   )
   if looks is not None:
     packed = head_motion.looking(
-      packed, _gazes(driver, looks, seen), looks.rest
+      packed, _looks(driver, looks, seen), looks.rest
     )
   if rules.on_missing_face == "hold":
     known = windows.bridge(packed)
@@ -247,17 +248,17 @@ def _drives(
   yield from map(unpacked, numbers)
 
 
-def _gazes(
+def _looks(
   driver: VideoDriver,
   looks: gaze.Driver,
   faces: Iterable[tuple[np.ndarray, np.ndarray] | None],
-) -> Iterator[Float[np.ndarray, "2"] | None]:
-  """Yields where a driver looks, and says so if that is hardly to be seen."""
+) -> Iterator[Look | None]:
+  """Yields what a driver's eyes do, and says so if they are hardly seen."""
   faces_seen = known = 0
   for face in faces:
     seen = None if face is None else looks(face)
     faces_seen += face is not None
-    known += seen is not None
+    known += seen is not None and seen.gaze is not None
     yield seen
   if known < MIN_GAZES * faces_seen:
     warn(

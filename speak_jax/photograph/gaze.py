@@ -1,4 +1,4 @@
-"""Where eyes look: a driver's, from his irises, or an idle head's own.
+"""Where eyes look and how far they are shut: a driver's, or an idle head's own.
 
 A gaze is degrees from straight ahead in the head's own frame: right in the
 picture, and up. An eyeball is a sphere behind the middle of its corners, so
@@ -6,6 +6,7 @@ the iris of a head that turns while it looks at one place is not taken for one
 that looks elsewhere.
 """
 
+import collections
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -13,7 +14,14 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from data_pipelines.faces import canonical
-from data_pipelines.faces.eyes import CORNERS, EyeReader, Eyes, readable
+from data_pipelines.faces.eyes import (
+  CORNERS,
+  LEAST_PX,
+  EyeReader,
+  Eyes,
+  gaps,
+  readable,
+)
 
 # In distances between the outer corners of the eyes, some 92 mm: from the
 # middle of an eye's corners back to its centre, and from there to the iris.
@@ -23,14 +31,25 @@ STEEPEST = 0.9  # sine of the angle at which an iris is taken to be, at most
 # A gaze that changes by less is the network's tremble and goes a share of the
 # way, one that changes by so many degrees jumps.
 TREMBLE, JUMP = 0.3, 6.0
+# The gap between a driver's lids that counts as open, as a quantile of those so
+# far whose irises are seen; the share of the way to shut up to which it is
+# tremble, and from which on shut; frames that count.
+OPEN, STILL, SHUT, LATEST = 0.7, 0.15, 0.7, 750
 # An idle head: seconds of a fixation; spread of the gaze, degrees right and
 # up; share of the fixations that come back to the photograph's own gaze.
 FIXATION, SPREAD, HOME = (0.4, 2.0), (3.5, 1.6), 0.4
 MOST = (9.0, 4.5)  # degrees that an idle head looks aside
 
 
+class Look(NamedTuple):
+  """What a driver's eyes do in one frame."""
+
+  gaze: Float[np.ndarray, "2"] | None  # degrees; None if not to be seen
+  gap: float | None  # between the lids, eye distances; None if too small
+
+
 class Driver(NamedTuple):
-  """Reads the gaze of a video's frames."""
+  """Reads the eyes of a video's frames."""
 
   reader: EyeReader
   # The photograph's gaze, if he sets its own; None: he moves it.
@@ -38,20 +57,24 @@ class Driver(NamedTuple):
 
   def __call__(
     self, face: tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "468 3"]]
-  ) -> Float[np.ndarray, "2"] | None:
-    """Gaze of one frame, degrees; None if shut or not to be read.
+  ) -> Look:
+    """Reads one frame.
 
     Args:
       face: RGB, and FaceMesh's points in it, px.
     """
     frame, mesh = face
     eyes = self.reader(frame, mesh)
+    wide = np.linalg.norm(np.diff(mesh[CORNERS, :2], axis=1)[:, 0], axis=1)
     seen = readable(frame, mesh, eyes)
-    if not seen.any():
-      return None
-    wide = np.diff(mesh[CORNERS, :2], axis=1)[:, 0]
-    weights = seen * (wide**2).sum(1)  # the far eye of a turned head is narrow
-    return weights @ of_eyes(eyes, mesh) / weights.sum()
+    # The far eye of a turned head is narrow.
+    weights, large = wide**2, wide >= LEAST_PX
+    left, right = (mesh[corner] for corner in canonical.EYE_CORNERS)
+    unit = float(np.linalg.norm(left - right))
+    return Look(
+      _mean(of_eyes(eyes, mesh), weights * seen) if seen.any() else None,
+      float(_mean(gaps(eyes), weights * large)) / unit if large.any() else None,
+    )
 
 
 def of_eyes(
@@ -114,6 +137,27 @@ def followed(
     yield np.zeros(2) if first is None else now - first
 
 
+def closed(looks: Iterable[Look | None]) -> Iterator[float | None]:
+  """Yields how far a driver's lids are shut: 0 as they mostly are, 1 shut.
+
+  Args:
+    looks: Of each frame; None without a face.
+
+  Yields:
+    None where it is not known: the eyes are too small, or no iris has been seen
+    yet, as behind dark glasses.
+  """
+  gaps_seen: collections.deque[float] = collections.deque(maxlen=LATEST)
+  for look in looks:
+    if look is not None and look.gaze is not None and look.gap is not None:
+      gaps_seen.append(look.gap)
+    if look is None or look.gap is None or not gaps_seen:
+      yield None
+      continue
+    way = 1 - look.gap / max(float(np.quantile(gaps_seen, OPEN)), 1e-6)
+    yield float(np.clip((way - STILL) / (SHUT - STILL), 0, 1))
+
+
 def idle(rng: np.random.Generator, n: int, fps: float) -> np.ndarray:
   """Draws the gaze of a head that nobody drives: fixations and jumps.
 
@@ -133,6 +177,13 @@ def idle(rng: np.random.Generator, n: int, fps: float) -> np.ndarray:
     gazes[round(start * fps) :] = 0.0 if home else target
     start += rng.uniform(*FIXATION)
   return gazes
+
+
+def _mean(
+  values: Float[np.ndarray, "2 *d"], weights: Float[np.ndarray, "2"]
+) -> Float[np.ndarray, "*d"]:
+  """The weighted mean of both eyes."""
+  return np.asarray(weights @ values / weights.sum())
 
 
 def _toward(gaze: Float[np.ndarray, "2"]) -> Float[np.ndarray, "3"]:

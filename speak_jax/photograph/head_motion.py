@@ -6,6 +6,7 @@ face that looks aside, and no head jumps at the start. Absolute: it stands as
 the driver's does, from the first frame on.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from data_pipelines.faces import canonical
 from data_pipelines.synthetic import motion as drawn
 from speak_jax.photograph import gaze as gazes
-from speak_jax.photograph.gaze import OWN_GAZE
+from speak_jax.photograph.gaze import OWN_GAZE, Look
 from speak_jax.photograph.textured_mesh import Motion, pivot_of
 
 POSE_MODES = ("relative", "absolute")
@@ -31,6 +32,7 @@ LIDS_STILL, LIDS_SHUT = 0.25, 0.75
 IDLE_DEGREES, IDLE_SHIFT, IDLE_SECONDS = (4.0, 2.5, 2.0), 0.03, 1.4
 
 
+LIDS = 12  # which of a packed drive's numbers they are
 GAZES = 2  # of a packed drive's numbers, the last, which are not to be averaged
 
 
@@ -74,7 +76,7 @@ def driven(
 ) -> Iterator[Float[np.ndarray, "15"] | None]:
   """Follows a driver, frame by frame; None where he is not seen.
 
-  His gaze is not among it; see `looking`.
+  His gaze is not among it, and his lids are FaceMesh's; see `looking`.
 
   Args:
     meshes: FaceMesh's points, px of his video.
@@ -109,22 +111,30 @@ def driven(
 
 def looking(
   rows: Iterable[Float[np.ndarray, "15"] | None],
-  seen: Iterable[Float[np.ndarray, "2"] | None],
+  looks: Iterable[Look | None],
   rest: Float[np.ndarray, "2"] | None = None,
 ) -> Iterator[Float[np.ndarray, "15"] | None]:
-  """Puts a driver's gaze into what `driven` yields.
+  """Puts what a driver's eyes do into what `driven` yields.
 
   Args:
-    rows: From `driven`.
-    seen: His gaze in each frame, degrees; None where it is not known.
-    rest: The photograph's own, which he then sets (absolute); None: he moves
+    rows: From `driven`, whose lids stay where the iris network knows no better.
+    looks: His eyes in each frame; None without a face.
+    rest: The photograph's gaze, which he then sets (absolute); None: he moves
       it as far as his goes from his first (relative).
   """
-  for row, gaze in zip(rows, gazes.followed(seen, rest), strict=True):
+  looks, again = itertools.tee(looks)
+  ways = gazes.followed(
+    (None if look is None else look.gaze for look in looks), rest
+  )
+  for row, way, lids in zip(rows, ways, gazes.closed(again), strict=True):
     if row is None:
       yield None
       continue
-    yield np.concatenate([row[:-GAZES], gaze])
+    row = row.copy()
+    row[-GAZES:] = way
+    if lids is not None:
+      row[LIDS] = lids
+    yield row
 
 
 def open_lids(

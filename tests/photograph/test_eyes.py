@@ -10,7 +10,8 @@ from data_pipelines.synthetic import render
 from speak_jax.inference import windows
 from speak_jax.photograph import composition, gaze, head_motion, lids
 from speak_jax.photograph.composition import NO_EXPRESSION
-from speak_jax.photograph.gaze import Driver
+from speak_jax.photograph.eyes import DARK, REACH, _way
+from speak_jax.photograph.gaze import Driver, Look
 from speak_jax.photograph.head_motion import Drive, unpacked
 from speak_jax.photograph.textured_mesh import POINTS, STILL, posed
 
@@ -49,7 +50,7 @@ def test_drawn_eyes_look_where_they_are_drawn_to_look(reader, face_mesh):
   look = Driver(reader)
   found, true = [], []
   for frame, factors in zip(drawn.frames, drawn.factors, strict=True):
-    seen = look((frame, face_mesh(frame)))
+    seen = look((frame, face_mesh(frame))).gaze
     if seen is not None:
       found.append(seen)
       true.append(factors[11:13])  # gaze_x, gaze_y
@@ -96,8 +97,6 @@ def test_a_gaze_changes_nothing_but_the_openings(one, large, asked):
 def test_an_iris_stays_within_its_eye(one):
   for ball in one.eyeballs:
     corners = one.textured.vertices[ball.loop[[0, 8]], :2]
-    from speak_jax.photograph.eyes import REACH, _way
-
     rest = one.textured.vertices[ball.loop, :2]
     for asked in ((80.0, 0.0), (-80.0, 0.0)):
       place = ball.iris + _way(ball, one.textured, rest, asked)
@@ -107,8 +106,6 @@ def test_an_iris_stays_within_its_eye(one):
 
 
 def test_an_eyeball_and_its_shade_are_the_photograph(one, large):
-  from speak_jax.photograph.eyes import DARK
-
   for ball in one.eyeballs:
     left, top = ball.corner.astype(int)
     high, wide = ball.surface.shape[:2]
@@ -175,13 +172,22 @@ def test_dark_glasses_and_small_faces_say_nothing(large, reader):
   for loop in LOOPS:
     centre = mesh[loop, :2].mean(0).round().astype(int).tolist()
     cv2.circle(glasses, centre, 40, (25, 25, 28), -1)
-  assert Driver(reader)((glasses, mesh)) is None
+  assert Driver(reader)((glasses, mesh)).gaze is None
   small = cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA)
-  assert Driver(reader)((small, mesh / 8)) is None
+  assert Driver(reader)((small, mesh / 8)) == (None, None)
   one = composition.portrait(glasses, mesh, reader(glasses, mesh))
   assert one.eyeballs == ()
   still = composition.compose(one, NO_EXPRESSION, STILL, (10.0, 0.0))
   assert np.array_equal(still, glasses)
+
+
+def test_eyes_of_a_large_picture_are_read_where_they_are(large, reader):
+  frame, mesh = large
+  beyond = np.pad(frame, ((300, 200), (500, 100), (0, 0)))
+  there = reader(beyond, mesh + np.array([500, 300, 0]))
+  here = reader(frame, mesh)
+  np.testing.assert_allclose(there.irises - [500, 300], here.irises, atol=0.5)
+  np.testing.assert_allclose(there.lids - [500, 300], here.lids, atol=0.5)
 
 
 def test_lids_are_refined_and_corners_are_not(large, reader):
@@ -249,8 +255,21 @@ def test_smoothing_leaves_a_gaze_as_it_is():
 def test_a_drivers_gaze_goes_into_his_rows(photograph):
   mesh = photograph[1].astype(float)
   rows = head_motion.driven([mesh, None, mesh], open_lids=0.1)
-  looks = [np.zeros(2), None, np.array([8.0, 0.0])]
+  looks = [Look(np.zeros(2), 0.1), None, Look(np.array([8.0, 0.0]), 0.05)]
   first, none, last = head_motion.looking(rows, looks)
   assert none is None and first is not None and last is not None
   assert unpacked(first).gaze == (0, 0)
+  assert unpacked(first).lids == 0
   assert unpacked(last).gaze == pytest.approx((8, 0))
+  assert unpacked(last).lids > 0.4
+
+
+def test_lids_of_a_driver_are_told_from_his_open_ones():
+  straight = np.zeros(2)
+  opened, blink = Look(straight, 0.1), Look(None, 0.02)
+  # Behind dark glasses or where eyes are small nothing is known.
+  assert list(gaze.closed([blink, Look(None, None), None])) == [None] * 3
+  lids = list(gaze.closed([opened] * 5 + [blink, Look(None, None), opened]))
+  assert lids == [0] * 5 + [1, None, 0]
+  half = list(gaze.closed([opened] * 5 + [Look(straight, 0.06)]))
+  assert 0.3 < half[-1] < 0.6

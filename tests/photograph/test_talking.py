@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from data_pipelines.dataset.pictures import decode_frame
+from data_pipelines.faces import eyes as faces_eyes
 from data_pipelines.faces import headpose
 from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media import decoder, mp4
-from data_pipelines.media.error import MediaError
+from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.synthetic import render
 from speak_jax import bundle as bundles
 from speak_jax import spec
@@ -25,7 +26,7 @@ from speak_jax.inference import (
 )
 from speak_jax.inference.motion_model import MotionModel
 from speak_jax.models import face_blocks
-from speak_jax.photograph import composition, head_motion
+from speak_jax.photograph import composition, gaze, head_motion
 from speak_jax.photograph.textured_mesh import Motion
 from speak_jax.stages import motion
 from tests.stages import small
@@ -199,6 +200,19 @@ def test_a_picture_as_driver_turns_an_absolute_head(
 def test_there_are_two_pose_modes(bundle, files, tracker, tmp_path):
   with pytest.raises(ValueError, match="'near' is not of relative or absolute"):
     generate(bundle, files, tracker, tmp_path / "out.mp4", pose_mode="near")
+
+
+def test_eyes_that_cannot_be_read_are_said(
+  bundle, files, tracker, tmp_path, monkeypatch
+):
+  nothing = np.zeros(2, bool)
+  pose = {"pose": files / "pose.mp4"}
+  monkeypatch.setattr(gaze, "readable", lambda *found: nothing)
+  with pytest.warns(MediaWarning, match=r"pose\.mp4: the gaze is seen in 0 of"):
+    generate(bundle, files, tracker, tmp_path / "a.mp4", **pose)
+  monkeypatch.setattr(faces_eyes, "readable", lambda *found: nothing)
+  with pytest.warns(MediaWarning, match=r"face\.png: its eyes are shut"):
+    generate(bundle, files, tracker, tmp_path / "b.mp4", **pose)
 
 
 @pytest.mark.parametrize(("size", "height", "width"), [(154, 154, 128)])

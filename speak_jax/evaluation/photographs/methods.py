@@ -184,15 +184,14 @@ def _drives(driver: Clip, whole: float | None, eyes: EyeReader) -> list[Drive]:
     head_motion.SHIFT if whole is None else whole,
     head_motion.SCALE if whole is None else whole,
   )
-  looks = gaze.Driver(eyes)
-  gazes = (
-    None if mesh is None else looks((frame, mesh))
+  look = gaze.Driver(eyes)
+  looks = (
+    None if mesh is None else look((frame, mesh))
     for frame, mesh in zip(driver.frames, seen, strict=True)
   )
   drives: list[Drive] = []
-  for numbers in head_motion.looking(
-    packed, gazes
-  ):  # the first frame has a face
+  # The first frame has a face.
+  for numbers in head_motion.looking(packed, looks):
     drives.append(drives[-1] if numbers is None else unpacked(numbers))
   return drives
 
