@@ -76,6 +76,8 @@ SLOW_FIRST = (
   "evaluation/test_self_driven.py",
   "training/test_scaling.py",
   "training/test_microbatches.py",
+  "launch/test_reference.py",
+  "photograph/test_measure_command.py",
   "models/test_precision.py",
   "models/test_networks.py",
   "benchmarks/test_benchmark.py",
