@@ -24,6 +24,7 @@ LEAST_PX = 6  # of it, to be moved at all
 ROOM = 0.35  # round the corners and above, that an eyeball is known for
 EDGE = 0.05  # of the opening, which lashes and their shadow cover
 WHITE = 0.25  # over which hidden white is taken from what is seen
+LOCAL, BRIGHTER = 0.12, 1.5  # over which it is this times as bright at most
 LEAST_WHITE = 0.03  # of the opening, that must be seen of it
 APPEARS = 0.012  # by which iris or lids move, to be drawn anew altogether
 SOFT = 0.012  # of the opening's edge in a frame
@@ -232,7 +233,10 @@ def _eyeball(
   )
   shade = np.where(inside[..., None] > 0, shade, 1)
   skin = ((grey[..., 0] - SHADE[1]) / SKIN).clip(0, 1) * (plain < 1)
-  shade = np.dstack([shade.clip(*SHADE), np.where(inside > 0, 1 - skin, 1)])
+  # Corners, where no iris comes, go as the mesh does.
+  eye = cv2.dilate(opening.astype(np.float32), AROUND)
+  eye = cv2.GaussianBlur(eye, (0, 0), max(SOFT * wide, 0.5))
+  shade = np.dstack([shade.clip(*SHADE), eye * (1 - skin)])
   return Eyeball(
     low.astype(np.float64),
     surface.astype(np.float32),
@@ -292,7 +296,11 @@ def _white(
   total = blur((own * weight[..., None]).astype(np.float32))
   # Far from all that is seen it is the mean.
   few = 0.05 * float(near.max())
-  return (total + few * mean) / (near + few)
+  white = (total + few * mean) / (near + few)
+  # In hard light, or in a lid's shadow, it is no lantern.
+  here = cv2.GaussianBlur(own, (0, 0), LOCAL * wide) @ LUMA
+  most = BRIGHTER * here + DARK
+  return white * np.minimum(1, most / (white @ LUMA))[..., None]
 
 
 def _ring(

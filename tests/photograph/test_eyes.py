@@ -72,7 +72,7 @@ def test_a_gaze_that_is_asked_for_is_seen(one, large, reader, asked):
   share = change[which] / asked[which]
   # Lids hide most of what goes up and down; the network sees less of it.
   assert (0.6 if which == 0 else 0.3) < share < 1.4
-  assert abs(change[1 - which]) < 3
+  assert abs(change[1 - which]) < 4.5
 
 
 def test_the_photographs_own_gaze_is_the_photograph(one, large):
