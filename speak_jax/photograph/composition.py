@@ -24,6 +24,7 @@ from speak_jax.photograph.textured_mesh import (
   bearable,
   posed,
   textured_mesh,
+  uncovered,
 )
 
 TURNED = 8.0  # degrees by which a head shows what it hides in the photograph
@@ -131,10 +132,9 @@ def compose(
   frame = one.photograph.copy()
   if shown.values.size:
     rows, columns = shown.values.shape[:2]
-    cosine = (np.trace(motion.rotation) - 1) / 2
-    degrees = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    degrees = uncovered(motion, textured.rotation)
     frame[shown.top :, shown.left :][:rows, :columns] = _read(
-      one.photograph, shown.values, min(degrees / TURNED, 1.0)
+      one.photograph, shown.values, min(max(degrees / TURNED, 0.0), 1.0)
     )
     smooth_edges(
       frame[shown.top :, shown.left :][:rows, :columns], shown.values

@@ -48,8 +48,11 @@ CROWN = 0.22  # by which rings are wider above the face, where hair is
 NECK = 0.6  # of its share that a ring loses below the chin
 # Cosine between the view and a vertex' normal at which it counts as hidden, and
 # from which on it is seen plainly.
-HIDDEN, PLAIN = 0.35, 0.6
-BETTER = 0.25  # by which the other side must be seen better
+HIDDEN, PLAIN = 0.5, 0.8
+INSET = 0.15  # eye distances from a face's edge within which it is not used
+# Of what lies opposite, which part each ring shows; and cosine between up and
+# the way from the middle of the face, below which it shows none.
+MIRRORED, SHOULDERS = (1.0, 1.0, 0.0, 0.0), -0.6
 # Degrees of yaw from which on a photograph counts as one that looks aside, and
 # at which it does so altogether: then its far side is made of its near one.
 ASIDE, PROFILE = 24.0, 34.0
@@ -122,7 +125,7 @@ def textured_mesh(
     _triangles(),
     np.concatenate([np.ones(POINTS), *shares, np.ones(len(HOLES))]),
     _held([outline, *rings], [np.ones(len(outline)), *shares], eyes, size),
-    *_both_sides(face, aside, rings, middles),
+    *_both_sides(face, aside, rings, upness, middles, rotation, eyes),
     rotation,
     pivot,
     eyes,
@@ -149,7 +152,10 @@ def _both_sides(
   face: Float[np.ndarray, "468 3"],
   aside: float,
   rings: list[np.ndarray],
+  upness: Float[np.ndarray, "o"],
   middles: Float[np.ndarray, "3 3"],
+  rotation: Float[np.ndarray, "3 3"],
+  eyes: float,
 ) -> tuple[Float[np.ndarray, "v 2"], Float[np.ndarray, "v"]]:
   """Finds what lies opposite of each vertex, and which are seen.
 
@@ -164,23 +170,31 @@ def _both_sides(
   for k in range(3):
     np.add.at(total, topology.TRIANGLES[:, k], normals)
   # FaceMesh's triangles run so that normals of what is seen point away.
-  facing = total[:, 2] / np.linalg.norm(total, axis=1).clip(1e-9)
-  facing = facing * np.sign(np.median(facing))
+  total /= np.linalg.norm(total, axis=1).clip(1e-9)[:, None]
+  total *= np.sign(np.median(total[:, 2]))
+  facing = total[:, 2]
+  # From where the face looks in the picture, into the face.
+  inwards = rotation[:2, 2] / max(np.linalg.norm(rotation[:2, 2]), 1e-9)
+  # The near side's own edge, where ear and jaw are, stays in view.
   share = ((facing - HIDDEN) / (PLAIN - HIDDEN)).clip(0, 1)
-  # Where the other side is hardly better, a face keeps its own.
-  better = share[topology.MIRROR] - share > BETTER
-  share = np.where(better, 1 - aside * (1 - share), 1.0)
-  outline = topology.OUTLINE
-  opposite = [list(outline).index(i) for i in topology.MIRROR[outline]]
-  around = np.concatenate([ring[opposite] for ring in rings])
-  # The outermost ring keeps still and shows what it is.
-  shares = np.tile(share[outline], len(rings))
-  shares[-len(outline) :] = 1
+  share = np.where(total[:, :2] @ inwards > 0, share, 1.0)
+  # Between both sides lies the face's edge in the picture, where background is
+  # mixed in: places there are drawn into the face.
+  places = face[:, :2] + INSET * eyes * (1 - share)[:, None] * inwards
+  mirror, outline = topology.MIRROR, topology.OUTLINE
+  nearer = facing[mirror] > facing
+  opposite = np.where(nearer[:, None], places[mirror], places)
+  share = 1 - aside * (1 - share)
+  # Rings next to the face take hair and ears along; neck and shoulders, and
+  # what lies further out, are what they are.
+  order = [list(outline).index(i) for i in mirror[outline]]
+  shares = [
+    1 - (1 - share[outline]) * part * (upness > SHOULDERS) for part in MIRRORED
+  ]
+  around = [ring[order, :2] for ring in rings]
   return (
-    np.concatenate(
-      [face[topology.MIRROR, :2], around[:, :2], middles[[0, 2, 1], :2]]
-    ),
-    np.concatenate([share, shares, np.ones(len(middles))]),
+    np.concatenate([opposite, *around, middles[[0, 2, 1], :2]]),
+    np.concatenate([share, *shares, np.ones(len(middles))]),
   )
 
 
@@ -235,6 +249,28 @@ class Motion(NamedTuple):
 STILL = Motion(np.eye(3), np.zeros(2), 1.0)
 
 
+def from_viewer(rotation: Float[np.ndarray, "3 3"]) -> float:
+  """Degrees between where a head looks and the viewer."""
+  return float(np.degrees(np.arccos(np.clip(rotation[2, 2], -1, 1))))
+
+
+def uncovered(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> float:
+  """Degrees by which a head turns into view what it hides in the photograph.
+
+  From where it looks there, towards the viewer and beyond; negative further
+  aside.
+
+  Args:
+    motion: Of the head.
+    rest: Its rotation in the photograph, which is not straight ahead.
+  """
+  away, now = rest[:, 2], motion.rotation @ rest[:, 2]
+  aside = away[:2] / max(np.linalg.norm(away[:2]), 1e-9)
+  return from_viewer(rest) - float(
+    np.degrees(np.arctan2(now[:2] @ aside, now[2]))
+  )
+
+
 def bearable(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> Motion:
   """Turns a head less where it would look further aside than can be drawn.
 
@@ -246,13 +282,13 @@ def bearable(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> Motion:
     motion: That is wanted.
     rest: Rotation of the head in the photograph.
   """
-  ahead = (motion.rotation @ rest)[:, 2]
-  wanted, own = np.degrees(np.arccos(np.clip([ahead[2], rest[2, 2]], -1, 1)))
-  free, room = max(ASIDE_FREE, own), ASIDE_MOST - ASIDE_FREE
+  turned = motion.rotation @ rest
+  wanted, free = from_viewer(turned), max(ASIDE_FREE, from_viewer(rest))
+  room = ASIDE_MOST - ASIDE_FREE
   if wanted <= free:
     return motion
   less = wanted - free - room * np.tanh((wanted - free) / room)
-  axis = np.cross(ahead, (0, 0, 1))
+  axis = np.cross(turned[:, 2], (0, 0, 1))
   axis /= max(np.linalg.norm(axis), 1e-9)
   back = Rotation.from_rotvec(np.radians(less) * axis).as_matrix()
   return motion._replace(rotation=back @ motion.rotation)
