@@ -40,6 +40,7 @@ DARK = 8.0  # of 255, below which a colour says nothing
 REACH = 0.27
 MOST = (28.0, 16.0)
 LUMA = np.array(spec.LUMA, np.float32)
+NARROW = 1.0  # px between lids, at which nothing is between them
 AROUND = np.ones((3, 3), np.uint8)
 FRACTION = 3  # bits of a pixel's fraction that outlines are drawn with
 
@@ -127,6 +128,9 @@ def _paint(
   still = still + (now[ends] - still[ends]).mean(0)
   change = np.abs((now - still) - (now - still)[ends].mean(0)).max()
   opacity = min(max(np.hypot(*way), change) / (APPEARS * wide), 1.0)
+  # Even an outline that holds nothing would be drawn, as a line.
+  gap = np.linalg.norm(now[1:8] - now[:8:-1], axis=1).max()
+  opacity *= float(np.clip(gap - NARROW, 0, 1))
   low = (np.floor(now.min(0)).astype(int) - 2).clip(0)
   high = np.ceil(now.max(0)).astype(int) + 3
   patch = frame[low[1] : high[1], low[0] : high[0]]

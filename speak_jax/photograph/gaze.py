@@ -34,7 +34,7 @@ TREMBLE, JUMP = 0.3, 6.0
 # The gap between a driver's lids that counts as open, as a quantile of those so
 # far whose irises are seen; the share of the way to shut up to which it is
 # tremble, and from which on shut; frames that count.
-OPEN, STILL, SHUT, LATEST = 0.7, 0.15, 0.7, 750
+OPEN, STILL, SHUT, LATEST = 0.7, 0.1, 0.55, 750
 # An idle head: seconds of a fixation; spread of the gaze, degrees right and
 # up; share of the fixations that come back to the photograph's own gaze.
 FIXATION, SPREAD, HOME = (0.4, 2.0), (3.5, 1.6), 0.4
