@@ -52,6 +52,10 @@ COMMANDS = {
   "export": ("speak_jax.export", "a run to a bundle for generate"),
   "pretrained": ("speak_jax.pretrained", "public weights: verify, convert"),
   "train-judge": ("speak_jax.tools.train_judge", "the judge of drawn frames"),
+  "train-teeth": (
+    "speak_jax.tools.train_teeth",
+    "the teeth of photographs, from a folder of portraits",
+  ),
   "film": ("data_pipelines.synthetic.film", "drawn people as mp4 files"),
 }
 

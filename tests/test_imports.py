@@ -99,7 +99,11 @@ ALLOWED = {
     "speak_jax.supervision",
   ),
   # NumPy alone, for any size of picture.
-  "speak_jax.photograph": ("data_pipelines", "speak_jax.spec"),
+  "speak_jax.photograph": (
+    "data_pipelines",
+    "speak_jax.common",
+    "speak_jax.spec",
+  ),
   "speak_jax.inference": (
     "data_pipelines",
     "speak_jax.bundle",

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from data_pipelines.faces import canonical
 from data_pipelines.faces.eyes import Eyes
-from speak_jax.photograph import eyes, inner_mouth, lids, lips
+from speak_jax.photograph import eyes, inner_mouth, lids, lips, teeth
 from speak_jax.photograph.eyes import Eyeball
 from speak_jax.photograph.gaze import OWN_GAZE
 from speak_jax.photograph.inner_mouth import InnerMouth
@@ -95,8 +95,9 @@ def portrait(
     attributes = np.column_stack(
       [attributes, textured.opposite, 1 - textured.seen]
     )
-  inside = inner_mouth.inner_mouth(photograph, textured)
   rest = canonical.placed(mesh[None]).points[0]
+  closing = lips.closing(rest)
+  inside = inner_mouth.inner_mouth(photograph, textured, closing, teeth.read())
   lacking = NO_EXPRESSION if shut is None else lids.shutting(rest, shut)
   return Portrait(
     photograph,
@@ -104,7 +105,7 @@ def portrait(
     inside,
     attributes,
     rest,
-    lips.closing(rest),
+    closing,
     lacking,
     eyeballs,
   )

@@ -28,6 +28,7 @@ WRONG = {
 SPOKEN = {
   "av_offsets": "offsets",
   "train_judge": "judge",
+  "train_teeth": "teeth",
   "verify_checkpoints": "checkpoints",
 }
 
@@ -69,6 +70,7 @@ FOLDERS = {
   ],
   "speak_jax.tools.goodput": [[URL]],
   "speak_jax.tools.train_judge": [[f"--out={URL}"]],
+  "speak_jax.tools.train_teeth": [["--portraits=a", f"--out={URL}"]],
   "speak_jax.tools.av_offsets": [[URL]],
   "speak_jax.tools.study": [[f"--results=a={URL}"]],
   "data_pipelines.inspect": [[URL]],

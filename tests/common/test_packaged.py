@@ -235,6 +235,8 @@ def test_wheel_has_all_that_is_read(site):
   for name in (
     "py.typed",
     "assets/judge.safetensors",
+    "assets/teeth.safetensors",
+    "assets/teeth.json",
     "assets/example/portrait.jpg",
     "assets/example/sentence.wav",
     "assets/example/COPYING",

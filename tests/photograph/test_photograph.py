@@ -28,6 +28,15 @@ from speak_jax.photograph.textured_mesh import (
   uncovered,
 )
 
+# The lower lip's four rows of points, corners left out, and the chin's.
+LOWER_LIP = [
+  *(14, 87, 317, 178, 402, 88, 318, 95, 324),
+  *(15, 86, 316, 179, 403, 89, 319, 96, 325),
+  *(16, 85, 315, 180, 404, 90, 320, 77, 307),
+  *(17, 84, 314, 181, 405, 91, 321, 146, 375),
+]
+CHIN = [152, 148, 377, 175, 171, 396, 199, 208, 428]
+
 
 def turned(yaw=0.0, pitch=0.0, roll=0.0):
   rotation = head_motion.rotation_of(*np.radians([yaw, pitch, roll]))
@@ -182,7 +191,7 @@ def test_lips_open_where_points_say_so(photograph, face_mesh):
   frame, mesh = photograph
   one = composition.portrait(frame, mesh)
   lower = np.zeros((POINTS, 3))
-  lower[[14, 87, 317, 178, 402, 17, 84, 314, 152, 148, 377], 1] = 0.18
+  lower[[*LOWER_LIP, 18, 83, 313, 200, 201, 421, *CHIN], 1] = 0.18
   drawn = composition.compose(one, lower, STILL)
   gaps = [
     canonical.lip_gap(canonical.placed(x[None]).points)[0]

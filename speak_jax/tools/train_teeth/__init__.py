@@ -1,0 +1,1 @@
+"""Trains the teeth of photographs that talk."""
