@@ -51,17 +51,21 @@ from absl import app, flags
 from data_pipelines.faces.face_rule import parse_face_rule
 from data_pipelines.faces.follow import ON_MISSING_FACE
 from data_pipelines.faces.nets import MissingModelError
-from data_pipelines.faces.tracker import Tracker
-from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaWarning
 from speak_jax import bundle
 from speak_jax.common import command_line, packaged
 from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
-from speak_jax.inference import emotion_label, talking_head
 from speak_jax.inference.inputs import Rules, check_files
-from speak_jax.inference.synthesizer import Synthesizer
-from speak_jax.inference.talking_head import MAX_SIDE_PX, Result
+from speak_jax.inference.model import WINDOWS, load
+from speak_jax.inference.request import (
+  FRAMINGS,
+  MAX_SIDE_PX,
+  POSE_MODES,
+  Request,
+  RequestError,
+  check,
+)
 
 FLAGS = flags.FLAGS
 
@@ -84,14 +88,31 @@ def main(argv: list[str]) -> int:
     )
   except ValueError as error:
     return command_line.fail("error", str(error))
-  paths = (FLAGS.identity, FLAGS.audio, FLAGS.pose)
+  request = Request(
+    identity=FLAGS.identity,
+    audio=FLAGS.audio,
+    pose=FLAGS.pose,
+    emotion=FLAGS.emotion,
+    pose_mode=FLAGS.get_flag_value("pose-mode", None),
+    rules=rules,
+    track=FLAGS.get_flag_value("audio-track", None),
+    size=FLAGS.size,
+    framing=FLAGS.framing,
+    smooth=FLAGS.smooth,
+    seed=FLAGS.seed,
+  )
   try:
-    inputs = [path for path in paths if path is not None]
-    check_files(inputs, FLAGS.output, FLAGS.sheet, FLAGS.model)
-    _check_emotion()
-    result = _generate(rules)
-  except (FileError, MissingModelError, _FlagError) as error:
+    check_files(request.files, FLAGS.output, FLAGS.sheet, FLAGS.model)
+    if bundle.is_bundle(FLAGS.model):  # `load` says what it is if not
+      check(request, bundle.moves_photographs(FLAGS.model))
+    result = load(FLAGS.model, windows=FLAGS.windows).write(
+      request, FLAGS.output, sheet=FLAGS.sheet
+    )
+  except (FileError, MissingModelError) as error:
     return command_line.fail("error", str(error))
+  except RequestError as error:
+    flag = error.field.replace("_", "-")
+    return command_line.fail("error", f"--{flag}: {error.reason}")
   took = time.perf_counter() - start
   path = printable(str(result.path))
   print(
@@ -99,88 +120,6 @@ def main(argv: list[str]) -> int:
     f" {result.size} px, in {took:.1f} s"
   )
   return 0
-
-
-class _FlagError(ValueError):
-  """A flag that the model has no use for; one line."""
-
-
-def _check_emotion() -> None:
-  """Refuses before a bundle is read what could only fail after it.
-
-  Raises:
-    FileError: no such file of an emotion.
-    _FlagError: neither a file nor the name of an emotion.
-  """
-  if FLAGS.emotion is None or not bundle.is_bundle(FLAGS.model):
-    return
-  photograph = bundle.moves_photographs(FLAGS.model)
-  if not photograph or emotion_label.is_file(FLAGS.emotion):
-    check_file(FLAGS.emotion)
-    return
-  try:
-    emotion_label.strengths(FLAGS.emotion)
-  except ValueError as error:
-    raise _FlagError(
-      f"--emotion {FLAGS.emotion}: no such file, nor an emotion's name and"
-      f" strength ({error})"
-    ) from None
-
-
-def _generate(rules: Rules) -> Result:
-  """Moves the photograph, or draws the frames, as the model does.
-
-  Raises:
-    FileError, MissingModelError: see `talking_head.generate`.
-    _FlagError: a flag that does not go with the model.
-  """
-  content = bundle.read(FLAGS.model)
-  common = dict(
-    identity=FLAGS.identity,
-    audio=FLAGS.audio,
-    pose=FLAGS.pose,
-    emotion=FLAGS.emotion,
-    output=FLAGS.output,
-    tracker=Tracker(),
-    rules=rules,
-    track=FLAGS.get_flag_value("audio-track", None),
-    size=FLAGS.size,
-    sheet=FLAGS.sheet,
-    smooth=FLAGS.smooth,
-  )
-  if not content.moves_photographs:
-    _refuse("framing", "draws crops alone")
-    _refuse("pose-mode", "takes a pose as it is")
-    _refuse("seed", "keeps a head still that nobody drives")
-    synthesizer = Synthesizer.from_bundle(
-      FLAGS.model, content=content, windows=FLAGS.windows
-    )
-    return talking_head.generate(synthesizer, **common)
-  _refuse("windows", "moves the picture frame by frame")
-  if FLAGS.pose is None:
-    _refuse("pose-mode", "has no --pose to follow")
-  # Here alone: numba takes half a second to load, and others do without.
-  from speak_jax.inference import talking_photograph
-  from speak_jax.inference.motion_model import MotionModel
-
-  model = MotionModel.from_bundle(FLAGS.model, content=content)
-  return talking_photograph.generate(
-    model,
-    **common,
-    framing=FLAGS.framing or "full",
-    pose_mode=FLAGS.get_flag_value("pose-mode", "relative"),
-    seed=FLAGS.seed,
-  )
-
-
-def _refuse(flag: str, reason: str) -> None:
-  """Refuses a flag that was given and that the model has no use for.
-
-  Raises:
-    _FlagError: it was given.
-  """
-  if FLAGS[flag].present:
-    raise _FlagError(f"--{flag}: {FLAGS.model} {reason}; leave it out")
 
 
 def _show_warning(message, category, *where, **rest) -> None:
@@ -213,10 +152,10 @@ def _define_flags() -> None:
   )
   flags.DEFINE_enum(
     "pose-mode",
-    "relative",
-    ("relative", "absolute"),
+    None,
+    POSE_MODES,
     "Whether the head turns as far as the driver's does from his first frame,"
-    " or stands as his does; photographs alone.",
+    " or stands as his does; photographs alone (relative).",
   )
   text(
     "emotion",
@@ -256,13 +195,13 @@ def _define_flags() -> None:
   flags.DEFINE_enum(
     "framing",
     None,
-    ("full", "crop"),
+    FRAMINGS,
     "The whole picture, or a square round the head (full); bundles that draw"
     " frames make squares alone.",
   )
-  flags.DEFINE_integer("seed", 0, "Of an idle head's motion.", 0)
-  windows = "Windows made at a time, by bundles that draw frames."
-  flags.DEFINE_integer("windows", 8, windows, 1)
+  flags.DEFINE_integer("seed", None, "Of an idle head's motion (0).", 0)
+  windows = f"Windows made at a time, by bundles that draw frames ({WINDOWS})."
+  flags.DEFINE_integer("windows", None, windows, 1)
   flags.DEFINE_bool("smooth", True, "Smooth the pose over three frames.")
 
 

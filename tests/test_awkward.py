@@ -23,9 +23,8 @@ from data_pipelines.dataset.index import read_index
 from data_pipelines.faces.tracker import Step, Track, Tracker
 from data_pipelines.media import mp4, video
 from data_pipelines.media.error import MediaError, MediaWarning
-from speak_jax.inference import talking_head
 from speak_jax.inference.synthesizer import Synthesizer
-from tests import glass
+from tests import glass, talking
 from tests.awkward import MAKERS, Files
 from tests.plain_face import mesh_of
 
@@ -298,7 +297,7 @@ def test_generate(awkward, recordings, tracker, others, tmp_path, name, want):
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always", MediaWarning)
     try:
-      talking_head.generate(
+      talking.generate(
         made,
         **roles,
         output=tmp_path / "out.mp4",

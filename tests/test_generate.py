@@ -19,11 +19,18 @@ from data_pipelines.media.error import MediaError, MediaWarning
 from speak_jax import bundle
 from speak_jax.common import packaged
 from speak_jax.common.files import FileError
-from speak_jax.inference import contact_sheet, driver, inputs, talking_head
+from speak_jax.inference import (
+  contact_sheet,
+  driver,
+  inputs,
+  take,
+  talking_head,
+)
 from speak_jax.inference.inputs import Rules
+from speak_jax.inference.request import RequestError
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.inference.windows import ping_pong
-from tests import glass
+from tests import glass, talking
 from tests.plain_face import mesh_of
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +100,7 @@ def _write_wav(path: Path, seconds: float, level: int = 8000) -> None:
 
 
 def _run(synthesizer, files, tracker=None, **kwargs):
-  return talking_head.generate(
+  return talking.generate(
     synthesizer,
     **({"size": 16} | files | kwargs),
     tracker=tracker or Centred(),
@@ -235,12 +242,17 @@ def test_silence_is_said(synthesizer, files):
     assert _run(synthesizer, files).frames == 12
 
 
+def test_an_odd_size_is_one_line(synthesizer, files):
+  with pytest.raises(RequestError, match=r"^size: 33 is not even$"):
+    _run(synthesizer, files, size=33)
+  assert not files["output"].exists()
+
+
 @pytest.mark.parametrize(
   ("change", "line"),
   [
     ({"output": "out.avi"}, "name it so"),
     ({"output": "no/where/out.mp4"}, "no folder"),
-    ({"size": 33}, "not even"),
     ({"audio": "face.png"}, "face.png: "),
     ({"audio": "pose.mp4"}, "pose.mp4: no audio track"),
     ({"audio": "none.wav"}, "none.wav: no such file"),
@@ -338,7 +350,7 @@ def test_the_first_frame_waits_for_the_look_alone(
     read.append(frames.read)
     return 1
 
-  monkeypatch.setattr(talking_head, "write_video", write)
+  monkeypatch.setattr(take, "write_video", write)
   _run(synthesizer, files, audio=_short(files, 40.0))
   # The look, twice; two batches of 4 windows; what is read ahead.
   most = 2 * 25 + 2 * 12 + talking_head.PREFETCH + 8
@@ -471,7 +483,7 @@ def test_command_fails_in_one_line(tmp_path):
   ("functions", "emotion", "line"),
   [
     (("frames",), "happy", "error: happy: no such file"),
-    (("expression",), "glad", "error: --emotion glad: no such file, nor an"),
+    (("expression",), "glad", "error: --emotion: glad: no such file, nor an"),
     (("expression",), "empty.mp4", "error: empty.mp4: empty file"),
   ],
 )
@@ -494,11 +506,19 @@ def test_a_wrong_emotion_is_refused_before_the_bundle_is_read(
 @pytest.mark.parametrize(
   ("model", "flag", "reason"),
   [
-    ("photograph", "--windows=4", "moves the picture frame by frame"),
-    ("photograph", "--pose-mode=absolute", "has no --pose to follow"),
-    ("reference", "--framing=full", "draws crops alone"),
-    ("reference", "--pose-mode=relative", "takes a pose as it is"),
-    ("reference", "--seed=0", "keeps a head still that nobody drives"),
+    (
+      "photograph",
+      "--windows=4",
+      "this model moves the picture frame by frame",
+    ),
+    ("photograph", "--pose-mode=absolute", "there is no pose to follow"),
+    ("reference", "--framing=full", "this model draws crops alone"),
+    ("reference", "--pose-mode=relative", "this model takes a pose as it is"),
+    (
+      "reference",
+      "--seed=0",
+      "this model keeps a head still that nobody drives",
+    ),
   ],
 )
 def test_a_flag_that_the_model_has_no_use_for_is_refused(
@@ -506,8 +526,7 @@ def test_a_flag_that_the_model_has_no_use_for_is_refused(
 ):
   for name in ("a.png", "a.wav"):
     (tmp_path / name).write_bytes(b"-")
-  path = packaged.model(model)
-  line = f"error: {flag.partition('=')[0]}: {path} {reason}; leave it out\n"
+  line = f"error: {flag.partition('=')[0]}: {reason}; leave it out\n"
   assert refused(tmp_path, model, flag) == line
 
 

@@ -1,6 +1,7 @@
 """The one error of the media layer, and its two warnings."""
 
 import contextlib
+import contextvars
 import os
 import warnings
 from collections.abc import Iterator
@@ -37,16 +38,40 @@ class Rejected(MediaWarning):
     return f"{path}: {self.start:.2f} to {self.stop:.2f} s, {self.reason}"
 
 
+_HEARS = contextvars.ContextVar[dict[str, None] | None]("_HEARS", default=None)
+
+
+def issue(warning: MediaWarning) -> None:
+  """Issues a warning, to who `heard` listens too."""
+  lines = _HEARS.get()
+  if lines is not None:
+    lines[str(warning)] = None
+  warnings.warn(warning, stacklevel=3)
+
+
 def warn(path: str | os.PathLike, note: str) -> None:
   """Issues a MediaWarning, `path: note`."""
-  text = printable(f"{os.fspath(path)}: {note}")
-  warnings.warn(text, MediaWarning, stacklevel=2)
+  issue(MediaWarning(printable(f"{os.fspath(path)}: {note}")))
+
+
+@contextlib.contextmanager
+def heard(lines: dict[str, None]) -> Iterator[None]:
+  """Adds the lines of all media warnings to the keys of a dict, each once.
+
+  Of this thread, and of those that `common.prefetch` starts meanwhile; they
+  are issued all the same.
+  """
+  token = _HEARS.set(lines)
+  try:
+    yield
+  finally:
+    _HEARS.reset(token)
 
 
 @contextlib.contextmanager
 def unsaid() -> Iterator[None]:
   """Keeps media warnings back, of a look that comes before the reading."""
-  with warnings.catch_warnings():
+  with heard({}), warnings.catch_warnings():
     warnings.simplefilter("ignore", MediaWarning)
     yield
 
@@ -73,4 +98,4 @@ def reject(
   path: str | os.PathLike, start: float, stop: float, reason: str
 ) -> None:
   """Issues a Rejected warning."""
-  warnings.warn(Rejected(path, start, stop, reason), stacklevel=2)
+  issue(Rejected(path, start, stop, reason))

@@ -18,12 +18,11 @@ import socket
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Generator
 from typing import Any
 
 from data_pipelines.media import limits, messages
-from data_pipelines.media.error import MediaError, MediaWarning
+from data_pipelines.media.error import MediaError, MediaWarning, issue
 
 _PIPE_BYTES = 1 << 20  # holds a 512 px picture, so both sides can work
 _SERVE = "from data_pipelines.media import worker; worker.serve()"
@@ -61,7 +60,7 @@ def call(
       elif kind == "array":
         yield array
       elif kind == "warning":
-        warnings.warn(MediaWarning(message["text"]), stacklevel=2)
+        issue(MediaWarning(message["text"]))
       elif kind == "error":
         raise MediaError(path, message["reason"])
       else:

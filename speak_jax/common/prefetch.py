@@ -1,6 +1,7 @@
 """Makes things ahead of who takes them, in a thread of their own."""
 
 import contextlib
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -48,7 +49,11 @@ def prefetch(
         return
       yield value
 
-  thread = threading.Thread(target=work, name="prefetch", daemon=True)
+  # What this thread listens to (`media.error.heard`), that one tells it.
+  run = contextvars.copy_context().run
+  thread = threading.Thread(
+    target=run, args=(work,), name="prefetch", daemon=True
+  )
   thread.start()
   try:
     yield take()

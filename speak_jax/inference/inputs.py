@@ -1,7 +1,7 @@
 """Reads what a talking head is made of: files in, crops and sound out."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -83,8 +83,8 @@ def check_files(
 
 def read_speech(
   path: str | os.PathLike, track: int | None
-) -> tuple[Int16[np.ndarray, "s"], Sound]:
-  """Reads what the network hears, and the file's own sound, as long.
+) -> tuple[Int16[np.ndarray, "s"], Callable[[], Sound]]:
+  """Reads what the network hears, and how to read the file's own sound.
 
   Warns of silence, clipping and faint voices.
 
@@ -93,8 +93,8 @@ def read_speech(
     track: Which audio track, from 1; None: as `media.audio.audio_track`.
 
   Returns:
-    16 kHz mono at the loudness of the voices that the network learned from,
-    and the sound with its own rate and channels.
+    16 kHz mono at the loudness of the voices that the network learned from;
+    and what reads the sound, as long, with its own rate and channels.
 
   Raises:
     MediaError: No such track, or it cannot be read.
@@ -109,7 +109,10 @@ def read_speech(
   elif loud < FAINT_LUFS:
     warn(path, f"very quiet ({loud:.0f} LUFS); it is heard as if it were not")
   seconds = len(sound) / spec.SAMPLE_RATE_HZ
-  own = shortened(decoder.read_sound(path, index), seconds)
+
+  def own() -> Sound:
+    return shortened(decoder.read_sound(path, index), seconds)
+
   return levelled(sound), own
 
 

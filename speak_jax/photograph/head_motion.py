@@ -20,7 +20,6 @@ from speak_jax.photograph import gaze as gazes
 from speak_jax.photograph.gaze import OWN_GAZE, Look
 from speak_jax.photograph.textured_mesh import Motion, pivot_of
 
-POSE_MODES = ("relative", "absolute")
 # Of the driver's own: he may sit nearer, and a photograph has not the room.
 SHIFT, SCALE = 0.6, 0.5
 LIDS_OPEN = 0.7  # quantile of a driver's lid gaps that counts as open

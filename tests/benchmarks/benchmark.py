@@ -39,7 +39,6 @@ from data_pipelines.media.mp4 import write_video
 from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
 from speak_jax import spec
-from speak_jax.inference import talking_head
 from speak_jax.inference.functions import functions_of, settings_of
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.stages import registry
@@ -51,6 +50,7 @@ from speak_jax.training import (
   state,
   step,
 )
+from tests import talking
 from tests.benchmarks import layers
 from tests.stages import small
 
@@ -212,7 +212,7 @@ def generating(plan: Plan, out: Path) -> Iterator[Row]:
   soundfile.write(out / "speech.wav", clip.audio, spec.SAMPLE_RATE_HZ)
   with _skip_without_models() as skipped:
     run = functools.partial(
-      talking_head.generate,
+      talking.generate,
       made,
       identity=out / "face.png",
       audio=out / "speech.wav",

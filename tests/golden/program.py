@@ -23,11 +23,11 @@ from data_pipelines.faces.align import align_face
 from data_pipelines.synthetic.render import Recipe, render_clip
 from speak_jax import bundle, spec
 from speak_jax.inference.synthesizer import Synthesizer
-from speak_jax.inference.talking_head import generate
 from speak_jax.stages.registry import STAGES
 from speak_jax.training import sharding
 from speak_jax.training.state import init_state
 from speak_jax.training.step import jit_phases, train_step
+from tests import talking
 from tests.plain_face import mesh_of, plain_face
 
 IMAGE = 16  # px, side of a picture
@@ -311,7 +311,7 @@ def sheet(folder: Path) -> np.ndarray:
   with wave.open(str(folder / "speech.wav"), "wb") as file:
     file.setparams((1, 2, spec.SAMPLE_RATE_HZ, 0, "NONE", ""))
     file.writeframes(_voice().astype("<i2").tobytes())
-  generate(
+  talking.generate(
     reference(),
     identity=folder / "face.png",
     audio=folder / "speech.wav",

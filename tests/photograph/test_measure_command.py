@@ -19,9 +19,9 @@ from data_pipelines.synthetic import demo_inputs
 from speak_jax.common import exit_codes, packaged
 from speak_jax.evaluation.photographs import emotions
 from speak_jax.evaluation.photographs.measure import STATIC, TRUTH
-from speak_jax.inference import talking_photograph
 from speak_jax.inference.expression import EXPRESSIONS
 from speak_jax.inference.motion_model import MotionModel
+from tests import talking
 
 ROOT = Path(__file__).parents[2]
 MODULE = "speak_jax.tools.measure_photographs"
@@ -49,7 +49,7 @@ def films(photograph, face_models, tmp_path_factory):
     words = speech[begin : begin + round(SECONDS * RATE)]
     soundfile.write(parts / "words.wav", words, RATE)
     (folder / name).parent.mkdir(exist_ok=True)
-    talking_photograph.generate(
+    talking.generate(
       model,
       identity=picture,
       audio=parts / "words.wav",

@@ -22,13 +22,14 @@ from speak_jax.inference import (
   expression,
   inputs,
   motion_model,
-  talking_photograph,
 )
 from speak_jax.inference.motion_model import MotionModel
+from speak_jax.inference.request import POSE_MODES, RequestError
 from speak_jax.models import face_blocks
 from speak_jax.photograph import composition, gaze, head_motion
 from speak_jax.photograph.textured_mesh import Motion
 from speak_jax.stages import motion
+from tests import talking
 from tests.stages import small
 
 FPS, SECONDS = 25, 1.0
@@ -104,7 +105,7 @@ def generate(bundle, files, tracker, out, **change):
     "say": lambda line: None,
   }
   model = MotionModel.from_bundle(bundle)
-  return talking_photograph.generate(model, **(arguments | change))
+  return talking.generate(model, **(arguments | change))
 
 
 def test_the_bundle_moves_points_as_the_network_does(made, bundle):
@@ -184,7 +185,7 @@ def test_a_picture_as_driver_turns_an_absolute_head(
   drawn = composition.compose(one, composition.NO_EXPRESSION, turn)
   Image.fromarray(drawn).save(aside)
   yaws = {}
-  for mode in head_motion.POSE_MODES:
+  for mode in POSE_MODES:
     out = tmp_path / f"{mode}.mp4"
     generate(bundle, files, tracker, out, pose=aside, pose_mode=mode)
     first = next(iter(decoder.Frames(out, 25.0)))
@@ -198,7 +199,7 @@ def test_a_picture_as_driver_turns_an_absolute_head(
 
 
 def test_there_are_two_pose_modes(bundle, files, tracker, tmp_path):
-  with pytest.raises(ValueError, match="'near' is not of relative or absolute"):
+  with pytest.raises(RequestError, match="'near' is not relative or absolute"):
     generate(bundle, files, tracker, tmp_path / "out.mp4", pose_mode="near")
 
 
@@ -228,7 +229,9 @@ def test_size_is_the_longer_side(
 def test_a_size_that_cannot_be_is_one_line(
   bundle, files, tracker, tmp_path, size
 ):
-  with pytest.raises(MediaError, match=f"size {size} is not from 16 to 2048"):
+  with pytest.raises(
+    RequestError, match=f"size: {size} is not from 16 to 2048"
+  ):
     generate(bundle, files, tracker, tmp_path / "out.mp4", size=size)
 
 

@@ -17,9 +17,8 @@ from data_pipelines.synthetic import demo_inputs
 from speak_jax import bundle, spec
 from speak_jax.inference.inputs import Rules
 from speak_jax.inference.synthesizer import Synthesizer
-from speak_jax.inference.talking_head import generate
 from speak_jax.inference.training_data import neutral_of
-from tests import glass
+from tests import glass, talking
 from tests.plain_face import mesh_of
 from tests.reported.voices import RATE, voice
 
@@ -66,7 +65,7 @@ def test_a_smile_becomes_neutral_and_the_head_is_still(
   reference, tracker, happy, speech, tmp_path
 ):
   said = []
-  made = generate(
+  made = talking.generate(
     reference,
     identity=happy,
     audio=speech,
@@ -107,7 +106,7 @@ def test_a_model_without_neutral_keeps_the_pictures_own(
 
   made.emotion = watched
   make = functools.partial(
-    generate,
+    talking.generate,
     made,
     identity=happy,
     audio=speech,
@@ -174,7 +173,7 @@ def test_the_identitys_box_is_asked_of_no_other_file(
   clip = [decode_frame(x) for x in record.frames]
   mp4.write_video(tmp_path / "pose.mp4", clip)
   box = (256.0 * side + 60, 60.0, 140.0, 140.0)
-  generate(
+  talking.generate(
     reference,
     identity=pair,
     audio=speech,
@@ -196,7 +195,7 @@ def test_the_identitys_box_is_asked_of_no_other_file(
 @pytest.mark.filterwarnings("ignore::data_pipelines.media.error.MediaWarning")
 def test_the_reported_pair(reference, tracker, reported, tmp_path):
   """two_people_drawn.png: a box that neither pose nor emotion has a face in."""
-  made = generate(
+  made = talking.generate(
     reference,
     identity=reported / "two_people_drawn.png",
     audio=reported / "voice_normal.wav",

@@ -19,9 +19,8 @@ from data_pipelines.media.error import MediaError, MediaWarning, warn
 from data_pipelines.sources.task import Task
 from speak_jax.common import names
 from speak_jax.evaluation.report import sheets
-from speak_jax.inference import talking_head
 from speak_jax.inference.synthesizer import Synthesizer
-from tests import glass, toy_records
+from tests import glass, talking, toy_records
 from tests.reported.folders import put, read_lines, survey
 
 NAMES = {  # as bytes on the disk: as text that anything takes
@@ -211,7 +210,7 @@ def test_generate_says_any_name_in_a_line(tmp_path, film):
   synthesizer = Synthesizer(glass.functions(), glass.VARIABLES, glass.SETTINGS)
   said = []
   inputs = dict.fromkeys(("identity", "audio", "pose", "emotion"), odd)
-  talking_head.generate(
+  talking.generate(
     synthesizer,
     **{kind: tmp_path / name for kind, name in inputs.items()},
     output=tmp_path / f"out{odd}",

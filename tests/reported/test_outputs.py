@@ -23,10 +23,11 @@ from data_pipelines.synthetic import demo_inputs
 from speak_jax import bundle, generate
 from speak_jax.common import outputs
 from speak_jax.common.files import FileError
-from speak_jax.inference import crops, talking_head
+from speak_jax.inference import crops
 from speak_jax.inference import inputs as reading
+from speak_jax.inference.request import MAX_SIDE_PX
 from speak_jax.inference.synthesizer import Synthesizer
-from tests import glass
+from tests import glass, talking
 from tests.reported.voices import RATE, voice
 
 MP4 = (".mp4",)
@@ -210,7 +211,7 @@ def test_generate_refuses_before_the_work(inputs, output, sheet, line):
   before = {path: path.read_bytes() for path in folder.iterdir()}
   made = Synthesizer(glass.functions(), glass.VARIABLES, glass.SETTINGS)
   with pytest.raises(FileError, match=line):
-    talking_head.generate(
+    talking.generate(
       made,
       **inputs,
       output=folder / output,
@@ -237,7 +238,7 @@ def test_the_reported_files_stay(reported, tmp_path, output, sheet):
     (tmp_path / name).write_bytes((reported / name).read_bytes())
   made = Synthesizer(glass.functions(), glass.VARIABLES, glass.SETTINGS)
   with pytest.raises(FileError, match="would replace the input"):
-    talking_head.generate(
+    talking.generate(
       made,
       **{role: tmp_path / name for role, name in roles.items()},
       output=tmp_path / output,
@@ -256,7 +257,7 @@ def test_an_input_that_is_not_there_is_said_before_the_work(inputs, role):
   made = Synthesizer(glass.functions(), glass.VARIABLES, glass.SETTINGS)
   missing = inputs[role].with_name("none.mp4")
   with pytest.raises(FileError, match=r"none\.mp4: no such file"):
-    talking_head.generate(
+    talking.generate(
       made,
       **(inputs | {role: missing}),
       output=missing.with_name("out.mp4"),
@@ -390,7 +391,7 @@ def test_help_says_what_is_limited():
     f"({LIMITS.image_pixels / 1e6:.0f} of a picture",
     f"{LIMITS.audio_rate_hz / 1000:g} kHz, faces",
     f"at least {crops.MIN_SIDE_PX} px",
-    f"16 to {talking_head.MAX_SIDE_PX} px",
+    f"16 to {MAX_SIDE_PX} px",
     f"at its rate ({RATES_HZ[-1] / 1000:g} kHz at most)",
   ):
     assert limit in said, limit

@@ -25,8 +25,8 @@ from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.media.mixing import mix
 from data_pipelines.synthetic import demo_inputs, identity, render
 from speak_jax import bundle, spec
-from speak_jax.inference import talking_head
 from speak_jax.inference.synthesizer import Synthesizer
+from tests import talking
 from tests.reported.voices import RATE, SECONDS, Sound, db, voice, write
 
 
@@ -309,16 +309,16 @@ def test_the_voices_of_training_have_that_loudness():
 
 
 @pytest.fixture(scope="module")
-def talking() -> spec.Record:
+def speaker() -> spec.Record:
   """A drawn person who speaks for 1.6 s."""
   return demo_inputs.clip(0, 0, "neutral", 1, SECONDS)
 
 
 @pytest.mark.parametrize("level", [-40, -20, 0])
-def test_prepare_levels_the_voice_too(talking, face_models, tmp_path, level):
+def test_prepare_levels_the_voice_too(speaker, face_models, tmp_path, level):
   path = tmp_path / "a.mp4"
-  sound = np.rint(talking.audio * db(level)).astype(np.int16)
-  frames = [decode_frame(jpeg) for jpeg in talking.frames]
+  sound = np.rint(speaker.audio * db(level)).astype(np.int16)
+  frames = [decode_frame(jpeg) for jpeg in speaker.frames]
   mp4.write_video(path, frames, 25.0, sound)
   (clip,) = cut.clips_of(path, cut.Settings(size=64))
   assert loudness.loudness(clip.audio) == pytest.approx(
@@ -327,11 +327,11 @@ def test_prepare_levels_the_voice_too(talking, face_models, tmp_path, level):
 
 
 def test_prepare_still_rejects_what_was_clipped_and_silence(
-  talking, face_models, tmp_path
+  speaker, face_models, tmp_path
 ):
   """Though neither can be heard of the levelled sound."""
-  frames = [decode_frame(jpeg) for jpeg in talking.frames]
-  loud = np.clip(talking.audio * 30.0, -32768, 32767).astype(np.int16)
+  frames = [decode_frame(jpeg) for jpeg in speaker.frames]
+  loud = np.clip(speaker.audio * 30.0, -32768, 32767).astype(np.int16)
   for name, sound, reason in (
     ("loud.mkv", loud, "clipped sound"),
     ("silent.mkv", 0 * loud, "silent"),
@@ -385,7 +385,7 @@ class Lips(NamedTuple):
 
   def opening(self, sound: Path, out: Path) -> np.ndarray:
     """The mouth's opening in the video of a sound."""
-    talking_head.generate(
+    talking.generate(
       self.made,
       identity=self.picture,
       audio=sound,

@@ -1,0 +1,165 @@
+"""A trained model in a user's hands: `speak_jax.load`."""
+
+import functools
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.faces.eyes import EyeReader
+from data_pipelines.faces.follow import FaceTracker
+from data_pipelines.faces.tracker import Tracker
+from speak_jax import bundle as bundles
+from speak_jax.common import packaged
+from speak_jax.inference import take as takes
+from speak_jax.inference.inputs import check_files
+from speak_jax.inference.materials import Pictures, Speech, stored
+from speak_jax.inference.request import Request, RequestError
+from speak_jax.inference.take import Result, Take
+from speak_jax.inference.video import Video
+
+WINDOWS = 8  # made at a time, where a network draws frames
+
+
+class Model:
+  """Makes videos of talking heads."""
+
+  def __init__(
+    self,
+    reads: Callable[[Request, FaceTracker, Callable[[str], None]], Take],
+    tracker: FaceTracker | None = None,
+  ):
+    """Joins a network with what finds faces.
+
+    Args:
+      reads: `talking_photograph.take` or `talking_head.take`, of a network.
+      tracker: Finds faces; None: FaceMesh.
+
+    Raises:
+      MissingModelError: FaceMesh is not there yet.
+    """
+    self._reads = reads
+    self._tracker = Tracker() if tracker is None else tracker
+
+  def generate(
+    self,
+    identity: Pictures,
+    audio: Speech,
+    pose: Pictures | None = None,
+    emotion: Pictures | None = None,
+    **fields: Any,
+  ) -> Video:
+    """Makes a video; `Request` says what each input is.
+
+    Args:
+      identity: A path, a PIL image or a uint8 picture (h w 3).
+      audio: A path, or (samples, Hz): int16, or float of full scale 1, (s) or
+        (s c).
+      pose: A path, a picture, or (uint8 pictures (n h w 3), fps).
+      emotion: The same, or a name and its strength, as in "happy:0.7".
+      fields: The other fields of `Request`: size, framing, seed and so on.
+
+    Raises:
+      FileError: an input cannot be used; one line.
+      RequestError: the model cannot do what is asked for; one line.
+      ValueError: something in memory is no picture or sound; one line.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="speak-"))
+    forget = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+    try:
+      given = dict(identity=identity, audio=audio, pose=pose, emotion=emotion)
+      inputs = {
+        name: value if value is None else stored(value, name, folder)
+        for name, value in given.items()
+      }
+      video = Video(self.take, Request(**inputs, **fields))
+    except BaseException:
+      forget()
+      raise
+    weakref.finalize(video, forget)
+    return video
+
+  def take(
+    self, request: Request, say: Callable[[str], None] = lambda line: None
+  ) -> Take:
+    """Reads the inputs of a request.
+
+    Args:
+      request: Of files.
+      say: Takes a line for each input.
+
+    Raises:
+      FileError, RequestError: see `generate`.
+    """
+    return self._reads(request, self._tracker, say)
+
+  def write(
+    self,
+    request: Request,
+    output: str | os.PathLike,
+    *,
+    sheet: str | os.PathLike | None = None,
+    say: Callable[[str], None] = print,
+  ) -> Result:
+    """Makes a file out of files, as `speak generate` does.
+
+    Args:
+      request: Of files.
+      output: The mp4, replaced if it is there; its folder must exist.
+      sheet: Also write a contact sheet PNG here.
+      say: Takes a line for each input.
+
+    Raises:
+      FileError, RequestError: see `generate`. Nothing is left half-written,
+        and no input is replaced.
+    """
+    check_files(request.files, output, sheet)
+    return takes.write(self.take(request, say), output, sheet, say)
+
+
+def load(
+  path: str | os.PathLike = packaged.PHOTOGRAPH,
+  *,
+  tracker: FaceTracker | None = None,
+  windows: int | None = None,
+) -> Model:
+  """Loads a bundle.
+
+  Args:
+    path: A folder that `speak_jax.export` made, or the name of a bundle that
+      comes with the package: "photograph" or "reference".
+    tracker: Finds faces; None: FaceMesh.
+    windows: Made at a time, where the network draws frames; None: WINDOWS.
+
+  Raises:
+    BundleError: it is damaged, or of a newer jax; one line.
+    RequestError: windows, of a model that makes frame by frame.
+    MissingModelError: FaceMesh is not there yet.
+  """
+  place = packaged.model(os.fspath(path))
+  content = bundles.read(place)
+  # Each kind's own alone: numba and the stages take a while to load.
+  if content.moves_photographs:
+    if windows is not None:
+      raise RequestError(
+        "windows",
+        "this model moves the picture frame by frame; leave it out",
+      )
+    from speak_jax.inference import talking_photograph
+    from speak_jax.inference.motion_model import MotionModel
+
+    network = MotionModel.from_bundle(place, content=content)
+    reads = functools.partial(
+      talking_photograph.take, network, eyes=EyeReader()
+    )
+    return Model(reads, tracker)
+  from speak_jax.inference import talking_head
+  from speak_jax.inference.synthesizer import Synthesizer
+
+  drawing = Synthesizer.from_bundle(
+    place, content=content, windows=windows or WINDOWS
+  )
+  return Model(functools.partial(talking_head.take, drawing), tracker)

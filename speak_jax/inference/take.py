@@ -1,0 +1,77 @@
+"""A video that is about to be made, and how it gets into a file."""
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from data_pipelines.media.audio import Sound
+from data_pipelines.media.mp4 import write_video
+from speak_jax.common.names import printable
+from speak_jax.common.progress import Progress
+from speak_jax.inference import contact_sheet
+from speak_jax.inference.contact_sheet import Row, Shown
+
+
+class Take(NamedTuple):
+  """One video: its inputs are read, its frames come as they are asked for."""
+
+  frames: Generator[UInt8[np.ndarray, "h w 3"], None, None]  # RGB, once
+  count: int
+  fps: float
+  width: int  # px
+  height: int
+  sound: Callable[[], Sound]  # reads the file's own, as long as the frames
+  rows: Callable[[Shown], list[Row]]  # of the contact sheet, frames being made
+
+
+class Result(NamedTuple):
+  """What was written."""
+
+  path: Path
+  frames: int
+  seconds: float
+  size: int  # px, of the longer side
+
+
+def write(
+  take: Take,
+  output: str | os.PathLike,
+  sheet: str | os.PathLike | None = None,
+  say: Callable[[str], None] = print,
+) -> Result:
+  """Makes the frames and writes them, with a progress bar.
+
+  Args:
+    take: Whose frames were not taken yet.
+    output: The mp4, replaced if it is there; its folder must exist.
+    sheet: Also write a contact sheet PNG here.
+    say: Takes a line.
+
+  Raises:
+    FileError: an input turns out to be unfit, or the output cannot be
+      written. Nothing is left half-written.
+  """
+  shown = Shown(take.count)
+  with contextlib.closing(take.frames) as made:
+    frames = shown.passing(_counted(made, take.count))
+    count = write_video(output, frames, take.fps, take.sound())
+  if sheet is not None:
+    contact_sheet.write(sheet, take.rows(shown))
+    say(printable(f"sheet     {sheet}"))
+  size = max(take.width, take.height)
+  return Result(Path(output), count, count / take.fps, size)
+
+
+def _counted(
+  frames: Iterable[UInt8[np.ndarray, "h w 3"]], n: int
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+  """Yields frames with a progress bar."""
+  with Progress("generate", "frame", n) as progress:
+    for i, frame in enumerate(frames):
+      progress.update(i + 1)
+      yield frame
