@@ -58,7 +58,7 @@ MIRRORED, SHOULDERS = (1.0, 1.0, 0.0, 0.0), -0.6
 ASIDE, PROFILE = 24.0, 34.0
 # Degrees between face and viewer up to which a head goes where it should, and
 # which it nears when it should go further: beyond, pictures tear.
-ASIDE_FREE, ASIDE_MOST = 40.0, 55.0
+ASIDE_FREE, ASIDE_MOST = 40.0, 50.0
 # Depth that FaceMesh finds in one picture is too small: with more of it the
 # same points come to lie where it finds them in later pictures.
 DEEPER = 1.1
