@@ -29,6 +29,7 @@ COMMANDS = {
     "speak_jax.generate",
     "a video from a picture, speech, head motion and emotion",
   ),
+  "verify": ("speak_jax.tools.verify", "whether a video says it is synthetic"),
   "prepare": ("data_pipelines.prepare", "raw videos, or drawn faces, to data"),
   "inspect": ("data_pipelines.inspect", "what a data set holds"),
   "av-offsets": (

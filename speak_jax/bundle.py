@@ -21,6 +21,7 @@ file is ever unpickled.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,6 +163,21 @@ def read(path: str | os.PathLike) -> Bundle:
     for name in _FUNCTIONS[config["format"]]
   }
   return Bundle(config, weights, artifacts, evaluation)
+
+
+def digest(path: str | os.PathLike) -> str:
+  """SHA-256 of a bundle's weights, as it lists it: their name for good.
+
+  Raises:
+    BundleError: No bundle there, or one that lists no weights.
+  """
+  folder = Path(path)
+  if not is_bundle(folder):
+    raise BundleError(folder, f"not a bundle (no {_SUMS} or no {_WEIGHTS})")
+  found = _sums(folder).get(_WEIGHTS, "")
+  if not re.fullmatch("[0-9a-f]{64}", found):
+    raise BundleError(folder / _SUMS, f"lists no digest of {_WEIGHTS}")
+  return found
 
 
 def verify(path: str | os.PathLike) -> None:

@@ -21,6 +21,10 @@ There the head keeps still without --pose, as in the picture, the face is
 neutral without --emotion, and an emotion is always a file. Other bundles of the
 paper's stages are like it.
 
+Every video says that it is synthetic, and by which weights: an invisible
+watermark in its frames and texts in the file. `speak verify FILE` reads them
+(docs/marking.md).
+
 The voice may be of any loudness: the network hears it as loud as the voices
 that it learned from. The mp4 has the sound as it was, at its rate (96 kHz at
 most) and with its channels. Of several audio tracks the default one is taken,
@@ -66,6 +70,7 @@ from speak_jax.inference.request import (
   RequestError,
   check,
 )
+from speak_jax.provenance.marking import LAW
 
 FLAGS = flags.FLAGS
 
@@ -105,9 +110,10 @@ def main(argv: list[str]) -> int:
     check_files(request.files, FLAGS.output, FLAGS.sheet, FLAGS.model)
     if bundle.is_bundle(FLAGS.model):  # `load` says what it is if not
       check(request, bundle.moves_photographs(FLAGS.model))
-    result = load(FLAGS.model, windows=FLAGS.windows).write(
-      request, FLAGS.output, sheet=FLAGS.sheet
-    )
+    if not FLAGS.watermark:
+      print(f"warning: {LAW}", file=sys.stderr)
+    model = load(FLAGS.model, windows=FLAGS.windows, watermark=FLAGS.watermark)
+    result = model.write(request, FLAGS.output, sheet=FLAGS.sheet)
   except (FileError, MissingModelError) as error:
     return command_line.fail("error", str(error))
   except RequestError as error:
@@ -202,6 +208,12 @@ def _define_flags() -> None:
   flags.DEFINE_integer("seed", None, "Of an idle head's motion (0).", 0)
   windows = f"Windows made at a time, by bundles that draw frames ({WINDOWS})."
   flags.DEFINE_integer("windows", None, windows, 1)
+  flags.DEFINE_bool(
+    "watermark",
+    True,
+    "An invisible mark in every frame, that the video is synthetic. Without it"
+    " the file's tags still say so.",
+  )
   flags.DEFINE_bool("smooth", True, "Smooth the pose over three frames.")
 
 

@@ -345,7 +345,7 @@ def test_the_first_frame_waits_for_the_look_alone(
   frames, read = Endless(1000), []
   _hurry(monkeypatch, frames)
 
-  def write(path, made, fps, audio):
+  def write(path, made, fps, audio, **marks):
     next(iter(made))
     read.append(frames.read)
     return 1

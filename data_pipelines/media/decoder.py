@@ -1,7 +1,8 @@
 """Reads media in processes of their own, so that a file can do little harm.
 
-`probe`, `read_frames`, `read_audio`, `read_sound`, `audio_track` and
-`read_image` are those of `video`, `audio` and `image`, run by `sandbox`.
+`probe`, `read_frames`, `read_audio`, `read_sound`, `audio_track`, `read_image`
+and `read_tags` are those of `video`, `audio`, `image` and `tags`, run by
+`sandbox`.
 Whatever becomes of the process is a MediaError of one line. Pictures come
 through a pipe.
 """
@@ -62,6 +63,11 @@ def read_sound(path: str | os.PathLike, track: int) -> audio.Sound:
 def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
   """`image.read_image`."""
   return _only(path, "read_image")
+
+
+def read_tags(path: str | os.PathLike) -> dict[str, str]:
+  """`tags.read_tags`."""
+  return _only(path, "read_tags")
 
 
 class Frames:

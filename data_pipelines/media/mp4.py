@@ -2,8 +2,9 @@
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import av.error
@@ -26,6 +27,8 @@ def write_video(
   frames: Iterable[UInt8[np.ndarray, "h w 3"]],
   fps: float = float(spec.FPS),
   audio: Int16[np.ndarray, "s"] | Sound | None = None,
+  tags: Mapping[str, str] | None = None,
+  finish: Callable[[Path], None] | None = None,
 ) -> int:
   """Writes an mp4 (H.264 yuv420p, AAC, index at the front), all or nothing.
 
@@ -38,6 +41,9 @@ def write_video(
     fps: Pictures per second.
     audio: 16 kHz mono, or sound of any rate and channels that goes on as long
       as it likes; None: a silent file.
+    tags: Texts of the container, such as comment.
+    finish: Called with the whole file before it takes its place, to change
+      it; what it raises leaves nothing behind.
 
   Returns:
     The number of pictures written.
@@ -48,16 +54,22 @@ def write_video(
   sound = whole(audio) if isinstance(audio, np.ndarray) else audio
   try:
     with files.replacing(path) as partial:
-      return _write(path, partial, frames, fps, sound)
+      count = _write(path, partial, frames, fps, sound, tags or {})
+      if finish is not None:
+        finish(partial)
+      return count
   except (av.error.FFmpegError, OSError) as error:
     raise MediaError(path, f"cannot be written ({error})") from None
 
 
-def _write(path, partial, frames, fps, audio: Sound | None) -> int:
+def _write(
+  path, partial, frames, fps, audio: Sound | None, tags: Mapping[str, str]
+) -> int:
   options = {"movflags": "+faststart"}
   # As a URL of the whole path, for folders such as "12:30".
   url = f"file:{os.path.abspath(partial)}"
   with av.open(url, "w", format="mp4", options=options) as out:
+    out.metadata.update(tags)
     rate = Fraction(fps).limit_denominator(1001)
     video = out.add_stream("libx264", rate=rate)
     video.pix_fmt = "yuv420p"

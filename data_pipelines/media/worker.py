@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.media import audio, image, limits, video
+from data_pipelines.media import audio, image, limits, tags, video
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.media.messages import send
 
@@ -25,6 +25,7 @@ CALLS: dict[str, Callable[..., Any]] = {
   "read_sound": audio.read_sound,
   "audio_track": audio.audio_track,
   "read_image": image.read_image,
+  "read_tags": tags.read_tags,
 }
 
 

@@ -20,6 +20,7 @@ from speak_jax.inference.materials import Pictures, Speech, stored
 from speak_jax.inference.request import Request, RequestError
 from speak_jax.inference.take import Result, Take
 from speak_jax.inference.video import Video
+from speak_jax.provenance.marking import Marking, of_bundle
 
 WINDOWS = 8  # made at a time, where a network draws frames
 
@@ -31,17 +32,21 @@ class Model:
     self,
     reads: Callable[[Request, FaceTracker, Callable[[str], None]], Take],
     tracker: FaceTracker | None = None,
+    marking: Marking | None = None,
   ):
     """Joins a network with what finds faces.
 
     Args:
       reads: `talking_photograph.take` or `talking_head.take`, of a network.
       tracker: Finds faces; None: FaceMesh.
+      marking: How videos say that they are synthetic; None: marked, as by
+        weights that have no name.
 
     Raises:
       MissingModelError: FaceMesh is not there yet.
     """
     self._reads = reads
+    self._marking = Marking() if marking is None else marking
     self._tracker = Tracker() if tracker is None else tracker
 
   def generate(
@@ -85,7 +90,7 @@ class Model:
   def take(
     self, request: Request, say: Callable[[str], None] = lambda line: None
   ) -> Take:
-    """Reads the inputs of a request.
+    """Reads the inputs of a request; its frames are marked.
 
     Args:
       request: Of files.
@@ -94,7 +99,9 @@ class Model:
     Raises:
       FileError, RequestError: see `generate`.
     """
-    return self._reads(request, self._tracker, say)
+    take = self._reads(request, self._tracker, say)
+    marked = self._marking.frames(take.frames)
+    return take._replace(frames=marked, marking=self._marking)
 
   def write(
     self,
@@ -125,6 +132,7 @@ def load(
   *,
   tracker: FaceTracker | None = None,
   windows: int | None = None,
+  watermark: bool = True,
 ) -> Model:
   """Loads a bundle.
 
@@ -133,6 +141,8 @@ def load(
       comes with the package: "photograph" or "reference".
     tracker: Finds faces; None: FaceMesh.
     windows: Made at a time, where the network draws frames; None: WINDOWS.
+    watermark: Whether frames bear an invisible mark that they are synthetic;
+      without it files still have their tags. See `marking.LAW`.
 
   Raises:
     BundleError: it is damaged, or of a newer jax; one line.
@@ -141,6 +151,11 @@ def load(
   """
   place = packaged.model(os.fspath(path))
   content = bundles.read(place)
+  marking = Marking(
+    of_bundle(place, content),
+    whole=not content.moves_photographs,
+    watermark=watermark,
+  )
   # Each kind's own alone: numba and the stages take a while to load.
   if content.moves_photographs:
     if windows is not None:
@@ -155,11 +170,12 @@ def load(
     reads = functools.partial(
       talking_photograph.take, network, eyes=EyeReader()
     )
-    return Model(reads, tracker)
+    return Model(reads, tracker, marking)
   from speak_jax.inference import talking_head
   from speak_jax.inference.synthesizer import Synthesizer
 
   drawing = Synthesizer.from_bundle(
     place, content=content, windows=windows or WINDOWS
   )
-  return Model(functools.partial(talking_head.take, drawing), tracker)
+  reads = functools.partial(talking_head.take, drawing)
+  return Model(reads, tracker, marking)

@@ -15,6 +15,7 @@ from speak_jax.common.names import printable
 from speak_jax.common.progress import Progress
 from speak_jax.inference import contact_sheet
 from speak_jax.inference.contact_sheet import Row, Shown
+from speak_jax.provenance.marking import Marking
 
 
 class Take(NamedTuple):
@@ -27,6 +28,7 @@ class Take(NamedTuple):
   height: int
   sound: Callable[[], Sound]  # reads the file's own, as long as the frames
   rows: Callable[[Shown], list[Row]]  # of the contact sheet, frames being made
+  marking: Marking = Marking()  # what the file says of itself
 
 
 class Result(NamedTuple):
@@ -59,7 +61,9 @@ def write(
   shown = Shown(take.count)
   with contextlib.closing(take.frames) as made:
     frames = shown.passing(_counted(made, take.count))
-    count = write_video(output, frames, take.fps, take.sound())
+    count = write_video(
+      output, frames, take.fps, take.sound(), tags=take.marking.tags
+    )
   if sheet is not None:
     contact_sheet.write(sheet, take.rows(shown))
     say(printable(f"sheet     {sheet}"))

@@ -1,0 +1,1 @@
+"""How a video says that it is synthetic: watermark, tags, signed manifest."""
