@@ -4,6 +4,7 @@ import collections
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -68,17 +69,64 @@ def take(
     RequestError: no such size, framing or emotion.
   """
   check(request, moves_photographs=True)
-  strengths, mood = emotion_label.strengths("neutral"), None
-  if request.emotion is not None and emotion_label.is_file(request.emotion):
-    mood = request.emotion
-  elif request.emotion is not None:
-    strengths = emotion_label.strengths(str(request.emotion))
   say(printable(f"speech    {request.audio}"))
   speech, sound = read_speech(request.audio, request.track)
   try:
     n = model.length(speech)
   except ValueError as error:
     raise MediaError(request.audio, str(error)) from None
+  one = actor(model, request, n, tracker, say, eyes=eyes)
+  fps = model.settings.fps
+  height, width = one.portrait.photograph.shape[:2]
+  say(f"{n} frames at {fps:g} a second, {width} x {height} px")
+
+  def frames() -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:
+    with prefetch(one.drives, AHEAD) as drives:
+      ours, for_lids = itertools.tee(drives)
+      lids = (drive.lids for drive in for_lids)
+      points = model.stream(speech, lids, one.strengths)
+      moves = zip(points, ours, strict=False)
+      yield from composed(one.portrait, moves)
+
+  return Take(frames(), n, fps, width, height, sound, one.rows)
+
+
+class Actor(NamedTuple):
+  """Who talks, and what moves all but his mouth."""
+
+  portrait: Portrait
+  strengths: Float[np.ndarray, "8"]  # of each of `spec.EMOTIONS`
+  drives: Callable[[], Generator[Drive, None, None]]  # n of them
+  rows: Callable[[Shown], list[Row]]  # of the contact sheet
+
+
+def actor(
+  model: MotionModel,
+  request: Request,
+  n: int,
+  tracker: FaceTracker,
+  say: Callable[[str], None],
+  *,
+  eyes: EyeReader,
+) -> Actor:
+  """Reads all that a request names but its sound.
+
+  Args:
+    model: From a bundle.
+    request: That `check` has let pass.
+    n: Frames for which drives are wanted.
+    tracker: Finds faces.
+    say: Takes a line for each input.
+    eyes: Finds irises.
+
+  Raises:
+    FileError: an input cannot be used; one line naming the file.
+  """
+  strengths, mood = emotion_label.strengths("neutral"), None
+  if request.emotion is not None and emotion_label.is_file(request.emotion):
+    mood = request.emotion
+  elif request.emotion is not None:
+    strengths = emotion_label.strengths(str(request.emotion))
   fps, rules = model.settings.fps, request.rules
   say(printable(f"identity  {request.identity}"))
   frame, mesh = read_photograph(request.identity, fps, tracker, rules)
@@ -96,8 +144,6 @@ def take(
       expression.of_faces(expression.load(), faces)
     )
     say(printable(f"emotion   {mood}: {emotion_label.described(strengths)}"))
-  height, width = one.photograph.shape[:2]
-  say(f"{n} frames at {fps:g} a second, {width} x {height} px")
   driver, looks = None, None
   rest = one.textured.rotation if request.pose_mode == "absolute" else None
   if request.pose is not None:
@@ -107,15 +153,6 @@ def take(
       warn(request.identity, "its eyes are shut, dark or small; its gaze stays")
     driver = VideoDriver(request.pose, n, _driver_settings(fps), tracker, rules)
 
-  def frames() -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:
-    with prefetch(
-      lambda: _drives(driver, looks, n, fps, request, rest), AHEAD
-    ) as drives:
-      ours, for_lids = itertools.tee(drives)
-      lids = (drive.lids for drive in for_lids)
-      points = model.stream(speech, lids, strengths)
-      yield from _composed(one, zip(points, ours, strict=False))
-
   def rows(shown: Shown) -> list[Row]:
     rows = [Row("identity", [_square(one.photograph)])]
     if driver is not None:
@@ -124,7 +161,12 @@ def take(
       rows.append(Row("emotion", list(faces[Shown(len(faces)).columns])))
     return [*rows, Row("made", list(map(_square, shown.frames)))]
 
-  return Take(frames(), n, fps, width, height, sound, rows)
+  return Actor(
+    one,
+    strengths,
+    lambda: _drives(driver, looks, n, fps, request, rest),
+    rows,
+  )
 
 
 def _driver_settings(fps: float) -> Settings:
@@ -220,7 +262,7 @@ def _looks(
     )
 
 
-def _composed(
+def composed(
   one: Portrait,
   moves: Iterable[tuple[Float[np.ndarray, "468 3"], Drive]],
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
