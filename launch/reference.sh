@@ -4,11 +4,12 @@
 #   bash launch/reference.sh report [--out DIR]   held-out people of the bundle
 #                                                 `reference` are drawn and it
 #                                                 is measured: 9 minutes
-#   bash launch/reference.sh train [--out DIR] [--grid DIR]
+#   bash launch/reference.sh train [--out DIR] [--grid DIR] [--portraits DIR]
 #                                                 data, training, bundles,
 #                                                 report: some 4 hours on 2
 #                                                 cores
 #   bash launch/reference.sh photograph [--out DIR] [--grid DIR]
+#                                       [--portraits DIR]
 #                                                 the part of `train` that makes
 #                                                 the bundle `photograph`
 #
@@ -18,21 +19,29 @@
 # https://spandh.dcs.shef.ac.uk/gridcorpus, under CC BY 4.0. Without it lips
 # learn from drawn people alone, and hardly follow a real voice.
 #
+# --portraits (or PORTRAITS=DIR): a folder of pictures of people who smile, one
+# person each, from which teeth are learned anew: OUT/photograph/teeth.safetensors
+# and the same name with .json, which go into speak_jax/assets. Ours are official
+# portraits of members of the US Congress, in the public domain; to be had at
+# https://github.com/unitedstates/images. Without it teeth stay the package's.
+#
 # Every command below goes on where it was stopped, and so does this script.
 set -euo pipefail
 
 usage() {
-  sed -n '2,21s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,29s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 what=""
 out=runs/reference
 grid="${GRID:-}"
+portraits="${PORTRAITS:-}"
 while [ $# -gt 0 ]; do
   case "$1" in
     report | train | photograph) what="$1"; shift ;;
     --out) out="${2:?--out needs a folder}"; shift 2 ;;
     --grid) grid="${2:?--grid needs a folder}"; shift 2 ;;
+    --portraits) portraits="${2:?--portraits needs a folder}"; shift 2 ;;
     -h | --help) usage; exit 0 ;;
     *) echo "reference.sh: unknown argument $1" >&2; usage >&2; exit 2 ;;
   esac
@@ -45,6 +54,14 @@ if [ -n "$grid" ] && [ "$what" != report ]; then
     exit 2
   fi
   grid="$(cd "$grid" && pwd)"
+fi
+
+if [ -n "$portraits" ] && [ "$what" != report ]; then
+  if [ ! -d "$portraits" ]; then
+    echo "reference.sh: $portraits: no such folder" >&2
+    exit 2
+  fi
+  portraits="$(cd "$portraits" && pwd)"
 fi
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
@@ -87,6 +104,10 @@ read from its recordings; no picture or sound of it is contained."
     --config.data.path="$data" --workdir "$run"
   python -m speak_jax.export --workdir "$run" --out "$run/bundle" \
     --attribution "$attribution"
+  if [ -n "$portraits" ] && [ ! -f "$run/teeth.safetensors" ]; then
+    python -m speak_jax.tools.train_teeth --portraits "$portraits" \
+      --out "$run/teeth.safetensors"
+  fi
 }
 
 if [ "$what" = report ]; then

@@ -82,6 +82,35 @@ def test_without_grid_drawn_people_alone_and_what_that_costs(
   assert made[2][-2:] == ["--attribution", ""]
 
 
+@pytest.mark.parametrize("by", ["flag", "variable"])
+def test_portraits_teach_teeth_once(tmp_path, reference, by):
+  (tmp_path / "faces").mkdir()
+  words = ["photograph", "--out", str(tmp_path / "out")]
+  more, variables = ["--portraits", "faces"], {}
+  if by == "variable":
+    more, variables = [], {"PORTRAITS": str(tmp_path / "faces")}
+  run = reference(*words, *more, **variables)
+  assert run.returncode == 0
+  teeth = tmp_path / "out" / "photograph" / "teeth.safetensors"
+  wanted = [
+    *("-m", "speak_jax.tools.train_teeth"),
+    *("--portraits", str(tmp_path / "faces"), "--out", str(teeth)),
+  ]
+  assert calls(tmp_path)[-1] == wanted
+  teeth.parent.mkdir(parents=True, exist_ok=True)
+  teeth.touch()
+  reference(*words, *more, **variables)
+  assert calls(tmp_path).count(wanted) == 1
+
+
+def test_portraits_that_are_not_there_are_told_before_all_work(
+  tmp_path, reference
+):
+  run = reference("photograph", "--portraits", "nowhere")
+  assert run.returncode == 2 and not (tmp_path / "calls").exists()
+  assert run.stderr == "reference.sh: nowhere: no such folder\n"
+
+
 def test_grid_that_is_not_there_is_told_before_all_work(tmp_path, reference):
   for what in ("train", "photograph"):
     run = reference(what, "--grid", "nowhere")
