@@ -10,10 +10,12 @@ The model is the bundle `photograph` that comes with the package, unless one is
 named. It moves the picture itself, at its own size. Four inputs, each from
 another person if you like. Pictures may be videos and videos pictures; speech
 may be the sound of a video. The video lasts as long as the speech; pose clips
-that are shorter go back and forth. Without --pose the head sways and blinks.
---emotion is a video or picture of somebody who shows it, or a name and its
-strength, such as happy:0.7 (a file of that name counts more); without it none
-is added to what the picture shows.
+that are shorter go back and forth. Without --pose the head sways and blinks;
+--pose still keeps it still, and a CSV file of time, yaw, pitch and roll turns
+it. --emotion is a video or picture of somebody who shows it, a name and its
+strength, such as happy:0.7 (a file of that name counts more), or a CSV file of
+time, emotion and level; without it none is added to what the picture shows.
+docs/photographs.md says what else a photograph does.
 
 `--model reference`, the other bundle that comes along, is the paper's method on
 drawn people: it draws its frames itself, 64 px of a square round the face.
@@ -65,6 +67,7 @@ from speak_jax.inference.model import WINDOWS, load
 from speak_jax.inference.request import (
   FRAMINGS,
   MAX_SIDE_PX,
+  MOST,
   POSE_MODES,
   Request,
   RequestError,
@@ -99,6 +102,10 @@ def main(argv: list[str]) -> int:
     pose=FLAGS.pose,
     emotion=FLAGS.emotion,
     pose_mode=FLAGS.get_flag_value("pose-mode", None),
+    pose_scale=FLAGS.get_flag_value("pose-scale", 1.0),
+    gaze=FLAGS.gaze,
+    blink=FLAGS.blink,
+    mouth=FLAGS.mouth,
     rules=rules,
     track=FLAGS.get_flag_value("audio-track", None),
     size=FLAGS.size,
@@ -153,8 +160,9 @@ def _define_flags() -> None:
   text(
     "pose",
     None,
-    "Video of the head motion, blinks and gaze (an idle head; reference: still"
-    " as in the picture).",
+    "Video of the head motion, blinks and gaze; still; sampled, a head that"
+    " sways; or a CSV file of time,yaw,pitch,roll, s and degrees (sampled;"
+    " reference: still as in the picture).",
   )
   flags.DEFINE_enum(
     "pose-mode",
@@ -163,11 +171,30 @@ def _define_flags() -> None:
     "Whether the head turns as far as the driver's does from his first frame,"
     " or stands as his does; photographs alone (relative).",
   )
+  flags.DEFINE_float(
+    "pose-scale",
+    1.0,
+    f"Of the way that a head goes, from 0 to {MOST:g}; photographs alone.",
+  )
+  text(
+    "gaze",
+    None,
+    "Where eyes look: follow the pose's video; still; or YAW,PITCH, degrees to"
+    " the picture's right and up beside their own gaze; photographs alone"
+    " (follow, or about where nobody drives).",
+  )
+  flags.DEFINE_bool("blink", True, "Whether lids move; photographs alone.")
+  flags.DEFINE_float(
+    "mouth",
+    1.0,
+    f"Of the way that speech opens lips, 0 to {MOST:g}; photographs alone.",
+  )
   text(
     "emotion",
     None,
-    "Video or picture of the emotion, or a name, as in happy:0.7 (as the"
-    " picture has it; reference: no name, and neutral).",
+    "Video or picture of the emotion; a name, as in happy:0.7; or a CSV file of"
+    " time,emotion,level (as the picture has it; reference: no name nor CSV,"
+    " and neutral).",
   )
   text("output", None, "The mp4.", short_name="o", required=True)
   text("sheet", None, "Also a contact sheet PNG.")

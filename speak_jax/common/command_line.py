@@ -7,6 +7,7 @@ import codecs
 import io
 import logging as python_logging
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -35,7 +36,8 @@ def parser(
   It ends the process with BAD_CONFIG after one line on stderr if a flag is
   wrong, a key of the config unknown or its file unreadable, if a word that was
   given is empty or a number no finite one, or if a folder or file is a URL:
-  locks, signs of life and whole renames need a file system.
+  locks, signs of life and whole renames need a file system. `--no-NAME` is
+  `--noNAME`, absl's own.
   From then on no name of a file is one that cannot be printed.
 
   Args:
@@ -46,7 +48,7 @@ def parser(
   def parse(argv: Sequence[str]) -> list[str]:
     print_all()
     try:
-      rest = flags.FLAGS(packaged.named(translate(argv)))
+      rest = flags.FLAGS(packaged.named(negated(translate(argv))))
       if "config" in flags.FLAGS:
         # ml_collections says at the first use only that there is no such file.
         config: Any = flags.FLAGS["config"].value
@@ -72,6 +74,25 @@ def parser(
     sys.exit(fail(command, line, BAD_CONFIG))
 
   return parse
+
+
+def negated(
+  argv: Sequence[str], values: flags.FlagValues = flags.FLAGS
+) -> list[str]:
+  """Writes `--no-blink` as absl has it: `--noblink`.
+
+  Args:
+    argv: A command's words.
+    values: Its flags.
+  """
+  words = list(argv)
+  for i, word in enumerate(argv):
+    if word == "--":
+      break
+    name = re.sub("^--?no-", "", word)
+    if name != word and name in values and values[name].boolean:
+      words[i] = f"--no{name}"
+  return words
 
 
 def fail(who: str, line: str, code: int = 1) -> int:

@@ -16,7 +16,15 @@ from speak_jax import bundle as bundles
 from speak_jax.common import packaged
 from speak_jax.inference import take as takes
 from speak_jax.inference.inputs import check_files
-from speak_jax.inference.materials import Pictures, Speech, stored
+from speak_jax.inference.materials import (
+  Emotion,
+  Pictures,
+  Pose,
+  Speech,
+  stored,
+  stored_emotion,
+  stored_pose,
+)
 from speak_jax.inference.request import Request, RequestError
 from speak_jax.inference.take import Result, Take
 from speak_jax.inference.video import Video
@@ -53,8 +61,8 @@ class Model:
     self,
     identity: Pictures,
     audio: Speech,
-    pose: Pictures | None = None,
-    emotion: Pictures | None = None,
+    pose: Pose | None = None,
+    emotion: Emotion | None = None,
     **fields: Any,
   ) -> Video:
     """Makes a video; `Request` says what each input is.
@@ -63,8 +71,11 @@ class Model:
       identity: A path, a PIL image or a uint8 picture (h w 3).
       audio: A path, or (samples, Hz): int16, or float of full scale 1, (s) or
         (s c).
-      pose: A path, a picture, or (uint8 pictures (n h w 3), fps).
-      emotion: The same, or a name and its strength, as in "happy:0.7".
+      pose: A path, a picture, or (uint8 pictures (n h w 3), fps); "still" or
+        "sampled"; or angles as `materials.stored_pose` takes them, such as
+        rows of time (s), yaw, pitch and roll (degrees), float (n 4).
+      emotion: A path, a picture or pictures; a name and its strength, as in
+        "happy:0.7"; or a list of rows of time (s), name and strength.
       fields: The other fields of `Request`: size, framing, seed and so on.
 
     Raises:
@@ -75,10 +86,11 @@ class Model:
     folder = Path(tempfile.mkdtemp(prefix="speak-"))
     forget = functools.partial(shutil.rmtree, folder, ignore_errors=True)
     try:
-      given = dict(identity=identity, audio=audio, pose=pose, emotion=emotion)
-      inputs = {
-        name: value if value is None else stored(value, name, folder)
-        for name, value in given.items()
+      inputs: dict[str, Any] = {
+        "identity": stored(identity, "identity", folder),
+        "audio": stored(audio, "audio", folder),
+        "pose": None if pose is None else stored_pose(pose, folder),
+        "emotion": None if emotion is None else stored_emotion(emotion, folder),
       }
       video = Video(self.take, Request(**inputs, **fields))
     except BaseException:

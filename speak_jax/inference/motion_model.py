@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from jax import export
-from jaxtyping import Array, Float, Int16
+from jaxtyping import Array, Float, Float32, Int16
 from ml_collections import ConfigDict
 
 from speak_jax import bundle as bundles
@@ -23,6 +23,7 @@ from speak_jax.nn import precision
 from speak_jax.nn.pixels import as_audio
 from speak_jax.stages import motion
 
+CALM = np.zeros(len(spec.EMOTIONS), np.float32)
 STRETCH = 50  # frames at once; a few, so that the first come soon
 
 
@@ -156,17 +157,29 @@ class MotionModel:
   def shut(self) -> Float[np.ndarray, "468 3"]:
     """How points of shut lids lie beside those of open ones, canonical."""
     nothing = np.zeros(round(self.settings.samples), np.int16)
-    calm = np.zeros(len(spec.EMOTIONS), np.float32)
-    opened, closed = (
-      next(self.stream(nothing, [lids], calm)) for lids in (0.0, 1.0)
-    )
-    return closed - opened
+    closed = next(self.stream(nothing, [1.0], CALM))
+    return closed - self._silent
+
+  @functools.cached_property
+  def _silent(self) -> Float32[np.ndarray, "468 3"]:
+    """How points lie in silence, lids open and calm."""
+    nothing = np.zeros(round(self.settings.samples), np.int16)
+    return next(self.stream(nothing, [0.0], CALM))
+
+  @functools.cached_property
+  def _emotions(self) -> Float32[np.ndarray, "8 468 3"]:
+    """What each emotion adds at full strength."""
+    nothing = np.zeros(round(self.settings.samples), np.int16)
+    moods = np.eye(len(spec.EMOTIONS), dtype=np.float32)
+    shown = [next(self.stream(nothing, [0.0], mood)) for mood in moods]
+    return np.stack(shown) - self._silent
 
   def stream(
     self,
     audio: Int16[np.ndarray, "s"],
     lids: Iterable[float],
-    emotion: Float[np.ndarray, "8"],
+    emotion: Float[np.ndarray, "8"] | Float[np.ndarray, "n 8"],
+    mouth: float = 1.0,
   ) -> Iterator[Float[np.ndarray, "468 3"]]:
     """Yields how the points lie beside the face at rest, frame by frame.
 
@@ -174,7 +187,10 @@ class MotionModel:
       audio: 16 kHz; frame i hears the sound round i / fps.
       lids: Of each of the n frames to make: 0 as at rest, 1 shut. Taken a
         stretch ahead.
-      emotion: Strength of each of `spec.EMOTIONS`, 0 to 1.
+      emotion: Strength of each of `spec.EMOTIONS`, 0 to 1; of all frames, or
+        of each.
+      mouth: How far speech moves the points away from where silence has them,
+        over how far the network moves them.
 
     Yields:
       Canonical offsets (`data_pipelines.faces.canonical`).
@@ -184,12 +200,28 @@ class MotionModel:
       closed = list(itertools.islice(lids, each))
       if not closed:
         return
-      padded = np.zeros((1, each), np.float32)
-      padded[0, : len(closed)] = closed
-      points = self._expression(
-        self._variables,
-        cut_sound(audio, number, 1, self.settings),
-        padded,
-        np.asarray(emotion, np.float32)[None],
-      )
-      yield from np.asarray(points)[0, : len(closed)]
+      start, n = number * each, len(closed)
+      sound = cut_sound(audio, number, 1, self.settings)
+      shown = emotion if emotion.ndim == 1 else emotion[start]
+      points = self._points(sound, closed, shown)
+      # Speech, lids and emotion add up: what differs from this is added.
+      if emotion.ndim == 2:
+        points += np.tensordot(emotion[start:][:n] - shown, self._emotions, 1)
+      if mouth != 1:
+        said = self._points(sound, [0.0] * n, CALM)
+        points += (mouth - 1) * (said - self._silent)
+      yield from points
+
+  def _points(
+    self,
+    sound: Int16[np.ndarray, "1 s"],
+    lids: Sequence[float],
+    emotion: Float[np.ndarray, "8"],
+  ) -> Float32[np.ndarray, "n 468 3"]:
+    """Makes a stretch of n frames at most."""
+    padded = np.zeros((1, self.settings.frames), np.float32)
+    padded[0, : len(lids)] = lids
+    points = self._expression(
+      self._variables, sound, padded, np.asarray(emotion, np.float32)[None]
+    )
+    return np.array(points)[0, : len(lids)]

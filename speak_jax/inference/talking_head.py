@@ -11,7 +11,7 @@ from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.media.error import MediaError
 from speak_jax.common.names import printable
 from speak_jax.common.prefetch import prefetch
-from speak_jax.inference import windows
+from speak_jax.inference import emotion_label, head, windows
 from speak_jax.inference.contact_sheet import Row, Shown
 from speak_jax.inference.crops import resize
 from speak_jax.inference.driver import StillDriver, VideoDriver
@@ -56,15 +56,14 @@ def take(
   n = _length(synthesizer, request.audio, speech)
   say(printable(f"identity  {request.identity}"))
   person = read_person(request.identity, settings, tracker, rules)
-  pose = request.pose
+  pose = head.file_of(request.pose)
   still = "the identity's own, held still"
   say(printable(f"pose      {still if pose is None else pose}"))
   driver = StillDriver(person.crop)
   if pose is not None:
     driver = VideoDriver(pose, n, settings, tracker, rules)
-  faces, code = _emotion(
-    synthesizer, request.emotion, person, tracker, rules, say
-  )
+  mood = emotion_label.file_of(request.emotion)
+  faces, code = _emotion(synthesizer, mood, person, tracker, rules, say)
   say(f"{n} frames at {settings.fps:g} a second, {size} px")
 
   def frames() -> Generator[UInt8[np.ndarray, "s s 3"], None, None]:

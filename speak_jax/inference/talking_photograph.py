@@ -1,6 +1,7 @@
 """A photograph that talks, at its own size."""
 
 import collections
+import functools
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,11 @@ from speak_jax.inference import (
   crops,
   emotion_label,
   expression,
+  head,
   windows,
 )
 from speak_jax.inference.contact_sheet import Row, Shown
+from speak_jax.inference.curve import Curve
 from speak_jax.inference.driver import VideoDriver
 from speak_jax.inference.functions import Settings
 from speak_jax.inference.inputs import (
@@ -34,7 +37,7 @@ from speak_jax.inference.take import Take
 from speak_jax.photograph import composition, gaze, head_motion
 from speak_jax.photograph.composition import Portrait
 from speak_jax.photograph.gaze import Look
-from speak_jax.photograph.head_motion import Drive, unpacked
+from speak_jax.photograph.head_motion import Drive, Steering, unpacked
 
 LARGEST_PX = 1024  # side of a photograph, unless a size is asked for
 DRIVER_PX = 64  # side of the driver's crops, on the contact sheet
@@ -84,7 +87,7 @@ def take(
     with prefetch(one.drives, AHEAD) as drives:
       ours, for_lids = itertools.tee(drives)
       lids = (drive.lids for drive in for_lids)
-      points = model.stream(speech, lids, one.strengths)
+      points = model.stream(speech, lids, one.strengths, request.mouth)
       moves = zip(points, ours, strict=False)
       yield from composed(one.portrait, moves)
 
@@ -95,7 +98,8 @@ class Actor(NamedTuple):
   """Who talks, and what moves all but his mouth."""
 
   portrait: Portrait
-  strengths: Float[np.ndarray, "8"]  # of each of `spec.EMOTIONS`
+  # Of each of `spec.EMOTIONS`: of all frames, or of each.
+  strengths: Float[np.ndarray, "8"] | Float[np.ndarray, "n 8"]
   drives: Callable[[], Generator[Drive, None, None]]  # n of them
   rows: Callable[[Shown], list[Row]]  # of the contact sheet
 
@@ -122,36 +126,38 @@ def actor(
   Raises:
     FileError: an input cannot be used; one line naming the file.
   """
-  strengths, mood = emotion_label.strengths("neutral"), None
-  if request.emotion is not None and emotion_label.is_file(request.emotion):
-    mood = request.emotion
-  elif request.emotion is not None:
-    strengths = emotion_label.strengths(str(request.emotion))
   fps, rules = model.settings.fps, request.rules
   say(printable(f"identity  {request.identity}"))
   frame, mesh = read_photograph(request.identity, fps, tracker, rules)
   framing = request.framing or FRAMINGS[0]
   frame, mesh = _sized(frame, mesh, request.size, framing)
   one = composition.portrait(frame, mesh, eyes(frame, mesh), model.shut)
-  idle = "none: the head is idle"
-  say(printable(f"pose      {idle if request.pose is None else request.pose}"))
-  faces = None
-  if mood is None:
-    say(printable(f"emotion   {request.emotion or 'none is added'}"))
-  else:
-    faces = read_expression(mood, fps, tracker, rules)
-    strengths = expression.strengths(
-      expression.of_faces(expression.load(), faces)
+  pose = head.read_pose(request.pose)
+  say(printable(f"pose      {head.described(pose, request.pose)}"))
+  strengths, faces = _emotion(request, n, fps, tracker, say)
+  absolute, aim = request.pose_mode == "absolute", head.read_gaze(request.gaze)
+  driver, looks, own_gaze = None, None, None
+  if one.eyeballs:
+    own_gaze = one.gaze if absolute else None
+    looks = gaze.Driver(eyes, own_gaze)
+  elif not isinstance(pose, head.Told) or not isinstance(aim, str):
+    warn(request.identity, "its eyes are shut, dark or small; its gaze stays")
+  if isinstance(pose, head.Told):
+    own, mode = one.textured.rotation, request.pose_mode
+    drives = functools.partial(
+      head_motion.idle,
+      n,
+      fps,
+      request.seed or 0,
+      head.turns(pose, n, fps, own, mode),
     )
-    say(printable(f"emotion   {mood}: {emotion_label.described(strengths)}"))
-  driver, looks = None, None
-  rest = one.textured.rotation if request.pose_mode == "absolute" else None
-  if request.pose is not None:
-    if one.eyeballs:
-      looks = gaze.Driver(eyes, None if rest is None else one.gaze)
-    else:
-      warn(request.identity, "its eyes are shut, dark or small; its gaze stays")
-    driver = VideoDriver(request.pose, n, _driver_settings(fps), tracker, rules)
+  else:
+    driver = VideoDriver(pose, n, _driver_settings(fps), tracker, rules)
+    rest = one.textured.rotation if absolute else None
+    drives = functools.partial(_driven, driver, looks, n, request, rest)
+  steered = Steering(
+    request.pose_scale, request.blink, head.gaze_beside(aim, own_gaze)
+  )
 
   def rows(shown: Shown) -> list[Row]:
     rows = [Row("identity", [_square(one.photograph)])]
@@ -161,12 +167,38 @@ def actor(
       rows.append(Row("emotion", list(faces[Shown(len(faces)).columns])))
     return [*rows, Row("made", list(map(_square, shown.frames)))]
 
-  return Actor(
-    one,
-    strengths,
-    lambda: _drives(driver, looks, n, fps, request, rest),
-    rows,
+  def moves() -> Generator[Drive, None, None]:
+    yield from map(steered, drives())
+
+  return Actor(one, strengths, moves, rows)
+
+
+def _emotion(
+  request: Request,
+  n: int,
+  fps: float,
+  tracker: FaceTracker,
+  say: Callable[[str], None],
+) -> tuple[
+  Float[np.ndarray, "8"] | Float[np.ndarray, "n 8"],
+  UInt8[np.ndarray, "k s s 3"] | None,
+]:
+  """Reads how strong each emotion is, and the faces that show it, if any."""
+  emotion = emotion_label.read(request.emotion)
+  if isinstance(emotion, np.ndarray):
+    say(printable(f"emotion   {request.emotion or 'none is added'}"))
+    return emotion, None
+  if isinstance(emotion, Curve):
+    name = "a curve" if isinstance(request.emotion, Curve) else request.emotion
+    times = f"{len(emotion.times)} times up to {emotion.times[-1]:g} s"
+    say(printable(f"emotion   {name}: {times}"))
+    return emotion.at(np.arange(n) / fps), None
+  faces = read_expression(emotion, fps, tracker, request.rules)
+  strengths = expression.strengths(
+    expression.of_faces(expression.load(), faces)
   )
+  say(printable(f"emotion   {emotion}: {emotion_label.described(strengths)}"))
+  return strengths, faces
 
 
 def _driver_settings(fps: float) -> Settings:
@@ -211,18 +243,14 @@ def _cropped(
   return frame[top:bottom, left:right], mesh - [left, top, 0]
 
 
-def _drives(
-  driver: VideoDriver | None,
+def _driven(
+  driver: VideoDriver,
   looks: gaze.Driver | None,
   n: int,
-  fps: float,
   request: Request,
   rest: Float[np.ndarray, "3 3"] | None,
-) -> Generator[Drive, None, None]:
-  """Yields what drives each of n frames; rest as for `driven`."""
-  if driver is None:
-    yield from head_motion.idle(n, fps, request.seed or 0)
-    return
+) -> Iterator[Drive]:
+  """How a driver moves each of n frames; rest as for `driven`."""
   lids = head_motion.open_lids(driver.opening_meshes)
   faces, seen = itertools.tee(driver.faces())
   packed = head_motion.driven(
@@ -239,7 +267,7 @@ def _drives(
   numbers = windows.drive(
     known, n, smooth=request.smooth, jumps=head_motion.GAZES
   )
-  yield from map(unpacked, numbers)
+  return map(unpacked, numbers)
 
 
 def _looks(

@@ -66,6 +66,31 @@ def unpacked(numbers: Float[np.ndarray, "15"]) -> Drive:
   )
 
 
+class Steering(NamedTuple):
+  """What is changed of what drives a head."""
+
+  scale: float = 1.0  # of its turn and way
+  blinks: bool = True
+  # Degrees beside the photograph's, always; None: as it is driven.
+  gaze: tuple[float, float] | None = None
+
+  def __call__(self, drive: Drive) -> Drive:
+    """Changes what drives one frame."""
+    motion, lids, gaze = drive
+    if self.scale != 1:
+      turn = self.scale * Rotation.from_matrix(motion.rotation).as_rotvec()
+      motion = Motion(
+        Rotation.from_rotvec(turn).as_matrix(),
+        self.scale * motion.shift,
+        motion.scale**self.scale,
+      )
+    return Drive(
+      motion,
+      lids if self.blinks else 0.0,
+      gaze if self.gaze is None else self.gaze,
+    )
+
+
 def driven(
   meshes: Iterable[Float[np.ndarray, "468 3"] | None],
   open_lids: float,
@@ -145,31 +170,39 @@ def open_lids(
   return max(float(np.quantile(gaps, LIDS_OPEN)), 1e-3)
 
 
-def idle(n: int, fps: float, seed: int = 0) -> Iterator[Drive]:
+def idle(
+  n: int,
+  fps: float,
+  seed: int = 0,
+  turns: Float[np.ndarray, "n 3 3"] | None = None,
+) -> Iterator[Drive]:
   """Moves a head that nobody drives: it sways, blinks, and looks about.
 
   Args:
     n: Frames.
     fps: Frames a second.
     seed: The same seed gives the same motion.
+    turns: Its rotation in each frame, if it shall turn so; None: it sways.
   """
   rng = np.random.default_rng(seed)
   sway = drawn.wander(rng, n, fps, 5, IDLE_SECONDS)
   sway -= sway[0]  # the first frame is the photograph
   lids = drawn.blinks(rng, n, fps)
   looks = gazes.idle(rng, n, fps)
-  for numbers, lid, gaze in zip(sway, lids, looks, strict=True):
-    turn = rotation_of(*np.radians(numbers[:3] * IDLE_DEGREES))
-    yield Drive(
-      Motion(turn, numbers[3:] * IDLE_SHIFT, 1.0),
-      float(lid),
-      (float(gaze[0]), float(gaze[1])),
-    )
+  for i, (numbers, lid, gaze) in enumerate(zip(sway, lids, looks, strict=True)):
+    if turns is None:
+      turn = rotation_of(*np.radians(numbers[:3] * IDLE_DEGREES))
+      motion = Motion(turn, numbers[3:] * IDLE_SHIFT, 1.0)
+    else:
+      motion = Motion(turns[i], np.zeros(2), 1.0)
+    yield Drive(motion, float(lid), (float(gaze[0]), float(gaze[1])))
 
 
 def rotation_of(
-  yaw: float, pitch: float, roll: float
-) -> Float[np.ndarray, "3 3"]:
+  yaw: Float[np.ndarray, "*n"] | float,
+  pitch: Float[np.ndarray, "*n"] | float,
+  roll: Float[np.ndarray, "*n"] | float,
+) -> Float[np.ndarray, "*n 3 3"]:
   """Builds R = Rz(roll) Ry(-yaw) Rx(-pitch), radians; x right, y down."""
-  turns = Rotation.from_euler("xyz", [-pitch, -yaw, roll])  # x first
-  return turns.as_matrix()
+  angles = np.stack([np.negative(pitch), np.negative(yaw), roll], -1)
+  return Rotation.from_euler("xyz", angles).as_matrix()  # x first

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from absl import flags
 
 from speak_jax.common import command_line, exit_codes
 
@@ -150,3 +151,20 @@ def test_what_is_normal_is_not_logged_but_for_who_asks(flag, words):
   lines = done.stderr.splitlines()
   assert len(lines) == len(words), done.stderr
   assert all(x in y for x, y in zip(words, lines, strict=True))
+
+
+def test_a_flag_may_be_negated_with_a_dash():
+  mine = flags.FlagValues()
+  flags.DEFINE_bool("blink", True, "", mine)
+  flags.DEFINE_string("no-one", None, "", mine)
+  words = [
+    "me",
+    "--no-blink",
+    "--no-one",
+    "you",
+    "--no-nod",
+    "--",
+    "--no-blink",
+  ]
+  known = ["me", "--noblink", *words[2:]]
+  assert command_line.negated(words, mine) == known

@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.faces import eyes as faces_eyes
 from data_pipelines.faces import headpose
-from data_pipelines.faces.tracker import Tracker
-from data_pipelines.media import decoder, mp4
+from data_pipelines.media import decoder
 from data_pipelines.media.error import MediaError, MediaWarning
-from data_pipelines.synthetic import render
 from speak_jax import bundle as bundles
 from speak_jax import spec
 from speak_jax.common.files import FileError
@@ -28,72 +25,9 @@ from speak_jax.inference.request import POSE_MODES, RequestError
 from speak_jax.models import face_blocks
 from speak_jax.photograph import composition, gaze, head_motion
 from speak_jax.photograph.textured_mesh import Motion
-from speak_jax.stages import motion
 from tests import talking
-from tests.stages import small
 
 FPS, SECONDS = 25, 1.0
-
-
-@pytest.fixture(scope="module")
-def made():
-  """(config, variables) of an untrained motion stage."""
-  config = small.config()
-  params, _ = small.parameters(motion.make(config))
-  return config, {"motion": {"params": params["motion"]}}
-
-
-@pytest.fixture(scope="module")
-def bundle(made, tmp_path_factory):
-  """Its bundle on disk."""
-  config, variables = made
-  settings = motion_model.settings_of(config)
-  expression = motion_model.expression_of(config)
-  flat = {
-    f"motion/params/{layer}/{name}": np.asarray(array)
-    for layer, arrays in variables["motion"]["params"].items()
-    for name, array in arrays.items()
-  }
-  content = bundles.Bundle(
-    config={"settings": settings._asdict()},
-    weights=flat,
-    artifacts=motion_model.serialize(expression, variables, settings),
-  )
-  path = tmp_path_factory.mktemp("motion") / "bundle"
-  bundles.write(path, content, "# Card\n")
-  return path
-
-
-@pytest.fixture(scope="module")
-def files(photograph, tmp_path_factory):
-  """A drawn photograph that is no square, speech, and a film of a head."""
-  folder = tmp_path_factory.mktemp("inputs")
-  frame = np.pad(photograph[0], ((10, 41), (0, 0), (0, 0)), mode="edge")
-  Image.fromarray(frame).save(folder / "face.png")
-  rng = np.random.default_rng(0)
-  with wave.open(str(folder / "speech.wav"), "wb") as out:
-    out.setnchannels(1)
-    out.setsampwidth(2)
-    out.setframerate(16_000)
-    sound = rng.normal(0, 3_000, round(16_000 * SECONDS))
-    out.writeframes(sound.astype("<i2").tobytes())
-  recipe = render.recipes(
-    seed=1,
-    identities=1,
-    held_out=0,
-    clips_per_identity=1,
-    seconds=0.6,
-    size=160,
-    framing="medium",
-  )[0]
-  film = [decode_frame(x) for x in render.render_clip(recipe).frames]
-  mp4.write_video(folder / "pose.mp4", film)
-  return folder
-
-
-@pytest.fixture(scope="module")
-def tracker(face_models):
-  return Tracker(face_models)
 
 
 def generate(bundle, files, tracker, out, **change):
