@@ -1,11 +1,12 @@
 """Decoded pictures as a good player shows them: upright, square, sRGB."""
 
 import os
+from typing import Any
 
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
@@ -31,6 +32,9 @@ class Display:
     self._wide = _pixel_aspect(path, stream)
     self._first: tuple[int, int] | None = None
     self._said: set[str] = set()
+    # One for all pictures: a picture's own has a thread, and a thousand of
+    # them are more than a process may have.
+    self._reformatter = VideoReformatter()
 
   def size(self, frame: av.VideoFrame) -> tuple[int, int]:
     """Height and width of a picture as it is shown."""
@@ -44,11 +48,11 @@ class Display:
     if self._wide != 1:
       wide["width"] = max(round(frame.width * self._wide), 1)
     if space.is_srgb:
-      pixels = frame.to_ndarray(format="rgb24", **wide)
+      pixels = self._rgb(frame, **wide)
     else:
       if space.is_hdr:
         self._say(f"{space.name}, tone-mapped to standard range")
-      pixels = frame.to_ndarray(format="rgb24", interpolation=_EXACT, **wide)
+      pixels = self._rgb(frame, interpolation=_EXACT, **wide)
       pixels = colour.to_srgb(pixels, space)
     crossed, left, up = _display(frame)
     pixels = pixels.swapaxes(0, 1) if crossed else pixels
@@ -59,6 +63,9 @@ class Display:
     elif pixels.shape[:2] != self._first:
       pixels = self._fit(pixels)
     return pixels
+
+  def _rgb(self, frame: av.VideoFrame, **how: Any) -> np.ndarray:
+    return self._reformatter.reformat(frame, format="rgb24", **how).to_ndarray()
 
   def _fit(self, pixels: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
     """As large as the first picture, on black, where the size has changed."""

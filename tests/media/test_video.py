@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from data_pipelines.media import mp4, video
+from data_pipelines.media import decoder, mp4, video
 from data_pipelines.media.audio import read_audio
 from data_pipelines.media.error import MediaError, MediaWarning
 
@@ -136,3 +136,11 @@ def test_an_hour_of_sound_is_never_encoded_at_once(tmp_path, monkeypatch):
   frames = np.zeros((125, 16, 16, 3), np.uint8)
   mp4.write_video(tmp_path / "a.mp4", frames, 25.0, audio)
   assert sizes == [16_000] * 5 + [123]
+
+
+def test_a_video_of_many_pictures_is_read_to_its_end(tmp_path):
+  """Its pictures must not have a thread each: no process may have so many."""
+  path, count = tmp_path / "long.mp4", 2_000
+  frame = np.zeros((16, 16, 3), np.uint8)
+  mp4.write_video(path, (frame for _ in range(count)))
+  assert sum(1 for _ in decoder.read_frames(path)) == count
