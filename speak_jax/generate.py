@@ -62,6 +62,7 @@ from speak_jax import bundle
 from speak_jax.common import command_line, packaged
 from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
+from speak_jax.inference import aliases
 from speak_jax.inference.inputs import Rules, check_files
 from speak_jax.inference.model import WINDOWS, load
 from speak_jax.inference.request import (
@@ -86,20 +87,50 @@ def main(argv: list[str]) -> int:
   warnings.simplefilter("default", MediaWarning)  # each line once
   warnings.showwarning = _show_warning
   start = time.perf_counter()
-  missing = FLAGS.get_flag_value("on-missing-face", "hold")
   try:
-    rules = Rules(
-      parse_face_rule(FLAGS.face),
-      missing,
-      parse_face_rule(FLAGS.get_flag_value("pose-face", "largest")),
-      parse_face_rule(FLAGS.get_flag_value("emotion-face", "largest")),
-    )
+    aliases.refuse_conflicts(FLAGS)
+    request = _request()
   except ValueError as error:
     return command_line.fail("error", str(error))
-  request = Request(
+  try:
+    output = aliases.output(FLAGS, request.files)
+    check_files(request.files, output, FLAGS.sheet, FLAGS.model)
+    if bundle.is_bundle(FLAGS.model):  # `load` says what it is if not
+      check(request, bundle.moves_photographs(FLAGS.model))
+    if not FLAGS.watermark:
+      print(f"warning: {LAW}", file=sys.stderr)
+    model = load(FLAGS.model, windows=FLAGS.windows, watermark=FLAGS.watermark)
+    result = model.write(request, output, sheet=FLAGS.sheet)
+  except (FileError, MissingModelError) as error:
+    return command_line.fail("error", str(error))
+  except RequestError as error:
+    flag = error.field.replace("_", "-")
+    return command_line.fail("error", f"--{flag}: {error.reason}")
+  took = time.perf_counter() - start
+  path = printable(str(result.path))
+  print(
+    f"wrote {path}: {result.frames} frames, {result.seconds:.2f} s,"
+    f" {result.size} px, in {took:.1f} s"
+  )
+  return 0
+
+
+def _request() -> Request:
+  """What the flags ask for.
+
+  Raises:
+    ValueError: a face or an angle cannot be; one line.
+  """
+  rules = Rules(
+    parse_face_rule(FLAGS.face),
+    FLAGS.get_flag_value("on-missing-face", "hold"),
+    parse_face_rule(FLAGS.get_flag_value("pose-face", "largest")),
+    parse_face_rule(FLAGS.get_flag_value("emotion-face", "largest")),
+  )
+  return Request(
     identity=FLAGS.identity,
     audio=FLAGS.audio,
-    pose=FLAGS.pose,
+    pose=aliases.pose(FLAGS),
     emotion=FLAGS.emotion,
     pose_mode=FLAGS.get_flag_value("pose-mode", None),
     pose_scale=FLAGS.get_flag_value("pose-scale", 1.0),
@@ -113,26 +144,6 @@ def main(argv: list[str]) -> int:
     smooth=FLAGS.smooth,
     seed=FLAGS.seed,
   )
-  try:
-    check_files(request.files, FLAGS.output, FLAGS.sheet, FLAGS.model)
-    if bundle.is_bundle(FLAGS.model):  # `load` says what it is if not
-      check(request, bundle.moves_photographs(FLAGS.model))
-    if not FLAGS.watermark:
-      print(f"warning: {LAW}", file=sys.stderr)
-    model = load(FLAGS.model, windows=FLAGS.windows, watermark=FLAGS.watermark)
-    result = model.write(request, FLAGS.output, sheet=FLAGS.sheet)
-  except (FileError, MissingModelError) as error:
-    return command_line.fail("error", str(error))
-  except RequestError as error:
-    flag = error.field.replace("_", "-")
-    return command_line.fail("error", f"--{flag}: {error.reason}")
-  took = time.perf_counter() - start
-  path = printable(str(result.path))
-  print(
-    f"wrote {path}: {result.frames} frames, {result.seconds:.2f} s,"
-    f" {result.size} px, in {took:.1f} s"
-  )
-  return 0
 
 
 def _show_warning(message, category, *where, **rest) -> None:
@@ -196,7 +207,7 @@ def _define_flags() -> None:
     " time,emotion,level (as the picture has it; reference: no name nor CSV,"
     " and neutral).",
   )
-  text("output", None, "The mp4.", short_name="o", required=True)
+  text("output", None, "The mp4.", short_name="o")
   text("sheet", None, "Also a contact sheet PNG.")
   which = (
     "largest, first (from the left), or box:x,y,w,h, that place in its first"
@@ -242,8 +253,11 @@ def _define_flags() -> None:
     " the file's tags still say so.",
   )
   flags.DEFINE_bool("smooth", True, "Smooth the pose over three frames.")
+  aliases.define(FLAGS)
 
 
 if __name__ == "__main__":
   _define_flags()
-  app.run(main, flags_parser=command_line.parser("generate"))
+  app.run(
+    main, flags_parser=command_line.parser("generate", aliases.translated)
+  )

@@ -24,7 +24,12 @@ PORTRAIT, SENTENCE = EXAMPLE / "portrait.jpg", EXAMPLE / "sentence.wav"
 _MODELS = ("model", "config.finetune_from")  # flags
 _BUNDLES = {"reference": REFERENCE, "photograph": PHOTOGRAPH}
 _EXAMPLE = "example"
-_INPUTS = {"identity": PORTRAIT, "audio": SENTENCE}  # by flag
+_INPUTS = {  # by flag; the other two are aliases
+  "identity": PORTRAIT,
+  "audio": SENTENCE,
+  "source_image": PORTRAIT,
+  "driven_audio": SENTENCE,
+}
 
 
 def config(text: str) -> str:
