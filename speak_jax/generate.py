@@ -67,8 +67,10 @@ from speak_jax.inference.inputs import Rules, check_files
 from speak_jax.inference.model import WINDOWS, load
 from speak_jax.inference.request import (
   FRAMINGS,
+  LEAST_FPS,
   MAX_SIDE_PX,
   MOST,
+  MOST_FPS,
   POSE_MODES,
   Request,
   RequestError,
@@ -141,6 +143,7 @@ def _request() -> Request:
     track=FLAGS.get_flag_value("audio-track", None),
     size=FLAGS.size,
     framing=FLAGS.framing,
+    fps=FLAGS.fps,
     smooth=FLAGS.smooth,
     seed=FLAGS.seed,
   )
@@ -242,6 +245,11 @@ def _define_flags() -> None:
     FRAMINGS,
     "The whole picture, or a square round the head (full); bundles that draw"
     " frames make squares alone.",
+  )
+  flags.DEFINE_float(
+    "fps",
+    None,
+    f"Frames a second, {LEAST_FPS:g} to {MOST_FPS:g}, of a photograph (25).",
   )
   flags.DEFINE_integer("seed", None, "Of an idle head's motion (0).", 0)
   windows = f"Windows made at a time, by bundles that draw frames ({WINDOWS})."

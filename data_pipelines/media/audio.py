@@ -192,20 +192,6 @@ def whole(audio: Int16[np.ndarray, "s"]) -> Sound:
   return Sound(rate, "mono", chunks)
 
 
-def shortened(sound: Sound, seconds: float) -> Sound:
-  """Cuts a sound to its first seconds."""
-
-  def chunks() -> Iterator[Float32[np.ndarray, "c n"]]:
-    left = round(seconds * sound.rate)
-    for chunk in sound.chunks:
-      yield chunk[:, :left]
-      left -= chunk.shape[1]
-      if left <= 0:
-        return
-
-  return sound._replace(chunks=chunks())
-
-
 def is_silent(audio: Int16[np.ndarray, "s"]) -> bool:
   """Whether nothing in it is above -60 dB of full scale."""
   return bool(not len(audio) or (audio.max() < 33 and audio.min() > -33))

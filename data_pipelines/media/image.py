@@ -101,6 +101,15 @@ def _each(path: str | os.PathLike) -> Iterator[tuple[np.ndarray, float]]:
       yield pixels, DEFAULT_S if seconds < SHORTEST_S else seconds
 
 
+def over_ground(
+  picture: UInt8[np.ndarray, "h w 4"],
+) -> UInt8[np.ndarray, "h w 3"]:
+  """Lays a picture with alpha over mid-grey."""
+  share = picture[..., 3:].astype(np.float32) / 255
+  over = picture[..., :3] * share + GROUND * (1 - share)
+  return over.round().astype(np.uint8)
+
+
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike) -> Iterator[Image.Image | None]:
   """A picture whose pixels are not read yet; None if it is none."""
@@ -189,9 +198,7 @@ def _rgb(
     pixels = _plain(path, pixels, facts)
   if alpha is None or alpha.min() == 255:
     return pixels
-  share = alpha[..., None].astype(np.float32) / 255
-  over = pixels * share + GROUND * (1 - share)
-  return over.round().astype(np.uint8)
+  return over_ground(np.dstack([pixels, alpha]))
 
 
 def _space(path: str | os.PathLike, image: Image.Image) -> colour.Space | None:

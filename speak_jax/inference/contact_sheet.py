@@ -30,6 +30,7 @@ class Shown:
 
   def __init__(self, n: int):
     """Chooses them among n frames."""
+    self.count = n
     columns = np.linspace(0, n - 1, min(COLUMNS, n))
     self.columns = columns.astype(int)
     self.frames: list[UInt8[np.ndarray, "h w 3"]] = []

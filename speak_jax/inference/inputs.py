@@ -19,12 +19,11 @@ from data_pipelines.faces.follow import (
 )
 from data_pipelines.faces.tracker import Track
 from data_pipelines.media import decoder
-from data_pipelines.media.audio import Sound, clipped, is_silent, shortened
+from data_pipelines.media.audio import Sound, clipped, is_silent
 from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.warp import transform, warp
-from speak_jax import spec
 from speak_jax.common import outputs
 from speak_jax.common.progress import say
 from speak_jax.inference import crops, expression
@@ -108,12 +107,7 @@ def read_speech(
     warn(path, f"{clipped(sound):.0%} of the sound is clipped")
   elif loud < FAINT_LUFS:
     warn(path, f"very quiet ({loud:.0f} LUFS); it is heard as if it were not")
-  seconds = len(sound) / spec.SAMPLE_RATE_HZ
-
-  def own() -> Sound:
-    return shortened(decoder.read_sound(path, index), seconds)
-
-  return levelled(sound), own
+  return levelled(sound), lambda: decoder.read_sound(path, index)
 
 
 def read_person(

@@ -18,6 +18,7 @@ MIN_SIDE_PX, MAX_SIDE_PX = 16, 2048  # of the output
 FRAMINGS = ("full", "crop")
 POSE_MODES = ("relative", "absolute")
 MOST = 2.0  # times that a head's motion or speech's is enlarged at most
+LEAST_FPS, MOST_FPS = 10.0, 60.0  # of the output
 
 
 class RequestError(ValueError):
@@ -71,6 +72,9 @@ class Request:
       1024, or the side that the model draws. Sides are made even.
     framing: Of a photograph: "full", all of it, or "crop", a square round the
       head. None: "full", or the square that the model draws.
+    fps: Of the output, where a photograph is moved, from LEAST_FPS to MOST_FPS;
+      23.976 is 24000/1001. None: the model's own 25. A frame shows the motion
+      of its own time, between two of the model's if need be.
     smooth: Whether to smooth the head's motion over three frames.
     seed: Of an idle head's motion; None: 0.
   """
@@ -88,6 +92,7 @@ class Request:
   track: int | None = None
   size: int | None = None
   framing: str | None = None
+  fps: float | None = None
   smooth: bool = True
   seed: int | None = None
 
@@ -127,6 +132,7 @@ def check(request: Request, moves_photographs: bool) -> None:
 def _check_drawing(request: Request) -> None:
   for field, reason in (
     ("framing", "draws crops alone"),
+    ("fps", "draws as many a second as it learned"),
     ("pose_mode", "takes a pose as it is"),
     ("pose_scale", "takes a pose as it is"),
     ("gaze", "takes a gaze as it is"),
@@ -153,6 +159,11 @@ def _check_photograph(request: Request) -> None:
     value = getattr(request, field)
     if value is not None and value not in known:
       raise RequestError(field, f"{value!r} is not {' or '.join(known)}")
+  fps = request.fps
+  if fps is not None and not LEAST_FPS <= fps <= MOST_FPS:
+    raise RequestError(
+      "fps", f"{fps:g} is not from {LEAST_FPS:g} to {MOST_FPS:g}"
+    )
   for field in ("pose_scale", "mouth"):
     _read(field, lambda x, name=field: number(x, name, 0, MOST), request)
   pose = _read("pose", head.read_pose, request)

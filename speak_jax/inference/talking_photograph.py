@@ -3,8 +3,10 @@
 import collections
 import functools
 import itertools
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ from jaxtyping import Float, UInt8
 from data_pipelines.faces.eyes import EyeReader
 from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.media.error import MediaError, warn
+from data_pipelines.media.mp4 import frame_rate
 from speak_jax.common.names import printable
 from speak_jax.common.prefetch import prefetch
 from speak_jax.inference import (
@@ -74,14 +77,17 @@ def take(
   check(request, moves_photographs=True)
   say(printable(f"speech    {request.audio}"))
   speech, sound = read_speech(request.audio, request.track)
+  rate = frame_rate(request.fps or model.settings.fps)
+  # Between two frames, over that between two of the model's.
+  step, fps = frame_rate(model.settings.fps) / rate, float(rate)
   try:
-    n = model.length(speech)
+    n = windows.frames_of(speech, fps)
   except ValueError as error:
     raise MediaError(request.audio, str(error)) from None
-  one = actor(model, request, n, tracker, say, eyes=eyes)
-  fps = model.settings.fps
+  most = math.ceil((n - 1) * step) + 1  # of the model's
+  one = actor(model, request, most, tracker, say, eyes=eyes)
   height, width = one.portrait.photograph.shape[:2]
-  say(f"{n} frames at {fps:g} a second, {width} x {height} px")
+  say(f"{n} frames at {fps:.5g} a second, {width} x {height} px")
 
   def frames() -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:
     with prefetch(one.drives, AHEAD) as drives:
@@ -89,7 +95,7 @@ def take(
       lids = (drive.lids for drive in for_lids)
       points = model.stream(speech, lids, one.strengths, request.mouth)
       moves = zip(points, ours, strict=False)
-      yield from composed(one.portrait, moves)
+      yield from composed(one.portrait, _at_rate(moves, step, n))
 
   return Take(frames(), n, fps, width, height, sound, one.rows)
 
@@ -162,7 +168,9 @@ def actor(
   def rows(shown: Shown) -> list[Row]:
     rows = [Row("identity", [_square(one.photograph)])]
     if driver is not None:
-      rows.append(Row("pose", driver.shown(shown.columns, n)))
+      last = max(shown.count - 1, 1)
+      columns = shown.columns * (n - 1) // last  # they may be at another rate
+      rows.append(Row("pose", driver.shown(columns, n)))
     if faces is not None:
       rows.append(Row("emotion", list(faces[Shown(len(faces)).columns])))
     return [*rows, Row("made", list(map(_square, shown.frames)))]
@@ -288,6 +296,24 @@ def _looks(
       f"the gaze is seen in {known} of {faces_seen} frames; eyes too small,"
       " dark or shut",
     )
+
+
+def _at_rate(
+  moves: Iterable[tuple[Float[np.ndarray, "468 3"], Drive]],
+  step: Fraction,
+  n: int,
+) -> Iterator[tuple[Float[np.ndarray, "468 3"], Drive]]:
+  """Yields n moves at another rate: points and head between those given."""
+  if step == 1:
+    yield from moves
+    return
+  rows = (np.append(points, drive.packed()) for points, drive in moves)
+  for row in windows.resampled(rows, step, n, jumps=head_motion.GAZES):
+    points, numbers = np.split(row, [composition.NO_EXPRESSION.size])
+    drive = unpacked(numbers)
+    lids = min(max(drive.lids, 0.0), 1.0)  # a cubic may go beyond
+    shape = composition.NO_EXPRESSION.shape
+    yield points.reshape(shape), drive._replace(lids=lids)
 
 
 def composed(

@@ -6,6 +6,7 @@ length.
 
 import itertools
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -109,6 +110,56 @@ def bridge(
     last, missing = code, 0
   if last is not None:
     yield from itertools.repeat(last, missing)
+
+
+def resampled(
+  codes: Iterable[Float[np.ndarray, "p"]],
+  step: Fraction,
+  n: int,
+  jumps: int = 0,
+) -> Iterator[Float[np.ndarray, "p"]]:
+  """Yields codes at times 0, step, 2 step ...; code i stands at time i.
+
+  Cubic splines go through all codes (Catmull-Rom), so that at whole times they
+  are what they were. Codes are taken two ahead; the ends are held.
+
+  Args:
+    codes: One at least.
+    step: Over the time between two codes.
+    n: That are wanted.
+    jumps: Numbers at a code's end between which a straight line is drawn, for
+      a cubic would go beyond them.
+
+  Raises:
+    ValueError: there are no codes.
+  """
+  codes = iter(codes)
+  first = next(codes, None)
+  if first is None:
+    raise ValueError("nothing to resample")
+  before, now, after, later = first, first, next(codes, first), None
+  at = 0  # of `now`
+  for number in range(n):
+    time = number * step
+    while at < int(time):
+      later = next(codes, after) if later is None else later
+      before, now, after, later = now, after, later, None
+      at += 1
+    share = float(time - at)
+    if not share:
+      yield now
+      continue
+    later = next(codes, after) if later is None else later
+    slopes = (after - before) / 2, (later - now) / 2
+    way = after - now
+    bend = slopes[0] - way, way - slopes[1]
+    smooth = now + share * way
+    smooth = smooth + share * (1 - share) * (
+      (1 - share) * bend[0] + share * bend[1]
+    )
+    straight = now + share * way
+    end = len(now) - jumps
+    yield np.concatenate([smooth[:end], straight[end:]])
 
 
 def ping_pong(m: int, n: int) -> Int[np.ndarray, "n"]:
