@@ -188,7 +188,9 @@ def _define_flags() -> None:
   flags.DEFINE_float(
     "pose-scale",
     1.0,
-    f"Of the way that a head goes, from 0 to {MOST:g}; photographs alone.",
+    "Of the way that a head goes; photographs alone.",
+    0.0,
+    MOST,
   )
   text(
     "gaze",
@@ -201,7 +203,9 @@ def _define_flags() -> None:
   flags.DEFINE_float(
     "mouth",
     1.0,
-    f"Of the way that speech opens lips, 0 to {MOST:g}; photographs alone.",
+    "Of the way that speech opens lips; photographs alone.",
+    0.0,
+    MOST,
   )
   text(
     "emotion",
