@@ -47,6 +47,9 @@ INSTALL_REQUIRES = [
   "librosa>=0.11.0",
   "soundfile",
   "soxr",
+  # Signed manifests of videos.
+  "c2pa-python>=0.38.1",
+  "cryptography>=46",
   # Commands, logs, reports.
   "absl-py>=2.1",
   "ml-collections>=1.1.0",

@@ -21,8 +21,12 @@ BASE = Path("launch/requirements.txt")
 ADDED = ("align", "dev", "cuda", "cuda12", "tpu")  # extras that add to BASE
 WHOLE = ("beam",)  # extras with versions of their own
 PYTHON = "3.11"  # the oldest one
-# uv does not see that a release forbids later Pythons, pip does.
-CAPS = ("backports.strenum<1.3",)  # 1.3 says that it is for less than 3.11
+# uv does not see that a release forbids later Pythons, or lacks the wheel of a
+# system; pip does.
+CAPS = (
+  "backports.strenum<1.3",  # 1.3 says that it is for less than 3.11
+  "c2pa-python<0.38.2",  # 0.38.2 has no wheel for Linux on x86-64
+)
 
 
 def listed(extra: str) -> Path:

@@ -24,8 +24,8 @@ neutral without --emotion, and an emotion is always a file. Other bundles of the
 paper's stages are like it.
 
 Every video says that it is synthetic, and by which weights: an invisible
-watermark in its frames and texts in the file. `speak verify FILE` reads them
-(docs/marking.md).
+watermark in its frames, texts in the file, and a signed C2PA manifest.
+`speak verify FILE` reads them (docs/marking.md).
 
 The voice may be of any loudness: the network hears it as loud as the voices
 that it learned from. The mp4 has the sound as it was, at its rate (96 kHz at
@@ -101,7 +101,13 @@ def main(argv: list[str]) -> int:
       check(request, bundle.moves_photographs(FLAGS.model))
     if not FLAGS.watermark:
       print(f"warning: {LAW}", file=sys.stderr)
-    model = load(FLAGS.model, windows=FLAGS.windows, watermark=FLAGS.watermark)
+    model = load(
+      FLAGS.model,
+      windows=FLAGS.windows,
+      watermark=FLAGS.watermark,
+      certificate=FLAGS.certificate,
+      certificate_key=FLAGS.get_flag_value("certificate-key", None),
+    )
     result = model.write(request, output, sheet=FLAGS.sheet)
   except (FileError, MissingModelError) as error:
     return command_line.fail("error", str(error))
@@ -262,8 +268,15 @@ def _define_flags() -> None:
     "watermark",
     True,
     "An invisible mark in every frame, that the video is synthetic. Without it"
-    " the file's tags still say so.",
+    " the file's tags and its signed manifest still say so.",
   )
+  text(
+    "certificate",
+    None,
+    "PEM chain that signs the manifest ($SPEAK_CERTIFICATE, or one made for the"
+    " file, which vouches for nobody).",
+  )
+  text("certificate-key", None, "Its key, PEM ($SPEAK_CERTIFICATE_KEY).")
   flags.DEFINE_bool("smooth", True, "Smooth the pose over three frames.")
   aliases.define(FLAGS)
 

@@ -80,7 +80,8 @@ def write_video(
       as it likes; None: a silent file.
     tags: Texts of the container, such as comment.
     finish: Called with the whole file before it takes its place, to change
-      it; what it raises leaves nothing behind.
+      it; what it raises leaves nothing behind, and a FileError becomes one
+      of `path`.
 
   Returns:
     The number of pictures written.
@@ -94,7 +95,7 @@ def write_video(
       rate = frame_rate(fps)
       count = _write(path, partial, frames, rate, sound, tags or {})
       if finish is not None:
-        finish(partial)
+        _finish(path, partial, finish)
       return count
   except (av.error.FFmpegError, OSError) as error:
     raise MediaError(path, f"cannot be written ({error})") from None
@@ -118,6 +119,14 @@ def kind_of(path: str | os.PathLike) -> Kind:
   if suffix not in KINDS:
     raise MediaError(path, f"ends as none of {', '.join(KINDS)}")
   return KINDS[suffix]
+
+
+def _finish(path, partial: Path, finish: Callable[[Path], None]) -> None:
+  """Lets a caller change a finished file; its errors name the output."""
+  try:
+    finish(partial)
+  except files.FileError as error:
+    raise MediaError(path, error.reason) from None
 
 
 def _write(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.media import audio, image, limits, tags, video
+from data_pipelines.media import audio, image, limits, manifest, tags, video
 from data_pipelines.media.error import MediaError, MediaWarning
 from data_pipelines.media.messages import send
 
@@ -26,6 +26,7 @@ CALLS: dict[str, Callable[..., Any]] = {
   "audio_track": audio.audio_track,
   "read_image": image.read_image,
   "read_tags": tags.read_tags,
+  "read_manifest": manifest.read_manifest,
 }
 
 

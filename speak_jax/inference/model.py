@@ -28,6 +28,7 @@ from speak_jax.inference.materials import (
 from speak_jax.inference.request import Request, RequestError
 from speak_jax.inference.take import Result, Take
 from speak_jax.inference.video import Video
+from speak_jax.provenance import manifest
 from speak_jax.provenance.marking import Marking, of_bundle
 
 WINDOWS = 8  # made at a time, where a network draws frames
@@ -145,6 +146,8 @@ def load(
   tracker: FaceTracker | None = None,
   windows: int | None = None,
   watermark: bool = True,
+  certificate: str | os.PathLike | None = None,
+  certificate_key: str | os.PathLike | None = None,
 ) -> Model:
   """Loads a bundle.
 
@@ -154,19 +157,26 @@ def load(
     tracker: Finds faces; None: FaceMesh.
     windows: Made at a time, where the network draws frames; None: WINDOWS.
     watermark: Whether frames bear an invisible mark that they are synthetic;
-      without it files still have their tags. See `marking.LAW`.
+      without it files still have tags and a signed manifest. `marking.LAW`
+      says what the law asks.
+    certificate: PEM chain that signs manifests; None: $SPEAK_CERTIFICATE, or
+      one that is made for each file and vouches for nobody.
+    certificate_key: Its private key, PEM; None: $SPEAK_CERTIFICATE_KEY.
 
   Raises:
     BundleError: it is damaged, or of a newer jax; one line.
+    FileError: the certificate or its key cannot be used; one line.
     RequestError: windows, of a model that makes frame by frame.
     MissingModelError: FaceMesh is not there yet.
   """
+  signer = manifest.signer(certificate, certificate_key)
   place = packaged.model(os.fspath(path))
   content = bundles.read(place)
   marking = Marking(
     of_bundle(place, content),
     whole=not content.moves_photographs,
     watermark=watermark,
+    credentials=signer,
   )
   # Each kind's own alone: numba and the stages take a while to load.
   if content.moves_photographs:

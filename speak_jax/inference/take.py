@@ -62,7 +62,12 @@ def write(
   with contextlib.closing(take.frames) as made:
     frames = shown.passing(_counted(made, take.count))
     count = write_video(
-      output, frames, take.fps, take.sound(), tags=take.marking.tags
+      output,
+      frames,
+      take.fps,
+      take.sound(),
+      tags=take.marking.tags,
+      finish=take.marking.finish,
     )
   if sheet is not None:
     contact_sheet.write(sheet, take.rows(shown))

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from data_pipelines.media import decoder
-from speak_jax.provenance import detection, tags
+from speak_jax.provenance import detection, manifest, tags
 from speak_jax.provenance.detection import Found
+from speak_jax.provenance.manifest import Manifest
 from speak_jax.provenance.tags import Statement
 
 # Seconds of a video that are looked at: all of a short one, else as much of
@@ -20,11 +21,13 @@ class Report(NamedTuple):
   """What was found.
 
   Attributes:
+    manifest: The newest signed manifest, of whatever program.
     tags: What the container's texts state.
     mark: The watermark, whether or not it counts.
     weights: Name of the weights that the watermark's code is of; "": unknown.
   """
 
+  manifest: Manifest | None
   tags: Statement | None
   mark: Found
   weights: str
@@ -32,7 +35,13 @@ class Report(NamedTuple):
   @property
   def says_synthetic(self) -> bool:
     """Whether any layer says that the video is synthetic."""
-    return self.tags is not None or self.mark.there
+    signed = self.manifest is not None and self.manifest.says_synthetic
+    return signed or self.tags is not None or self.mark.there
+
+  @property
+  def is_altered(self) -> bool:
+    """Whether there is a manifest that does not fit the file."""
+    return self.manifest is not None and not self.manifest.valid
 
 
 def examine(path: str | os.PathLike, known: Mapping[int, str]) -> Report:
@@ -48,8 +57,11 @@ def examine(path: str | os.PathLike, known: Mapping[int, str]) -> Report:
     MediaError: Unreadable; one line.
   """
   statement = tags.read(decoder.read_tags(path))
+  found = decoder.read_manifest(path)
+  signed = None if found is None else manifest.parsed(found)
   mark = _mark(path, list(known))
-  return Report(statement, mark, known.get(mark.code, "") if mark.there else "")
+  weights = known.get(mark.code, "") if mark.there else ""
+  return Report(signed, statement, mark, weights)
 
 
 def _mark(path: str | os.PathLike, known: list[int]) -> Found:

@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from speak_jax import bundle
-from speak_jax.provenance import tags
+from speak_jax.provenance import manifest, tags
+from speak_jax.provenance.credentials import Credentials
 from speak_jax.provenance.watermark import Watermark, code_of
 
 # What is said of --no-watermark.
 LAW = (
   "--no-watermark: Article 50(2) of the EU AI Act asks that synthetic video is"
-  " marked so that machines can tell, robustly; tags and manifest stay, and"
+  " marked so that machines can tell, robustly; tags and manifest stay, but"
   " are lost with the next re-encoding"
 )
 _EPOCH = "SOURCE_DATE_EPOCH"  # seconds since 1970, for files that repeat
@@ -54,8 +55,8 @@ def of_bundle(path: str | os.PathLike, content: bundle.Bundle) -> Weights:
 class Marking:
   """How a video is marked.
 
-  Watermark in the frames, texts in the container. Texts cannot be switched
-  off. The time is that of the writing, or $SOURCE_DATE_EPOCH.
+  Watermark in the frames, texts in the container, a signed manifest. Only the
+  first can be left out. The time is that of the writing, or $SOURCE_DATE_EPOCH.
   """
 
   def __init__(
@@ -64,6 +65,7 @@ class Marking:
     *,
     whole: bool = False,
     watermark: bool = True,
+    credentials: Credentials | None = None,
   ):
     """Says how.
 
@@ -71,9 +73,11 @@ class Marking:
       weights: That make the video.
       whole: Whether they draw all of it; else they move a picture.
       watermark: Whether frames are marked too.
+      credentials: What signs; None: a certificate made for each file.
     """
     self._weights = weights
     self._whole, self._watermark = whole, watermark
+    self._credentials = credentials
 
   @property
   def statement(self) -> tags.Statement:
@@ -91,6 +95,15 @@ class Marking:
   def tags(self) -> dict[str, str]:
     """Texts of the container."""
     return tags.written(self.statement)
+
+  def finish(self, path: Path) -> None:
+    """Signs a finished file, if its kind can hold a manifest.
+
+    Raises:
+      FileError: It cannot be signed; one line.
+    """
+    if path.suffix.lower() in manifest.KINDS:
+      manifest.sign(path, self.statement, self._credentials)
 
   def frames(
     self, frames: Generator[UInt8[np.ndarray, "h w 3"], None, None]

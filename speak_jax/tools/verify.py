@@ -29,6 +29,7 @@ from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
 from speak_jax.provenance import examination
 from speak_jax.provenance.examination import Report
+from speak_jax.provenance.manifest import Manifest
 from speak_jax.provenance.tags import Statement
 from speak_jax.provenance.watermark import code_of
 
@@ -58,6 +59,8 @@ def main(argv: Sequence[str]) -> int:
   else:
     for line in lines(report):
       print(printable(line))
+  if report.is_altered:
+    return ALTERED
   return DONE if report.says_synthetic else NONE
 
 
@@ -75,11 +78,27 @@ def lines(report: Report) -> list[str]:
   verdict = "no layer says that it is synthetic; that does not prove it real"
   if report.says_synthetic:
     verdict = "synthetic"
+  if report.is_altered:
+    verdict += ", and changed since it was signed"
   return [
+    f"manifest   {_signed(report.manifest)}",
     f"tags       {says}",
     f"watermark  {mark}",
     f"verdict    {verdict}",
   ]
+
+
+def _signed(manifest: Manifest | None) -> str:
+  """A manifest in a line."""
+  if manifest is None:
+    return "none"
+  if not manifest.valid:
+    return f"does not fit this file ({', '.join(manifest.failures)})"
+  by = f"{manifest.issuer}: {manifest.name}"
+  told = f"by {manifest.tool}, digital source type {manifest.source or 'none'}"
+  if manifest.statement is not None:
+    told = _told(manifest.statement)
+  return f"fits this file; {told}; certificate {by}"
 
 
 def _told(statement: Statement) -> str:
@@ -96,6 +115,14 @@ def _facts(report: Report) -> dict:
   """A report for programs."""
   return {
     "synthetic": report.says_synthetic,
+    "altered": report.is_altered,
+    "manifest": report.manifest
+    and {
+      **report.manifest._asdict(),
+      "statement": report.manifest.statement
+      and report.manifest.statement._asdict(),
+      "self_made": report.manifest.is_self_made,
+    },
     "tags": report.tags and report.tags._asdict(),
     "watermark": {
       "found": report.mark.there,

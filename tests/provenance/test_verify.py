@@ -25,7 +25,10 @@ def film(tmp_path_factory):
   frames = coding.portrait(192, 30)
   marking = Marking(Weights("mine", DIGEST, "c0ffee"))
   mp4.write_video(
-    folder / "marked.mp4", marking.frames(x for x in frames), tags=marking.tags
+    folder / "marked.mp4",
+    marking.frames(x for x in frames),
+    tags=marking.tags,
+    finish=marking.finish,
   )
   mp4.write_video(folder / "plain.mp4", frames)
   bare = Marking(Weights("mine", DIGEST), watermark=False)
@@ -40,6 +43,7 @@ def test_layers_speak_for_themselves(film):
   marked = examination.examine(film / "marked.mp4", known)
   assert marked.mark.there and marked.weights == "mine"
   assert marked.tags is not None and marked.tags.digest == DIGEST
+  assert marked.manifest is not None and marked.manifest.says_synthetic
   bare = examination.examine(film / "bare.mp4", known)
   assert not bare.mark.there and bare.weights == ""
   assert bare.tags is not None and bare.says_synthetic
@@ -48,6 +52,7 @@ def test_layers_speak_for_themselves(film):
   text = "\n".join(verify.lines(marked))
   assert "code 1ae: mine" in text and "2" in marked.tags.made
   assert "false alarm" in text and "SHA-256 1ae000000000" in text
+  assert "fits this file" in text and "Self-made" in text
   assert "does not prove it real" in verify.lines(plain)[-1]
 
 
@@ -65,6 +70,12 @@ def test_command(film):
   facts = json.loads(done.stdout)
   assert facts["synthetic"] and facts["tags"]["weights"] == "mine"
   assert not facts["watermark"]["found"]
+  data = bytearray((film / "marked.mp4").read_bytes())
+  data[-2000] ^= 1
+  (film / "changed.mp4").write_bytes(data)
+  changed = run(film / "changed.mp4")
+  assert changed.returncode == verify.ALTERED
+  assert "does not fit this file" in changed.stdout
   none = run(film / "plain.mp4")
   assert none.returncode == verify.NONE and none.stderr == ""
   assert run().returncode == 64
