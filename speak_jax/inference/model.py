@@ -103,7 +103,7 @@ class Model:
   def take(
     self, request: Request, say: Callable[[str], None] = lambda line: None
   ) -> Take:
-    """Reads the inputs of a request; its frames are marked.
+    """Reads the inputs of a request; `Take.marked` has its frames.
 
     Args:
       request: Of files.
@@ -113,8 +113,7 @@ class Model:
       FileError, RequestError: see `generate`.
     """
     take = self._reads(request, self._tracker, say)
-    marked = self._marking.frames(take.frames)
-    return take._replace(frames=marked, marking=self._marking)
+    return take._replace(marking=self._marking)
 
   def write(
     self,

@@ -21,7 +21,8 @@ from speak_jax.provenance.marking import Marking
 class Take(NamedTuple):
   """One video: its inputs are read, its frames come as they are asked for."""
 
-  frames: Generator[UInt8[np.ndarray, "h w 3"], None, None]  # RGB, once
+  # RGB, once, and without the mark: what is given to anybody is `marked`.
+  frames: Generator[UInt8[np.ndarray, "h w 3"], None, None]
   count: int
   fps: float
   width: int  # px
@@ -29,6 +30,10 @@ class Take(NamedTuple):
   sound: Callable[[], Sound]  # reads the file's own, as long as the frames
   rows: Callable[[Shown], list[Row]]  # of the contact sheet, frames being made
   marking: Marking = Marking()  # what the file says of itself
+
+  def marked(self) -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:
+    """Its frames, once, with the watermark that says they are synthetic."""
+    return self.marking.frames(self.frames)
 
 
 class Result(NamedTuple):
@@ -60,10 +65,12 @@ def write(
   """
   shown = Shown(take.count)
   with contextlib.closing(take.frames) as made:
+    # The sheet shows what the model makes, before it is marked.
     frames = shown.passing(_counted(made, take.count))
+    marked = take.marking.frames(frames)
     count = write_video(
       output,
-      frames,
+      marked,
       take.fps,
       take.sound(),
       tags=take.marking.tags,

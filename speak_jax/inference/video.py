@@ -54,7 +54,7 @@ class Video:
     if self._frames is not None:
       yield from self._frames
       return
-    made = self._fresh().frames
+    made = self._fresh().marked()
     try:
       while True:
         with heard(self._lines):

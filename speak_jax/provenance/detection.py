@@ -8,11 +8,12 @@ coefficients at the tile's waves are correlated with the tile's own at every
 shift: two transforms a scale, and a crop costs nothing.
 
 A score is in standard deviations of what a picture without a mark gives. The
-tile is a sum of some hundred waves whose phases are random, whatever the
-picture: so that is a normal distribution, with tails no longer than its own. A
-false alarm's probability is at most its tail times the number of places that
-the best was chosen from: scales, shifts, codes. Thousands of other tiles on
-videos without a mark agree (docs/results/2026-11-30-marking.md).
+tile is a sum of some hundred waves whose phases were drawn at random, whatever
+the picture: so a score of z or more has a probability of at most exp(-z^2 / 2)
+(Chernoff's bound; cos of a random phase is sub-Gaussian), and a false alarm
+that times the number of places that the best was chosen from: scales, shifts,
+codes. Nothing is fitted. Thousands of other tiles on videos without a mark
+agree (docs/results/2026-11-30-marking.md).
 """
 
 import itertools
@@ -38,7 +39,8 @@ _QUIET = 0.5  # square of a level
 _ROUND = 2  # cycles; what is usual is the mean so far round a coefficient
 _LIMIT = 2.0  # of a coefficient, over what is usual
 # Places that the best is chosen from, for a scale: of any code, of a known one.
-PLACES_ANY, PLACES_KNOWN = PERIOD**2 * CODES, PERIOD**2
+# The first kind of search has a tenth of the probability, the second the rest.
+PLACES_ANY, PLACES_KNOWN = PERIOD**2 * CODES * 10, PERIOD**2 * 10 // 9
 _CLOSER = (-0.4, -0.2, 0.2, 0.4)  # of a step, round the best scale
 
 
@@ -198,15 +200,9 @@ class Trials:
     return np.fft.ifft2(plane).real * (PERIOD**2 / size)
 
   def _take(self, score: float, places: int, code: int, scale: float) -> None:
-    # Two kinds of search share the probability.
-    alarm = min(1.0, 2 * places * self._count * tail(score))
+    alarm = min(1.0, places * self._count * math.exp(-(score**2) / 2))
     if (alarm, -score) < (self.best.false_alarm, -self.best.score):
       self.best = Found(alarm, score, code, scale)
-
-
-def tail(score: float) -> float:
-  """Probability that a normal variable is larger."""
-  return math.erfc(score / math.sqrt(2)) / 2
 
 
 def whitened(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:

@@ -1,9 +1,8 @@
 """Everything that marks a video while it is written: `Marking`."""
 
-import contextlib
 import datetime
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,11 +105,14 @@ class Marking:
       manifest.sign(path, self.statement, self._credentials)
 
   def frames(
-    self, frames: Generator[UInt8[np.ndarray, "h w 3"], None, None]
+    self, frames: Iterator[UInt8[np.ndarray, "h w 3"]]
   ) -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:
-    """Yields marked frames, each a function of itself alone; closes its own."""
+    """Yields marked frames, each a function of itself alone.
+
+    When it is closed, so are the frames, if they can be.
+    """
     mark = None
-    with contextlib.closing(frames):
+    try:
       for frame in frames:
         if not self._watermark:
           yield frame
@@ -119,6 +121,9 @@ class Marking:
           height, width, _ = frame.shape
           mark = Watermark(height, width, self._weights.code)
         yield mark(frame)
+    finally:
+      if isinstance(frames, Generator):
+        frames.close()
 
 
 def _now() -> datetime.datetime:

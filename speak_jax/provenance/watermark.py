@@ -27,10 +27,10 @@ _NAME = b"speak-jax watermark 1"
 
 # Of the noise's standard deviation, levels of 255, in a frame of FULL_PX: on a
 # flat place; more, by level of texture there; at most.
-FLAT, SLOPE, MOST = 0.9, 0.3, 5.0
+FLAT, SLOPE, MOST = 1.0, 0.3, 5.0
 FULL_PX = 256  # geometric mean of the sides; larger frames need less
 _FADE, _RANGE = 0.7, (0.5, 1.25)  # power of that ratio, and its bounds
-_DARK, _DIM = (16.0, 80.0), 0.4  # levels: strength is (level + 16) / 80
+_DARK, _DIM = (24.0, 64.0), 0.5  # levels: strength is (level + 24) / 64
 _CELL = 8  # px, of a value of the strength
 
 assert CODES == 1 << CODE_BITS

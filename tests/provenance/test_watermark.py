@@ -44,7 +44,7 @@ def test_it_is_faint(side, psnr):
 def test_flat_and_dark_places_bear_little():
   grey = np.full((256, 256, 3), 128, np.uint8)
   apart = Watermark(256, 256, CODE)(grey).astype(float) - 128
-  assert 0.7 < apart.std() < 1.0
+  assert 0.8 < apart.std() < 1.15
   black = Watermark(256, 256, CODE)(grey * 0).astype(float)
   assert black.std() < 0.5
 
