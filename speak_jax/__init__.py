@@ -16,23 +16,28 @@ if TYPE_CHECKING:
   from speak_jax.inference.inputs import Rules
   from speak_jax.inference.model import Model, load
   from speak_jax.inference.request import Request, RequestError
+  from speak_jax.inference.stream import Frame, Stream
   from speak_jax.inference.video import Video
 
 __version__ = "0.1.0"
 __all__ = [
+  "Frame",
   "Model",
   "Request",
   "RequestError",
   "Rules",
+  "Stream",
   "Video",
   "load",
 ]
 
 _WHERE = {
+  "Frame": "stream",
   "Model": "model",
   "Request": "request",
   "RequestError": "request",
   "Rules": "inputs",
+  "Stream": "stream",
   "Video": "video",
   "load": "model",
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from data_pipelines.faces.eyes import EyeReader
 from data_pipelines.faces.follow import FaceTracker
-from speak_jax.inference import talking_head, talking_photograph
+from speak_jax.inference import stream, talking_head, talking_photograph
 from speak_jax.inference.model import Model
 from speak_jax.inference.motion_model import MotionModel
 from speak_jax.inference.request import Request
@@ -21,9 +21,9 @@ def model(network: Synthesizer | MotionModel, tracker: FaceTracker) -> Model:
     reads = functools.partial(
       talking_photograph.take, network, eyes=EyeReader()
     )
-  else:
-    reads = functools.partial(talking_head.take, network)
-  return Model(reads, tracker)
+    streams = functools.partial(stream.of_photograph, network, EyeReader())
+    return Model(reads, tracker, streams=streams)
+  return Model(functools.partial(talking_head.take, network), tracker)
 
 
 def generate(

@@ -15,8 +15,8 @@ from speak_jax import spec
 VOICE_LUFS = -19.0  # of the drawn voices: -19.06, 1.4 from one to the next
 # Gates of BS.1770: blocks below are no sound at all, or are pauses.
 SILENCE_LUFS, PAUSE_LU = -70.0, -10.0
-_STEP = spec.SAMPLE_RATE_HZ // 10  # 0.1 s; a block is four of them
-_CHUNK = 50 * _STEP  # filtered at a time: 5 s
+STEP = spec.SAMPLE_RATE_HZ // 10  # 0.1 s; a block is four of them
+_CHUNK = 50 * STEP  # filtered at a time: 5 s
 
 
 def loudness(audio: Int16[np.ndarray, "s"]) -> float:
@@ -25,10 +25,10 @@ def loudness(audio: Int16[np.ndarray, "s"]) -> float:
   A sound of less than 0.4 s is one block.
   """
   blocks = _blocks(audio)
-  blocks = blocks[_lufs(blocks) > SILENCE_LUFS]
+  blocks = blocks[lufs_of(blocks) > SILENCE_LUFS]
   if len(blocks):
-    blocks = blocks[_lufs(blocks) > _lufs(blocks.mean()) + PAUSE_LU]
-  return float(_lufs(blocks.mean())) if len(blocks) else -np.inf
+    blocks = blocks[lufs_of(blocks) > lufs_of(blocks.mean()) + PAUSE_LU]
+  return float(lufs_of(blocks.mean())) if len(blocks) else -np.inf
 
 
 def levelled(
@@ -43,7 +43,14 @@ def levelled(
   now = loudness(audio)
   if not np.isfinite(now):
     return audio
-  gain = np.float32(10 ** ((lufs - now) / 20))
+  return amplified(audio, lufs - now)
+
+
+def amplified(
+  audio: Int16[np.ndarray, "s"], decibels: float
+) -> Int16[np.ndarray, "s"]:
+  """The sound so much louder; peaks above full scale are clipped."""
+  gain = np.float32(10 ** (decibels / 20))
   out = np.empty_like(audio)
   for start in range(0, len(audio), _CHUNK):  # hours are not held as floats
     part = audio[start : start + _CHUNK] * gain
@@ -56,9 +63,28 @@ def _centred(audio: Int16[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
   total = square = 0.0
   for start in range(0, len(audio), _CHUNK):
     part = audio[start : start + _CHUNK].astype(np.float64)
-    total, square = total + part.sum(), square + part @ part
-  offset = round(total / max(len(audio), 1))
-  if 2 * offset**2 * len(audio) <= square:
+    total += float(part.sum())
+    square += float(np.dot(part, part))
+  return without(audio, constant(total, square, max(len(audio), 1)))
+
+
+def constant(total: float, square: float, samples: int) -> int:
+  """The constant in a sound, if it is most of all; else 0.
+
+  Args:
+    total: Of its samples.
+    square: Of their squares.
+    samples: Their number.
+  """
+  offset = round(total / samples)
+  return 0 if 2 * offset**2 * samples <= square else offset
+
+
+def without(
+  audio: Int16[np.ndarray, "s"], offset: int
+) -> Int16[np.ndarray, "s"]:
+  """The sound without a constant."""
+  if not offset:
     return audio
   out = np.empty_like(audio)
   for start in range(0, len(audio), _CHUNK):
@@ -71,23 +97,23 @@ def _blocks(audio: Int16[np.ndarray, "s"]) -> Float[np.ndarray, "n"]:
   """Weighted power of blocks of 0.4 s that begin every 0.1 s; full scale 1."""
   from scipy import signal  # half a second, which a decoder hardly ever needs
 
-  filters = _weighting()
+  filters = weighting()
   state = signal.sosfilt_zi(filters) * 0
   sums = []
   for start in range(0, len(audio), _CHUNK):
     part = audio[start : start + _CHUNK] / 32768
     part, state = signal.sosfilt(filters, part, zi=state)
-    whole = len(part) // _STEP * _STEP
-    if start == 0 and len(audio) < 4 * _STEP:
+    whole = len(part) // STEP * STEP
+    if start == 0 and len(audio) < 4 * STEP:
       return np.array([np.mean(part**2)]) if len(part) else np.zeros(0)
-    sums.append((part[:whole].reshape(-1, _STEP) ** 2).sum(1))
+    sums.append((part[:whole].reshape(-1, STEP) ** 2).sum(1))
   if not sums:
     return np.zeros(0)
   steps = np.concatenate(sums)
-  return np.convolve(steps, np.ones(4), "valid") / (4 * _STEP)
+  return np.convolve(steps, np.ones(4), "valid") / (4 * STEP)
 
 
-def _weighting() -> Float[np.ndarray, "2 6"]:
+def weighting() -> Float[np.ndarray, "2 6"]:
   """The K weighting of BS.1770 at 16 kHz: a head's shelf, then a high pass.
 
   The analogue filters behind the standard's numbers for 48 kHz, as libebur128
@@ -115,6 +141,7 @@ def _weighting() -> Float[np.ndarray, "2 6"]:
   return np.array(out)
 
 
-def _lufs(power: Float[np.ndarray, "*n"] | float) -> Float[np.ndarray, "*n"]:
+def lufs_of(power: Float[np.ndarray, "*n"] | float) -> Float[np.ndarray, "*n"]:
+  """Loudness of weighted power, full scale 1; -inf of none."""
   with np.errstate(divide="ignore"):
     return np.asarray(-0.691 + 10 * np.log10(power))

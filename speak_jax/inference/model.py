@@ -7,7 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_pipelines.faces.eyes import EyeReader
 from data_pipelines.faces.follow import FaceTracker
@@ -31,6 +31,10 @@ from speak_jax.inference.video import Video
 from speak_jax.provenance import manifest
 from speak_jax.provenance.marking import Marking, of_bundle
 
+if TYPE_CHECKING:
+  from speak_jax.inference.stream import Stream
+
+NO_FILE = ""  # in the place of sound that comes in pieces
 WINDOWS = 8  # made at a time, where a network draws frames
 
 
@@ -42,6 +46,7 @@ class Model:
     reads: Callable[[Request, FaceTracker, Callable[[str], None]], Take],
     tracker: FaceTracker | None = None,
     marking: Marking | None = None,
+    streams: Callable[..., "Stream"] | None = None,
   ):
     """Joins a network with what finds faces.
 
@@ -50,11 +55,13 @@ class Model:
       tracker: Finds faces; None: FaceMesh.
       marking: How videos say that they are synthetic; None: marked, as by
         weights that have no name.
+      streams: `stream.of_photograph` of a network that moves
+        photographs; None: it makes no streams.
 
     Raises:
       MissingModelError: FaceMesh is not there yet.
     """
-    self._reads = reads
+    self._reads, self._streams = reads, streams
     self._marking = Marking() if marking is None else marking
     self._tracker = Tracker() if tracker is None else tracker
 
@@ -87,18 +94,59 @@ class Model:
     folder = Path(tempfile.mkdtemp(prefix="speak-"))
     forget = functools.partial(shutil.rmtree, folder, ignore_errors=True)
     try:
-      inputs: dict[str, Any] = {
-        "identity": stored(identity, "identity", folder),
-        "audio": stored(audio, "audio", folder),
-        "pose": None if pose is None else stored_pose(pose, folder),
-        "emotion": None if emotion is None else stored_emotion(emotion, folder),
-      }
+      inputs = _in_files(identity, pose, emotion, folder)
+      inputs["audio"] = stored(audio, "audio", folder)
       video = Video(self.take, Request(**inputs, **fields))
     except BaseException:
       forget()
       raise
     weakref.finalize(video, forget)
     return video
+
+  def stream(
+    self,
+    identity: Pictures,
+    pose: Pose | None = None,
+    emotion: Emotion | None = None,
+    *,
+    lufs: float | None = None,
+    look_ahead: float | None = None,
+    **fields: Any,
+  ) -> "Stream":
+    """Makes frames while sound comes; models that move photographs alone.
+
+    Args:
+      identity: As for `generate`.
+      pose: The same. Head motion, read or idle, is that of ten minutes at
+        most, and then goes back and forth.
+      emotion: As for `generate`; one that changes stays after ten minutes.
+      lufs: Loudness of the voice that will come; None: it is measured while
+        it comes, and the network hears it as loud as the voices that it
+        learned from.
+      look_ahead: Seconds of sound that must have come behind a frame before
+        it is made; None: as much as the network hears (1.32), which gives
+        the frames of `generate`. With less, what is not known yet is taken to
+        mirror what was: .2 is enough to talk with somebody.
+      fields: As for `generate`.
+
+    Raises:
+      FileError, RequestError, ValueError: as `generate` does.
+    """
+    if self._streams is None:
+      raise RequestError("model", "draws windows of frames, and has no stream")
+    folder = Path(tempfile.mkdtemp(prefix="speak-"))
+    forget = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+    try:
+      inputs = _in_files(identity, pose, emotion, folder)
+      request = Request(audio=NO_FILE, **inputs, **fields)
+      made = self._streams(
+        request, self._tracker, self._marking, lufs=lufs, look_ahead=look_ahead
+      )
+    except BaseException:
+      forget()
+      raise
+    weakref.finalize(made, forget)
+    return made
 
   def take(
     self, request: Request, say: Callable[[str], None] = lambda line: None
@@ -137,6 +185,17 @@ class Model:
     """
     check_files(request.files, output, sheet)
     return takes.write(self.take(request, say), output, sheet, say)
+
+
+def _in_files(
+  identity: Pictures, pose: Pose | None, emotion: Emotion | None, folder: Path
+) -> dict[str, Any]:
+  """Inputs as a request has them; what is in memory is stored first."""
+  return {
+    "identity": stored(identity, "identity", folder),
+    "pose": None if pose is None else stored_pose(pose, folder),
+    "emotion": None if emotion is None else stored_emotion(emotion, folder),
+  }
 
 
 def load(
@@ -184,14 +243,15 @@ def load(
         "windows",
         "this model moves the picture frame by frame; leave it out",
       )
-    from speak_jax.inference import talking_photograph
+    from speak_jax.inference import stream, talking_photograph
     from speak_jax.inference.motion_model import MotionModel
 
     network = MotionModel.from_bundle(place, content=content)
     reads = functools.partial(
       talking_photograph.take, network, eyes=EyeReader()
     )
-    return Model(reads, tracker, marking)
+    streams = functools.partial(stream.of_photograph, network, EyeReader())
+    return Model(reads, tracker, marking, streams)
   from speak_jax.inference import talking_head
   from speak_jax.inference.synthesizer import Synthesizer
 

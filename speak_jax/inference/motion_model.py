@@ -202,19 +202,37 @@ class MotionModel:
         return
       start, n = number * each, len(closed)
       sound = cut_sound(audio, number, 1, self.settings)
-      shown = emotion if emotion.ndim == 1 else emotion[start]
-      points = self._points(sound, closed, shown)
-      # Speech, lids and emotion add up: what differs from this is added.
-      if emotion.ndim == 2:
-        points += np.tensordot(emotion[start:][:n] - shown, self._emotions, 1)
-      if mouth != 1:
-        said = self._points(sound, [0.0] * n, CALM)
-        points += (mouth - 1) * (said - self._silent)
-      yield from points
+      shown = emotion if emotion.ndim == 1 else emotion[start:][:n]
+      yield from self.stretch(sound, closed, shown, mouth)
+
+  def stretch(
+    self,
+    sound: Int16[np.ndarray, "1 a"],
+    lids: Sequence[float],
+    emotion: Float[np.ndarray, "8"] | Float[np.ndarray, "n 8"],
+    mouth: float = 1.0,
+  ) -> Float32[np.ndarray, "n 468 3"]:
+    """Makes the first n frames of a stretch; see `stream`.
+
+    Args:
+      sound: Of the stretch, as `cut_sound` cuts it.
+      lids: Of each of the n frames.
+      emotion: Of all of them, or of each.
+      mouth: As for `stream`.
+    """
+    shown = emotion if emotion.ndim == 1 else emotion[0]
+    points = self._points(sound, lids, shown)
+    # Speech, lids and emotion add up: what differs from this is added.
+    if emotion.ndim == 2:
+      points += np.tensordot(emotion - shown, self._emotions, 1)
+    if mouth != 1:
+      said = self._points(sound, [0.0] * len(lids), CALM)
+      points += (mouth - 1) * (said - self._silent)
+    return points
 
   def _points(
     self,
-    sound: Int16[np.ndarray, "1 s"],
+    sound: Int16[np.ndarray, "1 a"],
     lids: Sequence[float],
     emotion: Float[np.ndarray, "8"],
   ) -> Float32[np.ndarray, "n 468 3"]:

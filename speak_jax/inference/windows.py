@@ -198,7 +198,11 @@ def frames_of(audio: Int16[np.ndarray, "s"], fps: float) -> int:
 
 
 def cut_sound(
-  audio: Int16[np.ndarray, "s"], first: int, count: int, settings: Heard
+  audio: Int16[np.ndarray, "s"],
+  first: int,
+  count: int,
+  settings: Heard,
+  origin: int = 0,
 ) -> Int16[np.ndarray, "w a"]:
   """Cuts the sound of stretches of `settings.heard` frames.
 
@@ -210,12 +214,13 @@ def cut_sound(
     first: Index of the first stretch.
     count: w, number of stretches.
     settings: Frames of a stretch and of its context.
+    origin: Sample of the recording that `audio` begins with.
   """
   per_frame = spec.samples_per_frame(settings.fps)
   before = round(settings.context * per_frame)
   sounds = np.zeros((count, settings.samples), audio.dtype)
   for i, sound in enumerate(sounds, first):
-    start = round(i * settings.heard * per_frame) - before
+    start = round(i * settings.heard * per_frame) - before - origin
     heard = audio[max(start, 0) : max(start + len(sound), 0)]
     at = max(-start, 0)
     sound[at : at + len(heard)] = heard

@@ -2,7 +2,7 @@
 
 import datetime
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,16 +114,21 @@ class Marking:
     mark = None
     try:
       for frame in frames:
-        if not self._watermark:
-          yield frame
-          continue
         if mark is None:
           height, width, _ = frame.shape
-          mark = Watermark(height, width, self._weights.code)
+          mark = self.of_size(height, width)
         yield mark(frame)
     finally:
       if isinstance(frames, Generator):
         frames.close()
+
+  def of_size(
+    self, height: int, width: int
+  ) -> Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]]:
+    """What marks a frame of this size; px."""
+    if not self._watermark:
+      return lambda frame: frame
+    return Watermark(height, width, self._weights.code)
 
 
 def _now() -> datetime.datetime:
