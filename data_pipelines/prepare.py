@@ -98,8 +98,9 @@ _ON_MISSING_FACE = flags.DEFINE_enum(
 _FACE = flags.DEFINE_string(
   "face",
   "largest",
-  "Real videos: which face is followed, `largest` or `first` (from the left) "
-  "of the first picture with one, or `box:x,y,w,h`, that place in source px.",
+  "Real videos: which face is followed, `largest`, `first` (from the left), "
+  "`2` and so on of the first picture with one, or `box:x,y,w,h`, that place "
+  "in source px.",
 )
 _IDENTITIES = flags.DEFINE_integer(
   "identities", 100, "synthetic: people to train on.", 1

@@ -48,6 +48,7 @@ if __name__ == "__main__":  # what follows takes seconds to load
 
   stopping.install("generate")
 
+import os
 import sys
 import time
 import warnings
@@ -62,7 +63,7 @@ from speak_jax import bundle
 from speak_jax.common import command_line, packaged
 from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
-from speak_jax.inference import aliases
+from speak_jax.inference import aliases, dry_run
 from speak_jax.inference.inputs import Rules, check_files
 from speak_jax.inference.model import WINDOWS, load
 from speak_jax.inference.request import (
@@ -96,7 +97,10 @@ def main(argv: list[str]) -> int:
     return command_line.fail("error", str(error))
   try:
     output = aliases.output(FLAGS, request.files)
-    check_files(request.files, output, FLAGS.sheet, FLAGS.model)
+    sheet, dry = FLAGS.sheet, FLAGS.get_flag_value("dry-run", False)
+    if dry and sheet is None:
+      sheet = os.path.splitext(output)[0] + ".png"
+    check_files(request.files, output, sheet, FLAGS.model)
     if bundle.is_bundle(FLAGS.model):  # `load` says what it is if not
       check(request, bundle.moves_photographs(FLAGS.model))
     if not FLAGS.watermark:
@@ -108,7 +112,10 @@ def main(argv: list[str]) -> int:
       certificate=FLAGS.certificate,
       certificate_key=FLAGS.get_flag_value("certificate-key", None),
     )
-    result = model.write(request, output, sheet=FLAGS.sheet)
+    if dry:
+      dry_run.write(model.take, request, sheet)
+      return 0
+    result = model.write(request, output, sheet=sheet)
   except (FileError, MissingModelError) as error:
     return command_line.fail("error", str(error))
   except RequestError as error:
@@ -222,9 +229,16 @@ def _define_flags() -> None:
   )
   text("output", None, "The mp4.", short_name="o")
   text("sheet", None, "Also a contact sheet PNG.")
+  flags.DEFINE_bool(
+    "dry-run",
+    False,
+    "Make no video; read the inputs and draw the faces found with the numbers"
+    " that --face takes, the crop and the plan: to --sheet, or a PNG beside"
+    " --output.",
+  )
   which = (
-    "largest, first (from the left), or box:x,y,w,h, that place in its first"
-    " frame, px."
+    "largest, first (from the left), 2 and so on, which from the left, or"
+    " box:x,y,w,h, that place in its first frame, px."
   )
   text("face", "largest", f"Which face of the identity's file: {which}")
   text("pose-face", "largest", f"Which face of the pose's file: {which}")

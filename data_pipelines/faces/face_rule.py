@@ -1,4 +1,6 @@
-"""Which face of several is followed: the largest, the leftmost, or a box."""
+"""Which face of several is followed: the largest, one by number, or a box."""
+
+import re
 
 import numpy as np
 from jaxtyping import Float
@@ -14,13 +16,14 @@ def parse_face_rule(text: str) -> str | Box:
   """Reads a rule from text.
 
   Args:
-    text: "largest", "first" (from the left), or "box:x,y,w,h", a place in
-      the first picture in pixels of the source.
+    text: "largest", "first" (from the left), "2" and so on, which number from
+      the left, or "box:x,y,w,h", a place in the first picture in pixels of the
+      source.
 
   Raises:
     ValueError: anything else.
   """
-  if text in ("largest", "first"):
+  if text in ("largest", "first") or is_number(text):
     return text
   kind, _, numbers = text.partition(":")
   try:
@@ -28,8 +31,31 @@ def parse_face_rule(text: str) -> str | Box:
   except ValueError:
     x = y = w = h = np.nan
   if kind != "box" or not np.isfinite([x, y, w, h]).all() or w <= 0 or h <= 0:
-    raise ValueError(f"face {text!r} is not largest, first or box:x,y,w,h")
+    raise ValueError(
+      f"face {text!r} is not largest, first, a number or box:x,y,w,h"
+    )
   return x, y, w, h
+
+
+def is_number(rule: str | Box) -> bool:
+  """Whether a rule is which face from the left, from 1."""
+  return not isinstance(rule, tuple) and re.fullmatch("[1-9]", rule) is not None
+
+
+def named(rule: str | Box) -> str:
+  """The face of a rule in words, as in "the largest one"."""
+  if isinstance(rule, tuple):
+    return "the one in the box"
+  if is_number(rule):
+    return f"number {rule} from the left"
+  return {"largest": "the largest one", "first": "the leftmost one"}[rule]
+
+
+def where(rule: str | Box) -> str:
+  """What a rule adds to "no face found": where it was looked for."""
+  if isinstance(rule, tuple):
+    return " in the box"
+  return f" that is {named(rule)}" if is_number(rule) else ""
 
 
 def turned_rule(
@@ -56,9 +82,11 @@ def ranked(faces: list[Face], rule: str | Box) -> list[Face]:
   """Detected faces in the order of a rule; `faces` come largest first."""
   if rule == "largest":
     return faces
-  if rule == "first":
-    return sorted(faces, key=lambda face: face.box[0])
-  assert isinstance(rule, tuple)
+  if not isinstance(rule, tuple):
+    from_left = sorted(faces, key=lambda face: face.box[0])
+    if rule == "first":
+      return from_left
+    return from_left[int(rule) - 1 : int(rule)]
   box = corners(rule)
   share = {id(face): iou(face.box, box) for face in faces}
   inside = [face for face in faces if share[id(face)] > _IN_BOX]

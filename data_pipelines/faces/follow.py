@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from data_pipelines.faces import align
-from data_pipelines.faces.face_rule import Box
+from data_pipelines.faces.face_rule import Box, named, where
 from data_pipelines.faces.tracker import Step, Track, runs
 from data_pipelines.media.error import MediaError, warn
 
@@ -84,13 +84,10 @@ def check(
   on_missing_face: str,
 ) -> None:
   """What `follow` refuses and says, of a track that is there."""
-  boxed = isinstance(rule, tuple)
   if not track.found.any():
-    place = " in the box" if boxed else ""
-    raise NoFaceError(path, f"no face found{place}")
+    raise NoFaceError(path, f"no face found{where(rule)}")
   if track.faces > 1:
-    one = "the one in the box" if boxed else f"the {_NAMES[rule]} one"
-    warn(path, f"{track.faces} faces; {one} is followed")
+    warn(path, f"{track.faces} faces; {named(rule)} is followed")
   if on_missing_face == "fail" and not track.found.all():
     raise NoFaceError(path, f"no face from {gaps(track.found, fps)}")
 
@@ -181,6 +178,3 @@ def gaps(found: Bool[np.ndarray, "n"], fps: float) -> str:
 def span(start: int, stop: int, fps: float, begin: float = 0.0) -> str:
   """Frames as seconds after `begin`: "1.20 to 2.00 s"."""
   return f"{start / fps + begin:.2f} to {stop / fps + begin:.2f} s"
-
-
-_NAMES = {"largest": "largest", "first": "leftmost"}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data_pipelines.faces.face_rule import Box, turned_rule
+from data_pipelines.faces.face_rule import Box, turned_rule, where
 from data_pipelines.faces.follow import FaceTracker, NoFaceError
 from data_pipelines.faces.tracker import is_sure
 from data_pipelines.media import decoder
@@ -106,9 +106,8 @@ def find(
       if enough or asked == MOST_VOTES:
         break
   if start is None:
-    place = " in the box" if isinstance(rule, tuple) else ""
     time = f" in {looked / LOOKS_FPS:.0f} s" if looked > 1 else ""
-    raise NoFaceError(path, f"no face found{place}{time}")
+    raise NoFaceError(path, f"no face found{where(rule)}{time}")
   if not is_sure(votes):
     raise MediaError(
       path,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from data_pipelines.faces.face_rule import Box, corners, ranked
+from data_pipelines.faces.face_rule import Box, corners, is_number, ranked
 from data_pipelines.faces.headpose import head_pose
 from data_pipelines.faces.nets import (
   DETECTOR,
@@ -124,10 +124,24 @@ class Tracker:
 
     Args:
       frames: RGB.
-      rule: Of several faces: "largest", "first" from the left, or the one
-        that overlaps a box most.
+      rule: Of several faces: "largest", "first" from the left, "2" and so on,
+        or the one that overlaps a box most.
     """
     return gather(self.stream(frames, rule))
+
+  def boxes(self, frame: UInt8[np.ndarray, "h w 3"]) -> list[Box]:
+    """Where faces are seen, from the left: number 1, 2 and so on of a rule.
+
+    Args:
+      frame: RGB, upright.
+    """
+    found = next((x for x in self._detector.levels(frame) if x), [])
+    return [
+      (x0, y0, x1 - x0, y1 - y0)
+      for x0, y0, x1, y1 in (
+        face.box.tolist() for face in ranked(found, "first")
+      )
+    ]
 
   def stream(
     self,
@@ -261,7 +275,10 @@ class Tracker:
     """Detected faces at finer and finer steps; in a box at its own scale."""
     if isinstance(rule, tuple):
       yield self._detector.look_into(frame, corners(rule))
-    yield from self._detector.levels(frame, finest)
+    for faces in self._detector.levels(frame, finest):
+      yield faces
+      if faces and is_number(rule):
+        return  # smaller faces would have other numbers
 
   def _look_at(
     self, frame: UInt8[np.ndarray, "h w 3"], roi: Float[np.ndarray, "2 3"]

@@ -96,7 +96,7 @@ class _TimeLine:
     level = number(row[2], "level", 0, STRONGEST)
     column = spec.EMOTIONS.index(_known(name))
     if not self._times or now != self._times[-1]:
-      if self._times and now < self._times[-1] + SOONEST:
+      if self._times and now - self._times[-1] < SOONEST - 1e-6:
         raise ValueError(
           f"time {now:g} is not {SOONEST:g} s after {self._times[-1]:g}: a"
           " face needs them to change"

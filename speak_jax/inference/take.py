@@ -29,6 +29,7 @@ class Take(NamedTuple):
   height: int
   sound: Callable[[], Sound]  # reads the file's own, as long as the frames
   rows: Callable[[Shown], list[Row]]  # of the contact sheet, frames being made
+  picture: UInt8[np.ndarray, "k l 3"]  # what frames are made of, as it is
   marking: Marking = Marking()  # what the file says of itself
 
   def marked(self) -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:

@@ -88,7 +88,7 @@ def take(
       Row("made", shown.frames),
     ]
 
-  return Take(frames(), n, settings.fps, size, size, sound, rows)
+  return Take(frames(), n, settings.fps, size, size, sound, rows, person.crop)
 
 
 def _length(

@@ -86,7 +86,8 @@ def take(
     raise MediaError(request.audio, str(error)) from None
   most = math.ceil((n - 1) * step) + 1  # of the model's
   one = actor(model, request, most, tracker, say, eyes=eyes)
-  height, width = one.portrait.photograph.shape[:2]
+  photograph = one.portrait.photograph
+  height, width = photograph.shape[:2]
   say(f"{n} frames at {fps:.5g} a second, {width} x {height} px")
 
   def frames() -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:
@@ -97,7 +98,7 @@ def take(
       moves = zip(points, ours, strict=False)
       yield from composed(one.portrait, _at_rate(moves, step, n))
 
-  return Take(frames(), n, fps, width, height, sound, one.rows)
+  return Take(frames(), n, fps, width, height, sound, one.rows, photograph)
 
 
 class Actor(NamedTuple):

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from data_pipelines.media.error import heard
+from speak_jax.common import outputs
+from speak_jax.inference import dry_run
 from speak_jax.inference import take as takes
 from speak_jax.inference.inputs import check_files
 from speak_jax.inference.request import Request
@@ -27,11 +29,11 @@ class Video:
       they were read.
   """
 
-  def __init__(self, reads: Callable[[Request], Take], request: Request):
+  def __init__(self, reads: Callable[..., Take], request: Request):
     """Reads the inputs.
 
     Args:
-      reads: Reads those of a request, each time anew.
+      reads: `Model.take`, which reads those of a request each time anew.
       request: What is asked for.
 
     Raises:
@@ -98,6 +100,18 @@ class Video:
     check_files(self._request.files, path, sheet)
     with heard(self._lines):
       return takes.write(self._fresh(), path, sheet, say=lambda line: None)
+
+  def plan(self, path: str | os.PathLike) -> None:
+    """Draws what the video is made of: faces, crop and plan; no frame.
+
+    Args:
+      path: The PNG, replaced if it is there; its folder must exist.
+
+    Raises:
+      FileError: it cannot be written.
+    """
+    outputs.check_file(path, self._request.files, (".png",))
+    dry_run.write(self._reads, self._request, path, lambda line: None)
 
   def _taken(self) -> Take:
     with heard(self._lines):

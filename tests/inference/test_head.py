@@ -222,7 +222,8 @@ def test_a_time_line_is_a_curve_of_strengths(tmp_path):
 
 def test_levels_change_without_jumps(tmp_path):
   """The quickest that a time line may ask for."""
-  path = write(tmp_path, "1,happy,0\n1.2,happy,1.5\n", "moods.csv")
+  rows = "0.4,happy,0\n0.6,happy,0\n0.8,happy,1.5\n"  # binary, less than 0.2
+  path = write(tmp_path, rows, "moods.csv")
   found = emotion_label.read(path)
   assert isinstance(found, Curve)
   levels = found.at(np.arange(50) / 25).max(1)
