@@ -62,6 +62,7 @@ INSTALL_REQUIRES = [
 
 EXTRAS_REQUIRE = {
   "align": ["pocketsphinx>=5.0.4"],  # phones of recorded speech: docs/data.md
+  "app": ["gradio>=6.31"],  # the page in a browser: docs/page.md
   "beam": ["apache-beam>=2.77"],
   "cuda": ["jax[cuda13]"],  # Turing (7.5) and later
   # Volta, which CUDA 13 and cuDNN from 9.11 on have no kernels for.

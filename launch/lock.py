@@ -14,13 +14,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BASE = Path("launch/requirements.txt")
-ADDED = ("align", "dev", "cuda", "cuda12", "tpu")  # extras that add to BASE
+# Extras that add to BASE.
+ADDED = ("align", "app", "dev", "cuda", "cuda12", "tpu")
 WHOLE = ("beam",)  # extras with versions of their own
 PYTHON = "3.11"  # the oldest one
+BROWSER = " ; sys_platform != 'emscripten'"  # where no extra is installed
+# What extra `app` allows only older releases of; the page is tested with ours.
+OVERRIDES = ("pillow",)
 # uv does not see that a release forbids later Pythons, or lacks the wheel of a
 # system; pip does.
 CAPS = (
@@ -68,10 +73,17 @@ def resolve(target: Path, extras: tuple[str, ...], more: list[str]) -> str:
   command += [f"--extra={extra}" for extra in extras]
   command += ["--constraint=-", "-o", str(target), *more]
   try:
-    # Written over, for uv keeps the versions that it finds there.
-    subprocess.run(
-      command, cwd=ROOT, check=True, text=True, input="\n".join(CAPS)
-    )
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as overrides:
+      overrides.write("\n".join(OVERRIDES))
+      overrides.flush()
+      # Written over, for uv keeps the versions that it finds there.
+      subprocess.run(
+        [*command, "--override", overrides.name],
+        cwd=ROOT,
+        check=True,
+        text=True,
+        input="\n".join(CAPS),
+      )
     return target.read_text()
   except subprocess.CalledProcessError as error:
     sys.exit(error.returncode)
@@ -101,7 +113,8 @@ def main() -> None:
     target = ROOT / listed(extra)
     fixed = [*more, "--constraint", str(BASE)]
     resolved = entries(resolve(target, ("editable", extra), fixed))
-    added = {key: text for key, text in resolved.items() if key not in base}
+    known = {*base, *(key.removesuffix(BROWSER) for key in base)}
+    added = {key: text for key, text in resolved.items() if key not in known}
     # An extra may want a package of the base on more systems, not another one.
     same = {version(key) for key in resolved}
     if missing := [key for key in base if version(key) not in same]:

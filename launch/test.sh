@@ -3,7 +3,7 @@
 #
 #   bash launch/test.sh [--campaigns] [arguments for pytest]
 set -euo pipefail
-export SPEAK_EXTRAS=dev
+export SPEAK_EXTRAS="dev app"
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 cd "$SPEAK_ROOT"
 

@@ -30,10 +30,7 @@ COMMANDS = {
     "a video from a picture, speech, head motion and emotion",
   ),
   "verify": ("speak_jax.tools.verify", "whether a video says it is synthetic"),
-  "licences": (
-    "speak_jax.tools.licences",
-    "whose the weights are, and what they learned from",
-  ),
+  "app": ("speak_jax.app", "the same in a browser: a page of this machine"),
   "prepare": ("data_pipelines.prepare", "raw videos, or drawn faces, to data"),
   "inspect": ("data_pipelines.inspect", "what a data set holds"),
   "av-offsets": (

@@ -29,6 +29,7 @@ OPTIONS = (
   "--hide-scrollbars",
   "--autoplay-policy=no-user-gesture-required",
   "--proxy-server=127.0.0.1:9",
+  "--proxy-bypass-list=127.0.0.1",  # a server of the test itself
   "--remote-debugging-pipe",
 )
 
@@ -69,13 +70,13 @@ class Page:
 
   def open(
     self,
-    path: Path,
+    path: Path | str,
     width: int = 1200,
     height: int = 900,
     dark: bool = False,
     script: bool = True,
   ) -> None:
-    """Loads a file and waits for it."""
+    """Loads a file, or an address, and waits for it."""
     self.call(
       "Emulation.setDeviceMetricsOverride",
       width=width,
@@ -89,7 +90,8 @@ class Page:
     }
     self.call("Emulation.setEmulatedMedia", features=[scheme])
     self.call("Emulation.setScriptExecutionDisabled", value=not script)
-    self.call("Page.navigate", url=path.resolve().as_uri())
+    url = path if isinstance(path, str) else path.resolve().as_uri()
+    self.call("Page.navigate", url=url)
     self.wait("document.readyState === 'complete'")
 
   def key(self, name: str) -> None:
@@ -97,6 +99,13 @@ class Page:
     text = {"text": name} if len(name) == 1 else {}
     self.call("Input.dispatchKeyEvent", type="keyDown", key=name, **text)
     self.call("Input.dispatchKeyEvent", type="keyUp", key=name)
+
+  def give(self, where: str, *paths: Path) -> None:
+    """Puts files into the file input that a selector finds."""
+    root = self.call("DOM.getDocument")["root"]["nodeId"]
+    found = self.call("DOM.querySelector", nodeId=root, selector=where)
+    files = [str(path) for path in paths]
+    self.call("DOM.setFileInputFiles", nodeId=found["nodeId"], files=files)
 
   def screenshot(self, path: Path, whole: bool = True) -> None:
     found = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
@@ -106,8 +115,13 @@ class Page:
     """The page as it is printed."""
     return base64.b64decode(self.call("Page.printToPDF")["data"])
 
-  def complaints(self) -> list[str]:
-    """Errors of scripts and of the content policy, and network requests."""
+  def complaints(self, host: str = "") -> list[str]:
+    """Errors of scripts and of the content policy, and network requests.
+
+    Args:
+      host: Of addresses that it may ask for, "http://name:port/".
+    """
+    known = ("file:", "data:", "blob:", *([host] if host else []))
     found = []
     for event in self._browser.events:
       if event.get("sessionId") != self._session:
@@ -115,7 +129,7 @@ class Page:
       params, method = event["params"], event["method"]
       if method == "Network.requestWillBeSent":
         url = params["request"]["url"]
-        if not url.startswith(("file:", "data:", "blob:")):
+        if not url.startswith(known):
           found.append(f"asked for {url}")
       elif method == "Runtime.exceptionThrown":
         found.append(params["exceptionDetails"]["text"])

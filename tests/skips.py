@@ -17,10 +17,11 @@ import pytest
 EXPECTED = {
   # What drawings cannot show, and weights that are too large to store.
   "no folder shared/": 4,
-  "no browser": 5,
+  "no browser": 6,
   "no Apache Beam here": 1,
   "no PocketSphinx here": 6,
   "Apache Beam is installed": 1,
+  "Gradio is installed": 1,
   "root may write everywhere": 1,
   "no zsh": 5,
   "no dash here": 1,

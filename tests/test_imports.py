@@ -123,6 +123,13 @@ ALLOWED = {
     "speak_jax.stages",
     "speak_jax.training",
   ),
+  "speak_jax.app": (
+    "data_pipelines",
+    "speak_jax.bundle",
+    "speak_jax.common",
+    "speak_jax.spec",
+    "speak_jax.inference",
+  ),
   # It joins data and trained models: held-out clips in, figures out.
   "speak_jax.evaluation": (
     "data_pipelines",

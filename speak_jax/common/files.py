@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -113,6 +114,22 @@ def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
   finally:
     _remove(fresh)
     _PARTIAL.discard(fresh)
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+  """Yields a new folder of this user's alone; at the end it is removed.
+
+  Args:
+    prefix: Its name begins so.
+  """
+  folder = Path(tempfile.mkdtemp(prefix=prefix))
+  _PARTIAL.add(folder)
+  try:
+    yield folder
+  finally:
+    _remove(folder)
+    _PARTIAL.discard(folder)
 
 
 def discard() -> None:
