@@ -31,6 +31,10 @@ COMMANDS = {
   ),
   "verify": ("speak_jax.tools.verify", "whether a video says it is synthetic"),
   "app": ("speak_jax.app", "the same in a browser: a page of this machine"),
+  "licences": (
+    "speak_jax.tools.licences",
+    "whose the weights are, and what they learned from",
+  ),
   "prepare": ("data_pipelines.prepare", "raw videos, or drawn faces, to data"),
   "inspect": ("data_pipelines.inspect", "what a data set holds"),
   "av-offsets": (

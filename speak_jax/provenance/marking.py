@@ -105,8 +105,8 @@ class Marking:
       manifest.sign(path, self.statement, self._credentials)
 
   def frames(
-    self, frames: Iterator[UInt8[np.ndarray, "h w 3"]]
-  ) -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:
+    self, frames: Iterator[UInt8[np.ndarray, "h w c"]]
+  ) -> Generator[UInt8[np.ndarray, "h w c"], None, None]:
     """Yields marked frames, each a function of itself alone.
 
     When it is closed, so are the frames, if they can be.

@@ -129,15 +129,17 @@ class Watermark:
     self._less = np.maximum(-pattern, 0)
 
   def __call__(
-    self, frame: UInt8[np.ndarray, "h w 3"]
-  ) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns a marked copy; the frame is left as it is.
+    self, frame: UInt8[np.ndarray, "h w c"]
+  ) -> UInt8[np.ndarray, "h w c"]:
+    """Returns a marked copy; the frame is left as it is, and so is alpha.
 
     Raises:
       ValueError: A frame of another size.
     """
     if frame.shape[1::-1] != self._size:
       raise ValueError(f"a frame of {frame.shape[1::-1]}, not {self._size} px")
+    if frame.shape[2] == 4:
+      return np.dstack([self(frame[..., :3]), frame[..., 3]])
     strength = cv2.resize(self._strength(frame), self._size)
     more, less = (
       cv2.merge([cv2.multiply(strength, part, dtype=cv2.CV_8U)] * 3)

@@ -31,6 +31,14 @@ def test_a_frame_depends_on_itself_alone(plain):
     first(frame[:100])
 
 
+def test_alpha_stays(plain):
+  alpha = np.arange(256 * 256).reshape(256, 256).astype(np.uint8)
+  mark = Watermark(256, 256, CODE)
+  both = mark(np.dstack([plain[0], alpha]))
+  np.testing.assert_array_equal(both[..., 3], alpha)
+  np.testing.assert_array_equal(both[..., :3], mark(plain[0]))
+
+
 @pytest.mark.parametrize(
   ("side", "psnr"), [(16, 33), (64, 33), (250, 41), (256, 41), (512, 45)]
 )
