@@ -2,6 +2,7 @@
 
 import os
 
+from data_pipelines.media import image
 from data_pipelines.media.container import opened
 
 MOST = 4096  # characters of one text
@@ -11,6 +12,8 @@ COUNT = 64  # texts of a file
 def read_tags(path: str | os.PathLike) -> dict[str, str]:
   """Returns the texts of a file's container, names in small letters.
 
+  Pictures have none that are read.
+
   Args:
     path: The file. Its texts are what anybody may have written there: long
       ones are cut at MOST characters, and COUNT are read.
@@ -18,6 +21,8 @@ def read_tags(path: str | os.PathLike) -> dict[str, str]:
   Raises:
     MediaError: unreadable.
   """
+  if image.pictures(path) is not None:
+    return {}
   with opened(path) as container:
     found = list(container.metadata.items())[:COUNT]
   return {str(k).lower()[:MOST]: str(v)[:MOST] for k, v in found}

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_pipelines.media import decoder, mp4
 from data_pipelines.media.error import MediaError, MediaWarning
@@ -54,6 +55,26 @@ def test_layers_speak_for_themselves(film):
   assert "false alarm" in text and "SHA-256 1ae000000000" in text
   assert "fits this file" in text and "Self-made" in text
   assert "does not prove it real" in verify.lines(plain)[-1]
+
+
+def test_one_frame_as_a_picture(film, tmp_path):
+  frame = next(decoder.read_frames(film / "marked.mp4"))
+  Image.fromarray(frame).save(tmp_path / "a.png")
+  found = examination.examine(tmp_path / "a.png", {0x1AE: "mine"})
+  assert found.mark.there and found.tags is None and found.manifest is None
+
+
+@pytest.mark.parametrize("kind", ["mov", "webm"])
+def test_other_containers_say_it_too(tmp_path, kind):
+  """A webm has no place for a manifest."""
+  path = tmp_path / f"a.{kind}"
+  marking = Marking(Weights("mine", DIGEST))
+  frames = marking.frames(x for x in coding.portrait(96, 8))
+  mp4.write_video(path, frames, tags=marking.tags, finish=marking.finish)
+  found = examination.examine(path, {})
+  assert found.tags is not None and found.tags.digest == DIGEST
+  assert (found.manifest is not None) == (kind == "mov")
+  assert not found.is_altered
 
 
 def run(*words) -> subprocess.CompletedProcess:
