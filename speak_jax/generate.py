@@ -35,8 +35,9 @@ or the loudest if that is silent, unless --audio-track says which.
 Limits, of each input: 4 hours, 64 GiB, 8192 px and 16.8 megapixels of a video
 (256 of a picture, the larger ones read scaled), 384 kHz, faces of at least
 32 px. An emotion is read off the ten seconds from where the face is first seen.
-The output is an mp4 with H.264 and AAC, 16 to 2048 px. No input is ever
-replaced, and Ctrl-C leaves nothing behind.
+The output is an mp4, mov or webm, or a folder/ of pictures, 16 to 2048 px; webm
+and pictures keep a picture's transparency. No input is ever replaced, and
+Ctrl-C leaves nothing behind.
 
 Everything but the sound streams: however long the video of head motion is, some
 of its pictures are in memory, and the first frames are written while the rest
@@ -227,7 +228,13 @@ def _define_flags() -> None:
     " time,emotion,level (as the picture has it; reference: no name nor CSV,"
     " and neutral).",
   )
-  text("output", None, "The mp4.", short_name="o")
+  text(
+    "output",
+    None,
+    "The video, .mp4, .mov or .webm; or, with a slash at its end, a folder of"
+    " PNG pictures with the sound beside them.",
+    short_name="o",
+  )
   text("sheet", None, "Also a contact sheet PNG.")
   flags.DEFINE_bool(
     "dry-run",

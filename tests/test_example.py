@@ -38,8 +38,11 @@ def test_nothing_about_them_is_odd(face_models):
   """No warning: one face, frontal enough, sharp, a voice that is heard."""
   with warnings.catch_warnings():
     warnings.simplefilter("error")
-    frame, mesh = read_photograph(packaged.PORTRAIT, 25.0, Tracker(), Rules())
+    frame, mesh, alpha = read_photograph(
+      packaged.PORTRAIT, 25.0, Tracker(), Rules()
+    )
     speech, _ = read_speech(packaged.SENTENCE, None)
+  assert alpha is None
   assert min(frame.shape[:2]) >= 512
   assert mesh.shape == (468, 3)
   assert 3.0 < len(speech) / 16000 < 3.2

@@ -1,8 +1,8 @@
 """Reads media in processes of their own, so that a file can do little harm.
 
 `probe`, `read_frames`, `read_audio`, `read_sound`, `audio_track`, `read_image`,
-`read_tags` and `read_manifest` are those of `video`, `audio`, `image`, `tags`
-and `manifest`, run by `sandbox`.
+`read_alpha`, `read_tags` and `read_manifest` are those of `video`, `audio`,
+`image`, `tags` and `manifest`, run by `sandbox`.
 Whatever becomes of the process is a MediaError of one line. Pictures come
 through a pipe.
 """
@@ -73,6 +73,11 @@ def read_tags(path: str | os.PathLike) -> dict[str, str]:
 def read_manifest(path: str | os.PathLike) -> dict[str, Any] | None:
   """`manifest.read_manifest`."""
   return _only(path, "read_manifest")
+
+
+def read_alpha(path: str | os.PathLike) -> UInt8[np.ndarray, "h w"] | None:
+  """`image.read_alpha`."""
+  return _only(path, "read_alpha")
 
 
 class Frames:

@@ -70,6 +70,29 @@ def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
     return _shown(path, image, _shrink(image))
 
 
+def read_alpha(path: str | os.PathLike) -> UInt8[np.ndarray, "h w"] | None:
+  """Reads how opaque the pixels are that `read_image` gives.
+
+  None: all of them are, or the file is a video or a picture that moves.
+
+  Raises:
+    MediaError: as `read_image`.
+  """
+  with _opened(path) as image:
+    if image is None or _moves(image):
+      return None
+    shrink = _shrink(image)
+    image.load()
+    if image.mode in ("P", "PA") or "transparency" in image.info:
+      image = image.convert("RGBA")
+    image = ImageOps.exif_transpose(image)
+    if "A" not in image.getbands():
+      return None
+    alpha = image.getchannel("A")
+    alpha = np.asarray(alpha if shrink == 1 else alpha.reduce(shrink))
+    return None if alpha.min() == 255 else alpha
+
+
 def pictures(
   path: str | os.PathLike,
 ) -> Iterator[tuple[UInt8[np.ndarray, "h w 3"], float]] | None:

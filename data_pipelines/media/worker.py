@@ -25,6 +25,7 @@ CALLS: dict[str, Callable[..., Any]] = {
   "read_sound": audio.read_sound,
   "audio_track": audio.audio_track,
   "read_image": image.read_image,
+  "read_alpha": image.read_alpha,
   "read_tags": tags.read_tags,
   "read_manifest": manifest.read_manifest,
 }

@@ -1,6 +1,7 @@
 """Checks of what a command is going to write, before it starts its work."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ def check_file(
   path: str | os.PathLike,
   inputs: Iterable[str | os.PathLike],
   suffixes: Sequence[str],
+  otherwise: str = "",
 ) -> None:
   """Refuses early what could only fail after all the work, or do harm.
 
@@ -20,6 +22,7 @@ def check_file(
     inputs: Files and folders that are read. Neither may be replaced, by
       whatever link or spelling, nor may the file lie in one of the folders.
     suffixes: What its name may end with, such as ".mp4".
+    otherwise: What else could be written, for who has named it wrongly.
 
   Raises:
     FileError: one line.
@@ -27,7 +30,7 @@ def check_file(
   folder, name = os.path.split(os.fspath(path))
   known = " or ".join(suffixes)
   if os.path.splitext(name)[1].lower() not in suffixes:
-    raise FileError(path, f"the output is {known[1:]}; name it so")
+    raise FileError(path, f"the output is {known[1:]}{otherwise}; name it so")
   if os.path.isdir(path):
     raise FileError(path, "is a folder")
   if os.path.exists(path) and not os.path.isfile(path):
@@ -75,6 +78,34 @@ def check_folder(
   if not os.path.isdir(there):
     raise FileError(path, f"{there} is not a folder")
   _try(path, there)
+
+
+def check_replaced(
+  path: str | os.PathLike,
+  inputs: Iterable[str | os.PathLike],
+  names: re.Pattern[str],
+) -> None:
+  """The same for a folder that will be replaced with all that it holds.
+
+  Args:
+    path: The folder; what is above it is made if it is not there.
+    inputs: Files and folders that are read; none may lie in it.
+    names: Of files that may be lost, for a command like this has made them.
+
+  Raises:
+    FileError: one line.
+  """
+  inputs = tuple(inputs)
+  check_folder(path, inputs, [x for x in inputs if os.path.isdir(x)])
+  for other in inputs:
+    if _inside(other, path):
+      raise FileError(path, f"would replace the input {other}")
+  if os.path.isdir(path):
+    for name in sorted(os.listdir(path)):
+      if not names.fullmatch(name):
+        raise FileError(
+          path, f"has other files, such as {name}; name a new one"
+        )
 
 
 def _same(path: str | os.PathLike, other: str | os.PathLike) -> bool:

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from data_pipelines.media.error import MediaError
+from data_pipelines.media.image import over_ground
 from speak_jax.common import files
 from speak_jax.inference.crops import resize
 
@@ -36,12 +37,13 @@ class Shown:
     self.frames: list[UInt8[np.ndarray, "h w 3"]] = []
 
   def passing(
-    self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]
-  ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    self, frames: Iterable[UInt8[np.ndarray, "h w c"]]
+  ) -> Iterator[UInt8[np.ndarray, "h w c"]]:
     """Yields all frames and keeps the chosen ones."""
     for i, frame in enumerate(frames):
       if i in self.columns:
-        self.frames.append(frame)
+        opaque = frame if frame.shape[2] == 3 else over_ground(frame)
+        self.frames.append(opaque)
       yield frame
 
 

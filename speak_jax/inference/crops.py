@@ -152,8 +152,8 @@ def resize(
 
 
 def evenly_scaled(
-  frame: UInt8[np.ndarray, "h w 3"], longer: int, least: int
-) -> UInt8[np.ndarray, "k l 3"]:
+  frame: UInt8[np.ndarray, "h w c"], longer: int, least: int
+) -> UInt8[np.ndarray, "k l c"]:
   """Scales a picture to even sides: cubic up, area down.
 
   Args:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Int, Int16, UInt8
 
@@ -18,7 +19,7 @@ from data_pipelines.faces.follow import (
   longest_shot,
 )
 from data_pipelines.faces.tracker import Track
-from data_pipelines.media import decoder
+from data_pipelines.media import decoder, mp4, png_folder
 from data_pipelines.media.audio import Sound, clipped, is_silent
 from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaError, warn
@@ -46,6 +47,14 @@ class Rules(NamedTuple):
   emotion: str | Box = "largest"
 
 
+class Photograph(NamedTuple):
+  """A whole picture of somebody."""
+
+  frame: UInt8[np.ndarray, "h w 3"]  # over mid-grey, where it is transparent
+  mesh: Float[np.ndarray, "468 3"]  # FaceMesh's points in it, px
+  alpha: UInt8[np.ndarray, "h w"] | None  # None: it is not transparent
+
+
 class Person(NamedTuple):
   """The identity."""
 
@@ -64,7 +73,7 @@ def check_files(
 
   Args:
     inputs: Files that are read.
-    output: The mp4 to write.
+    output: The video to write, or a folder of pictures.
     sheet: The PNG to write.
     model: A bundle, which says itself what it lacks.
 
@@ -75,7 +84,10 @@ def check_files(
   for path in inputs:
     check_file(path)
   sources = [*inputs, *([] if model is None else [model])]
-  outputs.check_file(output, sources, (".mp4",))
+  if png_folder.is_folder(output):
+    outputs.check_replaced(output, sources, png_folder.NAMES)
+  else:
+    outputs.check_file(output, sources, tuple(mp4.KINDS), " or a folder/")
   if sheet is not None:
     outputs.check_file(sheet, sources, (".png",))
 
@@ -127,7 +139,7 @@ def read_person(
   Raises:
     MediaError: No face, or one that is too small.
   """
-  frame, track = _first_face(path, settings.fps, tracker, rules.identity)
+  frame, track, _ = _first_face(path, settings.fps, tracker, rules.identity)
   points = track.landmarks[0]
   matrix = crops.still_crop(
     path, points, frame, settings.image, settings.framing
@@ -238,8 +250,8 @@ def find_face(
 
 def read_photograph(
   path: str | os.PathLike, fps: float, tracker: FaceTracker, rules: Rules
-) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "468 3"]]:
-  """Reads a whole photograph, and FaceMesh's points in it, px.
+) -> Photograph:
+  """Reads a whole photograph, and FaceMesh's points in it.
 
   Args:
     path: Picture, or a video whose first good frame is taken.
@@ -250,16 +262,26 @@ def read_photograph(
   Raises:
     MediaError: no face, or one that is too small.
   """
-  frame, track = _first_face(path, fps, tracker, rules.identity)
+  frame, track, turns = _first_face(path, fps, tracker, rules.identity)
   low, high = (f(track.landmarks[0], 0) for f in (np.min, np.max))
   crops.check_side(path, float((high - low).max()), crops.MIN_SIDE_PX)
-  return frame, track.mesh[0]
+  alpha = decoder.read_alpha(path)
+  if alpha is not None:
+    alpha = np.ascontiguousarray(np.rot90(alpha, turns))
+    if alpha.shape != frame.shape[:2]:  # by a pixel, of a picture read smaller
+      alpha = cv2.resize(alpha, frame.shape[1::-1])
+  return Photograph(frame, track.mesh[0], alpha)
 
 
 def _first_face(
   path: str | os.PathLike, fps: float, tracker: FaceTracker, rule: str | Box
-) -> tuple[UInt8[np.ndarray, "h w 3"], Track]:
-  """Reads the first frame with a face, and its track of one frame."""
+) -> tuple[UInt8[np.ndarray, "h w 3"], Track, int]:
+  """Reads the first frame with a face.
+
+  Returns:
+    The frame, its track of one frame, and the quarter turns, anticlockwise,
+    that have set it upright.
+  """
   limit = round(SEARCH_S * fps)
   frames = decoder.Frames(path, fps, limit)
   place = find_face(path, tracker, rule, frames.first())
@@ -273,7 +295,7 @@ def _first_face(
     else:
       for doubt in portrait.doubts(frame, track.landmarks[0], track.pose[0]):
         warn(path, doubt)
-      return frame, track
+      return frame, track, place.turns
   if missing:
     raise NoFaceError(path, missing)
   raise MediaError(path, "no picture")

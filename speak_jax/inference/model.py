@@ -175,7 +175,8 @@ class Model:
 
     Args:
       request: Of files.
-      output: The mp4, replaced if it is there; its folder must exist.
+      output: The video, replaced if it is there, as its name ends: .mp4, .mov
+        or .webm, whose folder must exist, or a slash: a folder of pictures.
       sheet: Also write a contact sheet PNG here.
       say: Takes a line for each input.
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from data_pipelines.media import mp4, png_folder
 from data_pipelines.media.audio import Sound
-from data_pipelines.media.mp4 import write_video
 from speak_jax.common.names import printable
 from speak_jax.common.progress import Progress
 from speak_jax.inference import contact_sheet
@@ -21,7 +21,8 @@ from speak_jax.provenance.marking import Marking
 class Take(NamedTuple):
   """One video: its inputs are read, its frames come as they are asked for."""
 
-  # RGB, once, and without the mark: what is given to anybody is `marked`.
+  # RGB, once, without the mark (what is given to anybody is `marked`), and over
+  # mid-grey where the picture is transparent.
   frames: Generator[UInt8[np.ndarray, "h w 3"], None, None]
   count: int
   fps: float
@@ -31,6 +32,8 @@ class Take(NamedTuple):
   rows: Callable[[Shown], list[Row]]  # of the contact sheet, frames being made
   picture: UInt8[np.ndarray, "k l 3"]  # what frames are made of, as it is
   marking: Marking = Marking()  # what the file says of itself
+  # The frames of a transparent picture, RGBA; in their place, not beside them.
+  rgba: Generator[UInt8[np.ndarray, "h w 4"], None, None] | None = None
 
   def marked(self) -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:
     """Its frames, once, with the watermark that says they are synthetic."""
@@ -56,7 +59,7 @@ def write(
 
   Args:
     take: Whose frames were not taken yet.
-    output: The mp4, replaced if it is there; its folder must exist.
+    output: See `Model.write`.
     sheet: Also write a contact sheet PNG here.
     say: Takes a line.
 
@@ -65,13 +68,17 @@ def write(
       written. Nothing is left half-written.
   """
   shown = Shown(take.count)
-  with contextlib.closing(take.frames) as made:
+  pictures = png_folder.is_folder(output)
+  writes = png_folder.write_pictures if pictures else mp4.write_video
+  frames = take.frames
+  if take.rgba is not None and (pictures or mp4.kind_of(output).alpha):
+    frames = take.rgba
+  with contextlib.closing(frames) as made:
     # The sheet shows what the model makes, before it is marked.
-    frames = shown.passing(_counted(made, take.count))
-    marked = take.marking.frames(frames)
-    count = write_video(
+    seen = shown.passing(_counted(made, take.count))
+    count = writes(
       output,
-      marked,
+      take.marking.frames(seen),
       take.fps,
       take.sound(),
       tags=take.marking.tags,
@@ -85,8 +92,8 @@ def write(
 
 
 def _counted(
-  frames: Iterable[UInt8[np.ndarray, "h w 3"]], n: int
-) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+  frames: Iterable[UInt8[np.ndarray, "h w c"]], n: int
+) -> Iterator[UInt8[np.ndarray, "h w c"]]:
   """Yields frames with a progress bar."""
   with Progress("generate", "frame", n) as progress:
     for i, frame in enumerate(frames):

@@ -90,15 +90,23 @@ def take(
   height, width = photograph.shape[:2]
   say(f"{n} frames at {fps:.5g} a second, {width} x {height} px")
 
-  def frames() -> Generator[UInt8[np.ndarray, "h w 3"], None, None]:
+  def frames(
+    portrait: Portrait,
+  ) -> Generator[UInt8[np.ndarray, "h w c"], None, None]:
     with prefetch(one.drives, AHEAD) as drives:
       ours, for_lids = itertools.tee(drives)
       lids = (drive.lids for drive in for_lids)
       points = model.stream(speech, lids, one.strengths, request.mouth)
       moves = zip(points, ours, strict=False)
-      yield from composed(one.portrait, _at_rate(moves, step, n))
+      yield from composed(portrait, _at_rate(moves, step, n))
 
-  return Take(frames(), n, fps, width, height, sound, one.rows, photograph)
+  rgba = None
+  if one.alpha is not None:
+    rgba = frames(one.portrait._replace(alpha=one.alpha))
+  made = frames(one.portrait)
+  return Take(
+    made, n, fps, width, height, sound, one.rows, photograph, rgba=rgba
+  )
 
 
 class Actor(NamedTuple):
@@ -109,6 +117,7 @@ class Actor(NamedTuple):
   strengths: Float[np.ndarray, "8"] | Float[np.ndarray, "n 8"]
   drives: Callable[[], Generator[Drive, None, None]]  # n of them
   rows: Callable[[Shown], list[Row]]  # of the contact sheet
+  alpha: UInt8[np.ndarray, "h w"] | None  # of the photograph, if it has any
 
 
 def actor(
@@ -135,9 +144,13 @@ def actor(
   """
   fps, rules = model.settings.fps, request.rules
   say(printable(f"identity  {request.identity}"))
-  frame, mesh = read_photograph(request.identity, fps, tracker, rules)
+  frame, mesh, alpha = read_photograph(request.identity, fps, tracker, rules)
+  if alpha is not None:
+    frame = np.dstack([frame, alpha])
   framing = request.framing or FRAMINGS[0]
   frame, mesh = _sized(frame, mesh, request.size, framing)
+  if alpha is not None:
+    frame, alpha = np.ascontiguousarray(frame[..., :3]), frame[..., 3]
   one = composition.portrait(frame, mesh, eyes(frame, mesh), model.shut)
   pose = head.read_pose(request.pose)
   say(printable(f"pose      {head.described(pose, request.pose)}"))
@@ -179,7 +192,7 @@ def actor(
   def moves() -> Generator[Drive, None, None]:
     yield from map(steered, drives())
 
-  return Actor(one, strengths, moves, rows)
+  return Actor(one, strengths, moves, rows, alpha)
 
 
 def _emotion(
@@ -223,11 +236,11 @@ def _driver_settings(fps: float) -> Settings:
 
 
 def _sized(
-  frame: UInt8[np.ndarray, "h w 3"],
+  frame: UInt8[np.ndarray, "h w c"],
   mesh: Float[np.ndarray, "468 3"],
   size: int | None,
   framing: str,
-) -> tuple[UInt8[np.ndarray, "k l 3"], Float[np.ndarray, "468 3"]]:
+) -> tuple[UInt8[np.ndarray, "k l c"], Float[np.ndarray, "468 3"]]:
   """Cuts and scales a photograph and its mesh to the output's size."""
   mesh = mesh.astype(np.float64)
   if framing == "crop":
@@ -241,8 +254,8 @@ def _sized(
 
 
 def _cropped(
-  frame: UInt8[np.ndarray, "h w 3"], mesh: Float[np.ndarray, "468 3"]
-) -> tuple[UInt8[np.ndarray, "k l 3"], Float[np.ndarray, "468 3"]]:
+  frame: UInt8[np.ndarray, "h w c"], mesh: Float[np.ndarray, "468 3"]
+) -> tuple[UInt8[np.ndarray, "k l c"], Float[np.ndarray, "468 3"]]:
   """Cuts the square round a head, as far as the photograph reaches."""
   low, high = mesh[:, :2].min(0), mesh[:, :2].max(0)
   side = HEAD * float((high - low).max())
@@ -320,7 +333,7 @@ def _at_rate(
 def composed(
   one: Portrait,
   moves: Iterable[tuple[Float[np.ndarray, "468 3"], Drive]],
-) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+) -> Iterator[UInt8[np.ndarray, "h w c"]]:
   """Composes frames in a few threads, in order."""
   waiting: collections.deque = collections.deque()
   with ThreadPoolExecutor(THREADS) as threads:

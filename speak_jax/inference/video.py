@@ -88,10 +88,10 @@ class Video:
   def save(
     self, path: str | os.PathLike, *, sheet: str | os.PathLike | None = None
   ) -> Result:
-    """Writes an mp4 with the sound.
+    """Writes it with the sound.
 
     Args:
-      path: Replaced if it is there; its folder must exist.
+      path: As for `Model.write`; a webm or a folder keeps transparency.
       sheet: Also write a contact sheet PNG here.
 
     Raises:

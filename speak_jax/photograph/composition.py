@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from data_pipelines.faces import canonical
 from data_pipelines.faces.eyes import Eyes
+from data_pipelines.media.image import GROUND
 from speak_jax.photograph import eyes, inner_mouth, lids, lips, teeth
 from speak_jax.photograph.eyes import Eyeball
 from speak_jax.photograph.gaze import OWN_GAZE
@@ -44,6 +45,8 @@ class Portrait(NamedTuple):
   closing: Float[np.ndarray, "468 3"]  # what brings its lips together
   shutting: Float[np.ndarray, "468 3"]  # what its shut lids lack
   eyeballs: tuple[Eyeball, ...]  # those that turn
+  # How opaque the photograph is, which then lies over mid-grey; None: wholly.
+  alpha: UInt8[np.ndarray, "h w"] | None = None
 
   @property
   def gaze(self) -> Float[np.ndarray, "2"]:
@@ -116,8 +119,8 @@ def compose(
   expression: Float[np.ndarray, "468 3"],
   motion: Motion,
   gaze: tuple[float, float] = OWN_GAZE,
-) -> UInt8[np.ndarray, "h w 3"]:
-  """Draws a frame.
+) -> UInt8[np.ndarray, "h w c"]:
+  """Draws a frame: RGB, or RGBA of a portrait with alpha, which goes along.
 
   Args:
     one: The photograph.
@@ -130,32 +133,47 @@ def compose(
   motion = bearable(motion, textured.rotation)
   vertices = posed(textured, expression, motion)
   shown = rasterize(vertices, one.attributes, textured.triangles, width, height)
-  frame = one.photograph.copy()
+  picture = one.photograph
+  if one.alpha is not None:
+    picture = np.dstack([picture, one.alpha])
+  frame = picture.copy()
   if shown.values.size:
     rows, columns = shown.values.shape[:2]
     degrees = uncovered(motion, textured.rotation)
     frame[shown.top :, shown.left :][:rows, :columns] = _read(
-      one.photograph, shown.values, min(max(degrees / TURNED, 0.0), 1.0)
+      picture, shown.values, min(max(degrees / TURNED, 0.0), 1.0)
     )
     smooth_edges(
       frame[shown.top :, shown.left :][:rows, :columns], shown.values
     )
+  frame, alpha = np.ascontiguousarray(frame[..., :3]), frame[..., 3:]
   skull = posed(textured, NO_EXPRESSION, motion)
   unit = textured.eyes * motion.scale
   inner_mouth.paint(frame, vertices, skull, unit, one.mouth)
   eyes.paint(frame, vertices, skull, textured, one.eyeballs, gaze)
-  return frame
+  return frame if one.alpha is None else _lifted(frame, alpha[..., 0])
+
+
+def _lifted(
+  frame: UInt8[np.ndarray, "h w 3"], alpha: UInt8[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "h w 4"]:
+  """Takes a picture off the mid-grey that it lies over: RGBA."""
+  edges = (alpha > 0) & (alpha < 255)
+  share = alpha[edges, None].astype(np.float32) / 255
+  own = (frame[edges] - (1 - share) * GROUND) / share
+  frame[edges] = np.rint(own.clip(0, 255)).astype(np.uint8)
+  return np.dstack([frame, alpha])
 
 
 def _read(
-  photograph: UInt8[np.ndarray, "h w 3"],
+  photograph: UInt8[np.ndarray, "h w c"],
   values: Float32[np.ndarray, "k l a"],
   turned: float,
-) -> UInt8[np.ndarray, "k l 3"]:
+) -> UInt8[np.ndarray, "k l c"]:
   """Reads the photograph where rasterized attributes say.
 
   Args:
-    photograph: RGB.
+    photograph: RGB, or RGB over mid-grey and alpha.
     values: `Portrait.attributes`, rasterized.
     turned: From 0, a head as in the photograph, which hides what it hides
       there, to 1, one that shows it.
@@ -170,8 +188,8 @@ def _read(
 
 
 def _remapped(
-  photograph: UInt8[np.ndarray, "h w 3"], places: Float32[np.ndarray, "k l 2"]
-) -> UInt8[np.ndarray, "k l 3"]:
+  photograph: UInt8[np.ndarray, "h w c"], places: Float32[np.ndarray, "k l 2"]
+) -> UInt8[np.ndarray, "k l c"]:
   return cv2.remap(
     photograph,
     np.ascontiguousarray(places[..., 0]),

@@ -62,7 +62,7 @@ def rasterize(
 
 
 def smooth_edges(
-  frame: UInt8[np.ndarray, "h w 3"], values: Float32[np.ndarray, "h w k"]
+  frame: UInt8[np.ndarray, "h w c"], values: Float32[np.ndarray, "h w k"]
 ) -> None:
   """Takes the stairs from where a nearer part of the mesh hides another.
 
@@ -79,8 +79,8 @@ def smooth_edges(
 @njit(cache=True, nogil=True)
 @no_type_check
 def _smooth(
-  frame: UInt8[np.ndarray, "h w 3"],
-  source: UInt8[np.ndarray, "h w 3"],
+  frame: UInt8[np.ndarray, "h w c"],
+  source: UInt8[np.ndarray, "h w c"],
   values: Float32[np.ndarray, "h w k"],
   broken: float,
 ):
@@ -94,7 +94,7 @@ def _smooth(
         near = values[row + i, column + k]
         apart = max(apart, abs(near[0] - x), abs(near[1] - y))
       if apart > broken:
-        for channel in range(3):
+        for channel in range(frame.shape[2]):
           total = 0
           for i in range(-1, 2):
             for k in range(-1, 2):

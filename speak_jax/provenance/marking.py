@@ -109,7 +109,8 @@ class Marking:
   ) -> Generator[UInt8[np.ndarray, "h w c"], None, None]:
     """Yields marked frames, each a function of itself alone.
 
-    When it is closed, so are the frames, if they can be.
+    RGB, or RGBA, whose alpha stays. When it is closed, so are the frames, if
+    they can be.
     """
     mark = None
     try:

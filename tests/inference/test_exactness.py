@@ -27,6 +27,9 @@ from speak_jax.inference.request import Request
 from speak_jax.photograph import head_motion
 from tests.test_generate import Centred
 
+# Random sound may be that.
+pytestmark = pytest.mark.filterwarnings("ignore:.*very quiet")
+
 HEARD = spec.SAMPLE_RATE_HZ
 # ffmpeg's coder, and the rates that it takes.
 CODECS = {

@@ -58,7 +58,7 @@ def there(tmp_path, monkeypatch) -> Path:
     ("bundle/out.mp4", "lies in the input"),
     ("bundle/stablehlo/out.mp4", "lies in the input"),
     ("also/out.mp4", "lies in the input"),
-    ("out.mov", "the output is mp4; name it so"),
+    ("out.mkv", "the output is mp4; name it so"),
     ("out", "the output is mp4; name it so"),
     ("", "the output is mp4; name it so"),
     ("none/out.mp4", "no folder none"),
@@ -203,7 +203,11 @@ class Never:
     ("out.mp4", "link.png", "would replace the input"),
     ("out.mp4", "none/sheet.png", "no folder"),
     ("out.mp4", "sheet.jpg", "the output is png; name it so"),
-    ("out.avi", None, "the output is mp4; name it so"),
+    (
+      "out.avi",
+      None,
+      "the output is mp4 or .mov or .webm or a folder/; name it so",
+    ),
   ],
 )
 def test_generate_refuses_before_the_work(inputs, output, sheet, line):
