@@ -56,6 +56,10 @@ COMMANDS = {
   "study": ("speak_jax.tools.study", "a blind study of several methods' clips"),
   "ablate": ("speak_jax.tools.ablate", "what each part gives, in one table"),
   "export": ("speak_jax.export", "a run to a bundle for generate"),
+  "to-onnx": (
+    "speak_jax.tools.to_onnx",
+    "a bundle's functions for runtimes without JAX",
+  ),
   "pretrained": ("speak_jax.pretrained", "public weights: verify, convert"),
   "train-judge": ("speak_jax.tools.train_judge", "the judge of drawn frames"),
   "train-teeth": (

@@ -20,6 +20,7 @@ EXPECTED = {
   "no browser": 6,
   "no Apache Beam here": 1,
   "no PocketSphinx here": 6,
+  "no jax2onnx here": 2,
   "Apache Beam is installed": 1,
   "Gradio is installed": 1,
   "root may write everywhere": 1,

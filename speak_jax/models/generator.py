@@ -8,7 +8,6 @@ picture's feature maps to the new frame's shape before they enter the blocks.
 from typing import NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from einops import repeat
 from jax import Array
@@ -23,6 +22,7 @@ from speak_jax.models.geometry import (
   mouth_interior_mask,
 )
 from speak_jax.models.irfd import Codes, IdentityFeatures
+from speak_jax.nn import resize
 from speak_jax.nn.conv import LECUN, Conv, Mlp, leaky, scaled
 from speak_jax.nn.modulation import StyleConv
 from speak_jax.nn.resize import upsample2x
@@ -299,7 +299,7 @@ def _fill_dropped(
   if features.dropped is None:
     return features
   *coarse, picture = features.maps
-  added = jax.image.resize(appearance, (*picture.shape[:3], 3), "linear")
+  added = resize.linear(appearance, *picture.shape[1:3])
   added = jnp.where(features.dropped[:, None, None, None], added, 0)
   picture = picture.at[..., :3].add(added.astype(picture.dtype))
   return features._replace(maps=(*coarse, picture))

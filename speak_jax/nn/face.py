@@ -5,14 +5,13 @@ lips must be drawn. And landmarks as geometry wants them, in a picture that
 spans -1 to 1.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from speak_jax import spec
-from speak_jax.nn import similarity
+from speak_jax.nn import resize, similarity
 from speak_jax.nn.align import face_anchors
 from speak_jax.nn.warp import flow_from_landmarks, resize_flow, warp
 
@@ -109,5 +108,4 @@ def warp_to_mean_face(
   source = normalize_landmarks(landmarks, frames.shape[1])
   plain = jnp.broadcast_to(mean_face(), source.shape)
   flow = resize_flow(flow_from_landmarks(plain, source, size // 2), size)
-  small = jax.image.resize(frames, (frames.shape[0], size, size, 3), "linear")
-  return warp(small, flow)
+  return warp(resize.linear(frames, size, size), flow)

@@ -7,11 +7,37 @@ appendix B): 30 times as fast as a depthwise convolution on the CPU.
 gradient: twice as fast as XLA's own.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange
 from jax import Array, lax
 from jaxtyping import Float
+
+
+def linear(
+  x: Float[Array, "b h w c"], height: int, width: int
+) -> Float[Array, "b k l c"]:
+  """Scales maps to any size, bilinear; what gets smaller is low-pass filtered.
+
+  Equals `jax.image.resize(..., "linear")`, by two products with constants,
+  which every compiler and converter knows.
+  """
+  rows, columns = _weights(x.shape[1], height), _weights(x.shape[2], width)
+  precise = functools.partial(jnp.einsum, precision="highest")
+  x = precise("bhwc,kh->bkwc", x, rows.astype(x.dtype))
+  return precise("bkwc,lw->bklc", x, columns.astype(x.dtype))
+
+
+@functools.cache
+def _weights(before: int, after: int) -> Float[np.ndarray, "k h"]:
+  """What each place of an axis of `before` adds to one of `after`."""
+  middles = (np.arange(after) + 0.5) * before / after - 0.5
+  away = np.abs(middles[:, None] - np.arange(before))
+  weights = np.maximum(1 - away / max(before / after, 1.0), 0)
+  return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _cut(x: Array, axis: int, start: int, stop: int) -> Array:

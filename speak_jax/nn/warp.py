@@ -10,6 +10,8 @@ from einops import rearrange
 from jax import Array, lax
 from jaxtyping import Float
 
+from speak_jax.nn import resize
+
 NEAR = 0.03  # the picture is 2 wide; nearer than this all points weigh alike
 # Points of the picture's edge that stay, an eighth of its width apart: not
 # those of its lower side, where shoulders turn with the head.
@@ -25,8 +27,7 @@ def resize_flow(
   """The same flow on another grid; values are in picture units, so kept."""
   if flow.shape[1] == size:
     return flow
-  shape = (flow.shape[0], size, size, 2)
-  return jax.image.resize(flow, shape, "bilinear")
+  return resize.linear(flow, size, size)
 
 
 def warp(

@@ -15,6 +15,14 @@ def normal(seed, *shape):
   return np.random.default_rng(seed).normal(size=shape).astype("f4")
 
 
+@pytest.mark.parametrize("size", [(4, 6), (8, 12), (3, 5), (11, 7), (1, 1)])
+def test_linear_is_jaxs_own(size):
+  x = jax.random.normal(jax.random.key(0), (2, 4, 6, 3))
+  want = jax.image.resize(x, (2, *size, 3), "linear")
+  got = resize.linear(x, *size)
+  np.testing.assert_allclose(got, want, atol=1e-6)
+
+
 def test_double_is_bilinear():
   x = normal(0, 2, 4, 6, 3)
   want = jax.image.resize(x, (2, 8, 12, 3), "bilinear")
