@@ -351,8 +351,8 @@ class Page:
       )
       mode = gr.Dropdown(
         [
-          ("turns as far as his from its first frame on", "relative"),
-          ("stands as his does", "absolute"),
+          ("turns as he turns", "relative"),
+          ("stands as he stands", "absolute"),
         ],
         value=POSE_MODES[0],
         label="With a video the head",
@@ -361,17 +361,16 @@ class Page:
       0, MOST, 1.0, step=0.1, label="How far it goes (pose scale)"
     )
     angles = []
-    with gr.Row():
-      for name, most, what in (
-        ("yaw", YAW, "to the picture's right"),
-        ("pitch", PITCH, "up"),
-        ("roll", ROLL, "clockwise"),
-      ):
-        label = f"{name.capitalize()}, degrees {what}"
-        slider = gr.Slider(
-          -most, most, 0, step=1, label=label, elem_id=f"{name}-{tab}"
-        )
-        angles.append(slider)
+    for name, most, what in (
+      ("yaw", YAW, "to the picture's right"),
+      ("pitch", PITCH, "up"),
+      ("roll", ROLL, "clockwise"),
+    ):
+      label = f"{name.capitalize()}, degrees {what}"
+      slider = gr.Slider(
+        -most, most, 0, step=1, label=label, elem_id=f"{name}-{tab}"
+      )
+      angles.append(slider)
     return _Turns(idle, mode, scale, *angles)
 
   def _buttons(

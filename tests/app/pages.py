@@ -61,14 +61,16 @@ class Fake:
         self.ended.set()
 
     sound = np.zeros(round(self.count / FPS * 16_000), np.int16)
+    picture = np.full((SIDE, SIDE, 3), 90, np.uint8)
     return Take(
-      frames(),
-      self.count,
-      FPS,
-      SIDE,
-      SIDE,
-      lambda: whole(sound),
-      lambda shown: [Row("made", list(shown.frames))],
+      frames=frames(),
+      count=self.count,
+      fps=FPS,
+      width=SIDE,
+      height=SIDE,
+      sound=lambda: whole(sound),
+      rows=lambda shown: [Row("made", list(shown.frames))],
+      picture=picture,
     )
 
 
