@@ -301,6 +301,7 @@ def test_angles_that_cannot_be_are_one_line(tmp_path, value, line):
       "pose_mode: there is no pose to follow",
     ),
     ({"pose": "still", "pose_scale": 0.5}, "pose_scale: the head keeps still"),
+    ({"emotion": "x" * 5000}, "emotion: x+: no such file, nor an emotion's"),
     ({"emotion": Curve(np.zeros(1), np.zeros((1, 3)))}, "emotion"),
   ],
 )
