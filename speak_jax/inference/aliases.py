@@ -39,10 +39,9 @@ def define(values: flags.FlagValues) -> None:
     values,
   )
   flags.register_multi_flags_validator(
-    ["output", RESULTS, "batch"],
+    ["output", RESULTS],
     lambda given: sum(x is not None for x in given.values()) == 1,
-    f"give --output, the mp4, or --{RESULTS}, its folder, or --batch, a table"
-    " of them, and one of these alone",
+    f"give --output, the mp4, or --{RESULTS}, its folder, and not both",
     values,
   )
   for alias, angle in SWEEP.items():

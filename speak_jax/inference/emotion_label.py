@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -125,7 +126,7 @@ def _known(name: str) -> str:
 
 def is_file(text: str | os.PathLike) -> bool:
   """Whether a file is meant: one that is there counts more than a name."""
-  return not isinstance(text, str) or os.path.isfile(text)
+  return not isinstance(text, str) or Path(text).is_file()
 
 
 def described(found: Float[np.ndarray, "8"]) -> str:

@@ -3,6 +3,7 @@
 import enum
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -108,7 +109,7 @@ def file_of(value: Pose) -> File | None:
   if not isinstance(value, (str, os.PathLike)):
     return None
   is_word = value in [idle.value for idle in Idle]
-  return None if is_word and not os.path.isfile(value) else value
+  return None if is_word and not Path(value).is_file() else value
 
 
 def curve_of(rows: Float[np.ndarray, "r 4"]) -> Curve:
