@@ -53,6 +53,7 @@ import os
 import sys
 import time
 import warnings
+from typing import Any
 
 from absl import app, flags
 
@@ -61,12 +62,12 @@ from data_pipelines.faces.follow import ON_MISSING_FACE
 from data_pipelines.faces.nets import MissingModelError
 from data_pipelines.media.error import MediaWarning
 from speak_jax import bundle
-from speak_jax.common import command_line, packaged
+from speak_jax.common import command_line, exit_codes, packaged
 from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
-from speak_jax.inference import aliases, dry_run
+from speak_jax.inference import aliases, batch, dry_run
 from speak_jax.inference.inputs import Rules, check_files
-from speak_jax.inference.model import WINDOWS, load
+from speak_jax.inference.model import WINDOWS, Model, load
 from speak_jax.inference.request import (
   FRAMINGS,
   LEAST_FPS,
@@ -90,6 +91,8 @@ def main(argv: list[str]) -> int:
     return command_line.fail("error", line)
   warnings.simplefilter("default", MediaWarning)  # each line once
   warnings.showwarning = _show_warning
+  if FLAGS.batch is not None:
+    return _batch()
   start = time.perf_counter()
   try:
     aliases.refuse_conflicts(FLAGS)
@@ -100,19 +103,13 @@ def main(argv: list[str]) -> int:
     output = aliases.output(FLAGS, request.files)
     sheet, dry = FLAGS.sheet, FLAGS.get_flag_value("dry-run", False)
     if dry and sheet is None:
-      sheet = os.path.splitext(output)[0] + ".png"
+      sheet = os.path.splitext(output.rstrip("/"))[0] + ".png"
     check_files(request.files, output, sheet, FLAGS.model)
     if bundle.is_bundle(FLAGS.model):  # `load` says what it is if not
       check(request, bundle.moves_photographs(FLAGS.model))
     if not FLAGS.watermark:
       print(f"warning: {LAW}", file=sys.stderr)
-    model = load(
-      FLAGS.model,
-      windows=FLAGS.windows,
-      watermark=FLAGS.watermark,
-      certificate=FLAGS.certificate,
-      certificate_key=FLAGS.get_flag_value("certificate-key", None),
-    )
+    model = _model()
     if dry:
       dry_run.write(model.take, request, sheet)
       return 0
@@ -131,8 +128,52 @@ def main(argv: list[str]) -> int:
   return 0
 
 
+def _batch() -> int:
+  """Makes the videos of a table; 0, or SOME_FAILED, or 1 if none was begun."""
+  try:
+    for name in ("dry-run", "sheet"):
+      if FLAGS[name].value:
+        raise ValueError(f"--{name}: is of one video; leave it out")
+    aliases.refuse_conflicts(FLAGS)
+    batch.read(FLAGS.batch)  # before the model, which takes a while
+    if not FLAGS.watermark:
+      print(f"warning: {LAW}", file=sys.stderr)
+    model, digest = _model(), bundle.digest(packaged.model(FLAGS.model))
+    result = batch.run(model, FLAGS.batch, _fields(), digest)
+  except (FileError, MissingModelError, ValueError) as error:
+    return command_line.fail("error", str(error))
+  print(
+    f"{result.made} made, {result.unchanged} as they were, {result.failed}"
+    " failed"
+  )
+  if not result.failed:
+    return exit_codes.DONE
+  line = f"{result.failed} rows are in {FLAGS.batch}{batch.FAILED}"
+  return command_line.fail("error", line, exit_codes.SOME_FAILED)
+
+
+def _model() -> Model:
+  """The one that the flags name."""
+  return load(
+    FLAGS.model,
+    windows=FLAGS.windows,
+    watermark=FLAGS.watermark,
+    certificate=FLAGS.certificate,
+    certificate_key=FLAGS.get_flag_value("certificate-key", None),
+  )
+
+
 def _request() -> Request:
   """What the flags ask for.
+
+  Raises:
+    ValueError: a face or an angle cannot be; one line.
+  """
+  return Request(**_fields())
+
+
+def _fields() -> dict[str, Any]:
+  """The fields of a request that flags say; of a batch, its rows' defaults.
 
   Raises:
     ValueError: a face or an angle cannot be; one line.
@@ -143,7 +184,7 @@ def _request() -> Request:
     parse_face_rule(FLAGS.get_flag_value("pose-face", "largest")),
     parse_face_rule(FLAGS.get_flag_value("emotion-face", "largest")),
   )
-  return Request(
+  return dict(
     identity=FLAGS.identity,
     audio=FLAGS.audio,
     pose=aliases.pose(FLAGS),
@@ -182,9 +223,22 @@ def _define_flags() -> None:
     "Bundle, made by speak_jax.export; or the name of one that comes along:"
     " photograph, reference.",
   )
-  text("identity", None, "Picture (or video), or example.", required=True)
+  text("identity", None, "Picture (or video), or example.")
   sound = "File with speech: any sound or video, or example."
-  text("audio", None, sound, required=True)
+  text("audio", None, sound)
+  text(
+    "batch",
+    None,
+    "Table of videos, CSV with a header or JSONL: columns output, sheet,"
+    " identity, audio and what else a request has; other flags are for its"
+    " empty cells. Run again it makes what is missing or has changed.",
+  )
+  for name in ("identity", "audio"):
+    flags.register_multi_flags_validator(
+      [name, "batch"],
+      lambda given: any(x is not None for x in given.values()),
+      f"Flag --{name} must have a value other than None.",
+    )
   text(
     "pose",
     None,

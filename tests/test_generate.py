@@ -23,7 +23,6 @@ from speak_jax.inference import (
   contact_sheet,
   driver,
   inputs,
-  take,
   talking_head,
 )
 from speak_jax.inference.inputs import Rules
@@ -350,7 +349,7 @@ def test_the_first_frame_waits_for_the_look_alone(
     read.append(frames.read)
     return 1
 
-  monkeypatch.setattr(take, "write_video", write)
+  monkeypatch.setattr(mp4, "write_video", write)
   _run(synthesizer, files, audio=_short(files, 40.0))
   # The look, twice; two batches of 4 windows; what is read ahead.
   most = 2 * 25 + 2 * 12 + talking_head.PREFETCH + 8

@@ -309,9 +309,7 @@ class Page:
             label="Emotion",
             elem_id=f"emotion-{tab}",
           )
-          level = gr.Slider(
-            0, STRONGEST, 1.0, step=0.05, label="Level; 1: as people do"
-          )
+          level = gr.Slider(0, STRONGEST, 1.0, step=0.05, label="Level")
       emotion_file = gr.File(
         label="or a picture or video that shows it",
         file_types=["image", "video"],
@@ -543,6 +541,8 @@ def _finished(job: Job, requests: Sequence[Request]) -> _Step:
   if isinstance(job.error, Cancelled):
     return _Step(_line("cancelled"), said)
   slot, text = _placed(str(job.error), requests)
+  if isinstance(job.error, FileError):  # perhaps of the result
+    text = text.replace(job.error.path, Path(job.error.path).name)
   if isinstance(job.error, RequestError):
     slot, text = (job.error.field, job.part), job.error.reason
   said.setdefault(slot, []).insert(0, f"error: {text}")

@@ -1,10 +1,11 @@
-"""How training ends, as launchers read it.
+"""How training ends, as launchers read it, and a batch of videos.
 
 42 and 43 ask for another start; 64 to 68 say that another start would end the
 same way. 1 is an error that has no number, 128 and more a signal's.
 """
 
 DONE = 0
+SOME_FAILED = 3  # of a batch: its other videos are made
 RESTART = 42  # asked to stop (SIGTERM); a checkpoint was saved
 PEER_LOST = 43  # another process is gone, or this one was stuck
 BAD_CONFIG = 64  # a wrong flag or config

@@ -39,9 +39,10 @@ def define(values: flags.FlagValues) -> None:
     values,
   )
   flags.register_multi_flags_validator(
-    ["output", RESULTS],
+    ["output", RESULTS, "batch"],
     lambda given: sum(x is not None for x in given.values()) == 1,
-    f"give --output, the mp4, or --{RESULTS}, its folder, and not both",
+    f"give --output, the mp4, or --{RESULTS}, its folder, or --batch, a table"
+    " of them, and one of these alone",
     values,
   )
   for alias, angle in SWEEP.items():

@@ -98,6 +98,11 @@ def is_table(path: str | os.PathLike) -> bool:
 def number(text: object, name: str, low: float, high: float) -> float:
   """Reads a number of a range.
 
+  Args:
+    text: The number, or its digits.
+    name: What it is, in the error; "": who catches that says so.
+    low, high: Both are of the range.
+
   Raises:
     ValueError: it is none.
   """
@@ -106,7 +111,8 @@ def number(text: object, name: str, low: float, high: float) -> float:
   except (TypeError, ValueError):
     value = math.nan
   if not low <= value <= high:
-    raise ValueError(f"{name} {text!r} is not from {low:g} to {high:g}")
+    line = f"{name} {text!r} is not from {low:g} to {high:g}"
+    raise ValueError(line.lstrip())
   return value
 
 

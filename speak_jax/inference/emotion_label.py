@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -126,7 +125,7 @@ def _known(name: str) -> str:
 
 def is_file(text: str | os.PathLike) -> bool:
   """Whether a file is meant: one that is there counts more than a name."""
-  return not isinstance(text, str) or Path(text).is_file()
+  return not isinstance(text, str) or os.path.isfile(text)
 
 
 def described(found: Float[np.ndarray, "8"]) -> str:

@@ -3,7 +3,6 @@
 import enum
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -109,7 +108,7 @@ def file_of(value: Pose) -> File | None:
   if not isinstance(value, (str, os.PathLike)):
     return None
   is_word = value in [idle.value for idle in Idle]
-  return None if is_word and not Path(value).is_file() else value
+  return None if is_word and not os.path.isfile(value) else value
 
 
 def curve_of(rows: Float[np.ndarray, "r 4"]) -> Curve:

@@ -170,6 +170,7 @@ class Model:
     *,
     sheet: str | os.PathLike | None = None,
     say: Callable[[str], None] = print,
+    bar: bool = True,
   ) -> Result:
     """Makes a file out of files, as `speak generate` does.
 
@@ -179,13 +180,15 @@ class Model:
         or .webm, whose folder must exist, or a slash: a folder of pictures.
       sheet: Also write a contact sheet PNG here.
       say: Takes a line for each input.
+      bar: Whether to say how far it is.
 
     Raises:
       FileError, RequestError: see `generate`. Nothing is left half-written,
         and no input is replaced.
     """
     check_files(request.files, output, sheet)
-    return takes.write(self.take(request, say), output, sheet, say)
+    take = self.take(request, say)
+    return takes.write(take, output, sheet, say, bar=bar)
 
 
 def _in_files(

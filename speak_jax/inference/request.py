@@ -165,7 +165,7 @@ def _check_photograph(request: Request) -> None:
       "fps", f"{fps:g} is not from {LEAST_FPS:g} to {MOST_FPS:g}"
     )
   for field in ("pose_scale", "mouth"):
-    _read(field, lambda x, name=field: number(x, name, 0, MOST), request)
+    _read(field, lambda share: number(share, "", 0, MOST), request)
   pose = _read("pose", head.read_pose, request)
   gaze = _read("gaze", head.read_gaze, request)
   idle = isinstance(pose, head.Idle)

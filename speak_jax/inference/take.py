@@ -54,6 +54,8 @@ def write(
   output: str | os.PathLike,
   sheet: str | os.PathLike | None = None,
   say: Callable[[str], None] = print,
+  *,
+  bar: bool = True,
 ) -> Result:
   """Makes the frames and writes them, with a progress bar.
 
@@ -62,6 +64,7 @@ def write(
     output: See `Model.write`.
     sheet: Also write a contact sheet PNG here.
     say: Takes a line.
+    bar: Whether to say how far it is.
 
   Raises:
     FileError: an input turns out to be unfit, or the output cannot be
@@ -75,7 +78,7 @@ def write(
     frames = take.rgba
   with contextlib.closing(frames) as made:
     # The sheet shows what the model makes, before it is marked.
-    seen = shown.passing(_counted(made, take.count))
+    seen = shown.passing(_counted(made, take.count, bar))
     count = writes(
       output,
       take.marking.frames(seen),
@@ -92,10 +95,10 @@ def write(
 
 
 def _counted(
-  frames: Iterable[UInt8[np.ndarray, "h w c"]], n: int
+  frames: Iterable[UInt8[np.ndarray, "h w c"]], n: int, bar: bool
 ) -> Iterator[UInt8[np.ndarray, "h w c"]]:
   """Yields frames with a progress bar."""
-  with Progress("generate", "frame", n) as progress:
+  with Progress("generate", "frame", n, shown=bar) as progress:
     for i, frame in enumerate(frames):
       progress.update(i + 1)
       yield frame

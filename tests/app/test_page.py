@@ -103,6 +103,9 @@ def test_an_error_stands_at_its_input_without_folders(place, visitor, inputs):
     end._values[visitor.component("said-identity-one")]
   )
   assert "nothing was made" in end["status-one"]
+  place.fake.error = FileError(place.folder / "results" / "a.mp4", "disk full")
+  end = visitor.end(visitor.begin(*inputs))
+  assert "error: a.mp4: disk full</p>" in end["said-one"]
   place.fake.error = RequestError("emotion", "there is none")
   end = visitor.end(visitor.begin(*inputs))
   assert "error: there is none" in end["said-emotion-one"]

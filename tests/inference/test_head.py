@@ -289,9 +289,9 @@ def test_angles_that_cannot_be_are_one_line(tmp_path, value, line):
 @pytest.mark.parametrize(
   ("fields", "line"),
   [
-    ({"pose_scale": 2.1}, "pose_scale: pose_scale 2.1 is not from 0 to 2"),
+    ({"pose_scale": 2.1}, "pose_scale: 2.1 is not from 0 to 2"),
     ({"pose_scale": np.nan}, "pose_scale"),
-    ({"mouth": -1}, "mouth: mouth -1 is not from 0 to 2"),
+    ({"mouth": -1}, "mouth: -1 is not from 0 to 2"),
     ({"gaze": "left"}, "gaze: 'left' is not follow, still or YAW,PITCH"),
     ({"gaze": "41,0"}, "gaze: yaw '41' is not from -40 to 40"),
     ({"gaze": (0, 26)}, "gaze: pitch 26 is not from -25 to 25"),
@@ -301,6 +301,7 @@ def test_angles_that_cannot_be_are_one_line(tmp_path, value, line):
       "pose_mode: there is no pose to follow",
     ),
     ({"pose": "still", "pose_scale": 0.5}, "pose_scale: the head keeps still"),
+    ({"emotion": "x" * 5000}, "emotion: x+: no such file, nor an emotion's"),
     ({"emotion": Curve(np.zeros(1), np.zeros((1, 3)))}, "emotion"),
   ],
 )

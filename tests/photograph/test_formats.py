@@ -47,6 +47,7 @@ def take(voice, see_through: bool) -> Take:
     48,
     lambda: whole(voice),
     lambda shown: [],
+    np.zeros((48, 64, 3), np.uint8),
     Marking(watermark=False),
     rgba if see_through else None,
   )

@@ -1,1 +1,0 @@
-"""Videos and streams over HTTP: what `speak serve` runs."""
