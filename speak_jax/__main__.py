@@ -35,6 +35,7 @@ COMMANDS = {
     "speak_jax.tools.licences",
     "whose the weights are, and what they learned from",
   ),
+  "serve": ("speak_jax.serve", "videos and streams over HTTP and WebSocket"),
   "prepare": ("data_pipelines.prepare", "raw videos, or drawn faces, to data"),
   "inspect": ("data_pipelines.inspect", "what a data set holds"),
   "av-offsets": (

@@ -130,6 +130,12 @@ ALLOWED = {
     "speak_jax.spec",
     "speak_jax.inference",
   ),
+  "speak_jax.serving": (
+    "data_pipelines.faces",
+    "data_pipelines.media",
+    "speak_jax.common",
+    "speak_jax.inference",
+  ),
   # It joins data and trained models: held-out clips in, figures out.
   "speak_jax.evaluation": (
     "data_pipelines",

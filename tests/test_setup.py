@@ -188,8 +188,8 @@ def test_code_map_names_every_folder():
   text = (ROOT / "docs" / "code_map.md").read_text()
   named = re.findall(r"^\| `([\w/]+)/` \|", text, re.MULTILINE)
   present = set()
-  for home in ("configs", "data_pipelines", "launch", "speak_jax", "tests",
-               "typings"):  # fmt: skip
+  for home in ("configs", "data_pipelines", "examples", "launch", "speak_jax",
+               "tests", "typings"):  # fmt: skip
     for path in (ROOT / home).rglob("*"):
       if path.suffix in (".py", ".sh", ".yaml", ".pyi"):
         folder = path.parent.relative_to(ROOT)

@@ -127,6 +127,13 @@ class Stream:
     total = sum(x.samples for x in sounds) / spec.SAMPLE_RATE_HZ
     return max(total - self._said.made / self.fps, 0.0)
 
+  @property
+  def spoken(self) -> int:
+    """Number of utterances that are over: shown to their end, or forgotten."""
+    said = self._said
+    over = said.ended and said.made >= utterance.ready(said, self._hearing)
+    return self._number + over
+
   def push(self, samples: np.ndarray, rate: float) -> None:
     """Hears what is said next.
 
@@ -402,6 +409,9 @@ def of_photograph(
     FileError, RequestError: as `talking_photograph.take` does.
   """
   check(request, moves_photographs=True)
+  for field in ("fps", "track"):
+    if getattr(request, field) is not None:
+      raise RequestError(field, "a stream has none; leave it out")
   n = round(HORIZON_S * network.settings.fps)
   one = actor(network, request, n, tracker, lambda line: None, eyes=eyes)
   height, width = one.portrait.photograph.shape[:2]

@@ -124,8 +124,10 @@ def test_new_sound_takes_the_place_of_what_was_queued(still, voice):
   for frame in still.ready():
     before.append(frame)
     if len(before) == 20:  # in the middle of a batch
+      assert still.spoken == 0
       still.interrupt()
       assert still.queued == 0
+      assert still.spoken == 1
       still.push(voice[RATE:], RATE)
       still.end()
   old = [f for f in before if f.utterance == 0]
@@ -146,6 +148,7 @@ def test_utterances_are_made_one_after_the_other(still, voice, whole):
   second = [f for f in made if f.utterance == 1]
   assert len(made) == 25 + len(whole)
   assert still.queued < 1 / 25
+  assert still.spoken == 2
   # Led over at first; then as if nothing had been said before.
   over = streams.OVER
   assert apart(pictures(second)[over:], whole[over:]) <= 1

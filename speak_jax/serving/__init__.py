@@ -1,0 +1,1 @@
+"""Videos and streams over HTTP: what `speak serve` runs."""

@@ -1,0 +1,101 @@
+"""How soon a stream's frames come, and how near they are to those of files.
+
+  python -m tests.benchmarks.streaming [--size 256,512] [--piece 0.04]
+
+The example portrait and sentence, in pieces of so many seconds. Prints the
+median, the 95th percentile and the longest of two times: from the piece of
+sound that a frame waited for to the frame, and from one frame of a piece to the
+next; both without encoding. Then by how much frames differ from those of
+`Model.generate` (of 255; a head that keeps still): at the level of the whole
+sound, at the level as far as it is known, and with less look-ahead.
+"""
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+
+import speak_jax
+from data_pipelines.media import decoder
+from data_pipelines.media.error import MediaWarning
+from data_pipelines.media.loudness import loudness
+from speak_jax.common import packaged
+
+RATE = 16_000
+
+
+def times(model: speak_jax.Model, size: int, piece_s: float) -> str:
+  """Streams the sentence three times over; a line of milliseconds."""
+  voice = np.tile(decoder.read_audio(packaged.SENTENCE), 3)
+  each = round(piece_s * RATE)
+  first, next_ones = [], []
+  start = time.perf_counter()
+  with model.stream(packaged.PORTRAIT, size=size) as stream:
+    opened = time.perf_counter() - start
+    for i in range(0, len(voice), each):
+      stream.push(voice[i : i + each], RATE)
+      before = time.perf_counter()
+      for k, _ in enumerate(stream.ready()):
+        now = time.perf_counter()
+        (next_ones if k else first).append(now - before)
+        before = now
+  return (
+    f"{size:5d} px, opened in {opened * 1000:5.0f} ms; first frame of a piece"
+    f" {spread(first)}; next {spread(next_ones)}"
+  )
+
+
+def spread(seconds: list[float]) -> str:
+  """Median, 95th percentile and longest, ms."""
+  if not seconds:
+    return "-"
+  ms = np.array(seconds) * 1000
+  return (
+    f"{np.median(ms):.0f} / {np.quantile(ms, 0.95):.0f} / {ms.max():.0f} ms"
+  )
+
+
+def nearness(model: speak_jax.Model, size: int) -> list[str]:
+  """A line for each way to listen."""
+  voice = decoder.read_audio(packaged.SENTENCE)
+  fields = {"pose": packaged.PORTRAIT, "size": size}
+  made = model.generate(packaged.PORTRAIT, (voice, RATE), **fields)
+  whole = made.frames.astype(int)
+  level = loudness(voice)
+  lines = []
+  for name, more in (
+    ("level given", {"lufs": level}),
+    ("level as known so far", {}),
+    ("look-ahead 0.5 s", {"lufs": level, "look_ahead": 0.52}),
+    ("look-ahead 0.2 s", {"lufs": level, "look_ahead": 0.2}),
+    ("look-ahead 0.08 s", {"lufs": level, "look_ahead": 0.08}),
+  ):
+    with model.stream(packaged.PORTRAIT, **fields, **more) as stream:
+      pieces = (voice[i : i + 640] for i in range(0, len(voice), 640))
+      got = np.stack([f.picture for f in stream.over(pieces, RATE)])
+    apart = np.abs(got - whole)
+    lines.append(
+      f"{name:24} largest {apart.max():3d}, mean {apart.mean():.4f}, frames"
+      f" beyond 1: {(apart.max((1, 2, 3)) > 1).sum()} of {len(whole)}"
+    )
+  still = np.abs(whole[:1] - whole).mean()
+  return [*lines, f"{'a mouth that keeps shut':24} mean {still:.4f}"]
+
+
+def main() -> None:
+  """Reads the flags and prints the lines."""
+  parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.streaming")
+  parser.add_argument("--size", default="256,512", help="px, of each")
+  parser.add_argument("--piece", type=float, default=0.04, help="seconds")
+  args = parser.parse_args()
+  warnings.simplefilter("ignore", MediaWarning)
+  model = speak_jax.load()
+  for size in map(int, args.size.split(",")):
+    print(times(model, size, args.piece), flush=True)
+  for line in nearness(model, int(args.size.split(",")[0])):
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+  main()
