@@ -187,6 +187,7 @@ def _fields() -> dict[str, Any]:
   return dict(
     identity=FLAGS.identity,
     audio=FLAGS.audio,
+    more_audio=tuple(FLAGS.get_flag_value("more-audio", None) or ()),
     pose=aliases.pose(FLAGS),
     emotion=FLAGS.emotion,
     pose_mode=FLAGS.get_flag_value("pose-mode", None),
@@ -226,6 +227,12 @@ def _define_flags() -> None:
   text("identity", None, "Picture (or video), or example.")
   sound = "File with speech: any sound or video, or example."
   text("audio", None, sound)
+  flags.DEFINE_multi_string(
+    "more-audio",
+    None,
+    "Speech of the second face from the left of a picture that shows several;"
+    " given again, of the third. --audio is that of the leftmost.",
+  )
   text(
     "batch",
     None,

@@ -38,7 +38,7 @@ def test_nothing_about_them_is_odd(face_models):
   """No warning: one face, frontal enough, sharp, a voice that is heard."""
   with warnings.catch_warnings():
     warnings.simplefilter("error")
-    frame, mesh, alpha = read_photograph(
+    frame, mesh, alpha, _ = read_photograph(
       packaged.PORTRAIT, 25.0, Tracker(), Rules()
     )
     speech, _ = read_speech(packaged.SENTENCE, None)

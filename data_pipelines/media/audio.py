@@ -83,13 +83,14 @@ def read_audio(
 
 
 def read_sound(
-  path: str | os.PathLike, track: int
+  path: str | os.PathLike, track: int, rate: int | None = None
 ) -> Iterator[list[int | str] | Float32[np.ndarray, "c n"]]:
   """Reads the same sound with its own rate and channels, piece by piece.
 
   Args:
     path: Any file with sound.
     track: Index from 0.
+    rate: Hz that is wanted in place of the file's own.
 
   Yields:
     First [rate, layout]: the file's own, or the next that `RATES_HZ` and
@@ -101,7 +102,8 @@ def read_sound(
     MediaError: As `read_audio`.
   """
   header = read_header(path, track)
-  rate, layout, wanted = _form(header)
+  own, layout, wanted = _form(header)
+  rate = own if rate is None else rate
   yield [rate, layout]
   weights, scale = None, np.float32(1)
   if header.channels > MOST_CHANNELS:

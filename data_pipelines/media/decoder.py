@@ -53,11 +53,13 @@ def audio_track(path: str | os.PathLike, number: int | None = None) -> int:
   return _only(path, "audio_track", number=number)
 
 
-def read_sound(path: str | os.PathLike, track: int) -> audio.Sound:
+def read_sound(
+  path: str | os.PathLike, track: int, rate: int | None = None
+) -> audio.Sound:
   """`audio.read_sound`; the child works ahead by a chunk or so."""
-  chunks = call(path, "read_sound", track=track)
-  rate, layout = next(chunks)
-  return audio.Sound(rate, layout, chunks)
+  chunks = call(path, "read_sound", track=track, rate=rate)
+  hertz, layout = next(chunks)
+  return audio.Sound(hertz, layout, chunks)
 
 
 def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:

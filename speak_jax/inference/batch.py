@@ -303,6 +303,8 @@ def _value(column: str, value: Any) -> Any:
     ValueError: it cannot be; one line.
   """
   kinds = typing.get_args(_TYPES[column]) or (_TYPES[column],)
+  if typing.get_origin(_TYPES[column]) is tuple and isinstance(value, str):
+    return tuple(part.strip() for part in value.split(";"))
   if isinstance(value, list):
     value = tuple(value)
   if not isinstance(value, str):

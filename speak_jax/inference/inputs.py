@@ -53,6 +53,7 @@ class Photograph(NamedTuple):
   frame: UInt8[np.ndarray, "h w 3"]  # over mid-grey, where it is transparent
   mesh: Float[np.ndarray, "468 3"]  # FaceMesh's points in it, px
   alpha: UInt8[np.ndarray, "h w"] | None  # None: it is not transparent
+  faces: int  # that it shows
 
 
 class Person(NamedTuple):
@@ -94,7 +95,7 @@ def check_files(
 
 def read_speech(
   path: str | os.PathLike, track: int | None
-) -> tuple[Int16[np.ndarray, "s"], Callable[[], Sound]]:
+) -> tuple[Int16[np.ndarray, "s"], Callable[..., Sound]]:
   """Reads what the network hears, and how to read the file's own sound.
 
   Warns of silence, clipping and faint voices.
@@ -105,7 +106,8 @@ def read_speech(
 
   Returns:
     16 kHz mono at the loudness of the voices that the network learned from;
-    and what reads the sound, as long, with its own rate and channels.
+    and what reads the sound, as long, with its own channels, and with its own
+    rate or with that, Hz, which it is given.
 
   Raises:
     MediaError: No such track, or it cannot be read.
@@ -119,7 +121,11 @@ def read_speech(
     warn(path, f"{clipped(sound):.0%} of the sound is clipped")
   elif loud < FAINT_LUFS:
     warn(path, f"very quiet ({loud:.0f} LUFS); it is heard as if it were not")
-  return levelled(sound), lambda: decoder.read_sound(path, index)
+
+  def own(rate: int | None = None) -> Sound:
+    return decoder.read_sound(path, index, rate)
+
+  return levelled(sound), own
 
 
 def read_person(
@@ -270,7 +276,7 @@ def read_photograph(
     alpha = np.ascontiguousarray(np.rot90(alpha, turns))
     if alpha.shape != frame.shape[:2]:  # by a pixel, of a picture read smaller
       alpha = cv2.resize(alpha, frame.shape[1::-1])
-  return Photograph(frame, track.mesh[0], alpha)
+  return Photograph(frame, track.mesh[0], alpha, track.faces)
 
 
 def _first_face(

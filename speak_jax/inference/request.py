@@ -37,6 +37,9 @@ class Request:
   Attributes:
     identity: Picture, or a video whose first good frame is taken.
     audio: Any file with sound, of any loudness; the output has it as it was.
+    more_audio: Of a photograph that shows several people, the sounds of its
+      second face from the left, its third and so on; `audio` is then that of
+      the leftmost. Each face says its own, and the output has their mix.
     pose: Video of head motion, blinks and gaze; of a picture the head keeps
       still. Or "still", a head that keeps still, blinks and looks about, or
       "sampled", one that sways too, unless a file has that name. Of a
@@ -95,13 +98,19 @@ class Request:
   fps: float | None = None
   smooth: bool = True
   seed: int | None = None
+  more_audio: tuple[File, ...] = ()
 
   @property
   def files(self) -> list[File]:
     """The files that are read; an emotion's name is none, nor is a word."""
     pose, emotion = head.file_of(self.pose), emotion_label.file_of(self.emotion)
-    given = (self.identity, self.audio, pose, emotion)
+    given = (self.identity, *self.sounds, pose, emotion)
     return [file for file in given if file is not None]
+
+  @property
+  def sounds(self) -> tuple[File, ...]:
+    """Files with speech, one for each face that speaks."""
+    return (self.audio, *self.more_audio)
 
 
 def check(request: Request, moves_photographs: bool) -> None:
@@ -132,6 +141,7 @@ def check(request: Request, moves_photographs: bool) -> None:
 def _check_drawing(request: Request) -> None:
   for field, reason in (
     ("framing", "draws crops alone"),
+    ("more_audio", "draws one face"),
     ("fps", "draws as many a second as it learned"),
     ("pose_mode", "takes a pose as it is"),
     ("pose_scale", "takes a pose as it is"),
@@ -171,6 +181,8 @@ def _check_photograph(request: Request) -> None:
   idle = isinstance(pose, head.Idle)
   if idle and isinstance(gaze, str) and request.pose_mode is not None:
     raise RequestError("pose_mode", "there is no pose to follow; leave it out")
+  if request.more_audio:
+    _check_several(request)
   if pose is head.Idle.STILL and request.pose_scale != 1:
     raise RequestError("pose_scale", "the head keeps still; leave it out")
   if request.gaze == "follow" and isinstance(pose, head.Told):
@@ -198,3 +210,14 @@ def _read(field: str, read: Callable[..., T], request: Request) -> T:
     raise
   except ValueError as error:
     raise RequestError(field, str(error)) from None
+
+
+def _check_several(request: Request) -> None:
+  """What cannot be where each face of a picture says its own."""
+  pose = head.file_of(request.pose)
+  if pose is not None and not is_table(pose):
+    raise RequestError("pose", "one driver for several faces; leave it out")
+  if request.framing == "crop":
+    raise RequestError("framing", "a crop shows one face of several")
+  if request.rules.identity != Rules().identity:
+    raise RequestError("face", "faces speak from the left; leave it out")

@@ -1,21 +1,33 @@
 """A photograph that talks, at its own size."""
 
 import collections
+import contextlib
+import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import (
+  Callable,
+  Generator,
+  Iterable,
+  Iterator,
+  Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int16, UInt8
 
+from data_pipelines.faces import topology
 from data_pipelines.faces.eyes import EyeReader
 from data_pipelines.faces.follow import FaceTracker
-from data_pipelines.media.error import MediaError, warn
+from data_pipelines.media.audio import Sound
+from data_pipelines.media.error import MediaError, unsaid, warn
 from data_pipelines.media.mp4 import frame_rate
+from data_pipelines.media.together import together
 from speak_jax.common.names import printable
 from speak_jax.common.prefetch import prefetch
 from speak_jax.inference import (
@@ -35,7 +47,13 @@ from speak_jax.inference.inputs import (
   read_speech,
 )
 from speak_jax.inference.motion_model import MotionModel
-from speak_jax.inference.request import FRAMINGS, MIN_SIDE_PX, Request, check
+from speak_jax.inference.request import (
+  FRAMINGS,
+  MIN_SIDE_PX,
+  Request,
+  RequestError,
+  check,
+)
 from speak_jax.inference.take import Take
 from speak_jax.photograph import composition, gaze, head_motion
 from speak_jax.photograph.composition import Portrait
@@ -75,35 +93,42 @@ def take(
     RequestError: no such size, framing or emotion.
   """
   check(request, moves_photographs=True)
-  say(printable(f"speech    {request.audio}"))
-  speech, sound = read_speech(request.audio, request.track)
+  speech, sound = _voices(request, say)
   rate = frame_rate(request.fps or model.settings.fps)
   # Between two frames, over that between two of the model's.
   step, fps = frame_rate(model.settings.fps) / rate, float(rate)
   try:
-    n = windows.frames_of(speech, fps)
+    n = windows.frames_of(max(speech, key=len), fps)
   except ValueError as error:
     raise MediaError(request.audio, str(error)) from None
   most = math.ceil((n - 1) * step) + 1  # of the model's
-  one = actor(model, request, most, tracker, say, eyes=eyes)
+  cast = _cast(model, request, most, tracker, say, eyes=eyes)
+  one = cast[0]
   photograph = one.portrait.photograph
   height, width = photograph.shape[:2]
   say(f"{n} frames at {fps:.5g} a second, {width} x {height} px")
 
-  def frames(
-    portrait: Portrait,
-  ) -> Generator[UInt8[np.ndarray, "h w c"], None, None]:
-    with prefetch(one.drives, AHEAD) as drives:
-      ours, for_lids = itertools.tee(drives)
-      lids = (drive.lids for drive in for_lids)
-      points = model.stream(speech, lids, one.strengths, request.mouth)
-      moves = zip(points, ours, strict=False)
-      yield from composed(portrait, _at_rate(moves, step, n))
+  def moves(
+    head: Actor, voice: Int16[np.ndarray, "s"], drives: Iterator[Drive]
+  ) -> Iterator[tuple[Float[np.ndarray, "468 3"], Drive]]:
+    ours, for_lids = itertools.tee(drives)
+    lids = (drive.lids for drive in for_lids)
+    points = model.stream(voice, lids, head.strengths, request.mouth)
+    return _at_rate(zip(points, ours, strict=False), step, n)
 
-  rgba = None
-  if one.alpha is not None:
-    rgba = frames(one.portrait._replace(alpha=one.alpha))
-  made = frames(one.portrait)
+  def frames(
+    alpha: UInt8[np.ndarray, "h w"] | None,
+  ) -> Generator[UInt8[np.ndarray, "h w c"], None, None]:
+    with contextlib.ExitStack() as stack:
+      each = [
+        moves(x, v, stack.enter_context(prefetch(x.drives, AHEAD)))
+        for x, v in zip(cast, speech, strict=True)
+      ]
+      ones = [x.portrait._replace(alpha=alpha) for x in cast]
+      yield from composed_all(ones, zip(*each, strict=True))
+
+  rgba = None if one.alpha is None else frames(one.alpha)
+  made = frames(None)
   return Take(
     made, n, fps, width, height, sound, one.rows, photograph, rgba=rgba
   )
@@ -118,6 +143,73 @@ class Actor(NamedTuple):
   drives: Callable[[], Generator[Drive, None, None]]  # n of them
   rows: Callable[[Shown], list[Row]]  # of the contact sheet
   alpha: UInt8[np.ndarray, "h w"] | None  # of the photograph, if it has any
+
+
+def _voices(
+  request: Request, say: Callable[[str], None]
+) -> tuple[list[Int16[np.ndarray, "s"]], Callable[[], Sound]]:
+  """Reads what each face says, and how to read what is heard of them."""
+  heard, owns = [], []
+  for path in request.sounds:
+    say(printable(f"speech    {path}"))
+    speech, own = read_speech(path, request.track)
+    heard.append(speech)
+    owns.append(own)
+  if len(owns) == 1:
+    return heard, owns[0]
+
+  def mix() -> Sound:
+    highest = max(own().rate for own in owns)
+    return together(lambda: [own(highest) for own in owns])
+
+  return heard, mix
+
+
+def _cast(
+  model: MotionModel,
+  request: Request,
+  n: int,
+  tracker: FaceTracker,
+  say: Callable[[str], None],
+  *,
+  eyes: EyeReader,
+) -> list["Actor"]:
+  """Reads everybody who speaks, from the left; arguments as for `actor`.
+
+  Raises:
+    FileError: an input cannot be used.
+    RequestError: there are more sounds than faces, or fewer, or faces overlap.
+  """
+  count = len(request.sounds)
+  if count == 1:
+    return [actor(model, request, n, tracker, say, eyes=eyes)]
+  leftmost = request.rules._replace(identity="first")
+  with unsaid():
+    seen = read_photograph(
+      request.identity, model.settings.fps, tracker, leftmost
+    )
+  if seen.faces != count:
+    reason = f"{count} sounds, and {seen.faces} faces in the picture"
+    raise RequestError("more_audio", reason)
+  cast = []
+  for number in range(count):
+    own = dataclasses.replace(
+      request,
+      rules=request.rules._replace(identity=str(number + 1)),
+      seed=(request.seed or 0) + number,  # or all would nod together
+    )
+    said = say if number == 0 else lambda line: None
+    cast.append(actor(model, own, n, tracker, said, eyes=eyes))
+  hulls = [
+    cv2.convexHull(
+      x.portrait.textured.vertices[topology.OUTLINE, :2].astype(np.float32)
+    )
+    for x in cast
+  ]
+  for (i, a), (k, b) in itertools.combinations(enumerate(hulls, 1), 2):
+    if cv2.intersectConvexConvex(a, b)[0] > 0:
+      raise RequestError("more_audio", f"faces {i} and {k} overlap")
+  return cast
 
 
 def actor(
@@ -144,7 +236,7 @@ def actor(
   """
   fps, rules = model.settings.fps, request.rules
   say(printable(f"identity  {request.identity}"))
-  frame, mesh, alpha = read_photograph(request.identity, fps, tracker, rules)
+  frame, mesh, alpha, _ = read_photograph(request.identity, fps, tracker, rules)
   if alpha is not None:
     frame = np.dstack([frame, alpha])
   framing = request.framing or FRAMINGS[0]
@@ -335,18 +427,26 @@ def composed(
   moves: Iterable[tuple[Float[np.ndarray, "468 3"], Drive]],
 ) -> Iterator[UInt8[np.ndarray, "h w c"]]:
   """Composes frames in a few threads, in order."""
+  yield from composed_all((one,), ((move,) for move in moves))
+
+
+def composed_all(
+  ones: Sequence[Portrait],
+  moves: Iterable[Sequence[tuple[Float[np.ndarray, "468 3"], Drive]]],
+) -> Iterator[UInt8[np.ndarray, "h w c"]]:
+  """The same of several faces of one photograph, and the moves of each."""
   waiting: collections.deque = collections.deque()
   with ThreadPoolExecutor(THREADS) as threads:
-    for points, drive in moves:
-      waiting.append(
-        threads.submit(
-          composition.compose,
-          one,
+    for each in moves:
+      parts = [
+        composition.Move(
           one.expression(points, drive.lids, drive.gaze),
           drive.motion,
           drive.gaze,
         )
-      )
+        for one, (points, drive) in zip(ones, each, strict=True)
+      ]
+      waiting.append(threads.submit(composition.compose_all, ones, parts))
       if len(waiting) >= AHEAD:
         yield waiting.popleft().result()
     while waiting:

@@ -4,6 +4,7 @@ Outside of the mesh, and where it keeps still, the frame is the photograph, bit
 for bit.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -114,6 +115,33 @@ def portrait(
   )
 
 
+class Move(NamedTuple):
+  """What a frame shows of one head; see `compose`."""
+
+  expression: Float[np.ndarray, "468 3"]
+  motion: Motion
+  gaze: tuple[float, float]
+
+
+def compose_all(
+  ones: Sequence[Portrait], moves: Sequence[Move]
+) -> UInt8[np.ndarray, "h w c"]:
+  """Draws a frame of several heads of one photograph.
+
+  Each is drawn over the one before: what surrounds both, hair say, is moved by
+  both.
+
+  Args:
+    ones: The same photograph, prepared for each of its faces.
+    moves: Of each.
+  """
+  frame, alpha = ones[0].photograph, ones[0].alpha
+  for one, move in zip(ones, moves, strict=True):
+    here = one._replace(photograph=frame, alpha=alpha)
+    frame, alpha = _drawn(here, *move)
+  return frame if alpha is None else _lifted(frame, alpha)
+
+
 def compose(
   one: Portrait,
   expression: Float[np.ndarray, "468 3"],
@@ -128,6 +156,16 @@ def compose(
     motion: Of the head, which follows as far as it is bearable.
     gaze: Degrees right and up beside that of the photograph.
   """
+  return compose_all((one,), (Move(expression, motion, gaze),))
+
+
+def _drawn(
+  one: Portrait,
+  expression: Float[np.ndarray, "468 3"],
+  motion: Motion,
+  gaze: tuple[float, float],
+) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"] | None]:
+  """Draws one head: RGB over mid-grey, and alpha if the portrait has it."""
   height, width = one.photograph.shape[:2]
   textured = one.textured
   motion = bearable(motion, textured.rotation)
@@ -151,7 +189,7 @@ def compose(
   unit = textured.eyes * motion.scale
   inner_mouth.paint(frame, vertices, skull, unit, one.mouth)
   eyes.paint(frame, vertices, skull, textured, one.eyeballs, gaze)
-  return frame if one.alpha is None else _lifted(frame, alpha[..., 0])
+  return frame, None if one.alpha is None else alpha[..., 0]
 
 
 def _lifted(

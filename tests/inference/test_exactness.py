@@ -4,7 +4,6 @@ Properties of random files: few of them here, hundreds with --campaigns.
 """
 
 import tempfile
-import types
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from speak_jax.inference import talking_photograph, windows
 from speak_jax.inference.inputs import read_speech
 from speak_jax.inference.motion_model import MotionModel, MotionSettings
 from speak_jax.inference.request import Request
-from speak_jax.photograph import head_motion
+from speak_jax.photograph import composition, head_motion
 from tests.test_generate import Centred
 
 # Random sound may be that.
@@ -182,20 +181,23 @@ def check_mouth(model, monkeypatch, kind, seconds, fps, seed):
   ext, rate = kind
   still = np.zeros((16, 16, 3), np.uint8)
 
+  blank = dict.fromkeys(composition.Portrait._fields)
+
   def nobody(model, request, n, tracker, say, *, eyes):
-    return types.SimpleNamespace(
-      portrait=types.SimpleNamespace(photograph=still),
-      strengths=np.zeros(8, np.float32),
-      rows=lambda shown: [],
-      drives=lambda: head_motion.idle(n, 25.0),
+    return talking_photograph.Actor(
+      composition.Portrait(**(blank | {"photograph": still})),
+      np.zeros(8, np.float32),
+      lambda: head_motion.idle(n, 25.0),
+      lambda shown: [],
+      None,
     )
 
-  def grey(one, moves):
-    for points, _ in moves:
+  def grey(ones, moves):
+    for ((points, _),) in moves:
       yield still + np.uint8(np.clip(600 * points[0, 0], 0, 235))
 
   monkeypatch.setattr(talking_photograph, "actor", nobody)
-  monkeypatch.setattr(talking_photograph, "composed", grey)
+  monkeypatch.setattr(talking_photograph, "composed_all", grey)
   with tempfile.TemporaryDirectory() as folder:
     source, out = Path(folder) / f"in.{ext}", Path(folder) / "out.mp4"
     encoded(source, CODECS[ext][0], rate, bursts(seconds, rate, seed))
