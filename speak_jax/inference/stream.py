@@ -409,8 +409,8 @@ def of_photograph(
     FileError, RequestError: as `talking_photograph.take` does.
   """
   check(request, moves_photographs=True)
-  for field in ("fps", "track"):
-    if getattr(request, field) is not None:
+  for field in ("fps", "track", "more_audio"):
+    if getattr(request, field) != getattr(Request, field):
       raise RequestError(field, "a stream has none; leave it out")
   n = round(HORIZON_S * network.settings.fps)
   one = actor(network, request, n, tracker, lambda line: None, eyes=eyes)

@@ -233,7 +233,14 @@ def test_an_utterance_has_one_rate(still):
 
 
 @pytest.mark.parametrize(
-  "field, value", [("look_ahead", 2.0), ("look_ahead", -1.0), ("lufs", 3.0)]
+  ("field", "value"),
+  [
+    ("look_ahead", 2.0),
+    ("look_ahead", -1.0),
+    ("lufs", 3.0),
+    ("fps", 30.0),
+    ("more_audio", ("b.wav",)),
+  ],
 )
 def test_what_no_stream_can_do_is_refused(model, field, value):
   with pytest.raises(RequestError, match=f"^{field}: "):
