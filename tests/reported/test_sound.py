@@ -333,8 +333,8 @@ def test_prepare_still_rejects_what_was_clipped_and_silence(
   frames = [decode_frame(jpeg) for jpeg in speaker.frames]
   loud = np.clip(speaker.audio * 30.0, -32768, 32767).astype(np.int16)
   for name, sound, reason in (
-    ("loud.mkv", loud, "clipped sound"),
-    ("silent.mkv", 0 * loud, "silent"),
+    ("loud.mp4", loud, "clipped sound"),
+    ("silent.mp4", 0 * loud, "silent"),
   ):
     soundfile.write(tmp_path / "a.wav", sound, RATE)
     mp4.write_video(tmp_path / name, frames, 25.0)
