@@ -113,7 +113,7 @@ def test_a_wrong_token_is_refused(client, token):
     ("size", "999999", "more than 128"),
     ("size", "-1", "is not from"),
     ("fps", "nan", "is not"),
-    ("mouth", "inf", "mouth"),
+    ("mouth", "inf", "is not from"),
     ("framing", "sideways", "is not full or crop"),
     ("seed", "-5", "is not from"),
     ("blink", "perhaps", "not true or false"),
