@@ -15,7 +15,6 @@ if __name__ == "__main__":  # what follows takes seconds to load
 
 import functools
 import os
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from absl import app, flags
 import speak_jax
 from data_pipelines.faces.nets import MissingModelError
 from data_pipelines.media.error import MediaWarning
-from speak_jax.common import command_line, packaged
+from speak_jax.common import command_line, files, loopback, packaged
 from speak_jax.common.files import FileError
 
 FLAGS = flags.FLAGS
@@ -51,13 +50,13 @@ def main(argv: list[str]) -> int:
     token = _token(FLAGS.get_flag_value("token-file", None))
   except (OSError, ValueError) as error:
     return command_line.fail("serve", f"--token-file: {error}")
-  if not guard.is_loopback(FLAGS.host) and not token:
+  if not loopback.is_loopback(FLAGS.host) and not token:
     line = f"--host {FLAGS.host}: needs --token-file or ${TOKEN}"
     return command_line.fail("serve", line)
   model = os.path.abspath(packaged.model(FLAGS.model))
-  with tempfile.TemporaryDirectory(prefix="speak-serve-") as name:
-    os.chdir(name)  # where no word of a request is the name of a file
-    jobs = Path(name) / "jobs"
+  with files.temporary_folder("speak-serve-") as folder:
+    os.chdir(folder)  # where no word of a request is the name of a file
+    jobs = folder / "jobs"
     jobs.mkdir(mode=0o700)
     try:
       server = serving.Server(functools.partial(load, model), jobs, token=token)

@@ -78,8 +78,9 @@ def heard(level: Level, audio: Int16[np.ndarray, "s"]) -> Level:
   counts, powers = level.counts, level.powers
   if len(steps) >= 4:
     blocks = np.convolve(steps, np.ones(4), "valid") / (4 * loudness.STEP)
-    blocks = blocks[loudness.lufs_of(blocks) > FLOOR_LUFS]
-    classes = ((loudness.lufs_of(blocks) - FLOOR_LUFS) * _PER_LU).astype(int)
+    lufs = loudness.lufs_of(blocks)
+    blocks, lufs = blocks[lufs > FLOOR_LUFS], lufs[lufs > FLOOR_LUFS]
+    classes = ((lufs - FLOOR_LUFS) * _PER_LU).astype(int)
     classes = classes.clip(0, _CLASSES - 1)
     counts = counts + np.bincount(classes, minlength=_CLASSES)
     powers = powers + np.bincount(classes, blocks, _CLASSES)

@@ -29,7 +29,7 @@ from pathlib import Path
 from absl import app, flags
 
 from data_pipelines.media.error import MediaWarning
-from speak_jax.common import command_line, files, packaged
+from speak_jax.common import command_line, files, loopback, packaged
 from speak_jax.common.files import FileError
 
 FLAGS = flags.FLAGS
@@ -79,14 +79,14 @@ def is_local(host: str) -> bool:
   Raises:
     ValueError: it is neither an IP address nor localhost; one line.
   """
-  if host == "localhost":
-    return True
   try:
-    return ipaddress.ip_address(host).is_loopback
+    if host != "localhost":
+      ipaddress.ip_address(host)
   except ValueError:
     raise ValueError(
       f"--host {host}: is neither an IP address nor localhost"
     ) from None
+  return loopback.is_loopback(host)
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -13,9 +13,9 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 from speak_jax.app import folder as folders
+from speak_jax.common import loopback
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,7 +36,6 @@ JSON_BYTES = 64 << 10  # what the page's widgets hold, but for files
 UPLOADS = 4  # at once
 CHUNK_S, BODY_S = 30.0, 600.0  # that a part, and a whole body, may take
 LOGINS, LOGINS_S = 20, 60.0  # tries of all visitors, in so many seconds
-LOCAL = ("localhost", "127.0.0.1", "::1")
 # Scripts of Gradio stand in its page and compile their templates.
 HEADERS = {
   "content-security-policy": "default-src 'self'; script-src 'self'"
@@ -143,10 +142,11 @@ class Guard:
   def _check_origin(self, head: dict[str, str]) -> None:
     """Refuses what the page of another site, or by another name, asks for."""
     host = head.get("host", "")
-    if self._local and _name(host) not in LOCAL:
+    name = loopback.parsed(f"//{host}").hostname
+    if self._local and name not in loopback.NAMES:
       raise _Refused(403, "this page is for the machine that it runs on")
     origin = head.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and loopback.parsed(origin).netloc != host:
       raise _Refused(403, "this request came from another site")
 
   def _check_file(self, path: str) -> None:
@@ -226,14 +226,6 @@ class _Body:
   def _refuse(self, status: int, line: str) -> NoReturn:
     self.refused = _Refused(status, line)
     raise self.refused
-
-
-def _name(host: str) -> str:
-  """The name of host:port, without the brackets of IPv6."""
-  try:
-    return urlsplit(f"//{host}").hostname or ""
-  except ValueError:
-    return ""
 
 
 def _headers() -> list[tuple[bytes, bytes]]:

@@ -86,12 +86,7 @@ class _Column(NamedTuple):
   """What differs between the two videos of a comparison, or is of one."""
 
   pose: gr.Video
-  head: gr.Dropdown | None
-  pose_mode: gr.Dropdown | None
-  pose_scale: gr.Slider | None
-  yaw: gr.Slider | None
-  pitch: gr.Slider | None
-  roll: gr.Slider | None
+  turns: _Turns
   emotion: gr.Dropdown | None
   level: gr.Slider | None
   emotion_file: gr.File
@@ -327,11 +322,7 @@ class Page:
       slots["pose", part] = _slot(f"said-pose-{tab}")
       turns = self._turns(tab) if self._photographs else _Turns()
     return _Column(
-      _as_it_is(pose),
-      emotion=emotion,
-      level=level,
-      emotion_file=_as_it_is(emotion_file),
-      **turns._asdict(),
+      _as_it_is(pose), turns, emotion, level, _as_it_is(emotion_file)
     )
 
   def _turns(self, tab: str) -> "_Turns":
@@ -628,7 +619,10 @@ def _as_it_is(widget: Any) -> Any:
 
 
 def _named(column: _Column) -> dict[str, Any]:
-  return column._asdict()
+  """Its widgets by name; None of what there is none."""
+  named = column._asdict()
+  turns = named.pop("turns")
+  return named | turns._asdict()
 
 
 def _event(visitors: int | None) -> dict[str, Any]:

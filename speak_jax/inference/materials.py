@@ -8,7 +8,6 @@ import math
 import numbers
 import os
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import soundfile
 from jaxtyping import UInt8
 from PIL import Image
 
+from data_pipelines.media.mp4 import frame_rate
 from speak_jax.inference import emotion_label, head
 from speak_jax.inference.curve import Curve
 from speak_jax.inference.head import Sweep
@@ -159,8 +159,7 @@ def _sound(samples: np.ndarray, rate: float, path: Path) -> Path:
 
 def _film(frames: UInt8[np.ndarray, "n h w 3"], fps: float, path: Path) -> Path:
   with av.open(str(path), "w") as out:
-    rate = Fraction(fps).limit_denominator(1001)
-    stream = out.add_stream("ffv1", rate=rate)
+    stream = out.add_stream("ffv1", rate=frame_rate(fps))
     stream.height, stream.width = frames.shape[1:3]
     stream.pix_fmt = "bgr0"
     for frame in frames:

@@ -7,7 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from data_pipelines.faces.eyes import EyeReader
 from data_pipelines.faces.follow import FaceTracker
@@ -34,6 +34,7 @@ from speak_jax.provenance.marking import Marking, of_bundle
 if TYPE_CHECKING:
   from speak_jax.inference.stream import Stream
 
+T = TypeVar("T")
 NO_FILE = ""  # in the place of sound that comes in pieces
 WINDOWS = 8  # made at a time, where a network draws frames
 
@@ -91,17 +92,13 @@ class Model:
       RequestError: the model cannot do what is asked for; one line.
       ValueError: something in memory is no picture or sound; one line.
     """
-    folder = Path(tempfile.mkdtemp(prefix="speak-"))
-    forget = functools.partial(shutil.rmtree, folder, ignore_errors=True)
-    try:
+
+    def made(folder: Path) -> Video:
       inputs = _in_files(identity, pose, emotion, folder)
       inputs["audio"] = stored(audio, "audio", folder)
-      video = Video(self.take, Request(**inputs, **fields))
-    except BaseException:
-      forget()
-      raise
-    weakref.finalize(video, forget)
-    return video
+      return Video(self.take, Request(**inputs, **fields))
+
+    return _with_folder(made)
 
   def stream(
     self,
@@ -134,19 +131,16 @@ class Model:
     """
     if self._streams is None:
       raise RequestError("model", "draws windows of frames, and has no stream")
-    folder = Path(tempfile.mkdtemp(prefix="speak-"))
-    forget = functools.partial(shutil.rmtree, folder, ignore_errors=True)
-    try:
+    streams = self._streams
+
+    def made(folder: Path) -> "Stream":
       inputs = _in_files(identity, pose, emotion, folder)
       request = Request(audio=NO_FILE, **inputs, **fields)
-      made = self._streams(
+      return streams(
         request, self._tracker, self._marking, lufs=lufs, look_ahead=look_ahead
       )
-    except BaseException:
-      forget()
-      raise
-    weakref.finalize(made, forget)
-    return made
+
+    return _with_folder(made)
 
   def take(
     self, request: Request, say: Callable[[str], None] = lambda line: None
@@ -189,6 +183,19 @@ class Model:
     check_files(request.files, output, sheet)
     take = self.take(request, say)
     return takes.write(take, output, sheet, say, bar=bar)
+
+
+def _with_folder(make: Callable[[Path], T]) -> T:
+  """Makes something out of files of a new folder, which goes when it does."""
+  folder = Path(tempfile.mkdtemp(prefix="speak-"))
+  forget = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+  try:
+    made = make(folder)
+  except BaseException:
+    forget()
+    raise
+  weakref.finalize(made, forget)
+  return made
 
 
 def _in_files(
@@ -251,10 +258,9 @@ def load(
     from speak_jax.inference.motion_model import MotionModel
 
     network = MotionModel.from_bundle(place, content=content)
-    reads = functools.partial(
-      talking_photograph.take, network, eyes=EyeReader()
-    )
-    streams = functools.partial(stream.of_photograph, network, EyeReader())
+    eyes = EyeReader()
+    reads = functools.partial(talking_photograph.take, network, eyes=eyes)
+    streams = functools.partial(stream.of_photograph, network, eyes)
     return Model(reads, tracker, marking, streams)
   from speak_jax.inference import talking_head
   from speak_jax.inference.synthesizer import Synthesizer

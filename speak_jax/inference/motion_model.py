@@ -156,23 +156,26 @@ class MotionModel:
   @functools.cached_property
   def shut(self) -> Float[np.ndarray, "468 3"]:
     """How points of shut lids lie beside those of open ones, canonical."""
-    nothing = np.zeros(round(self.settings.samples), np.int16)
-    closed = next(self.stream(nothing, [1.0], CALM))
-    return closed - self._silent
+    return self._in_silence(1.0, CALM) - self._silent
 
   @functools.cached_property
   def _silent(self) -> Float32[np.ndarray, "468 3"]:
     """How points lie in silence, lids open and calm."""
-    nothing = np.zeros(round(self.settings.samples), np.int16)
-    return next(self.stream(nothing, [0.0], CALM))
+    return self._in_silence(0.0, CALM)
 
   @functools.cached_property
   def _emotions(self) -> Float32[np.ndarray, "8 468 3"]:
     """What each emotion adds at full strength."""
-    nothing = np.zeros(round(self.settings.samples), np.int16)
     moods = np.eye(len(spec.EMOTIONS), dtype=np.float32)
-    shown = [next(self.stream(nothing, [0.0], mood)) for mood in moods]
+    shown = [self._in_silence(0.0, mood) for mood in moods]
     return np.stack(shown) - self._silent
+
+  def _in_silence(
+    self, lids: float, emotion: Float[np.ndarray, "8"]
+  ) -> Float32[np.ndarray, "468 3"]:
+    """How points lie where nothing is heard."""
+    nothing = np.zeros(self.settings.samples, np.int16)
+    return next(iter(self.stream(nothing, [lids], emotion)))
 
   def stream(
     self,

@@ -17,6 +17,7 @@ from data_pipelines.faces import eyes as faces_eyes
 from data_pipelines.faces.eyes import CORNERS, LOOPS, Eyes
 from speak_jax import spec
 from speak_jax.photograph import gaze as gazes
+from speak_jax.photograph import outlines
 from speak_jax.photograph.textured_mesh import TexturedMesh
 
 # Shares of an eye's width, from corner to corner.
@@ -42,7 +43,6 @@ MOST = (28.0, 16.0)
 LUMA = np.array(spec.LUMA, np.float32)
 NARROW = 1.0  # px between lids, at which nothing is between them
 AROUND = np.ones((3, 3), np.uint8)
-FRACTION = 3  # bits of a pixel's fraction that outlines are drawn with
 
 
 class Eyeball(NamedTuple):
@@ -136,9 +136,7 @@ def _paint(
   patch = frame[low[1] : high[1], low[0] : high[0]]
   if not opacity or not patch.size:
     return
-  inside = np.zeros(patch.shape[:2], np.uint8)
-  fixed = ((now - low) * (1 << FRACTION)).round().astype(np.int32)
-  cv2.fillPoly(inside, [fixed], 255, cv2.LINE_AA, FRACTION)
+  inside = outlines.filled(now - low, patch.shape[:2])
   inside = cv2.GaussianBlur(inside, (0, 0), max(SOFT * wide, 0.5))
   surface = _read(ball.surface, patch, still - low, rest - ball.corner - way)
   shade = _read(ball.shade, patch, now - low, rest - ball.corner)
@@ -213,7 +211,8 @@ def _eyeball(
   )
   own = _taken(photograph, columns, rows)
   # The corner on the nose's side holds no white: the network leaves it out.
-  opening = _filled(eyes.lids[side] - low, columns.shape)
+  opening = outlines.filled(eyes.lids[side] - low, columns.shape, cv2.LINE_8)
+  opening = opening > 0
   plain = _plain(opening, max(EDGE * wide, 0.75))
   away = np.stack([columns, rows], -1) - iris
   distance = np.hypot(away[..., 0], away[..., 1]) / radius
@@ -232,9 +231,8 @@ def _eyeball(
   shade = (own + DARK) / (surface + DARK)
   grey = (shade @ LUMA)[..., None]
   shade = grey * (shade / grey).clip(1 / TINT, TINT)
-  inside = cv2.dilate(
-    _filled(loop - low, columns.shape).astype(np.uint8), AROUND
-  )
+  inside = outlines.filled(loop - low, columns.shape, cv2.LINE_8)
+  inside = cv2.dilate(inside, AROUND)
   shade = np.where(inside[..., None] > 0, shade, 1)
   skin = ((grey[..., 0] - SHADE[1]) / SKIN).clip(0, 1) * (plain < 1)
   # Corners, where no iris comes, go as the mesh does.
@@ -261,15 +259,6 @@ def _taken(
     photograph, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
   )
   return read.astype(np.float32)
-
-
-def _filled(
-  outline: Float[np.ndarray, "k 2"], shape: tuple[int, ...]
-) -> Bool[np.ndarray, "h w"]:
-  """The pixels inside of an outline, px."""
-  inside = np.zeros(shape, np.uint8)
-  fixed = (outline * (1 << FRACTION)).round().astype(np.int32)
-  return cv2.fillPoly(inside, [fixed], 1, cv2.LINE_8, FRACTION) > 0
 
 
 def _plain(

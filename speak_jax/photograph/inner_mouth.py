@@ -17,6 +17,7 @@ from jaxtyping import Float, Float32, Int, UInt8
 
 from data_pipelines.faces import canonical, topology
 from speak_jax import spec
+from speak_jax.photograph import outlines
 from speak_jax.photograph import teeth as learned
 from speak_jax.photograph.teeth import Teeth
 from speak_jax.photograph.textured_mesh import POINTS, TexturedMesh
@@ -31,7 +32,6 @@ RESTING = 0.03  # that upper teeth end below a lip at rest: 2 to 3 mm show
 LIP_SHARE = 0.85  # of the jaw's way that the lower lip tells; the chin the rest
 LOWER_LIGHT = 0.8  # on the lower teeth, of what the upper ones get
 APPEARS = 0.015  # by which a gap differs from the photograph's, to be painted
-FRACTION = 3  # bits of a pixel's fraction that outlines are drawn with
 EDGE = 0.008  # by which what the photograph shows is trusted less
 # From the middle to where teeth and gums begin to be lost in the dark of the
 # cheeks, and to where they are.
@@ -82,7 +82,7 @@ def inner_mouth(
   height, width = photograph.shape[:2]
   eyes = textured.eyes
   rest = textured.vertices[topology.INNER_LIPS, :2]
-  shown = _filled(rest, (height, width)).astype(np.float32) / 255
+  shown = outlines.filled(rest, (height, width)).astype(np.float32) / 255
   # Lips are soft, and points are a pixel off: their edge is no tooth.
   margin = max(EDGE * eyes, 0.5)
   near = 2 * int(np.ceil(margin)) + 1
@@ -145,7 +145,7 @@ def paint(
   patch = frame[low[1] : high[1], low[0] : high[0]]
   if not patch.size:
     return
-  inside = _filled(edge - low, patch.shape[:2])
+  inside = outlines.filled(edge - low, patch.shape[:2])
   inside = cv2.GaussianBlur(inside, (0, 0), max(EDGE * eyes, 0.6))
   alpha = inside[..., None] * (opacity / 255)
   painted = _paint(patch.shape[:2], low, vertices, skull, inner)
@@ -168,15 +168,6 @@ def cheeks(
   places = points[list(CHEEKS), :2].round().astype(int)
   columns, rows = places.clip(0, (width - 1, height - 1)).T
   return np.median(photograph[rows, columns], 0)
-
-
-def _filled(
-  outline: Float[np.ndarray, "k 2"], shape: tuple[int, ...]
-) -> UInt8[np.ndarray, "h w"]:
-  """Fills an outline, px, with 255; its edge is smooth."""
-  inside = np.zeros(shape, np.uint8)
-  fixed = (outline * (1 << FRACTION)).round().astype(np.int32)
-  return cv2.fillPoly(inside, [fixed], 255, cv2.LINE_AA, FRACTION)
 
 
 def _own(

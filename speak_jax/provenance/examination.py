@@ -1,5 +1,6 @@
 """What a file says of its own making, layer by layer."""
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -80,6 +81,4 @@ def _mark(path: str | os.PathLike, known: list[int]) -> Found:
 
 def _grey(path: str | os.PathLike, span: tuple[float, float] | None):
   frames: Iterable = decoder.read_frames(path, _FPS, span)
-  return detection.mean_grey(
-    frame for _, frame in zip(range(_MOST), frames, strict=False)
-  )
+  return detection.mean_grey(itertools.islice(frames, _MOST))

@@ -3,29 +3,17 @@
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from speak_jax.common import loopback
 from speak_jax.serving.limits import Limits
 
 _OPEN = ("/health",)  # what needs no token
-_NAMES = ("localhost", "127.0.0.1", "::1")
-
-
-def is_loopback(host: str) -> bool:
-  """Whether an address is of this machine alone."""
-  if host == "localhost":
-    return True
-  try:
-    return ipaddress.ip_address(host).is_loopback
-  except ValueError:
-    return False
 
 
 def fits(token: str, given: str | None) -> bool:
@@ -44,11 +32,13 @@ def refusal(headers: Mapping[str, str], token: str) -> str | None:
   """
   if token:
     return None
-  host = urlsplit(f"//{headers.get('host', '')}").hostname
-  if host not in _NAMES:
+  host = loopback.parsed(f"//{headers.get('host', '')}").hostname
+  if host not in loopback.NAMES:
     return "the Host is not this machine"
   origin = headers.get("origin")
-  if origin is not None and urlsplit(origin).hostname not in _NAMES:
+  if origin is None:
+    return None
+  if loopback.parsed(origin).hostname not in loopback.NAMES:
     return "the Origin is not this machine"
   return None
 

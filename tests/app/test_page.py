@@ -305,6 +305,7 @@ def test_another_site_may_ask_for_nothing(visitor):
   for head in (
     {"origin": "https://example.org"},
     {"origin": "null"},
+    {"origin": "http://["},
     {"host": "example.org"},
     {"host": "127.0.0.1.example.org:80"},
   ):

@@ -327,6 +327,8 @@ def test_a_crossed_page_is_refused_where_there_is_no_token():
   assert refusal({"host": "evil.example"}, "")
   assert refusal({"host": "127.0.0.1.evil.example"}, "")
   assert refusal({}, "")
+  assert refusal({"host": "["}, "")
+  assert refusal({"host": "127.0.0.1", "origin": "http://["}, "")
   bad = {"host": "127.0.0.1", "origin": "https://evil.example"}
   assert refusal(bad, "")
   assert refusal(bad, "t") is None
