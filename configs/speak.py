@@ -238,9 +238,11 @@ RECIPES = {
     "data.synthetic.twins_every": 0,
     "data.synthetic.identities": 100,
     "data.synthetic.clips": 8,  # each emotion beside the neutral face
-    # Drawn people show half of real anger, and two thirds of sadness.
+    # Drawn people show half of real anger, and two thirds of sadness and, with
+    # teeth in the open mouth, of surprise.
     "motion.label_strength.angry": 0.5,
     "motion.label_strength.sad": 0.7,
+    "motion.label_strength.surprised": 0.7,
   },
   # What shows each stage learn on two CPU cores in minutes. No GAN: nothing of
   # it is built or traced.
