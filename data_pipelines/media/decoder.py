@@ -72,9 +72,11 @@ def read_tags(path: str | os.PathLike) -> dict[str, str]:
   return _only(path, "read_tags")
 
 
-def read_manifest(path: str | os.PathLike) -> dict[str, Any] | None:
+def read_manifest(
+  path: str | os.PathLike, anchors: str = ""
+) -> dict[str, Any] | None:
   """`manifest.read_manifest`."""
-  return _only(path, "read_manifest")
+  return _only(path, "read_manifest", anchors=anchors)
 
 
 def read_alpha(path: str | os.PathLike) -> UInt8[np.ndarray, "h w"] | None:

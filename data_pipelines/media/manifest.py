@@ -8,21 +8,27 @@ from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaError
 
 MOST = 1 << 20  # characters of a manifest that are looked at
-# Nothing is asked of the network, and who is to be trusted is not decided here.
+# Nothing is asked of the network, and nobody is trusted unless named.
 SETTINGS = {
   "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
   "builder": {"thumbnail": {"enabled": False}},
 }
 
 
-def read_manifest(path: str | os.PathLike) -> dict[str, Any] | None:
+def read_manifest(
+  path: str | os.PathLike, anchors: str = ""
+) -> dict[str, Any] | None:
   """Returns the newest manifest of a file; None if it has none.
 
-  Keys: "valid", whether signature and content fit; "failures", codes of C2PA
-  of what does not; "issuer" and "name", texts of the certificate; and
+  Keys: "valid", whether signature and content fit; "trusted", whether one of
+  the anchors vouches for the certificate too; "failures", codes of C2PA of
+  what does not fit; "issuer" and "name", texts of the certificate; and
   "manifest", what c2pa gives as JSON. Of one that cannot be read there are
-  "valid", false, and "failures" alone. Whether the certificate is trusted is
-  no part of it.
+  "valid", false, and "failures" alone.
+
+  Args:
+    path: The file.
+    anchors: Certificates in PEM of issuers that are trusted; "": nobody is.
 
   Raises:
     MediaError: No such file.
@@ -33,7 +39,7 @@ def read_manifest(path: str | os.PathLike) -> dict[str, Any] | None:
   errors: Any = c2pa.C2paError  # its kinds are attributes that no checker sees
   try:
     with (
-      c2pa.Context.from_dict(SETTINGS) as context,
+      c2pa.Context.from_dict(_settings(anchors)) as context,
       open(path, "rb") as file,
       c2pa.Reader(_kind(path), file, context=context) as reader,
     ):
@@ -49,6 +55,13 @@ def read_manifest(path: str | os.PathLike) -> dict[str, Any] | None:
   return _summary(json.loads(text))
 
 
+def _settings(anchors: str) -> dict[str, Any]:
+  """How to read, with whom to trust."""
+  return (
+    SETTINGS | {"trust": {"user_anchors": anchors}} if anchors else SETTINGS
+  )
+
+
 def _summary(store: dict[str, Any]) -> dict[str, Any]:
   """The active manifest, and what is wrong with it."""
   statuses = store.get("validation_status") or []
@@ -57,6 +70,7 @@ def _summary(store: dict[str, Any]) -> dict[str, Any]:
   signed = active.get("signature_info") or {}
   return {
     "valid": store.get("validation_state") in ("Valid", "Trusted"),
+    "trusted": store.get("validation_state") == "Trusted",
     "failures": [x for x in codes if x != "signingCredential.untrusted"],
     "issuer": str(signed.get("issuer") or ""),
     "name": str(signed.get("common_name") or ""),

@@ -8,6 +8,7 @@ each other, and would have to be guarded without being worth any trust.
 
 import datetime
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,15 +62,11 @@ def read(certificate: str | os.PathLike, key: str | os.PathLike) -> Credentials:
     FileError: Not there, not PEM, locked by a password, of a kind that C2PA
       does not take, expired, or not of each other.
   """
-  from cryptography import x509
   from cryptography.hazmat.primitives import serialization
 
   chain, secret = _content(certificate), _content(key)
-  try:
-    signer = x509.load_pem_x509_certificates(chain)[0]
-    public = signer.public_key()
-  except (ValueError, IndexError):
-    raise FileError(certificate, "holds no certificates in PEM") from None
+  signer = _certificates(certificate, chain)[0]
+  public = signer.public_key()
   try:
     private = serialization.load_pem_private_key(secret, None)
   except TypeError:
@@ -95,6 +92,28 @@ def read(certificate: str | os.PathLike, key: str | os.PathLike) -> Credentials:
       key, "is of a kind that C2PA does not sign with; take ECDSA on P-256"
     )
   return Credentials(chain, secret, algorithm)
+
+
+def anchors(paths: Sequence[str | os.PathLike]) -> str:
+  """Certificates in PEM of issuers whom somebody trusts, one after another.
+
+  Raises:
+    FileError: A file cannot be read or holds no certificates in PEM.
+  """
+  chains = [_content(path) for path in paths]
+  for path, chain in zip(paths, chains, strict=True):
+    _certificates(path, chain)
+  return "\n".join(chain.decode("ascii", "ignore") for chain in chains)
+
+
+def _certificates(path: str | os.PathLike, pem: bytes) -> list:
+  """The certificates of a file's content, one at least."""
+  from cryptography import x509
+
+  try:
+    return x509.load_pem_x509_certificates(pem)
+  except ValueError:
+    raise FileError(path, "holds no certificates in PEM") from None
 
 
 def _content(path: str | os.PathLike) -> bytes:

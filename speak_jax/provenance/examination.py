@@ -45,7 +45,9 @@ class Report(NamedTuple):
     return self.manifest is not None and not self.manifest.valid
 
 
-def examine(path: str | os.PathLike, known: Mapping[int, str]) -> Report:
+def examine(
+  path: str | os.PathLike, known: Mapping[int, str], anchors: str = ""
+) -> Report:
   """Looks at every layer of a video or picture.
 
   The file is decoded in a process of its own, see `data_pipelines.media`.
@@ -53,12 +55,13 @@ def examine(path: str | os.PathLike, known: Mapping[int, str]) -> Report:
   Args:
     path: The file, which may be hostile.
     known: Names of weights by their watermark's code.
+    anchors: Issuers to trust, see `credentials.anchors`.
 
   Raises:
     MediaError: Unreadable; one line.
   """
   statement = tags.read(decoder.read_tags(path))
-  found = decoder.read_manifest(path)
+  found = decoder.read_manifest(path, anchors)
   signed = None if found is None else manifest.parsed(found)
   mark = _mark(path, list(known))
   weights = known.get(mark.code, "") if mark.there else ""

@@ -37,6 +37,7 @@ class Manifest(NamedTuple):
 
   Attributes:
     valid: Nothing was changed since it was signed.
+    trusted: An issuer that the reader trusts vouches for the certificate.
     failures: C2PA's codes of what does not fit.
     issuer: Organisation of the certificate; anybody can make one.
     name: Its common name.
@@ -46,6 +47,7 @@ class Manifest(NamedTuple):
   """
 
   valid: bool
+  trusted: bool
   failures: tuple[str, ...]
   issuer: str
   name: str
@@ -168,6 +170,7 @@ def parsed(found: Mapping[str, Any]) -> Manifest:
         source = source or _text(action.get("digitalSourceType"))
   return Manifest(
     valid=bool(found.get("valid")),
+    trusted=bool(found.get("trusted")),
     failures=tuple(map(_text, found.get("failures") or ())),
     issuer=_text(found.get("issuer")),
     name=_text(found.get("name")),

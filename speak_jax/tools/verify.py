@@ -1,13 +1,14 @@
 """Says whether a video is one that this program made, by what, and how sure.
 
-  python -m speak_jax.tools.verify FILE [--model BUNDLE] [--json]
+  python -m speak_jax.tools.verify FILE [--model BUNDLE] [--trust PEM] [--json]
 
 Three layers, each for itself. The manifest (C2PA) is signed: it proves that
 nothing was changed since, and is gone after a re-encoding. The tags are texts
 of the file: anybody can write or remove them. The watermark lies in the frames
 and outlives re-encoding, scaling and cropping; with it stands the probability
 that a video without one looks as if it had it. --model names weights that the
-watermark may be of, beside the bundles that come along.
+watermark may be of, beside the bundles that come along; --trust a file of
+issuers' certificates: it is said whether one of them vouches for the signer.
 
 Exit code 0: a layer says that the video is synthetic; 3: none does, which does
 not say that it is real; 4: it has a manifest that does not fit it any more;
@@ -27,7 +28,7 @@ from speak_jax.common import command_line, packaged
 from speak_jax.common.exit_codes import BAD_CONFIG, DONE
 from speak_jax.common.files import FileError
 from speak_jax.common.names import printable
-from speak_jax.provenance import examination
+from speak_jax.provenance import credentials, examination
 from speak_jax.provenance.examination import Report
 from speak_jax.provenance.manifest import Manifest
 from speak_jax.provenance.tags import Statement
@@ -51,21 +52,27 @@ def main(argv: Sequence[str]) -> int:
         *((path, path) for path in FLAGS.model),
       )
     }
-    report = examination.examine(argv[1], known)
+    anchors = credentials.anchors(FLAGS.trust)
+    report = examination.examine(argv[1], known, anchors)
   except FileError as error:
     return command_line.fail("error", str(error))
   if FLAGS.json:
     print(json.dumps(_facts(report), indent=2))
   else:
-    for line in lines(report):
+    for line in lines(report, trusts=bool(FLAGS.trust)):
       print(printable(line))
   if report.is_altered:
     return ALTERED
   return DONE if report.says_synthetic else NONE
 
 
-def lines(report: Report) -> list[str]:
-  """A report for people."""
+def lines(report: Report, trusts: bool = False) -> list[str]:
+  """A report for people.
+
+  Args:
+    report: What was found.
+    trusts: Issuers to trust were named: say whether one of them vouches.
+  """
   says = "none of this program"
   if report.tags is not None:
     says = f"{_told(report.tags)} (anybody can write this)"
@@ -81,14 +88,14 @@ def lines(report: Report) -> list[str]:
   if report.is_altered:
     verdict += ", and changed since it was signed"
   return [
-    f"manifest   {_signed(report.manifest)}",
+    f"manifest   {_signed(report.manifest, trusts)}",
     f"tags       {says}",
     f"watermark  {mark}",
     f"verdict    {verdict}",
   ]
 
 
-def _signed(manifest: Manifest | None) -> str:
+def _signed(manifest: Manifest | None, trusts: bool) -> str:
   """A manifest in a line."""
   if manifest is None:
     return "none"
@@ -98,7 +105,10 @@ def _signed(manifest: Manifest | None) -> str:
   told = f"by {manifest.tool}, digital source type {manifest.source or 'none'}"
   if manifest.statement is not None:
     told = _told(manifest.statement)
-  return f"fits this file; {told}; certificate {by}"
+  vouched = ""
+  if trusts:
+    vouched = ", trusted" if manifest.trusted else ", of no issuer in --trust"
+  return f"fits this file; {told}; certificate {by}{vouched}"
 
 
 def _told(statement: Statement) -> str:
@@ -137,6 +147,9 @@ def _facts(report: Report) -> dict:
 
 def _define_flags() -> None:
   flags.DEFINE_multi_string("model", [], "Bundle that may have made the video.")
+  flags.DEFINE_multi_string(
+    "trust", [], "Certificates (PEM) of issuers that you trust."
+  )
   flags.DEFINE_bool("json", False, "Print JSON.")
 
 

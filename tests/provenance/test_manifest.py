@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from data_pipelines.media import decoder, mp4
 from data_pipelines.media import manifest as reading
 from speak_jax.common.files import FileError
-from speak_jax.provenance import credentials, manifest, tags
+from speak_jax.provenance import credentials, examination, manifest, tags
 from speak_jax.provenance.marking import Marking, Weights
+from speak_jax.tools import verify
 
 MARKING = Marking(Weights("mine", "1ae" + "0" * 61, "c0ffee"))
 
@@ -104,6 +105,33 @@ def test_own_certificate_signs(tmp_path, monkeypatch):
   number = found["manifest"]["signature_info"]["cert_serial_number"]
   wanted = x509.load_pem_x509_certificates(mine.chain)[0].serial_number
   assert int(number) == wanted
+
+
+def test_issuer_that_is_trusted(tmp_path):
+  """Those who are named alone."""
+  mine, other = credentials.self_made(), credentials.self_made()
+  path = film(tmp_path / "a.mp4", Marking(credentials=mine))
+  for made, trusted in ((mine, True), (other, False)):
+    issuer = tmp_path / "issuer.pem"
+    issuer.write_bytes(made.chain[made.chain.index(b"-----BEGIN", 10) :])
+    anchors = credentials.anchors([issuer])
+    found = manifest.parsed(decoder.read_manifest(path, anchors) or {})
+    assert found.valid and found.trusted is trusted and found.failures == ()
+    report = verify.lines(examination.examine(path, {}, anchors), trusts=True)
+    wanted = ", trusted" if trusted else ", of no issuer in --trust"
+    assert report[0].endswith(wanted)
+  found = read(path)
+  assert found is not None and not found.trusted
+
+
+@pytest.mark.parametrize(
+  "content", [b"", b"-----BEGIN CERTIFICATE-----", b"\xff"]
+)
+def test_issuers_that_are_none(tmp_path, content):
+  path = tmp_path / "issuer.pem"
+  path.write_bytes(content)
+  with pytest.raises(FileError, match="holds no certificates in PEM"):
+    credentials.anchors([path])
 
 
 def pem(key, password: bytes | None = None) -> bytes:
