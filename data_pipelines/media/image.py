@@ -93,6 +93,19 @@ def read_alpha(path: str | os.PathLike) -> UInt8[np.ndarray, "h w"] | None:
     return None if alpha.min() == 255 else alpha
 
 
+def read_texts(path: str | os.PathLike) -> dict[str, str] | None:
+  """What a picture says of itself in words; None if the file is no picture.
+
+  Raises:
+    MediaError: as `read_image`.
+  """
+  with _opened(path) as image:
+    if image is None:
+      return None
+    found = image.info.items()
+    return {str(k): v for k, v in found if isinstance(v, str)}
+
+
 def pictures(
   path: str | os.PathLike,
 ) -> Iterator[tuple[UInt8[np.ndarray, "h w 3"], float]] | None:

@@ -10,9 +10,7 @@ COUNT = 64  # texts of a file
 
 
 def read_tags(path: str | os.PathLike) -> dict[str, str]:
-  """Returns the texts of a file's container, names in small letters.
-
-  Pictures have none that are read.
+  """Returns the texts of a video, or of a picture, names in small letters.
 
   Args:
     path: The file. Its texts are what anybody may have written there: long
@@ -21,8 +19,9 @@ def read_tags(path: str | os.PathLike) -> dict[str, str]:
   Raises:
     MediaError: unreadable.
   """
-  if image.pictures(path) is not None:
-    return {}
-  with opened(path) as container:
-    found = list(container.metadata.items())[:COUNT]
-  return {str(k).lower()[:MOST]: str(v)[:MOST] for k, v in found}
+  found = image.read_texts(path)
+  if found is None:
+    with opened(path) as container:
+      found = dict(container.metadata)
+  texts = list(found.items())[:COUNT]
+  return {str(k).lower()[:MOST]: str(v)[:MOST] for k, v in texts}

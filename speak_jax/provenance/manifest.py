@@ -1,4 +1,4 @@
-"""The signed C2PA manifest of a video: written last, and read back.
+"""The signed C2PA manifest of a file: written last, and read back.
 
 It holds what the tags say, by C2PA's names, and hashes of the file: whatever
 is changed afterwards, tags included, no longer fits.
@@ -20,7 +20,12 @@ from speak_jax.provenance.credentials import Credentials
 from speak_jax.provenance.tags import Statement
 
 # Kinds of files that can hold one, by suffix.
-KINDS = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
+KINDS = {
+  ".mp4": "video/mp4",
+  ".m4v": "video/mp4",
+  ".mov": "video/quicktime",
+  ".png": "image/png",
+}
 _STATEMENT = "org.speak-jax.statement"
 _ACTIONS = ("c2pa.actions.v2", "c2pa.actions")
 # Digital source types that say that a program made it, wholly or partly.
@@ -74,7 +79,7 @@ def sign(
   """Adds a manifest to a file of KINDS; the file is replaced in one go.
 
   Args:
-    path: The finished video. What changes it later breaks the manifest.
+    path: The finished file. What changes it later breaks the manifest.
     statement: What to say of it.
     by: What signs; None: a certificate that is made for this file.
 

@@ -16,6 +16,7 @@ not say that it is real; 4: it has a manifest that does not fit it any more;
 """
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -42,6 +43,9 @@ def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
   if len(argv) != 2:
     return command_line.fail("verify", "name one file", BAD_CONFIG)
+  if os.path.isdir(argv[1]):
+    told = f"{argv[1]}: is a folder; name one of its pictures"
+    return command_line.fail("error", told)
   warnings.simplefilter("ignore", MediaWarning)  # of what breaks off, odd rates
   try:
     known = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.media import decoder, mp4
+from data_pipelines.media import decoder, mp4, png_folder
 from data_pipelines.media.error import MediaError, MediaWarning
 from speak_jax import bundle
 from speak_jax.common import packaged
@@ -62,6 +62,22 @@ def test_one_frame_as_a_picture(film, tmp_path):
   Image.fromarray(frame).save(tmp_path / "a.png")
   found = examination.examine(tmp_path / "a.png", {0x1AE: "mine"})
   assert found.mark.there and found.tags is None and found.manifest is None
+
+
+def test_each_picture_of_a_folder_says_it(tmp_path, capsys):
+  """Tags, manifest and watermark, whichever frame is taken out."""
+  marking = Marking(Weights("mine", DIGEST))
+  frames = marking.frames(x for x in coding.portrait(192, 2))
+  png_folder.write_pictures(
+    tmp_path / "a", frames, 25, None, marking.tags, marking.finish
+  )
+  for name in ("000000.png", "000001.png"):
+    found = examination.examine(tmp_path / "a" / name, {0x1AE: "mine"})
+    assert found.mark.there and found.weights == "mine"
+    assert found.tags is not None and found.tags.digest == DIGEST
+    assert found.manifest is not None and found.manifest.says_synthetic
+  assert verify.main(["verify", str(tmp_path / "a")]) == 1
+  assert "is a folder; name one of its pictures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["mov", "webm"])
