@@ -8,6 +8,12 @@ sound that a frame waited for to the frame, and from one frame of a piece to the
 next; both without encoding. Then by how much frames differ from those of
 `Model.generate` (of 255; a head that keeps still): at the level of the whole
 sound, at the level as far as it is known, and with less look-ahead.
+
+  python -m tests.benchmarks.streaming --sounds a.wav,b.wav
+
+Sound in pieces of so many frames without look-ahead, which is what
+examples/opentalking_backend.py gives: correlation of the lips' distance with
+that of the whole sound, in the first 8 s of each file.
 """
 
 import argparse
@@ -21,8 +27,13 @@ from data_pipelines.media import decoder
 from data_pipelines.media.error import MediaWarning
 from data_pipelines.media.loudness import loudness
 from speak_jax.common import packaged
+from speak_jax.inference import utterance
+from speak_jax.inference.motion_model import MotionModel
+from speak_jax.losses.motion import gap
 
 RATE = 16_000
+PIECES = (5, 10, 14, 20, 28, 50)  # frames
+HEARD_S = 8  # of a file
 
 
 def times(model: speak_jax.Model, size: int, piece_s: float) -> str:
@@ -83,13 +94,47 @@ def nearness(model: speak_jax.Model, size: int) -> list[str]:
   return [*lines, f"{'a mouth that keeps shut':24} mean {still:.4f}"]
 
 
+def opening(
+  network: MotionModel, sound: np.ndarray, piece: int, look_ahead: int
+) -> np.ndarray:
+  """How far lips are apart while a sound comes in pieces of so many samples."""
+  hearing = utterance.Hearing(network.settings, look_ahead, loudness(sound))
+  calm, said, points = np.zeros(8, np.float32), utterance.silence(), []
+  for start in range(0, len(sound), piece):
+    said = utterance.heard(said, sound[start : start + piece], hearing)
+    if start + piece >= len(sound):
+      said = utterance.ended(said)
+    while (x := utterance.stretch(said, hearing, HEARD_S * 100)) is not None:
+      made = network.stretch(x.sound, [0.0] * x.stop, calm, 1.0)[x.start :]
+      said = utterance.taken(said, len(made))
+      points.append(made)
+  return np.asarray(gap(np.concatenate(points)[None])[0])
+
+
+def in_pieces(paths: list[str]) -> None:
+  """Prints a line for each sound."""
+  network = MotionModel.from_bundle(packaged.PHOTOGRAPH)
+  frame = round(RATE / network.settings.fps)
+  print(f"pieces of {', '.join(map(str, PIECES))} frames")
+  for path in paths:
+    sound = decoder.read_audio(path)[: HEARD_S * RATE]
+    whole = opening(network, sound, len(sound), network.settings.context)
+    found = [opening(network, sound, n * frame, 0) for n in PIECES]
+    rs = [np.corrcoef(one, whole)[0, 1] for one in found]
+    print(path, " ".join(f"{r:.2f}" for r in rs), flush=True)
+
+
 def main() -> None:
   """Reads the flags and prints the lines."""
   parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.streaming")
   parser.add_argument("--size", default="256,512", help="px, of each")
   parser.add_argument("--piece", type=float, default=0.04, help="seconds")
+  parser.add_argument("--sounds", default="", help="files, in pieces")
   args = parser.parse_args()
   warnings.simplefilter("ignore", MediaWarning)
+  if args.sounds:
+    in_pieces(args.sounds.split(","))
+    return
   model = speak_jax.load()
   for size in map(int, args.size.split(",")):
     print(times(model, size, args.piece), flush=True)
