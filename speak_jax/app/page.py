@@ -430,7 +430,11 @@ class Page:
     video, sheet = folder / "speak.mp4", folder / "sheet.png"
     frames = _Closing(job.counted(take.frames), take.frames.close)
     result = takes.write(
-      take._replace(frames=frames), video, sheet, say=lambda line: None
+      take._replace(frames=frames),
+      video,
+      sheet,
+      say=lambda line: None,
+      bar=False,
     )
     note = (
       f"{result.frames} frames, {result.seconds:.2f} s,"

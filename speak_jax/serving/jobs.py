@@ -210,7 +210,7 @@ class Jobs:
           raise RequestError("audio", reason)
         job.count = take.count
         watched = take._replace(frames=self._watched(job, take))
-        takes.write(watched, job.result, say=lambda line: None)
+        takes.write(watched, job.result, say=lambda line: None, bar=False)
     except _Ended as end:
       if job.unwanted.is_set():
         return State.CANCELLED, None

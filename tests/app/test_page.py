@@ -53,9 +53,10 @@ def inputs(visitor):
   )
 
 
-def test_a_visit(place, visitor, inputs):
+def test_a_visit(place, visitor, inputs, capsys):
   event = visitor.begin(*inputs)
   end = visitor.end(event)
+  assert "frames/s" not in capsys.readouterr().err
   assert "done: 10 frames, 0.40 s, 32 x 32 px" in end["status-one"]
   video = visitor.client.get(f"/gradio_api/file={end['video']['path']}")
   assert video.status_code == 200 and video.content[4:8] == b"ftyp"

@@ -36,9 +36,10 @@ def reason(answer) -> str:
   return text
 
 
-def test_a_video_comes_back(client, parts, tmp_path):
+def test_a_video_comes_back(client, parts, tmp_path, capsys):
   status, data = client.post(parts)
   assert status == 200
+  assert capsys.readouterr().err == ""  # no bar in the log for each visitor
   (tmp_path / "a.mp4").write_bytes(data)
   assert decoder.probe(tmp_path / "a.mp4").frames == 15
 
