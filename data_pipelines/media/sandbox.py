@@ -9,16 +9,18 @@ not answer or is not needed any more.
 
 import atexit
 import contextlib
+import contextvars
 import fcntl
 import functools
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from data_pipelines.media import limits, messages
@@ -26,6 +28,26 @@ from data_pipelines.media.error import MediaError, MediaWarning, issue
 
 _PIPE_BYTES = 1 << 20  # holds a 512 px picture, so both sides can work
 _SERVE = "from data_pipelines.media import worker; worker.serve()"
+_LOOK_MS = 100  # between two checks while a child is silent
+_CHECK = contextvars.ContextVar[Callable[[], None] | None](
+  "_CHECK", default=None
+)
+
+
+@contextlib.contextmanager
+def checked(check: Callable[[], None]) -> Iterator[None]:
+  """Ends what is read inside when a check raises.
+
+  Of this thread, and of those that `common.prefetch` starts meanwhile.
+
+  Args:
+    check: Called before each message of a child, and while none comes.
+  """
+  token = _CHECK.set(check)
+  try:
+    yield
+  finally:
+    _CHECK.reset(token)
 
 
 def call(
@@ -53,6 +75,7 @@ def call(
   )
   try:
     while True:
+      _wait(pipe)
       message, array = messages.receive(path, pipe)
       kind = message.get("kind")
       if kind == "value":
@@ -70,6 +93,17 @@ def call(
     status = helper.finish(pid)
   if kind != "end":
     raise MediaError(path, _death(status))
+
+
+def _wait(pipe: int) -> None:
+  """Waits for a message, if anybody checks whether it is wanted still."""
+  if (check := _CHECK.get()) is None:
+    return
+  look = select.poll()
+  look.register(pipe, select.POLLIN)
+  check()
+  while not look.poll(_LOOK_MS):
+    check()
 
 
 def _death(status: int) -> str:

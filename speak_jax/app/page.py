@@ -3,21 +3,20 @@
 import html
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
 
-from data_pipelines.media.error import heard
 from speak_jax import spec
-from speak_jax.app.desk import Busy, Cancelled, Desk, Job, Late
 from speak_jax.common import packaged
 from speak_jax.common.files import FileError
 from speak_jax.common.progress import clock
+from speak_jax.inference import desk as desks
 from speak_jax.inference import head
-from speak_jax.inference import take as takes
+from speak_jax.inference.desk import Busy, Cancelled, Desk, Job, Late
 from speak_jax.inference.emotion_label import STRONGEST
 from speak_jax.inference.model import Model
 from speak_jax.inference.request import (
@@ -39,13 +38,6 @@ CONSENT = (
   " Every video carries a watermark and tags that say so."
 )
 HEAD = "What you give and what is made stays on this machine, for an hour."
-# What stands before a path in the lines that reading says.
-STAGES = {
-  "speech": "hearing the sound",
-  "identity": "looking at the picture",
-  "pose": "looking at the head's motion",
-  "emotion": "looking at the emotion",
-}
 
 
 # An input, and of which of the two videos; "" is none.
@@ -106,7 +98,7 @@ class Page:
     """Nothing is drawn yet.
 
     Args:
-      model: Makes the videos; its tracker calls `desk.check`.
+      model: Makes the videos.
       desk: Where the work is done.
       folder: For what is made.
       limits: Of visitors.
@@ -406,35 +398,16 @@ class Page:
 
   def _work(self, job: Job, requests: Sequence[Request]) -> list[Made]:
     made = []
-    with heard(job.lines):
-      for job.part, request in enumerate(requests):
-        made.append(self._one_video(job, request))
+    for job.part, request in enumerate(requests):
+      made.append(self._one_video(job, request))
     return made
 
   def _one_video(self, job: Job, request: Request) -> Made:
-    def say(line: str) -> None:
-      job.check()
-      if (stage := STAGES.get(line.split()[0])) is not None:
-        job.begin(stage)
-
-    take = self._model.take(request, say)
-    seconds, most = take.count / take.fps, self._limits.sound_s
-    if seconds > most:
-      take.frames.close()
-      raise FileError(
-        request.audio, f"{seconds:.0f} s of sound; {most:g} s are the limit"
-      )
-    job.begin("making frames", take.count)
     folder = self._folder / secrets.token_hex(16)
     folder.mkdir(mode=0o700)
     video, sheet = folder / "speak.mp4", folder / "sheet.png"
-    frames = _Closing(job.counted(take.frames), take.frames.close)
-    result = takes.write(
-      take._replace(frames=frames),
-      video,
-      sheet,
-      say=lambda line: None,
-      bar=False,
+    take, result = desks.make(
+      job, self._model, request, video, sheet, most_s=self._limits.sound_s
     )
     note = (
       f"{result.frames} frames, {result.seconds:.2f} s,"
@@ -459,19 +432,6 @@ class _Step(NamedTuple):
   made: Sequence[Made] = ()
   runs: bool = False
   begins: bool = False
-
-
-class _Closing:
-  """Frames that can be closed, as a generator's can."""
-
-  def __init__(self, frames: Iterator, close: Callable[[], None]):
-    self._frames, self.close = frames, close
-
-  def __iter__(self) -> Iterator:
-    return self._frames
-
-  def __next__(self) -> Any:
-    return next(self._frames)
 
 
 # Both from the start, as soon as both can.

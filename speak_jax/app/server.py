@@ -14,13 +14,12 @@ import gradio as gr
 import uvicorn
 from gradio.themes import Default
 
-from data_pipelines.faces.tracker import Tracker
 from speak_jax import bundle
 from speak_jax.app import folder as folders
-from speak_jax.app.desk import Desk, Watched
 from speak_jax.app.guard import Guard
 from speak_jax.app.page import Limits, Page
 from speak_jax.common import packaged
+from speak_jax.inference.desk import Desk
 from speak_jax.inference.model import Model, load
 
 USER = "speak"
@@ -61,7 +60,7 @@ def serve(
   limits = Limits(sound_s, upload_mb << 20, job_s)
   desk = Desk(job_s)
   try:
-    made = load(place, tracker=Watched(Tracker(), desk.check))
+    made = load(place)
     application = application_of(
       made,
       desk,

@@ -17,11 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.websockets import WebSocket
 
+from speak_jax.inference.desk import Busy
 from speak_jax.inference.model import Model
 from speak_jax.inference.request import Request, RequestError
 from speak_jax.serving import options
 from speak_jax.serving.guard import Guard, TooLargeError, error
-from speak_jax.serving.jobs import BusyError, Job, Jobs, State
+from speak_jax.serving.jobs import Job, Jobs, State
 from speak_jax.serving.limits import Limits
 from speak_jax.serving.live import Streams
 from speak_jax.serving.metrics import Metrics
@@ -62,7 +63,7 @@ class Server:
     """Stores a request's files and starts its job.
 
     Raises:
-      BusyError, RequestError, HTTPException: it cannot be.
+      Busy, RequestError, HTTPException: it cannot be.
     """
     job = self.jobs.new()
     try:
@@ -169,12 +170,12 @@ def _routes(app: FastAPI, server: Server) -> None:
     wait = _wait(asked, server.limits)
     job = await server.taken(asked)
     end = time.monotonic() + wait
-    while not job.over.is_set() and time.monotonic() < end:
+    while not job.over and time.monotonic() < end:
       if await asked.is_disconnected():
         server.jobs.forget(job)
         return Response(status_code=499)
       await asyncio.sleep(_LOOK_S)
-    if job.over.is_set():
+    if job.over:
       return _result(job)
     place = {"Location": f"/jobs/{job.name}"}
     return JSONResponse(job.described(), 202, headers=place)
@@ -212,7 +213,7 @@ def _wait(asked: Asked, limits: Limits) -> float:
 
 def _result(job: Job) -> Response:
   if job.state == State.FAILED:
-    return error(422, job.error or {})
+    return error(422, job.error)
   if job.state != State.DONE:
     return error(409, {"reason": f"the job is {job.state.value}"})
   return FileResponse(
@@ -233,9 +234,9 @@ def _errors(app: FastAPI) -> None:
   async def request(asked: Asked, why: RequestError) -> Response:
     return error(400, {"field": why.field, "reason": why.reason})
 
-  @app.exception_handler(BusyError)
-  async def busy(asked: Asked, why: BusyError) -> Response:
-    return error(503, {"reason": "too many videos wait; try again"})
+  @app.exception_handler(Busy)
+  async def busy(asked: Asked, why: Busy) -> Response:
+    return error(503, {"reason": str(why)})
 
   @app.exception_handler(TooLargeError)
   async def large(asked: Asked, why: TooLargeError) -> Response:

@@ -1,29 +1,24 @@
-"""Videos that are asked for: made one after another, kept for an hour.
+"""Videos that are asked for: made at a desk, kept for an hour.
 
 A job's name is random and is all that one needs to fetch or end it, so nobody
 finds another's. All of its files lie in a folder of its own, under names that
 are not the client's.
 """
 
-import collections
-import contextlib
 import enum
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from data_pipelines.media.error import heard
 from speak_jax.common.files import FileError
-from speak_jax.inference import take as takes
+from speak_jax.inference import desk as desks
+from speak_jax.inference.desk import Busy, Cancelled, Desk
 from speak_jax.inference.model import Model
 from speak_jax.inference.request import Request, RequestError
-from speak_jax.inference.take import Take
 from speak_jax.serving.limits import Limits
 
 
@@ -37,14 +32,6 @@ class State(enum.StrEnum):
   CANCELLED = "cancelled"
 
 
-class BusyError(Exception):
-  """There is no room for another job now."""
-
-
-class _Ended(Exception):
-  """A job is no longer wanted, or takes too long."""
-
-
 class Job:
   """One video."""
 
@@ -53,40 +40,57 @@ class Job:
     self.name = secrets.token_urlsafe(24)
     self.folder = folder / self.name
     self.folder.mkdir(mode=0o700)
-    self.state = State.QUEUED
-    self.error: dict[str, str] | None = None
-    self.warnings: list[str] = []
-    self.frames, self.count = 0, 0  # made, to make
-    self.request: Request | None = None
-    self.since = time.monotonic()
-    self.unwanted = threading.Event()
-    self.over = threading.Event()  # done, failed or cancelled
+    self.since = time.monotonic()  # that it waits to be fetched
+    self.work: desks.Job | None = None  # as soon as all of its files are here
 
   @property
   def result(self) -> Path:
     """The mp4."""
     return self.folder / "result.mp4"
 
+  @property
+  def over(self) -> bool:
+    """Whether it is done, failed or cancelled."""
+    return self.work is not None and self.work.done
+
+  @property
+  def state(self) -> State:
+    """What has become of it."""
+    return State.QUEUED if self.work is None else state_of(self.work)
+
+  @property
+  def error(self) -> dict[str, str]:
+    """Why it failed."""
+    assert self.work is not None and self.work.error is not None
+    return described(self.work.error, self.folder)
+
   def described(self) -> dict[str, Any]:
     """What its owner may know."""
+    assert self.work is not None  # nobody else knows its name before
     out: dict[str, Any] = {
       "job": self.name,
       "state": self.state.value,
-      "frames": self.frames,
-      "of": self.count,
-      "warnings": self.warnings,
+      "stage": self.work.stage,
+      "frames": self.work.made,
+      "of": self.work.count,
+      "warnings": [hidden(line, self.folder) for line in self.work.lines],
     }
-    return out if self.error is None else out | {"error": self.error}
+    failed = self.state == State.FAILED
+    return out | {"error": self.error} if failed else out
 
-  def finish(self, state: State, error: dict[str, str] | None = None) -> None:
-    """It is over."""
-    self.state, self.error = state, error
-    self.since = time.monotonic()
-    self.over.set()
+
+def state_of(work: desks.Job) -> State:
+  """What has become of a desk's job."""
+  if not work.done:
+    return State.RUNNING if work.begun else State.QUEUED
+  if work.error is None:
+    return State.DONE
+  gone = isinstance(work.error, Cancelled)
+  return State.CANCELLED if gone else State.FAILED
 
 
 class Jobs:
-  """All of a server's, and the thread that makes them."""
+  """All of a server's, and the desk that makes them."""
 
   def __init__(
     self,
@@ -95,7 +99,7 @@ class Jobs:
     limits: Limits,
     count: Callable[[str, float], None] = lambda state, seconds: None,
   ):
-    """Starts the thread.
+    """Opens the desk.
 
     Args:
       model: Makes the videos.
@@ -105,24 +109,21 @@ class Jobs:
     """
     self._model, self._folder, self._limits = model, folder, limits
     self._count = count
-    self._lock = threading.Condition()
+    self._lock = threading.RLock()
     self._jobs: dict[str, Job] = {}
-    self._line: collections.deque[Job] = collections.deque()
-    self._open = True
-    self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
-    self._thread.start()
+    self._desk = Desk(limits.job_s, limits.queue, self._over)
 
   def new(self) -> Job:
     """A place for the files of one more; it is forgotten unless it starts.
 
     Raises:
-      BusyError: too many wait, or are kept.
+      Busy: too many wait, or are kept.
     """
     with self._lock:
       self.sweep()
-      held = len(self._jobs) - len(self._line)
-      if len(self._line) >= self._limits.queue or held > self._limits.kept:
-        raise BusyError
+      held = len(self._jobs) - self.waiting
+      if self._desk.full or held > self._limits.kept:
+        raise Busy("too many videos wait or are kept; try again")
       job = Job(self._folder)
       self._jobs[job.name] = job
       return job
@@ -131,14 +132,14 @@ class Jobs:
     """Puts it into the line.
 
     Raises:
-      BusyError: too many wait.
+      Busy: too many wait.
     """
-    with self._lock:
-      if len(self._line) >= self._limits.queue:
-        raise BusyError
-      job.request = request
-      self._line.append(job)
-      self._lock.notify_all()
+    limit = self._limits.sound_s
+
+    def work(it: desks.Job) -> None:
+      desks.make(it, self._model, request, job.result, most_s=limit)
+
+    job.work = self._desk.submit(job.name, work)
 
   def find(self, name: str) -> Job | None:
     """The job of this name."""
@@ -148,88 +149,42 @@ class Jobs:
 
   def forget(self, job: Job) -> None:
     """Ends it, and removes all of its files."""
-    job.unwanted.set()
     with self._lock:
       self._jobs.pop(job.name, None)
-      if job in self._line:
-        self._line.remove(job)
-        job.finish(State.CANCELLED)
-      if job.state != State.RUNNING:  # else the thread removes them
-        shutil.rmtree(job.folder, ignore_errors=True)
+    self._desk.cancel(job.name)
+    if job.work is None or job.over:
+      shutil.rmtree(job.folder, ignore_errors=True)
 
   def sweep(self) -> None:
     """Forgets what was kept long enough."""
     now = time.monotonic()
     with self._lock:
       for job in list(self._jobs.values()):
-        still = job.state == State.RUNNING or job in self._line
+        still = job.work is not None and not job.over
         if not still and now - job.since > self._limits.kept_s:
           self.forget(job)
 
   @property
   def waiting(self) -> int:
     """How many are in the line."""
-    return len(self._line)
+    return self._desk.waiting
 
   def close(self) -> None:
     """Ends all of them."""
     with self._lock:
-      self._open = False
       for job in list(self._jobs.values()):
         self.forget(job)
-      self._lock.notify_all()
-    self._thread.join(timeout=60)
+    self._desk.close()
 
-  def _work(self) -> None:
-    while True:
-      with self._lock:
-        while self._open and not self._line:
-          self._lock.wait()
-        if not self._open:
-          return
-        job = self._line.popleft()
-        job.state = State.RUNNING
-      start = time.monotonic()
-      state, error = self._made(job)
-      with self._lock:
-        job.finish(state, error)
-        if job.name not in self._jobs:
-          shutil.rmtree(job.folder, ignore_errors=True)
-      self._count(state.value, time.monotonic() - start)
-
-  def _made(self, job: Job) -> tuple[State, dict[str, str] | None]:
-    """Makes it; how it ended, and why."""
-    assert job.request is not None
-    lines: dict[str, None] = {}
-    try:
-      with heard(lines):
-        take = self._model.take(job.request)
-        seconds = take.count / take.fps
-        if seconds > self._limits.sound_s:
-          reason = f"{seconds:.0f} s are more than {self._limits.sound_s:g}"
-          raise RequestError("audio", reason)
-        job.count = take.count
-        watched = take._replace(frames=self._watched(job, take))
-        takes.write(watched, job.result, say=lambda line: None, bar=False)
-    except _Ended as end:
-      if job.unwanted.is_set():
-        return State.CANCELLED, None
-      return State.FAILED, {"reason": str(end)}
-    except Exception as error:
-      return State.FAILED, described(error, job.folder)
-    finally:
-      job.warnings = [hidden(line, job.folder) for line in lines]
-    return State.DONE, None
-
-  def _watched(self, job: Job, take: Take) -> Generator[np.ndarray, None, None]:
-    """Its frames, as long as it is wanted and has time."""
-    end = time.monotonic() + self._limits.job_s
-    with contextlib.closing(take.frames) as frames:
-      for frame in frames:
-        if job.unwanted.is_set() or time.monotonic() > end:
-          raise _Ended(f"takes over {self._limits.job_s:g} s")
-        job.frames += 1
-        yield frame
+  def _over(self, work: desks.Job) -> None:
+    """One is done: it is kept from now on, if it is wanted."""
+    with self._lock:
+      job = self._jobs.get(work.owner)
+      if job is not None:
+        job.since = time.monotonic()
+    if job is None:
+      shutil.rmtree(self._folder / work.owner, ignore_errors=True)
+    self._count(state_of(work).value, work.seconds)
 
 
 def described(error: Exception, folder: Path) -> dict[str, str]:
@@ -239,18 +194,16 @@ def described(error: Exception, folder: Path) -> dict[str, str]:
     error: Any.
     folder: Of the client's files.
   """
+  error = desks.told(error)
   if isinstance(error, RequestError):
     return {"field": error.field, "reason": hidden(error.reason, folder)}
   if isinstance(error, FileError):
+    ours = Path(error.path).parent == folder
     return {
-      "field": Path(error.path).stem
-      if Path(error.path).parent == folder
-      else "server",
+      "field": Path(error.path).stem if ours else "server",
       "reason": hidden(error.reason, folder),
     }
-  number = secrets.token_hex(4)
-  print(f"serve: {number}: {type(error).__name__}: {error}", flush=True)
-  return {"reason": f"an error of the server, number {number}"}
+  return {"reason": str(error)}
 
 
 def hidden(line: str, folder: Path) -> str:

@@ -17,9 +17,9 @@ import numpy as np
 from data_pipelines.media.audio import whole
 from speak_jax.app import server
 from speak_jax.app.__main__ import listening
-from speak_jax.app.desk import Desk, Watched
 from speak_jax.app.page import Limits
 from speak_jax.inference.contact_sheet import Row
+from speak_jax.inference.desk import Desk
 from speak_jax.inference.model import Model
 from speak_jax.inference.take import Take
 from tests.test_generate import Centred
@@ -104,7 +104,7 @@ def served(
   desk = Desk(limits.job_s)
   if model is None:
     fake = Fake()
-    model = Model(fake.take, Watched(Centred(), desk.check))
+    model = Model(fake.take, Centred())
   application = server.application_of(
     model,
     desk,

@@ -119,13 +119,15 @@ def test_a_fault_of_ours_is_a_number(place, visitor, inputs, capfd):
   assert "secret" not in line and "log has it as" in line
   number = line.partition("log has it as ")[2][:8]
   log = capfd.readouterr().err
-  assert f"app: error {number}" in log and "KeyError: 'secret'" in log
+  assert f"error {number}" in log and "KeyError: 'secret'" in log
 
 
 def test_too_long_a_voice(place, visitor, inputs):
   place.fake.count = 501
   end = visitor.end(visitor.begin(*inputs))
-  assert "voice.wav: 20 s of sound; 20 s are the limit" in end["said-audio-one"]
+  assert (
+    "voice.wav: 20.04 s of sound; 20 s are the limit" in end["said-audio-one"]
+  )
   assert place.fake.made == 0
 
 

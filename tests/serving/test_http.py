@@ -69,10 +69,47 @@ def test_a_job_is_cancelled_and_leaves_no_file(client, parts, served):
   assert not (served.folder / job["job"]).exists()
 
 
+def test_a_job_ends_while_its_inputs_are_read(
+  client, parts, served, monkeypatch
+):
+  def endless(request, say):
+    say("pose      a long one")
+    while True:
+      decoder.read_image(request.identity)
+
+  monkeypatch.setattr(served.server.jobs._model, "take", endless)
+  _, job = client.post(parts, "?wait=0")
+  path, begin = f"/jobs/{job['job']}", time.monotonic()
+  while job["stage"] != "looking at the head's motion":
+    assert job["state"] in ("queued", "running")
+    assert time.monotonic() - begin < 30
+    time.sleep(0.05)
+    job = client.ask("GET", path)[1]
+  assert (job["state"], job["of"], job["warnings"]) == ("running", 0, [])
+  begin = time.monotonic()
+  assert client.ask("DELETE", path)[1]["state"] == "cancelled"
+  while (served.folder / job["job"]).exists():
+    assert time.monotonic() - begin < 5
+    time.sleep(0.02)
+  assert client.ask("GET", path)[0] == 404
+  monkeypatch.undo()
+  assert client.post(parts)[0] == 200  # the next one is made
+
+
+def test_a_fault_of_ours_is_a_number(client, parts, served, monkeypatch):
+  def broken(request, say):
+    raise KeyError("secret")
+
+  monkeypatch.setattr(served.server.jobs._model, "take", broken)
+  status, answer = client.post(parts)
+  assert status == 422 and "secret" not in reason(answer)
+  assert "the server's log has it as" in reason(answer)
+
+
 def test_files_are_gone_after_their_time(client, parts, served):
   _, job = client.post(parts, "?wait=0")
   kept = served.server.jobs.find(job["job"])
-  assert kept.over.wait(60)
+  assert kept.work.wait(60)
   kept.since -= served.server.limits.kept_s + 1
   assert client.ask("GET", f"/jobs/{job['job']}")[0] == 404
   assert not kept.folder.exists()
@@ -188,7 +225,7 @@ def test_a_long_sound_is_refused(client, parts):
   form = [part for part in parts if part[0] != "audio"]
   status, answer = client.post([*form, ("audio", "a.wav", out.getvalue())])
   assert status == 422
-  assert reason(answer) == "5 s are more than 3"
+  assert reason(answer) == "5 s of sound; 3 s are the limit"
 
 
 @pytest.mark.parametrize(

@@ -167,11 +167,12 @@ def test_who_says_nothing_is_given_up(talk, face):
 
 
 def test_more_streams_than_there_may_be_are_told_to_wait(talk, face, served):
-  with talk() as one, talk() as two, talk() as three:
+  with talk() as one, talk() as two:
     assert begin(one, face, pace="live")["type"] == "ready"
     assert begin(two, face, pace="live")["type"] == "ready"
-    three.send(json.dumps(START))
-    answer = json.loads(three.recv(timeout=30))
+    with talk() as three:  # now: who says nothing for 2 s is sent away
+      three.send(json.dumps(START))
+      answer = json.loads(three.recv(timeout=30))
     assert answer["error"]["reason"] == "all streams are taken"
   end = time.monotonic() + 20
   while served.server.streams._count and time.monotonic() < end:

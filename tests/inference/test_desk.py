@@ -3,11 +3,12 @@
 import threading
 import time
 
-import numpy as np
 import pytest
 
-from speak_jax.app.desk import Busy, Cancelled, Desk, Late, Watched
+from data_pipelines.media import decoder
+from speak_jax.common import packaged
 from speak_jax.common.files import FileError
+from speak_jax.inference.desk import Busy, Cancelled, Desk, Fault, Late, told
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ class Work:
   def __call__(self, job):
     job.begin("making", 3)
     self.begun.set()
-    for _ in job.counted(range(3)):
+    for _ in job.counted(x for x in range(3)):
       self.may.wait(10)
     return "made"
 
@@ -78,32 +79,27 @@ def test_what_runs_and_is_cancelled_ends(desk):
   assert job.made < 3
 
 
-def test_a_tracker_ends_with_its_job(desk):
-  """A driver is read for long before the first frame is made."""
+def test_reading_ends_with_its_job(desk):
+  """Inputs are read for long before the first frame is made."""
+  began = threading.Event()
 
-  class Slow:
-    def track(self, frames, rule):
-      return sum(1 for _ in frames)
-
-  tracker, began = Watched(Slow(), desk.check), threading.Event()
-
-  def endless():
+  def endless(job):
     while True:
+      decoder.read_image(packaged.PORTRAIT)
       began.set()
-      time.sleep(0.01)
-      yield np.zeros(1)
 
-  job = desk.submit("ann", lambda job: tracker.track(endless()))
-  assert began.wait(5)
+  job = desk.submit("ann", endless)
+  assert began.wait(20)
   desk.cancel("ann")
   assert job.wait(5) and isinstance(job.error, Cancelled)
+  assert decoder.read_image(packaged.PORTRAIT).any()  # it was that job alone
 
 
 def test_what_takes_too_long_ends():
   desk = Desk(seconds=0.05)
 
   def work(job):
-    for _ in job.counted(range(1000)):
+    for _ in job.counted(x for x in range(1000)):
       time.sleep(0.01)
 
   job = desk.submit("ann", work)
@@ -123,7 +119,27 @@ def test_errors_of_inputs_stay_and_others_are_numbers(desk, capfd):
   assert job.wait(5) and str(job.error) == "a.png: no face"
   job = desk.submit("bob", fault)
   assert job.wait(5) and "of ours" not in str(job.error)
+  assert isinstance(job.error, Fault)
   assert str(job.error)[-8:] in capfd.readouterr().err
+  assert told(job.error) is job.error and not capfd.readouterr().err
+
+
+def test_who_waits_and_who_is_done():
+  """Whoever opens a desk is told of each job, those that never begin too."""
+  over, work = [], Work()
+  desk = Desk(5.0, waiting=2, over=lambda job: over.append(job.owner))
+  assert (desk.waiting, desk.full) == (0, False)
+  first = desk.submit("ann", work)
+  assert work.begun.wait(5) and first.begun
+  others = [desk.submit(name, lambda job: 1) for name in ("bob", "eve")]
+  assert (desk.waiting, desk.full) == (2, True)
+  desk.cancel("bob")
+  assert over == ["bob"] and not others[0].begun and not desk.full
+  work.may.set()
+  assert others[1].wait(5)
+  desk.close()
+  assert over == ["bob", "ann", "eve"] and desk.full
+  assert first.seconds > others[0].seconds
 
 
 def test_a_closed_desk_takes_nothing_in():
