@@ -59,6 +59,10 @@ ASIDE, PROFILE = 24.0, 34.0
 # Degrees between face and viewer up to which a head goes where it should, and
 # which it nears when it should go further: beyond, pictures tear.
 ASIDE_FREE, ASIDE_MOST = 40.0, 50.0
+# The same of its way, eye distances, and of its growth: a driver whose camera
+# goes or zooms would draw it out of the picture, and rings would fold.
+SHIFT_FREE, SHIFT_MOST = 0.6, 0.8
+SCALE_FREE, SCALE_MOST = 1.25, 1.5
 # Depth that FaceMesh finds in one picture is too small: with more of it the
 # same points come to lie where it finds them in later pictures.
 DEEPER = 1.1
@@ -272,26 +276,40 @@ def uncovered(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> float:
 
 
 def bearable(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> Motion:
-  """Turns a head less where it would look further aside than can be drawn.
+  """Moves a head less where it would go further than can be drawn.
 
   The angle between the face and the viewer is what it should be up to
   ASIDE_FREE, or to the photograph's own if that is more, and nears ASIDE_MOST
-  or as much more. What it leans by in the picture (roll) stays.
+  or as much more. What it leans by in the picture (roll) stays. So it is with
+  its way and its growth.
 
   Args:
     motion: That is wanted.
     rest: Rotation of the head in the photograph.
   """
+  way, growth = float(np.hypot(*motion.shift)), abs(float(np.log(motion.scale)))
+  if way > SHIFT_FREE:
+    share = _nearing(way, SHIFT_FREE, SHIFT_MOST) / way
+    motion = motion._replace(shift=motion.shift * share)
+  if growth > np.log(SCALE_FREE):
+    most = _nearing(growth, np.log(SCALE_FREE), np.log(SCALE_MOST))
+    scale = float(np.exp(np.copysign(most, np.log(motion.scale))))
+    motion = motion._replace(scale=scale)
   turned = motion.rotation @ rest
   wanted, free = from_viewer(turned), max(ASIDE_FREE, from_viewer(rest))
-  room = ASIDE_MOST - ASIDE_FREE
   if wanted <= free:
     return motion
-  less = wanted - free - room * np.tanh((wanted - free) / room)
+  less = wanted - _nearing(wanted, free, free + ASIDE_MOST - ASIDE_FREE)
   axis = np.cross(turned[:, 2], (0, 0, 1))
   axis /= max(np.linalg.norm(axis), 1e-9)
   back = Rotation.from_rotvec(np.radians(less) * axis).as_matrix()
   return motion._replace(rotation=back @ motion.rotation)
+
+
+def _nearing(wanted: float, free: float, most: float) -> float:
+  """What is beyond `free` nears `most`."""
+  room = most - free
+  return free + room * float(np.tanh((wanted - free) / room))
 
 
 def posed(

@@ -18,6 +18,10 @@ from speak_jax.photograph.textured_mesh import (
   LASHES,
   POINTS,
   RINGS,
+  SCALE_FREE,
+  SCALE_MOST,
+  SHIFT_FREE,
+  SHIFT_MOST,
   STEEPEST,
   STILL,
   UPPER_LIDS,
@@ -139,6 +143,45 @@ def test_a_frame_shows_what_is_bearable(photograph):
   )
   apart = np.abs(far.astype(int) - further).mean()
   assert 5 * apart < np.abs(far.astype(int) - frame).mean()
+
+
+def test_no_head_leaves_its_place_nor_swells():
+  reached = []
+  for way in np.linspace(0, 3, 31):
+    wanted = Motion(np.eye(3), way * np.array([0.6, -0.8]), 1.0)
+    got = bearable(wanted, np.eye(3))
+    assert (got is wanted) == (way <= SHIFT_FREE)
+    assert got.shift[0] == pytest.approx(-0.75 * got.shift[1])
+    reached.append(float(np.hypot(*got.shift)))
+  assert SHIFT_MOST - 0.01 < reached[-1] <= SHIFT_MOST
+  assert np.diff(reached).min() >= 0
+  for scale in (SCALE_FREE - 0.01, 4.0):
+    grows, shrinks = (
+      bearable(Motion(np.eye(3), np.zeros(2), x), np.eye(3)).scale
+      for x in (scale, 1 / scale)
+    )
+    assert grows == pytest.approx(1 / shrinks)
+    assert grows == scale or SCALE_FREE < grows <= SCALE_MOST
+
+
+def test_what_surrounds_a_head_hardly_folds_as_far_as_it_goes(photograph):
+  textured = textured_mesh(photograph[1], *photograph[0].shape[1::-1])
+  first = len(topology.TRIANGLES)
+  last = first + 2 * len(topology.OUTLINE) * len(RINGS)
+
+  def folded(motion):
+    moved = posed(textured, composition.NO_EXPRESSION, motion)
+    before, after = (
+      np.linalg.det(np.diff(x[textured.triangles[first:last], :2], axis=1))
+      for x in (textured.vertices, moved)
+    )
+    return (np.sign(before) != np.sign(after)).mean()
+
+  for angle in np.radians(np.arange(0, 360, 45)):
+    shift = 3 * np.array([np.cos(angle), np.sin(angle)])
+    told = Motion(np.eye(3), shift, 1.0)
+    assert folded(told) > 0.15
+    assert folded(bearable(told, np.eye(3))) < 0.1
 
 
 SINKS = Motion(np.eye(3), np.array([0.0, 0.4]), 1.0)

@@ -11,9 +11,10 @@ and so is what one door does otherwise than another: another verdict or line,
 other warnings, other frames.
 
 In SHEETS: `summary.md` (counts, lines, faults), `table.tsv` (a row a visit),
-contact sheets (the file as a plain viewer shows it, and the first frame that
-was made, the one that differs most from it, and the last), and `visits.jsonl`,
-from which `--resume` goes on. The exit code is 0 if there was no fault.
+contact sheets (the file as a plain viewer shows it, the first frame that was
+made, and the head in the one that differs most from it and in the last), and
+`visits.jsonl`, from which `--resume` goes on; with `--doors ""` it only writes
+the rest anew. The exit code is 0 if there was no fault.
 
 The command runs in this process, by its own `main`, with the model that
 Python's call has; `--processes` of the cases run as the process that a user
@@ -60,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"visit: {error}", file=sys.stderr)
     return 2
   log = Log(out / "visits.jsonl", args.resume)
-  begin = time.monotonic()
-  for name in (*args.doors, *["process"] * bool(args.processes)):
+  processes = ["process"] * bool(args.doors and args.processes)
+  for name in (*args.doors, *processes):
     chosen = cases if name != "process" else spread(cases, args.processes)
     todo = [
       x
@@ -76,8 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in (*DOORS, "process")
     if (key := (case.name, case.role, name)) in log.outcomes
   ]
-  minutes = (time.monotonic() - begin) / 60
-  text = report.summary(outcomes, folders, minutes)
+  text = report.summary(outcomes, folders)
   left = _left(scratch)
   if left:
     text += f"\n## Left in the temporary folder\n\n{', '.join(left)}\n"
@@ -173,7 +173,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
   parser.add_argument("--out", type=Path, required=True)
   parser.add_argument(
     "--doors",
-    type=lambda text: text.split(","),
+    type=lambda text: [x for x in text.split(",") if x],
     default=list(DOORS),
     help="of command, python, page, server (all)",
   )

@@ -38,16 +38,16 @@ def disagreements(outcomes: Iterable[Outcome]) -> list[str]:
   return out
 
 
-def summary(
-  outcomes: Sequence[Outcome], folders: Sequence[str], minutes: float
-) -> str:
+def summary(outcomes: Sequence[Outcome], folders: Sequence[str]) -> str:
   """Markdown: counts, lines of refusals, faults, what doors disagree on."""
+  minutes = sum(x.seconds for x in outcomes) / 60
   doors = list(dict.fromkeys(x.door for x in outcomes))
   counts = Counter(
     (x.file.split("/")[0], x.role, x.door, x.verdict) for x in outcomes
   )
   out = [
-    f"{len(outcomes)} visits, {minutes:.1f} minutes. Works / refused / fault:",
+    f"{len(outcomes)} visits, {minutes:.1f} minutes of waiting. Works / refused"
+    " / fault:",
     "",
     f"| folder | role | {' | '.join(doors)} |",
     f"| --- | --- |{' --- |' * len(doors)}",

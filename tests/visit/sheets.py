@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import av
 import av.error
+import cv2
 import numpy as np
 import soundfile
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -21,6 +22,7 @@ from tests.visit.film import Film
 CELL = 190  # px
 COLUMNS, ROWS = 2, 7  # of cases
 CAPTION = 30  # px
+MOVED = 12.0  # levels of 255
 PAPER = (255, 255, 255)
 
 
@@ -41,13 +43,39 @@ def write_strip(path: Path, case: Case, film: Film | None) -> None:
   """Writes what was given and, if there is any, what was made."""
   pictures = [given(case.path)]
   if film is not None:
-    pictures += [Image.fromarray(x) for x in film.shown]
+    left, top, right, bottom = moving(film.shown)
+    first, far, last = film.shown
+    near = (x[top:bottom, left:right] for x in (far, last))
+    pictures += [Image.fromarray(x) for x in (first, *near)]
   strip = Image.new("RGB", (CELL * len(pictures), CELL), PAPER)
   for i, picture in enumerate(pictures):
-    small = ImageOps.contain(picture, (CELL - 4, CELL - 4))
+    small = ImageOps.contain(picture, (CELL - 4, CELL - 4), Image.LANCZOS)
     left = i * CELL + (CELL - small.width) // 2
     strip.paste(small, (left, (CELL - small.height) // 2))
   strip.save(path)
+
+
+def moving(frames: Sequence[np.ndarray]) -> tuple[int, int, int, int]:
+  """The square of a video in which its frames differ: the head.
+
+  Returns:
+    Left, top, right and bottom, px.
+  """
+  height, width = frames[0].shape[:2]
+  grey = [x.mean(2, dtype=np.float32) for x in frames]
+  apart = sum(np.abs(x - grey[0]) for x in grey[1:])
+  apart = cv2.blur(apart, (5, 5))  # coders and marks are noise
+  rows, columns = np.nonzero(apart > MOVED)
+  if not len(rows):
+    return 0, 0, width, height
+  (top, bottom), (left, right) = (
+    np.percentile(x, (1, 99)) for x in (rows, columns)
+  )
+  side = round(max(bottom - top, right - left) * 1.1)
+  side = min(max(side, 32), width, height)
+  left = min(max(round((left + right - side) / 2), 0), width - side)
+  top = min(max(round((top + bottom - side) / 2), 0), height - side)
+  return left, top, left + side, top + side
 
 
 def given(path: Path) -> Image.Image:
@@ -55,7 +83,10 @@ def given(path: Path) -> Image.Image:
   try:
     with Image.open(path) as image:
       image.draft("RGB", (1024, 1024))
-      return ImageOps.exif_transpose(image).convert("RGB")
+      image = ImageOps.exif_transpose(image)
+      if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
+        image = Image.fromarray((np.asarray(image) / 257).astype(np.uint8))
+      return image.convert("RGB")
   except Exception:  # whatever a viewer has against it
     pass
   try:
