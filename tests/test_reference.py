@@ -10,6 +10,7 @@ from data_pipelines.ingest.run import prepare
 from data_pipelines.sources import synthetic
 from data_pipelines.synthetic import render
 from speak_jax import bundle
+from speak_jax.common import packaged
 from speak_jax.evaluation import protocol
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,22 @@ def test_it_is_whole_and_small():
   ]
   assert sum(sizes) <= 25e6
   assert max(sizes) <= 16 * 2**20
+
+
+@pytest.mark.parametrize(
+  "shipped, template",
+  [
+    (bundle.REFERENCE, "card.md"),
+    (packaged.PHOTOGRAPH, "photograph_card.md"),
+  ],
+)
+def test_its_card_asks_for_consent_as_new_ones_do(shipped, template):
+  def consent(path):
+    return path.read_text().partition("## Consent")[2]
+
+  assert consent(shipped / "README.md") == consent(shipped.parent / template)
+  assert "watermark" in consent(shipped / "README.md")
+  bundle.verify(shipped)
 
 
 def test_it_names_nothing_of_the_machine_that_made_it():
