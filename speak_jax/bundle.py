@@ -72,6 +72,18 @@ class Bundle(NamedTuple):
     """Whether it moves a photograph; else it draws frames of its own size."""
     return "expression" in self.artifacts
 
+  @property
+  def variables(self) -> dict[str, Any]:
+    """The weights as the functions take them: a tree of their names' parts."""
+    tree: dict[str, Any] = {}
+    for name, array in self.weights.items():
+      *folders, last = name.split("/")
+      branch = tree
+      for folder in folders:
+        branch = branch.setdefault(folder, {})
+      branch[last] = array
+    return tree
+
 
 def is_bundle(path: str | os.PathLike) -> bool:
   """Whether `path` looks like a bundle (it is not verified here)."""

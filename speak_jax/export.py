@@ -28,16 +28,9 @@ from data_pipelines.faces.nets import MissingModelError
 from data_pipelines.faces.tracker import Tracker
 from speak_jax import bundle
 from speak_jax.common import command_line, outputs
-from speak_jax.inference import card, motion_model, training_data
-from speak_jax.inference.functions import (
-  Framing,
-  Functions,
-  Settings,
-  functions_of,
-  serialize,
-  settings_of,
-  settings_to_json,
-)
+from speak_jax.inference import card, lowering, motion_lowering, training_data
+from speak_jax.inference.functions import Functions
+from speak_jax.inference.settings import Framing, Settings, settings_to_json
 from speak_jax.nn import precision
 from speak_jax.stages.init import networks
 from speak_jax.stages.registry import SPEAKING, earlier
@@ -89,8 +82,8 @@ def export(
   clips = functools.cache(
     lambda: open_records(config.data.path or workdir / "data", "train")
   )
-  settings = settings_of(config)._replace(framing=_framing(clips, say))
-  functions = functions_of(nets, settings)
+  settings = lowering.settings_of(config)._replace(framing=_framing(clips, say))
+  functions = lowering.functions_of(nets, settings)
   neutral = _neutral(clips, settings, functions, variables, say)
   weights = _flat(variables, half)
   facts = _facts(config, sources, say) | _attributed(attribution)
@@ -103,7 +96,7 @@ def export(
       "dtype": dtype,
     },
     weights=weights,
-    artifacts=serialize(functions, variables, settings),
+    artifacts=lowering.serialize(functions, variables, settings),
     evaluation=_flat(_earlier(config, workdir, sources), half)
     if evaluation
     else {},
@@ -132,8 +125,8 @@ def _export_motion(
   source = find(workdir, "motion")
   step = source.step if source and source.run == workdir else None
   variables = of_stage(workdir, config, "motion", step)
-  settings = motion_model.settings_of(config)
-  expression = motion_model.expression_of(config)
+  settings = motion_lowering.settings_of(config)
+  expression = motion_lowering.expression_of(config)
   weights = _flat(variables, half)
   facts = _facts(config, {"motion": source} if source else {}, say)
   facts |= _attributed(attribution)
@@ -145,7 +138,7 @@ def _export_motion(
       "dtype": dtype,
     },
     weights=weights,
-    artifacts=motion_model.serialize(expression, variables, settings),
+    artifacts=motion_lowering.serialize(expression, variables, settings),
   )
   count = sum(x.size for x in weights.values())
   bundle.write(

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
-from speak_jax.inference.functions import Functions, Settings
+from speak_jax.inference.functions import Functions
+from speak_jax.inference.settings import Settings
 from speak_jax.nn.pixels import as_bytes, as_frames
 
 SETTINGS = Settings(

@@ -6,15 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from jax import export
 
 from speak_jax import bundle as bundles
-from speak_jax.inference.functions import (
-  PLATFORMS,
-  deserialize,
-  serialize,
-  settings_to_json,
-)
+from speak_jax.inference.functions import PLATFORMS, deserialize
+from speak_jax.inference.lowering import serialize
+from speak_jax.inference.settings import settings_to_json
 from speak_jax.inference.synthesizer import Synthesizer
 from tests import glass
 
@@ -50,6 +48,12 @@ def test_bundle_makes_the_frames_that_memory_makes(folder):
   np.testing.assert_array_equal(
     shipped.video(**glass.inputs(10)), memory.video(**glass.inputs(10))
   )
+
+
+def test_weights_are_a_tree_by_their_names(folder):
+  found = bundles.read(folder)
+  wanted = traverse_util.unflatten_dict(found.weights, sep="/")
+  jax.tree.map(np.testing.assert_array_equal, found.variables, wanted)
 
 
 def test_artifacts_take_any_batch_size(folder):

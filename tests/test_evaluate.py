@@ -30,7 +30,7 @@ from speak_jax.evaluation.readers import face_reader, own_syncnet
 from speak_jax.evaluation.report import tables
 from speak_jax.evaluation.report.prose import identity_pictures
 from speak_jax.inference import sample_videos
-from speak_jax.inference.functions import Settings
+from speak_jax.inference.settings import Settings
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.models import judge
 from speak_jax.models.irfd import Codes, IdentityFeatures

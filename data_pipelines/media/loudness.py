@@ -95,14 +95,14 @@ def without(
 
 def _blocks(audio: Int16[np.ndarray, "s"]) -> Float[np.ndarray, "n"]:
   """Weighted power of blocks of 0.4 s that begin every 0.1 s; full scale 1."""
-  from scipy import signal  # half a second, which a decoder hardly ever needs
+  # Here alone: a decoder hardly ever needs it, and numba takes a while.
+  from data_pipelines.media import biquads
 
-  filters = weighting()
-  state = signal.sosfilt_zi(filters) * 0
+  filters, state = weighting(), np.zeros((2, 2))
   sums = []
   for start in range(0, len(audio), _CHUNK):
     part = audio[start : start + _CHUNK] / 32768
-    part, state = signal.sosfilt(filters, part, zi=state)
+    part, state = biquads.filtered(filters, part, state)
     whole = len(part) // STEP * STEP
     if start == 0 and len(audio) < 4 * STEP:
       return np.array([np.mean(part**2)]) if len(part) else np.zeros(0)

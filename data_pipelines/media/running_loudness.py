@@ -65,11 +65,11 @@ def heard(level: Level, audio: Int16[np.ndarray, "s"]) -> Level:
   """
   if not len(audio):
     return level
-  from scipy import signal
+  from data_pipelines.media import biquads
 
   exact = audio.astype(np.float64)
-  part, filtering = signal.sosfilt(
-    loudness.weighting(), exact / 32768, zi=level.filtering
+  part, filtering = biquads.filtered(
+    loudness.weighting(), exact / 32768, level.filtering
   )
   part = np.concatenate([level.rest, part])
   whole = len(part) // loudness.STEP * loudness.STEP

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import CubicSpline
+
+from data_pipelines.synthetic import spline
 
 FRAMINGS = ("tight", "medium", "wide")
 
@@ -65,7 +66,7 @@ def wander(
   knots = int(np.ceil(frames / fps / every_s)) + 4
   values = rng.uniform(-1, 1, (knots, channels))
   at = (np.arange(frames) / fps) / every_s + 1 + rng.uniform(0, 1)
-  return CubicSpline(np.arange(knots), values)(at).clip(-1, 1)
+  return spline.through(values, at).clip(-1, 1)
 
 
 def travel(

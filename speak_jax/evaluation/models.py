@@ -19,7 +19,8 @@ from speak_jax.evaluation.methods.base import Entry, Method, Restored
 from speak_jax.evaluation.public_networks import PublicNetworks
 from speak_jax.evaluation.readers import syncnet_v2
 from speak_jax.evaluation.readers.own_syncnet import OwnSyncNet, SyncScorer
-from speak_jax.inference.functions import Settings, settings_of
+from speak_jax.inference.lowering import settings_of
+from speak_jax.inference.settings import Settings
 from speak_jax.models.syncnet import window_frames
 from speak_jax.nn import precision
 from speak_jax.nn.pixels import as_audio, as_frames

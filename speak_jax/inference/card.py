@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from speak_jax.inference.functions import Settings
+from speak_jax.inference.settings import Settings
 
 _TEMPLATE = Path(__file__).parents[1] / "assets" / "card.md"
 _PHOTOGRAPHS = _TEMPLATE.with_name("photograph_card.md")

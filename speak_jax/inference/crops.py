@@ -10,7 +10,7 @@ from data_pipelines.faces import align
 from data_pipelines.faces.follow import squares
 from data_pipelines.faces.tracker import Track, bridge
 from data_pipelines.media.error import MediaError, warn
-from speak_jax.inference.functions import Framing, Settings
+from speak_jax.inference.settings import Framing, Settings
 
 MIN_SIDE_PX = 32  # of the crop round a face, in the source
 MAX_OUTSIDE = 0.25  # share of a crop beyond the picture before it is said

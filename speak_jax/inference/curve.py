@@ -8,7 +8,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import PchipInterpolator
 
 from data_pipelines.media.error import MediaError
 from data_pipelines.media.limits import LIMITS
@@ -30,6 +29,9 @@ class Curve(NamedTuple):
 
   def at(self, seconds: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n k"]:
     """Reads the curve; it never leaves the range of two neighbours."""
+    # Here alone: SciPy is slow to import, and most videos have no curve.
+    from scipy.interpolate import PchipInterpolator
+
     # Rows as at the ends, so that it rests where it begins to be held.
     first, last = self.times[[0, -1]]
     times = np.concatenate([[first - 1], self.times, [last + 1]])

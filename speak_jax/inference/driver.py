@@ -20,8 +20,8 @@ from data_pipelines.faces.tracker import Step, Track, gather
 from data_pipelines.media.error import warn
 from data_pipelines.media.warp import transform, warp
 from speak_jax.inference.crops import track_crops
-from speak_jax.inference.functions import Settings
 from speak_jax.inference.inputs import Rules, find_face
+from speak_jax.inference.settings import Settings
 from speak_jax.inference.windows import ping_pong
 
 LOOK_S = 30.0  # of a face in motion, from which its square is found

@@ -27,8 +27,8 @@ from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.warp import transform, warp
 from speak_jax.common import outputs
 from speak_jax.common.progress import say
-from speak_jax.inference import crops, expression
-from speak_jax.inference.functions import Settings
+from speak_jax.inference import crops
+from speak_jax.inference.settings import Settings
 
 EMOTION_FACES = 8  # whose codes are averaged
 EXPRESSION_FACES = 32  # whose expressions are averaged
@@ -211,6 +211,9 @@ def read_expression(
   Raises:
     MediaError: No face, or one that is too small or seldom seen.
   """
+  # Here alone: the network that judges takes long to import.
+  from speak_jax.inference import expression
+
   frames, track, start = _emotion_track(path, fps, tracker, rules)
   chosen = _spread(track, EXPRESSION_FACES)
   points = track.landmarks[chosen[0]]

@@ -7,24 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
-from jax import export
-from jaxtyping import Array, Float, Float32, Int16
-from ml_collections import ConfigDict
+from jaxtyping import Float, Float32, Int16
 
 from speak_jax import bundle as bundles
 from speak_jax import spec
-from speak_jax.inference.functions import PLATFORMS, called
+from speak_jax.inference.functions import called
 from speak_jax.inference.windows import cut_sound, frames_of
-from speak_jax.models.motion import spectra_of
-from speak_jax.nn import precision
-from speak_jax.nn.pixels import as_audio
-from speak_jax.stages import motion
 
 CALM = np.zeros(len(spec.EMOTIONS), np.float32)
-STRETCH = 50  # frames at once; a few, so that the first come soon
 
 
 class MotionSettings(NamedTuple):
@@ -46,49 +37,6 @@ class MotionSettings(NamedTuple):
     return round(span * spec.samples_per_frame(self.fps))
 
 
-def settings_of(config: ConfigDict) -> MotionSettings:
-  """Reads the settings out of a run's config."""
-  reach = motion.network(config).reach
-  return MotionSettings(STRETCH, reach, float(config.data.fps))
-
-
-def expression_of(config: ConfigDict) -> Callable:
-  """Makes the pure function out of a run's network.
-
-  Returns:
-    (variables, audio int16 (b s), lids (b t), emotion (b 8)) -> (b t 468 3).
-  """
-  net = motion.network(config)
-
-  def expression(variables: Any, audio: Array, lids: Array, emotion: Array):
-    spectra = spectra_of(as_audio(audio))
-    return net.apply(variables["motion"], spectra, lids, emotion)
-
-  return expression
-
-
-def serialize(
-  expression: Callable, variables: Any, settings: MotionSettings
-) -> dict[str, bytes]:
-  """Lowers the function to StableHLO, for any batch size and platform.
-
-  Args:
-    expression: From `expression_of`.
-    variables: Weights; their shapes and types alone are looked at.
-    settings: Sizes of its inputs.
-  """
-  (b,) = export.symbolic_shape("b")
-  shape = jax.ShapeDtypeStruct
-  weights = jax.tree.map(lambda x: shape(jnp.shape(x), x.dtype), variables)
-  lowered = export.export(jax.jit(expression), platforms=PLATFORMS)(
-    weights,
-    shape((b, settings.samples), jnp.int16),
-    shape((b, settings.frames), jnp.float32),
-    shape((b, len(spec.EMOTIONS)), jnp.float32),
-  )
-  return {"expression": bytes(lowered.serialize())}
-
-
 class MotionModel:
   """Trained weights with their function."""
 
@@ -98,7 +46,13 @@ class MotionModel:
     variables: Mapping[str, Any],
     settings: MotionSettings,
   ):
-    """Puts the weights on the device; arguments as for `serialize`."""
+    """Puts the weights on the device.
+
+    Args:
+      expression: From `motion_lowering.expression_of`, or a bundle.
+      variables: Weights, its first argument.
+      settings: Sizes of its inputs.
+    """
     self.settings = settings
     self._variables = jax.device_put(dict(variables))
     self._expression = jax.jit(expression)
@@ -112,12 +66,15 @@ class MotionModel:
     Raises:
       ValueError: no such run, or its stage has no checkpoint yet.
     """
-    # Here alone: orbax is slow to import, and a bundle has no use for it.
+    # Here alone: networks and orbax are slow to import; a bundle needs none.
+    from speak_jax.inference import motion_lowering as lowering
+    from speak_jax.nn import precision
     from speak_jax.training import run_config, weights
 
     config = precision.for_inference(run_config.read(path))
     variables = weights.of_stage(path, config, "motion", step)
-    return cls(expression_of(config), variables, settings_of(config))
+    settings = lowering.settings_of(config)
+    return cls(lowering.expression_of(config), variables, settings)
 
   @classmethod
   def from_bundle(
@@ -141,7 +98,7 @@ class MotionModel:
       raise bundles.BundleError(path, str(error)) from error
     return cls(
       expression,
-      traverse_util.unflatten_dict(bundle.weights, sep="/"),
+      bundle.variables,
       MotionSettings(**bundle.config["settings"]),
     )
 

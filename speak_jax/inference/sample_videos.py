@@ -13,7 +13,8 @@ from data_pipelines.media.error import MediaError
 from data_pipelines.sampling import held_out
 from speak_jax import spec
 from speak_jax.common.progress import say
-from speak_jax.inference.functions import Variables, functions_of, settings_of
+from speak_jax.inference.functions import Variables
+from speak_jax.inference.lowering import functions_of, settings_of
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.stages.init import networks
 from speak_jax.training import distributed

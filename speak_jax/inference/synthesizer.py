@@ -8,23 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 from einops import rearrange, repeat
-from flax import traverse_util
 from jaxtyping import Array, Float, Int16, UInt8
 
 from speak_jax import bundle as bundles
 from speak_jax import spec
-from speak_jax.inference.functions import (
-  Functions,
-  Settings,
-  Variables,
-  deserialize,
-  functions_of,
-  settings_from_json,
-  settings_of,
-)
+from speak_jax.inference.functions import Functions, Variables, deserialize
+from speak_jax.inference.settings import Settings, settings_from_json
 from speak_jax.inference.windows import cut_poses, cut_sound, drive, frames_of
-from speak_jax.nn import precision
-from speak_jax.stages.init import networks
 
 
 class Synthesizer:
@@ -45,7 +35,7 @@ class Synthesizer:
     """Puts the weights on the device.
 
     Args:
-      functions: Of `functions_of` or `deserialize`.
+      functions: Of `lowering.functions_of`, or `deserialize`.
       variables: Weights by group, "encoders" and "speak".
       settings: Sizes of the functions' inputs.
       windows: Windows made at a time, the batch size of every function.
@@ -99,13 +89,16 @@ class Synthesizer:
       ValueError: No such run, or its stage `speak` has no checkpoint yet or
         one of another version of the code.
     """
-    # Here alone: orbax is slow to import, and a bundle has no use for it.
+    # Here alone: networks and orbax are slow to import; a bundle needs none.
+    from speak_jax.inference import lowering
+    from speak_jax.nn import precision
+    from speak_jax.stages.init import networks
     from speak_jax.training import run_config, weights
 
     config = precision.for_inference(run_config.read(path))
     variables = weights.of_stage(path, config, "speak", step)
-    settings = settings_of(config)
-    functions = functions_of(networks(config), settings)
+    settings = lowering.settings_of(config)
+    functions = lowering.functions_of(networks(config), settings)
     return cls(functions, variables, settings, **kwargs)
 
   @classmethod
@@ -134,7 +127,7 @@ class Synthesizer:
     neutral = bundle.config.get("neutral")  # bundles have it since 0.2
     return cls(
       functions,
-      traverse_util.unflatten_dict(bundle.weights, sep="/"),
+      bundle.variables,
       settings_from_json(bundle.config["settings"]),
       neutral=None if neutral is None else np.array(neutral, np.float32),
       **kwargs,

@@ -33,14 +33,12 @@ from speak_jax.common.prefetch import prefetch
 from speak_jax.inference import (
   crops,
   emotion_label,
-  expression,
   head,
   windows,
 )
 from speak_jax.inference.contact_sheet import Row, Shown
 from speak_jax.inference.curve import Curve
 from speak_jax.inference.driver import VideoDriver
-from speak_jax.inference.functions import Settings
 from speak_jax.inference.inputs import (
   read_expression,
   read_photograph,
@@ -54,6 +52,7 @@ from speak_jax.inference.request import (
   RequestError,
   check,
 )
+from speak_jax.inference.settings import Settings
 from speak_jax.inference.take import Take
 from speak_jax.photograph import composition, gaze, head_motion
 from speak_jax.photograph.composition import Portrait
@@ -307,6 +306,9 @@ def _emotion(
     times = f"{len(emotion.times)} times up to {emotion.times[-1]:g} s"
     say(printable(f"emotion   {name}: {times}"))
     return emotion.at(np.arange(n) / fps), None
+  # Here alone: the network that judges takes long to import.
+  from speak_jax.inference import expression
+
   faces = read_expression(emotion, fps, tracker, request.rules)
   strengths = expression.strengths(
     expression.of_faces(expression.load(), faces)

@@ -9,7 +9,7 @@ from data_pipelines.dataset.reader import Records
 from data_pipelines.faces.follow import FaceTracker
 from speak_jax import spec
 from speak_jax.inference.crops import emotion_pictures
-from speak_jax.inference.functions import Framing, Settings
+from speak_jax.inference.settings import Framing, Settings
 
 NEUTRAL_CLIPS, NEUTRAL_FRAMES = 64, 4  # that say what neutral is
 

@@ -14,7 +14,7 @@ from einops import rearrange
 from jaxtyping import Float, Int, Int16
 
 from speak_jax import spec
-from speak_jax.inference.functions import Settings
+from speak_jax.inference.settings import Settings
 
 
 @runtime_checkable

@@ -10,9 +10,9 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from data_pipelines.faces import canonical
 from data_pipelines.synthetic import motion as drawn
@@ -78,9 +78,9 @@ class Steering(NamedTuple):
     """Changes what drives one frame."""
     motion, lids, gaze = drive
     if self.scale != 1:
-      turn = self.scale * Rotation.from_matrix(motion.rotation).as_rotvec()
+      turn = self.scale * cv2.Rodrigues(motion.rotation)[0]
       motion = Motion(
-        Rotation.from_rotvec(turn).as_matrix(),
+        cv2.Rodrigues(turn)[0],
         self.scale * motion.shift,
         motion.scale**self.scale,
       )
@@ -204,5 +204,11 @@ def rotation_of(
   roll: Float[np.ndarray, "*n"] | float,
 ) -> Float[np.ndarray, "*n 3 3"]:
   """Builds R = Rz(roll) Ry(-yaw) Rx(-pitch), radians; x right, y down."""
-  angles = np.stack([np.negative(pitch), np.negative(yaw), roll], -1)
-  return Rotation.from_euler("xyz", angles).as_matrix()  # x first
+  angles = np.stack([np.negative(pitch), np.negative(yaw), roll])
+  (sx, sy, sz), (cx, cy, cz) = np.sin(angles), np.cos(angles)
+  rows = (
+    (cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx),
+    (sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx),
+    (-sy, cy * sx, cy * cx),
+  )
+  return np.stack([np.stack(row, -1) for row in rows], -2)

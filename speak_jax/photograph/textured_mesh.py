@@ -11,9 +11,9 @@ grows away from the viewer.
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial.transform import Rotation
 
 from data_pipelines.faces import canonical, topology
 from data_pipelines.faces.headpose import angles
@@ -302,7 +302,7 @@ def bearable(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> Motion:
   less = wanted - _nearing(wanted, free, free + ASIDE_MOST - ASIDE_FREE)
   axis = np.cross(turned[:, 2], (0, 0, 1))
   axis /= max(np.linalg.norm(axis), 1e-9)
-  back = Rotation.from_rotvec(np.radians(less) * axis).as_matrix()
+  back = cv2.Rodrigues(np.radians(less) * axis)[0]
   return motion._replace(rotation=back @ motion.rotation)
 
 

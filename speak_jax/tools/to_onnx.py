@@ -30,7 +30,7 @@ from speak_jax import bundle as bundles
 from speak_jax import spec
 from speak_jax.common import command_line, files, outputs, packaged
 from speak_jax.common.files import FileError
-from speak_jax.inference import functions, motion_model
+from speak_jax.inference import lowering, motion_lowering
 from speak_jax.nn import precision
 from speak_jax.stages.init import networks
 from speak_jax.training import run_config
@@ -91,17 +91,17 @@ def cases(content: bundles.Bundle) -> Iterator[Case]:
     return Case(name, closed, inputs), jax.jit(closed)(*inputs)
 
   if content.moves_photographs:
-    settings = motion_model.settings_of(config)
+    settings = motion_lowering.settings_of(config)
     yield case(
       "expression",
-      motion_model.expression_of(config),
+      motion_lowering.expression_of(config),
       sound(settings.samples),
       rng.random((1, settings.frames), np.float32),
       np.eye(len(spec.EMOTIONS), dtype=np.float32)[[5]],
     )[0]
     return
-  settings = functions.settings_of(config)
-  made = functions.functions_of(networks(config), settings)
+  settings = lowering.settings_of(config)
+  made = lowering.functions_of(networks(config), settings)
   size = settings.image
   landmarks = rng.uniform(0, size, (1, 68, 2)).astype(np.float32)
   one, portrait = case(

@@ -39,7 +39,7 @@ from data_pipelines.media.mp4 import write_video
 from data_pipelines.sources import folder, synthetic
 from data_pipelines.synthetic import render
 from speak_jax import spec
-from speak_jax.inference.functions import functions_of, settings_of
+from speak_jax.inference.lowering import functions_of, settings_of
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.stages import registry
 from speak_jax.stages.init import networks

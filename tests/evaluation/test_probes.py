@@ -8,7 +8,7 @@ from speak_jax.evaluation.disentanglement import probes
 from speak_jax.evaluation.disentanglement.subjects import probe_subjects
 from speak_jax.evaluation.eval_clip import EvalClip
 from speak_jax.evaluation.methods import base as methods
-from speak_jax.inference.functions import Settings
+from speak_jax.inference.settings import Settings
 
 PEOPLE, CLIPS, FRAMES = 8, 6, 4
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from speak_jax import spec
-from speak_jax.inference.functions import functions_of, settings_of
+from speak_jax.inference.lowering import functions_of, settings_of
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.inference.windows import (
   bridge,

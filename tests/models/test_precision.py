@@ -7,12 +7,9 @@ import pytest
 from flax.traverse_util import unflatten_dict
 
 from speak_jax import bundle, spec
-from speak_jax.inference.functions import (
-  Functions,
-  deserialize,
-  functions_of,
-  settings_from_json,
-)
+from speak_jax.inference.functions import Functions, deserialize
+from speak_jax.inference.lowering import functions_of
+from speak_jax.inference.settings import settings_from_json
 from speak_jax.models.generator import Generator
 from speak_jax.models.geometry import FaceGeometry, Geometry
 from speak_jax.models.irfd import IdentityFeatures

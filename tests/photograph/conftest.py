@@ -19,7 +19,7 @@ from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media import mp4
 from data_pipelines.synthetic import render
 from speak_jax import bundle as bundles
-from speak_jax.inference import motion_model
+from speak_jax.inference import motion_lowering
 from speak_jax.stages import motion
 from tests.stages import small
 
@@ -64,8 +64,8 @@ def made():
 def bundle(made, tmp_path_factory):
   """Its bundle on disk."""
   config, variables = made
-  settings = motion_model.settings_of(config)
-  expression = motion_model.expression_of(config)
+  settings = motion_lowering.settings_of(config)
+  expression = motion_lowering.expression_of(config)
   flat = {
     f"motion/params/{layer}/{name}": np.asarray(array)
     for layer, arrays in variables["motion"]["params"].items()
@@ -74,7 +74,7 @@ def bundle(made, tmp_path_factory):
   content = bundles.Bundle(
     config={"settings": settings._asdict()},
     weights=flat,
-    artifacts=motion_model.serialize(expression, variables, settings),
+    artifacts=motion_lowering.serialize(expression, variables, settings),
   )
   path = tmp_path_factory.mktemp("motion") / "bundle"
   bundles.write(path, content, "# Card\n")

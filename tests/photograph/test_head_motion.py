@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from data_pipelines.faces import canonical, headpose
 from speak_jax.photograph import head_motion
@@ -19,6 +20,13 @@ def test_angles_are_those_of_the_tracker(degrees):
   rotation = head_motion.rotation_of(*np.radians(degrees))
   found = np.degrees(headpose.angles(rotation[None]))[0]
   np.testing.assert_allclose(found, degrees, atol=1e-9)
+
+
+def test_rotations_are_scipys():
+  yaw, pitch, roll = np.random.default_rng(0).uniform(-3, 3, (3, 20))
+  wanted = Rotation.from_euler("xyz", np.stack([-pitch, -yaw, roll], -1))
+  found = head_motion.rotation_of(yaw, pitch, roll)
+  np.testing.assert_allclose(found, wanted.as_matrix(), atol=1e-14)
 
 
 def test_the_driver_counts_from_his_first_frame(photograph):

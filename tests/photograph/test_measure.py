@@ -21,7 +21,7 @@ from speak_jax.evaluation.photographs.judges import EVERY, Judges
 from speak_jax.evaluation.photographs.measure import STATIC, TRUTH, measure
 from speak_jax.evaluation.readers.own_syncnet import OwnSyncNet
 from speak_jax.inference.expression import EXPRESSIONS
-from speak_jax.inference.functions import Framing, Settings
+from speak_jax.inference.settings import Framing, Settings
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.photograph import composition, head_motion
 from speak_jax.photograph.textured_mesh import POINTS, Motion

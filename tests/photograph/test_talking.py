@@ -18,7 +18,7 @@ from speak_jax.inference import (
   emotion_label,
   expression,
   inputs,
-  motion_model,
+  motion_lowering,
 )
 from speak_jax.inference.motion_model import MotionModel
 from speak_jax.inference.request import POSE_MODES, RequestError
@@ -45,9 +45,9 @@ def generate(bundle, files, tracker, out, **change):
 def test_the_bundle_moves_points_as_the_network_does(made, bundle):
   config, variables = made
   ours = MotionModel(
-    motion_model.expression_of(config),
+    motion_lowering.expression_of(config),
     variables,
-    motion_model.settings_of(config),
+    motion_lowering.settings_of(config),
   )
   shipped = MotionModel.from_bundle(bundle)
   rng = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from speak_jax.evaluation.eval_clip import (
 )
 from speak_jax.evaluation.methods.base import ShownFrames
 from speak_jax.inference.crops import emotion_pictures
-from speak_jax.inference.functions import Settings
+from speak_jax.inference.settings import Settings
 
 SUBJECTS = 4  # frames of each clip
 

@@ -17,11 +17,8 @@ from speak_jax.evaluation.methods.base import (
   ShownFrames,
 )
 from speak_jax.inference.crops import emotion_pictures
-from speak_jax.inference.functions import (
-  Settings,
-  settings_from_json,
-  settings_of,
-)
+from speak_jax.inference.lowering import settings_of
+from speak_jax.inference.settings import Settings, settings_from_json
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.training import run_config, weights
 
