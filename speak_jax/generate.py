@@ -160,6 +160,7 @@ def _model() -> Model:
     watermark=FLAGS.watermark,
     certificate=FLAGS.certificate,
     certificate_key=FLAGS.get_flag_value("certificate-key", None),
+    cache=True,
   )
 
 

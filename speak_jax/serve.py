@@ -59,7 +59,8 @@ def main(argv: list[str]) -> int:
     jobs = folder / "jobs"
     jobs.mkdir(mode=0o700)
     try:
-      server = serving.Server(functools.partial(load, model), jobs, token=token)
+      loads = functools.partial(load, model, cache=True)
+      server = serving.Server(loads, jobs, token=token)
     except (FileError, MissingModelError) as error:
       return command_line.fail("serve", str(error))
     limits = server.limits

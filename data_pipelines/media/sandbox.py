@@ -106,6 +106,11 @@ def _wait(pipe: int) -> None:
     check()
 
 
+def begin() -> None:
+  """Starts the helper process before it is needed, and does not wait for it."""
+  _helper(os.getpid())
+
+
 def _death(status: int) -> str:
   """Why a child went without an answer, from its wait status."""
   if not os.WIFSIGNALED(status):

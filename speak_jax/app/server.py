@@ -60,7 +60,7 @@ def serve(
   limits = Limits(sound_s, upload_mb << 20, job_s)
   desk = Desk(job_s)
   try:
-    made = load(place)
+    made = load(place, cache=True)
     application = application_of(
       made,
       desk,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from data_pipelines.faces.eyes import EyeReader
 from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.faces.tracker import Tracker
+from data_pipelines.media import sandbox
 from speak_jax import bundle as bundles
 from speak_jax.common import packaged
 from speak_jax.inference import take as takes
@@ -217,6 +218,7 @@ def load(
   watermark: bool = True,
   certificate: str | os.PathLike | None = None,
   certificate_key: str | os.PathLike | None = None,
+  cache: bool = False,
 ) -> Model:
   """Loads a bundle.
 
@@ -231,6 +233,8 @@ def load(
     certificate: PEM chain that signs manifests; None: $SPEAK_CERTIFICATE, or
       one that is made for each file and vouches for nobody.
     certificate_key: Its private key, PEM; None: $SPEAK_CERTIFICATE_KEY.
+    cache: Whether compiled programs are kept for the next start, those of all
+      of this process; `compilation.keep` says where.
 
   Raises:
     BundleError: it is damaged, or of a newer jax; one line.
@@ -238,6 +242,11 @@ def load(
     RequestError: windows, of a model that makes frame by frame.
     MissingModelError: FaceMesh is not there yet.
   """
+  sandbox.begin()  # it loads its libraries while this process loads JAX
+  if cache:
+    from speak_jax.inference import compilation
+
+    compilation.keep()
   signer = manifest.signer(certificate, certificate_key)
   place = packaged.model(os.fspath(path))
   content = bundles.read(place)
@@ -247,7 +256,7 @@ def load(
     watermark=watermark,
     credentials=signer,
   )
-  # Each kind's own alone: numba and the stages take a while to load.
+  # Each kind's own alone: JAX and numba take a while to load.
   if content.moves_photographs:
     if windows is not None:
       raise RequestError(
