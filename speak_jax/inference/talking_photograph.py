@@ -261,6 +261,7 @@ def actor(
       fps,
       request.seed or 0,
       head.turns(pose, n, fps, own, mode),
+      own,
     )
   else:
     driver = VideoDriver(pose, n, _driver_settings(fps), tracker, rules)

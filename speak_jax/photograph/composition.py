@@ -21,6 +21,7 @@ from speak_jax.photograph.inner_mouth import InnerMouth
 from speak_jax.photograph.rasterize import rasterize, smooth_edges
 from speak_jax.photograph.textured_mesh import (
   POINTS,
+  UNSEEN,
   Motion,
   TexturedMesh,
   bearable,
@@ -29,7 +30,8 @@ from speak_jax.photograph.textured_mesh import (
   uncovered,
 )
 
-TURNED = 8.0  # degrees by which a head shows what it hides in the photograph
+# Degrees beyond UNSEEN by which a head shows what it hides in the photograph.
+TURNED = 8.0
 NO_EXPRESSION = np.zeros((POINTS, 3))
 
 
@@ -177,7 +179,7 @@ def _drawn(
   frame = picture.copy()
   if shown.values.size:
     rows, columns = shown.values.shape[:2]
-    degrees = uncovered(motion, textured.rotation)
+    degrees = uncovered(motion, textured.rotation) - UNSEEN
     frame[shown.top :, shown.left :][:rows, :columns] = _read(
       picture, shown.values, min(max(degrees / TURNED, 0.0), 1.0)
     )

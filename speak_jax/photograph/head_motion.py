@@ -18,7 +18,14 @@ from data_pipelines.faces import canonical
 from data_pipelines.synthetic import motion as drawn
 from speak_jax.photograph import gaze as gazes
 from speak_jax.photograph.gaze import OWN_GAZE, Look
-from speak_jax.photograph.textured_mesh import Motion, pivot_of
+from speak_jax.photograph.textured_mesh import (
+  ASIDE,
+  UNSEEN,
+  Motion,
+  from_viewer,
+  pivot_of,
+  uncovered,
+)
 
 # Of the driver's own: he may sit nearer, and a photograph has not the room.
 SHIFT, SCALE = 0.6, 0.5
@@ -175,16 +182,22 @@ def idle(
   fps: float,
   seed: int = 0,
   turns: Float[np.ndarray, "n 3 3"] | None = None,
+  rest: Float[np.ndarray, "3 3"] | None = None,
 ) -> Iterator[Drive]:
   """Moves a head that nobody drives: it sways, blinks, and looks about.
+
+  One that looks aside in its photograph never sways so far to the viewer that
+  its other side, which nobody knows, would be seen.
 
   Args:
     n: Frames.
     fps: Frames a second.
     seed: The same seed gives the same motion.
     turns: Its rotation in each frame, if it shall turn so; None: it sways.
+    rest: Its rotation in the photograph; None: it looks at the viewer.
   """
   rng = np.random.default_rng(seed)
+  aside = rest is not None and from_viewer(rest) > ASIDE
   sway = drawn.wander(rng, n, fps, 5, IDLE_SECONDS)
   sway -= sway[0]  # the first frame is the photograph
   lids = drawn.blinks(rng, n, fps)
@@ -193,9 +206,21 @@ def idle(
     if turns is None:
       turn = rotation_of(*np.radians(numbers[:3] * IDLE_DEGREES))
       motion = Motion(turn, numbers[3:] * IDLE_SHIFT, 1.0)
+      if rest is not None and aside:
+        motion = _covered(motion, rest)
     else:
       motion = Motion(turns[i], np.zeros(2), 1.0)
     yield Drive(motion, float(lid), (float(gaze[0]), float(gaze[1])))
+
+
+def _covered(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> Motion:
+  """Turns a head less to the viewer: it nears UNSEEN."""
+  degrees = uncovered(motion, rest)
+  if degrees <= 0:
+    return motion
+  share = UNSEEN * np.tanh(degrees / UNSEEN) / degrees
+  turn = share * cv2.Rodrigues(motion.rotation)[0]
+  return motion._replace(rotation=cv2.Rodrigues(turn)[0])
 
 
 def rotation_of(

@@ -56,6 +56,9 @@ MIRRORED, SHOULDERS = (1.0, 1.0, 0.0, 0.0), -0.6
 # Degrees of yaw from which on a photograph counts as one that looks aside, and
 # at which it does so altogether: then its far side is made of its near one.
 ASIDE, PROFILE = 24.0, 34.0
+# Degrees by which it turns to the viewer before its made side is seen: so much
+# of a stretched cheek is better than the ghost of another ear.
+UNSEEN = 4.0
 # Degrees between face and viewer up to which a head goes where it should, and
 # which it nears when it should go further: beyond, pictures tear.
 ASIDE_FREE, ASIDE_MOST = 40.0, 50.0

@@ -24,6 +24,7 @@ from speak_jax.photograph.textured_mesh import (
   SHIFT_MOST,
   STEEPEST,
   STILL,
+  UNSEEN,
   UPPER_LIDS,
   Motion,
   bearable,
@@ -413,6 +414,43 @@ def test_what_comes_into_view_as_a_head_turns_past_the_viewer(
 ):
   rest = turned(40).rotation
   assert uncovered(turned(degrees), rest) == pytest.approx(uncovers)
+
+
+@pytest.mark.parametrize("own", [-55.0, -30.0, 30.0, 55.0])
+def test_an_idle_head_that_looks_aside_keeps_its_other_side_to_itself(own):
+  rest, seed = turned(own).rotation, 0 if own > 0 else 3
+  told, plain = (
+    [x.motion for x in head_motion.idle(500, 25.0, seed, rest=each)]
+    for each in (rest, None)
+  )
+  assert max(uncovered(x, rest) for x in plain) > 1.2 * UNSEEN
+  assert max(uncovered(x, rest) for x in told) < UNSEEN
+  for got, wanted in zip(told, plain, strict=True):
+    if uncovered(wanted, rest) <= 0:  # away from the viewer it is free
+      assert np.array_equal(got.rotation, wanted.rotation)
+    assert np.array_equal(got.shift, wanted.shift)
+
+
+def test_an_idle_head_that_looks_ahead_sways_as_ever():
+  ahead = head_motion.idle(50, 25.0, rest=turned(20).rotation)
+  for got, wanted in zip(ahead, head_motion.idle(50, 25.0), strict=True):
+    assert np.array_equal(got.packed(), wanted.packed())
+
+
+def test_a_profile_that_hardly_turns_shows_no_ghost_of_its_other_side(
+  photograph, face_mesh
+):
+  frame, mesh = photograph
+  one = composition.portrait(frame, mesh)
+  aside = composition.compose(one, composition.NO_EXPRESSION, turned(42))
+  profile = composition.portrait(aside, face_mesh(aside))
+  plain = profile._replace(attributes=profile.attributes[:, :2])
+  for degrees, same in ((-0.9 * UNSEEN, True), (-4 * UNSEEN, False)):
+    made, own = (
+      composition.compose(x, composition.NO_EXPRESSION, turned(degrees))
+      for x in (profile, plain)
+    )
+    assert np.array_equal(made, own) == same
 
 
 def test_a_profile_that_turns_away_shows_nothing_of_its_other_side(
