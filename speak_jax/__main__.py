@@ -53,6 +53,7 @@ COMMANDS = {
     "speak_jax.tools.measure_photographs",
     "figures of photographs that are moved",
   ),
+  "bench": ("speak_jax.bench", "how fast this machine does all that"),
   "self-test": ("speak_jax.tools.self_test", "does this machine measure well"),
   "study": ("speak_jax.tools.study", "a blind study of several methods' clips"),
   "ablate": ("speak_jax.tools.ablate", "what each part gives, in one table"),

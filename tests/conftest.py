@@ -86,7 +86,7 @@ SLOW_FIRST = (
   "photograph/test_measure_command.py",
   "models/test_precision.py",
   "models/test_networks.py",
-  "benchmarks/test_benchmark.py",
+  "bench/test_subjects.py",
   "ingest/test_run.py",
   "reported/test_sound.py",
   "metrics/test_landmarks.py",

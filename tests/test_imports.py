@@ -152,6 +152,8 @@ ALLOWED = {
     "speak_jax.photograph",
     "speak_jax.inference",
   ),
+  # It measures the others.
+  "speak_jax.bench": OURS[1:],
   "speak_jax.tools": OURS[1:],
   # Files directly in speak_jax are the commands.
   "speak_jax": ("data_pipelines", "speak_jax"),

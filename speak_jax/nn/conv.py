@@ -4,7 +4,7 @@ Weight gradients of even or 1x1 kernels with `padding=` are up to 60 times
 slower than the forward pass on the CPU, so both are padded by hand. Weight
 gradients of convolutions that are dilated on the left are as slow, so there
 are none: no transposed convolution, and no input gradient that is one where
-R1 differentiates it again. `python -m tests.benchmarks --layers` measures.
+R1 differentiates it again. `python -m tests.benchmarks.layers` measures.
 """
 
 import functools

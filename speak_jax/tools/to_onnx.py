@@ -53,20 +53,27 @@ def main(argv: list[str]) -> int:
   if len(argv) > 1:
     line = f"{argv[1]}: unexpected argument; say --model and --out"
     return command_line.fail("error", line)
-  missing = [x for x in CONVERTERS if importlib.util.find_spec(x) is None]
-  if missing:
-    line = f"{', '.join(missing)}: not installed; --help says how"
+  if lacking := missing():
+    line = f"{', '.join(lacking)}: not installed; --help says how"
     return command_line.fail("error", line)
+  worst = 0.0
   try:
     outputs.check_folder(FLAGS.out, [FLAGS.model])
-    content = bundles.read(FLAGS.model)
-    worst = max(_written(case, Path(FLAGS.out)) for case in cases(content))
+    for case in cases(bundles.read(FLAGS.model)):
+      path, off = written(case, Path(FLAGS.out))
+      print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {off:.1e} from JAX")
+      worst = max(worst, off)
   except FileError as error:
     return command_line.fail("error", str(error))
   if worst > CLOSE:
     line = f"{FLAGS.out}: differs from JAX by {worst:.1e}, more than {CLOSE:g}"
     return command_line.fail("error", line)
   return 0
+
+
+def missing() -> list[str]:
+  """Packages that convert and are not installed."""
+  return [x for x in CONVERTERS if importlib.util.find_spec(x) is None]
 
 
 def cases(content: bundles.Bundle) -> Iterator[Case]:
@@ -140,8 +147,12 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> float:
   return max(off - 1, 0.0) / 255 if ours.dtype == np.uint8 else off
 
 
-def _written(case: Case, folder: Path) -> float:
-  """Converts a function, writes it, and says how far it is from JAX's."""
+def written(case: Case, folder: Path) -> tuple[Path, float]:
+  """Converts a function and writes it.
+
+  Returns:
+    The file, and how far what it gives is from JAX's, as `difference` has it.
+  """
   jax2onnx, onnx, onnxruntime = map(importlib.import_module, CONVERTERS)
   leaves, tree = jax.tree.flatten(case.inputs)
 
@@ -159,9 +170,7 @@ def _written(case: Case, folder: Path) -> float:
   given = zip(session.get_inputs(), leaves, strict=True)
   ours = session.run(None, {x.name: np.asarray(value) for x, value in given})
   theirs = jax.tree.leaves(jax.jit(flat)(*leaves))
-  off = max(map(difference, ours, map(np.asarray, theirs)))
-  print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {off:.1e} from JAX")
-  return off
+  return path, max(map(difference, ours, map(np.asarray, theirs)))
 
 
 if __name__ == "__main__":

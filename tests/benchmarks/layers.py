@@ -1,6 +1,6 @@
 """How fast each convolution trains: the forward pass and both gradients.
 
-  python -m tests.benchmarks --layers [--preset base256]
+  python -m tests.benchmarks.layers [--preset base256]
 
 For every distinct convolution of the identity encoder, the generator and the
 discriminator prints GFLOP/s of the forward pass in one thread, and the rate of
@@ -9,6 +9,7 @@ weight gradient of the input gradient. Only the forward pass's products are
 counted, two FLOP each, and for R1 twice, as it makes two passes.
 """
 
+import argparse
 import os
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from configs import speak as configs
 from speak_jax.models.build import build
 from speak_jax.models.discriminator import PatchConv
 from speak_jax.models.irfd import Codes
@@ -185,3 +187,15 @@ def show(model: ConfigDict, batch: int, seconds: float) -> list[Row]:
   print(f"{low} of {len(rows)} below 1/3, ", end="")
   print(f"{sum(row.to_weights < FLOOR for row in rows)} below 1/8")
   return rows
+
+
+def main() -> None:
+  """Reads the flag."""
+  parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.layers")
+  parser.add_argument("--preset", default="base256")
+  model = configs.get_config(parser.parse_args().preset).model
+  show(model, batch=1, seconds=0.05)
+
+
+if __name__ == "__main__":
+  main()

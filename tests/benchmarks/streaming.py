@@ -1,12 +1,9 @@
-"""How soon a stream's frames come, and how near they are to those of files.
+"""How near a stream's frames are to those of files; its speed: `speak bench`.
 
-  python -m tests.benchmarks.streaming [--size 256,512] [--piece 0.04]
+  python -m tests.benchmarks.streaming [--size 256]
 
-The example portrait and sentence, in pieces of so many seconds. Prints the
-median, the 95th percentile and the longest of two times: from the piece of
-sound that a frame waited for to the frame, and from one frame of a piece to the
-next; both without encoding. Then by how much frames differ from those of
-`Model.generate` (of 255; a head that keeps still): at the level of the whole
+The example portrait and sentence. Prints by how much frames differ from those
+of `Model.generate` (of 255; a head that keeps still): at the level of the whole
 sound, at the level as far as it is known, and with less look-ahead.
 
   python -m tests.benchmarks.streaming --sounds a.wav,b.wav
@@ -17,7 +14,6 @@ that of the whole sound, in the first 8 s of each file.
 """
 
 import argparse
-import time
 import warnings
 
 import numpy as np
@@ -34,37 +30,6 @@ from speak_jax.losses.motion import gap
 RATE = 16_000
 PIECES = (5, 10, 14, 20, 28, 50)  # frames
 HEARD_S = 8  # of a file
-
-
-def times(model: speak_jax.Model, size: int, piece_s: float) -> str:
-  """Streams the sentence three times over; a line of milliseconds."""
-  voice = np.tile(decoder.read_audio(packaged.SENTENCE), 3)
-  each = round(piece_s * RATE)
-  first, next_ones = [], []
-  start = time.perf_counter()
-  with model.stream(packaged.PORTRAIT, size=size) as stream:
-    opened = time.perf_counter() - start
-    for i in range(0, len(voice), each):
-      stream.push(voice[i : i + each], RATE)
-      before = time.perf_counter()
-      for k, _ in enumerate(stream.ready()):
-        now = time.perf_counter()
-        (next_ones if k else first).append(now - before)
-        before = now
-  return (
-    f"{size:5d} px, opened in {opened * 1000:5.0f} ms; first frame of a piece"
-    f" {spread(first)}; next {spread(next_ones)}"
-  )
-
-
-def spread(seconds: list[float]) -> str:
-  """Median, 95th percentile and longest, ms."""
-  if not seconds:
-    return "-"
-  ms = np.array(seconds) * 1000
-  return (
-    f"{np.median(ms):.0f} / {np.quantile(ms, 0.95):.0f} / {ms.max():.0f} ms"
-  )
 
 
 def nearness(model: speak_jax.Model, size: int) -> list[str]:
@@ -127,18 +92,14 @@ def in_pieces(paths: list[str]) -> None:
 def main() -> None:
   """Reads the flags and prints the lines."""
   parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.streaming")
-  parser.add_argument("--size", default="256,512", help="px, of each")
-  parser.add_argument("--piece", type=float, default=0.04, help="seconds")
+  parser.add_argument("--size", type=int, default=256, help="px")
   parser.add_argument("--sounds", default="", help="files, in pieces")
   args = parser.parse_args()
   warnings.simplefilter("ignore", MediaWarning)
   if args.sounds:
     in_pieces(args.sounds.split(","))
     return
-  model = speak_jax.load()
-  for size in map(int, args.size.split(",")):
-    print(times(model, size, args.piece), flush=True)
-  for line in nearness(model, int(args.size.split(",")[0])):
+  for line in nearness(speak_jax.load(), args.size):
     print(line, flush=True)
 
 

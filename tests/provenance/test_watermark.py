@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
+from speak_jax.bench import changes
 from speak_jax.provenance import detection, watermark
 from speak_jax.provenance.marking import Marking, Weights
 from speak_jax.provenance.watermark import Key, Watermark
 from tests.provenance import coding
 
 CODE = 0x1AE
-SHIPPED = {"crf": 18, "preset": "veryfast"}  # as `media.mp4` writes
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def plain() -> np.ndarray:
 @pytest.fixture(scope="module")
 def marked(plain) -> np.ndarray:
   mark = Watermark(256, 256, CODE)
-  return coding.coded(np.stack([mark(x) for x in plain]), **SHIPPED)
+  return changes.shipped(np.stack([mark(x) for x in plain]))
 
 
 def test_a_frame_depends_on_itself_alone(plain):
@@ -60,13 +60,10 @@ def test_flat_and_dark_places_bear_little():
 @pytest.mark.parametrize(
   "way",
   [
-    lambda x: x,
-    lambda x: coding.coded(x, 28),
-    lambda x: coding.coded(coding.halved(x), 23),
-    lambda x: coding.coded(coding.cropped(x), 23),
-    lambda x: coding.coded(coding.cropped(x), 28),
+    *changes.WAYS.values(),
+    lambda x: changes.coded(changes.cropped(x), 28),
   ],
-  ids=["file", "crf 28", "half size", "crop", "crop, crf 28"],
+  ids=[*changes.WAYS, "crop, crf 28"],
 )
 def test_found_after(marked, way):
   grey = detection.mean_grey(way(marked))
