@@ -176,7 +176,10 @@ def _routes(app: FastAPI, server: Server) -> None:
         return Response(status_code=499)
       await asyncio.sleep(_LOOK_S)
     if job.over:
-      return _result(job)
+      answer = _result(job)
+      if job.state == State.FAILED:  # nobody else knows its name
+        server.jobs.forget(job)
+      return answer
     place = {"Location": f"/jobs/{job.name}"}
     return JSONResponse(job.described(), 202, headers=place)
 
@@ -212,6 +215,7 @@ def _wait(asked: Asked, limits: Limits) -> float:
 
 
 def _result(job: Job) -> Response:
+  job.told = job.over
   if job.state == State.FAILED:
     return error(422, job.error)
   if job.state != State.DONE:

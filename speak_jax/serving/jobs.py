@@ -41,6 +41,7 @@ class Job:
     self.folder = folder / self.name
     self.folder.mkdir(mode=0o700)
     self.since = time.monotonic()  # that it waits to be fetched
+    self.told = False  # its owner has its video, or knows why there is none
     self.work: desks.Job | None = None  # as soon as all of its files are here
 
   @property
@@ -116,12 +117,20 @@ class Jobs:
   def new(self) -> Job:
     """A place for the files of one more; it is forgotten unless it starts.
 
+    Where too many are kept, those go first, the oldest, whose owners were told
+    what came of them.
+
     Raises:
       Busy: too many wait, or are kept.
     """
     with self._lock:
       self.sweep()
       held = len(self._jobs) - self.waiting
+      told = [job for job in self._jobs.values() if job.told]
+      told.sort(key=lambda job: job.since)
+      for job in told[: max(held - self._limits.kept, 0)]:
+        self.forget(job)
+        held -= 1
       if self._desk.full or held > self._limits.kept:
         raise Busy("too many videos wait or are kept; try again")
       job = Job(self._folder)

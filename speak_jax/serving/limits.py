@@ -15,7 +15,7 @@ class Limits(NamedTuple):
   job_s: float = 1800.0  # that making a video may take
   wait_s: float = 30.0  # for which a request may wait for its video
   queue: int = 16  # videos that wait
-  kept: int = 64  # videos that are done and not fetched
+  kept: int = 64  # videos that are done; those that were fetched go first
   kept_s: float = 3600.0  # until all of a job's files are gone
   streams: int = 2  # at a time
   stream_s: float = 1800.0  # of one

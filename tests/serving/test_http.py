@@ -115,6 +115,44 @@ def test_files_are_gone_after_their_time(client, parts, served):
   assert not kept.folder.exists()
 
 
+@pytest.fixture
+def few(served, monkeypatch):
+  """A server that keeps two videos, of which none is kept yet."""
+  jobs = served.server.jobs
+  for job in list(jobs._jobs.values()):
+    jobs.forget(job)
+  monkeypatch.setattr(jobs, "_limits", jobs._limits._replace(kept=2))
+  yield jobs
+  for job in list(jobs._jobs.values()):
+    jobs.forget(job)
+
+
+def test_bad_files_leave_nothing_that_keeps_others_out(client, parts, few):
+  bad = [("identity", "a.jpg", b"no picture"), *parts[1:]]
+  for _ in range(5):
+    assert client.post(bad)[0] == 422
+  assert not few._jobs
+  assert client.post(parts)[0] == 200
+
+
+def test_who_fetched_a_video_makes_room_for_others(client, parts, few):
+  for _ in range(5):
+    assert client.post(parts)[0] == 200
+  assert len(few._jobs) <= 3
+  # But what nobody has fetched is kept, and others have to wait.
+  names = []
+  for _ in range(3):
+    status, job = client.post(parts, "?wait=0")
+    assert status == 202
+    assert few.find(job["job"]).work.wait(60)
+    names.append(job["job"])
+  status, answer = client.post(parts, "?wait=0")
+  assert status == 503 and "kept" in reason(answer)
+  assert client.ask("GET", f"/jobs/{names[0]}/result")[0] == 200
+  assert client.post(parts, "?wait=0")[0] == 202
+  assert client.ask("GET", f"/jobs/{names[0]}")[0] == 404
+
+
 def test_health_and_metrics(client, served):
   status, health = client.ask("GET", "/health")
   assert (status, health["status"]) == (200, "ok")

@@ -178,7 +178,9 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     help="of command, python, page, server (all)",
   )
   parser.add_argument(
-    "--resume", action="store_true", help="what is in visits.jsonl is done"
+    "--resume",
+    action="store_true",
+    help="what is in visits.jsonl is done, but for faults",
   )
   parser.add_argument(
     "--only", default="", help='cases whose "FOLDER/FILE ROLE" holds this'

@@ -66,9 +66,9 @@ class Log:
         self.outcomes[found.key] = found
 
   def knows(self, key: tuple[str, str, str], stamp: str) -> bool:
-    """Whether an earlier run has been there, with the same file."""
+    """Whether an earlier run has been there and found no fault."""
     found = self.outcomes.get(key)
-    return found is not None and found.stamp == stamp
+    return found is not None and found.stamp == stamp and found.verdict != FAULT
 
   def add(self, outcome: Outcome) -> None:
     """Keeps one."""

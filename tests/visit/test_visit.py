@@ -193,6 +193,8 @@ def test_a_log_goes_on_where_it_was_cut(tmp_path):
   key = ("x/a.jpg", "identity", "page")
   assert log.outcomes[key] == row("page", warnings=("dark",))
   assert log.knows(key, "1-1") and not log.knows(key, "1-2")
+  log.add(row("page", verdict="fault"))
+  assert not log.knows(key, "1-1")  # perhaps it was mended
   assert not outcome.Log(path, resume=False).outcomes
 
 
