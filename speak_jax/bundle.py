@@ -73,6 +73,11 @@ class Bundle(NamedTuple):
     return "expression" in self.artifacts
 
   @property
+  def written_by(self) -> str | None:
+    """Version of jax that has written the functions; None: not known."""
+    return self.config.get("jax")
+
+  @property
   def variables(self) -> dict[str, Any]:
     """The weights as the functions take them: a tree of their names' parts."""
     tree: dict[str, Any] = {}

@@ -7,6 +7,10 @@ differ by a level here and there. --dtype is what the functions compute in, on
 every machine that runs them; the card says it. --evaluation adds the weights of
 IRFD's decoder and of SyncNet, so that `evaluate` measures the bundle as it
 measures the run.
+
+RUN may be a bundle too: its functions are written anew by this version of JAX,
+and its weights stay. A bundle that a newer JAX has written is so read by this
+one, and one of an older format gets what functions of today can do.
 """
 
 import functools
@@ -30,7 +34,13 @@ from speak_jax import bundle
 from speak_jax.common import command_line, outputs
 from speak_jax.inference import card, lowering, motion_lowering, training_data
 from speak_jax.inference.functions import Functions
-from speak_jax.inference.settings import Framing, Settings, settings_to_json
+from speak_jax.inference.motion_model import MotionSettings
+from speak_jax.inference.settings import (
+  Framing,
+  Settings,
+  settings_from_json,
+  settings_to_json,
+)
 from speak_jax.nn import precision
 from speak_jax.stages.init import networks
 from speak_jax.stages.registry import SPEAKING, earlier
@@ -53,7 +63,7 @@ def export(
   Or of one that has trained the stage `motion` alone.
 
   Args:
-    workdir: The run.
+    workdir: The run; or a bundle, whose functions are written anew.
     out: The bundle's folder; a bundle that is there is replaced.
     say: Takes notes, one line each.
     half: Keep the weights in half precision.
@@ -68,6 +78,8 @@ def export(
   workdir, out = Path(workdir), Path(out)
   outputs.check_folder(out, [workdir])
   bundle.check_target(out)
+  if bundle.is_bundle(workdir):
+    return _export_again(workdir, out, half=half, dtype=dtype)
   config = run_config.read(workdir)
   if tuple(config.stages) == ("motion",):
     return _export_motion(
@@ -94,6 +106,7 @@ def export(
       **facts,
       **neutral,
       "dtype": dtype,
+      "jax": jax.__version__,
     },
     weights=weights,
     artifacts=lowering.serialize(functions, variables, settings),
@@ -136,6 +149,7 @@ def _export_motion(
       "config": _portable(config),
       **facts,
       "dtype": dtype,
+      "jax": jax.__version__,
     },
     weights=weights,
     artifacts=motion_lowering.serialize(expression, variables, settings),
@@ -146,6 +160,38 @@ def _export_motion(
     content,
     card.of_photographs(out.name, settings.fps, facts, count, dtype),
   )
+  return out
+
+
+def _export_again(path: Path, out: Path, *, half: bool, dtype: str) -> Path:
+  """Writes a bundle with another one's weights and config, and new functions.
+
+  Raises:
+    ValueError: it is damaged; one line.
+  """
+  stored = bundle.read(path)
+  config = precision.with_dtype(
+    run_config.from_json(stored.config["config"]), dtype
+  )
+  facts, count = stored.config, sum(x.size for x in stored.weights.values())
+  if stored.moves_photographs:
+    motion = MotionSettings(**facts["settings"])
+    expression = motion_lowering.expression_of(config)
+    artifacts = motion_lowering.serialize(expression, stored.variables, motion)
+    text = card.of_photographs(out.name, motion.fps, facts, count, dtype)
+  else:
+    settings = settings_from_json(facts["settings"])
+    functions = lowering.functions_of(networks(config), settings)
+    artifacts = lowering.serialize(functions, stored.variables, settings)
+    text = card.text(out.name, settings, facts, count, dtype)
+  kept = {key: value for key, value in facts.items() if key != "format"}
+  anew = bundle.Bundle(
+    config={**kept, "dtype": dtype, "jax": jax.__version__},
+    weights={k: _stored(k, x, half) for k, x in stored.weights.items()},
+    artifacts=artifacts,
+    evaluation={k: _stored(k, x, half) for k, x in stored.evaluation.items()},
+  )
+  bundle.write(out, anew, text)
   return out
 
 
@@ -302,7 +348,12 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
   # Not at import: other commands have flags of these names too.
-  flags.DEFINE_string("workdir", None, "Training run.", required=True)
+  flags.DEFINE_string(
+    "workdir",
+    None,
+    "Training run; or a bundle, whose functions are written anew.",
+    required=True,
+  )
   flags.DEFINE_string("out", None, "Bundle to write.", required=True)
   flags.DEFINE_bool("half", False, "Weights in half precision.")
   flags.DEFINE_enum(

@@ -1,6 +1,7 @@
 """A bundle gives the run's own frames, or says which file is wrong."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -75,13 +76,24 @@ def test_weights_in_the_file_are_the_ones_used(content, tmp_path):
   np.testing.assert_array_equal(video, np.full_like(video, 128))
 
 
-def test_a_bundle_of_a_newer_jax_is_one_line(folder, monkeypatch):
+@pytest.mark.parametrize(
+  ("version", "named"), [(None, "another jax"), ("99.1", "jax 99.1")]
+)
+def test_a_bundle_of_a_newer_jax_is_one_line(
+  version, named, content, tmp_path, monkeypatch
+):
+  folder = tmp_path / "bundle"
+  said_by = {} if version is None else {"jax": version}
+  newer = content._replace(config=content.config | said_by)
+  bundles.write(folder, newer, "# Card\n")
+
   class Newer:
     def mlir_module(self):
       raise jax.errors.JaxRuntimeError("Failed to deserialize StableHLO")
 
   monkeypatch.setattr(export, "deserialize", lambda blob: Newer())
-  with pytest.raises(bundles.BundleError, match="written by another jax") as e:
+  said = f"written by {named}, and jax {jax.__version__} cannot read it"
+  with pytest.raises(bundles.BundleError, match=re.escape(said)) as e:
     Synthesizer.from_bundle(folder)
   assert str(folder) in str(e.value) and "\n" not in str(e.value)
 

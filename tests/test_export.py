@@ -8,8 +8,9 @@ import pytest
 
 from data_pipelines.dataset.reader import in_memory
 from data_pipelines.faces.tracker import Track
-from speak_jax import bundle, export
+from speak_jax import bundle, export, spec
 from speak_jax.inference.crops import framed
+from speak_jax.inference.functions import deserialize
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.inference.training_data import framing_of
 from speak_jax.stages import registry
@@ -162,7 +163,7 @@ def test_the_card_names_what_a_run_went_on_from(
 ):
   """Its data too, whose licences bind; where it is gone, that it is."""
   artifacts = bundle.read(shipped[0]).artifacts
-  monkeypatch.setattr(export, "serialize", lambda *args: artifacts)
+  monkeypatch.setattr(export.lowering, "serialize", lambda *args: artifacts)
   (tmp_path / "run").mkdir()
   (tmp_path / "run" / "speak").symlink_to(run[0] / "speak")
   for start, words in (
@@ -246,3 +247,50 @@ def test_generate_crops_as_the_training_data_are_cropped():
   np.testing.assert_allclose(matrix[0, 0], 1, atol=1e-5)
   np.testing.assert_allclose(matrix[1, 2], -40, atol=1e-3)
   np.testing.assert_allclose(matrix[0, 2], (size - 1) / 2 - middle, atol=1e-3)
+
+
+def test_a_bundle_is_written_anew(shipped, from_memory, tmp_path):
+  out = export.export(shipped[0], tmp_path / "anew")
+  before, anew = map(bundle.read, (shipped[0], out))
+  assert anew.config == before.config
+  assert set(anew.artifacts) == set(before.artifacts)
+  jax.tree.map(np.testing.assert_array_equal, anew.weights, before.weights)
+  made = Synthesizer.from_bundle(out, windows=2)
+  np.testing.assert_array_equal(
+    made.video(**_inputs(made.settings)), from_memory
+  )
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_windows_may_be_of_any_length(shipped, batch):
+  """Nothing but speech looks at other frames, so long windows begin alike."""
+  content = bundle.read(shipped[0])
+  functions = deserialize(content.artifacts)
+  rng, t = np.random.default_rng(0), 50
+  size = small.IMAGE
+  portrait = functions.portrait(
+    content.variables,
+    rng.integers(0, 256, (batch, size, size, 3), np.uint8),
+    np.stack([small.face()] * batch).astype(np.float32),
+  )
+  widths = small.config().model.codes
+  pose = rng.normal(size=(batch, t, widths.pose)).astype(np.float32)
+  emotion = rng.normal(size=(batch, widths.emotion)).astype(np.float32)
+  each = content.config["settings"]["frames"]
+  sound = (batch, content.config["settings"]["context"] * 2 + each)
+  sound = rng.integers(-9000, 9000, (sound[0], sound[1] * 640), np.int16)
+  level = np.zeros((batch, spec.LEVEL), np.float32)
+  speech = functions.speech(content.variables, sound, level)
+  speech = np.tile(np.asarray(speech), (1, t // each, 1))
+  whole, first = (
+    np.asarray(
+      functions.frames(
+        content.variables, portrait, pose[:, :n], emotion, speech[:, :n]
+      )
+    )
+    for n in (t, each)
+  )
+  assert whole.shape == (batch, t, size, size, 3)
+  assert whole.std() > 1
+  # float32 sums in another order may round one level up or down.
+  assert np.abs(whole[:, :each].astype(int) - first).max() <= 1

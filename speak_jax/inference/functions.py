@@ -34,20 +34,29 @@ class Functions(NamedTuple):
   #                    speech (b t a)) -> u8 (b t h w 3)
 
 
-def deserialize(artifacts: Mapping[str, bytes]) -> Functions:
+def deserialize(
+  artifacts: Mapping[str, bytes], written_by: str | None = None
+) -> Functions:
   """Makes the functions of `lowering.serialize` callable on this machine.
 
   Args:
     artifacts: {name: serialised function}; "speech" is absent in format 1.
+    written_by: See `called`.
 
   Raises:
     ValueError: This version of jax cannot read them; one line.
   """
-  return Functions(**({"speech": _as_sound} | called(artifacts)))
+  return Functions(**({"speech": _as_sound} | called(artifacts, written_by)))
 
 
-def called(artifacts: Mapping[str, bytes]) -> dict[str, Callable]:
+def called(
+  artifacts: Mapping[str, bytes], written_by: str | None = None
+) -> dict[str, Callable]:
   """Makes serialised functions callable, by name.
+
+  Args:
+    artifacts: {name: serialised function}.
+    written_by: Version of jax, if the bundle says it.
 
   Raises:
     ValueError: This version of jax cannot read them; one line.
@@ -59,11 +68,16 @@ def called(artifacts: Mapping[str, bytes]) -> dict[str, Callable]:
       exported.mlir_module()  # reads what would else fail at the first call
     except (jax.errors.JaxRuntimeError, ValueError) as error:
       raise ValueError(
-        f"{name}: written by another jax than {jax.__version__}, which cannot"
-        " read it; use the newer one, or export again"
+        f"{name}: written by {_jax(written_by)}, and jax {jax.__version__}"
+        " cannot read it; use that one, or write the bundle anew with this one"
+        " (speak export --workdir BUNDLE --out NEW)"
       ) from error
     calls[name] = exported.call
   return calls
+
+
+def _jax(version: str | None) -> str:
+  return "another jax" if version is None else f"jax {version}"
 
 
 def _as_sound(variables: Any, audio: Array, level: Array) -> Array:

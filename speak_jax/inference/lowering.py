@@ -96,7 +96,7 @@ def serialize(
   Returns:
     {name in bundle.FUNCTIONS: serialised function}.
   """
-  (b,) = export.symbolic_shape("b")
+  b, t = export.symbolic_shape("b, t")
   size, face = settings.image, settings.emotion
   weights = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), dict(variables)
@@ -124,13 +124,9 @@ def serialize(
   frames = lower(
     functions.frames,
     jax.tree.unflatten(portrait.out_tree, map(_struct, portrait.out_avals)),
-    jax.ShapeDtypeStruct(
-      (b, settings.frames, pose_code.shape[-1]), pose_code.dtype
-    ),
+    jax.ShapeDtypeStruct((b, t, pose_code.shape[-1]), pose_code.dtype),
     _struct(emotion_code),
-    jax.ShapeDtypeStruct(
-      (b, settings.frames, *speech_code.shape[2:]), speech_code.dtype
-    ),
+    jax.ShapeDtypeStruct((b, t, *speech_code.shape[2:]), speech_code.dtype),
   )
   lowered = dict(
     portrait=portrait, pose=pose, emotion=emotion, speech=speech, frames=frames

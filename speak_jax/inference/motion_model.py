@@ -93,7 +93,7 @@ class MotionModel:
     if not bundle.moves_photographs:
       raise bundles.BundleError(path, "draws frames and moves no photographs")
     try:
-      expression = called(bundle.artifacts)["expression"]
+      expression = called(bundle.artifacts, bundle.written_by)["expression"]
     except ValueError as error:
       raise bundles.BundleError(path, str(error)) from error
     return cls(

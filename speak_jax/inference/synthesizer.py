@@ -121,7 +121,7 @@ class Synthesizer:
     """
     bundle = bundles.read(path) if content is None else content
     try:
-      functions = deserialize(bundle.artifacts)
+      functions = deserialize(bundle.artifacts, bundle.written_by)
     except ValueError as error:
       raise bundles.BundleError(path, str(error)) from error
     neutral = bundle.config.get("neutral")  # bundles have it since 0.2

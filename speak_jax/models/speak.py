@@ -149,9 +149,9 @@ class Speak(nn.Module):
     facial = self.facial(identity, pose)
     latent = self.editing(speech, emotion, facial, train)
     drawing = self.generator(
-      jax.tree.map(lambda x: _repeat(x, frames), features),
+      jax.tree.map(lambda x: _repeat(x, pose), features),
       rearrange(pose, "b t p -> (b t) p"),
-      _repeat(emotion, frames),
+      _repeat(emotion, pose),
       rearrange(speech, "b t a -> (b t) a"),
       rearrange(facial, "b t d -> (b t) d"),
       rearrange(latent, "b t l d -> (b t) l d"),
@@ -164,9 +164,11 @@ class Speak(nn.Module):
     )
 
 
-def _repeat(x: Array, times: int) -> Array:
-  """Every example `times` times in a row."""
-  shape = (x.shape[0], times, *x.shape[1:])
+def _repeat(
+  x: Float[Array, "b *d"], pose: Float[Array, "b t p"]
+) -> Float[Array, "n *d"]:
+  """Every example t times in a row; t may be a symbol, which is no int."""
+  shape = (*pose.shape[:2], *x.shape[1:])
   return jnp.broadcast_to(x[:, None], shape).reshape(-1, *x.shape[1:])
 
 
