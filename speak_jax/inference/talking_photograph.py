@@ -58,6 +58,7 @@ from speak_jax.photograph import composition, gaze, head_motion
 from speak_jax.photograph.composition import Portrait
 from speak_jax.photograph.gaze import Look
 from speak_jax.photograph.head_motion import Drive, Steering, unpacked
+from speak_jax.photograph.textured_mesh import SHIFT_MOST
 
 LARGEST_PX = 1024  # side of a photograph, unless a size is asked for
 DRIVER_PX = 64  # side of the driver's crops, on the contact sheet
@@ -65,6 +66,8 @@ DRIVER_PX = 64  # side of the driver's crops, on the contact sheet
 # higher it lies, of its side: hair needs more room than the neck.
 HEAD, HEAD_UP = 2.0, 0.08
 MIN_GAZES = 0.2  # share of a driver's frames that must show where he looks
+# Distances between a driver's eyes that he may leave his place unsaid.
+FAR = SHIFT_MOST / head_motion.SHIFT
 THREADS = 2  # that compose frames; one more encodes
 AHEAD = 16  # frames in work at most
 
@@ -373,6 +376,7 @@ def _driven(
   packed = head_motion.driven(
     (None if face is None else face[1] for face in faces), lids, rest=rest
   )
+  packed = _stays(driver, packed)
   if looks is not None:
     packed = head_motion.looking(
       packed, _looks(driver, looks, seen), looks.rest
@@ -385,6 +389,24 @@ def _driven(
     known, n, smooth=request.smooth, jumps=head_motion.GAZES
   )
   return map(unpacked, numbers)
+
+
+def _stays(
+  driver: VideoDriver, rows: Iterable[Float[np.ndarray, "15"] | None]
+) -> Iterator[Float[np.ndarray, "15"] | None]:
+  """Yields what `driven` does, and says so if he leaves his place."""
+  furthest = 0.0
+  for row in rows:
+    if row is not None:
+      way = np.hypot(*unpacked(row).motion.shift) / head_motion.SHIFT
+      furthest = max(furthest, float(way))
+    yield row
+  if furthest > FAR:
+    warn(
+      driver.path,
+      f"the face goes {furthest:.1f} times the distance of its eyes off its"
+      " place, as if the camera moved; the head follows less far",
+    )
 
 
 def _looks(

@@ -1,5 +1,6 @@
 """A photograph and speech to an mp4, by the command that users run."""
 
+import warnings
 import wave
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from data_pipelines.faces import eyes as faces_eyes
 from data_pipelines.faces import headpose
-from data_pipelines.media import decoder
+from data_pipelines.media import decoder, mp4
 from data_pipelines.media.error import MediaError, MediaWarning
 from speak_jax import bundle as bundles
 from speak_jax import spec
@@ -148,6 +149,25 @@ def test_eyes_that_cannot_be_read_are_said(
   monkeypatch.setattr(faces_eyes, "readable", lambda *found: nothing)
   with pytest.warns(MediaWarning, match=r"face\.png: its eyes are shut"):
     generate(bundle, files, tracker, tmp_path / "b.mp4", **pose)
+
+
+@pytest.mark.parametrize(("px", "said"), [(4, False), (30, True)])
+def test_a_driver_whose_camera_moves_is_said(
+  bundle, files, tracker, photograph, tmp_path, px, said
+):
+  wide = np.full((256, 560, 3), 128, np.uint8)
+  panned = []
+  for i in range(10):
+    frame = wide.copy()
+    frame[:, px * i : px * i + 256] = photograph[0]
+    panned.append(frame)
+  pose = tmp_path / "pan.mp4"
+  mp4.write_video(pose, panned)
+  with warnings.catch_warnings(record=True) as lines:
+    warnings.simplefilter("always", MediaWarning)
+    generate(bundle, files, tracker, tmp_path / "out.mp4", pose=pose)
+  moved = [x for x in lines if "as if the camera moved" in str(x.message)]
+  assert len(moved) == said
 
 
 @pytest.mark.parametrize(("size", "height", "width"), [(154, 154, 128)])
