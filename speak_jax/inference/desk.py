@@ -5,6 +5,7 @@ The page in a browser and the server have a desk each.
 
 import collections
 import contextlib
+import math
 import os
 import secrets
 import sys
@@ -14,6 +15,7 @@ import traceback
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
+from data_pipelines.media import png_folder
 from data_pipelines.media.error import heard
 from data_pipelines.media.sandbox import checked
 from speak_jax.common.files import FileError
@@ -255,6 +257,7 @@ def make(
   sheet: str | os.PathLike | None = None,
   *,
   most_s: float,
+  most_bytes: float = math.inf,
 ) -> tuple[Take, Result]:
   """Makes a video as a job, or part of one, which knows how far it is.
 
@@ -262,9 +265,10 @@ def make(
     job: Ends it too.
     model, request, output, sheet: As for `Model.write`.
     most_s: The longest sound.
+    most_bytes: Of a folder of pictures, before they are compressed.
 
   Raises:
-    FileError, RequestError: as `Model.write` does; or the sound is too long.
+    FileError, RequestError: as `Model.write` does; or it is too much.
     Cancelled, Late: the job is to end.
   """
 
@@ -277,6 +281,13 @@ def make(
   if seconds > most_s:
     take.frames.close()
     reason = f"{seconds:.4g} s of sound; {most_s:g} s are the limit"
+    raise FileError(request.audio, reason)
+  raw = take.count * take.height * take.width * (3 if take.rgba is None else 4)
+  if png_folder.is_folder(output) and raw > most_bytes:
+    take.frames.close()
+    most = int(take.count * most_bytes / raw)
+    size = f"{take.width} x {take.height} px"
+    reason = f"{take.count} pictures of {size}; {most} are the limit"
     raise FileError(request.audio, reason)
   job.begin("making frames", take.count)
   watched = take._replace(

@@ -3,10 +3,13 @@
 import importlib.util
 import socket
 import threading
+import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from data_pipelines.media import decoder
 from speak_jax.common import packaged
 from speak_jax.common.files import FileError
 from speak_jax.inference.request import RequestError, check
@@ -14,6 +17,7 @@ from speak_jax.inference.request import RequestError, check
 if importlib.util.find_spec("gradio") is None:
   pytest.skip("no Gradio here", allow_module_level=True)
 
+from speak_jax.app import page
 from tests.app.pages import COUNT, Visitor, file_of, served, until
 
 # Of Gradio's own code and what it needs.
@@ -86,6 +90,65 @@ def test_wishes_reach_the_model(place, visitor, inputs):
   check(request, moves_photographs=True)
   visitor.end(visitor.begin(*inputs, **{"head-one": "still"}))
   check(place.fake.requests[-1], moves_photographs=True)
+
+
+def test_tables_and_eyes_reach_the_model(place, visitor, inputs):
+  turns = visitor.uploaded("turns.csv", b"0,10,0,0\n1,20,0,0\n")
+  moods = visitor.uploaded("moods.csv", b"0,happy,1\n")
+  given = {"pose-table-one": turns, "emotion-file-one": moods}
+  eyes = {"gaze-one": "aimed", "gaze-yaw-one": 20, "gaze-pitch-one": -5}
+  lids = {"blink-one": False, "mouth-one": 0.5}
+  visitor.end(visitor.begin(*inputs, **given, **eyes, **lids))
+  request = place.fake.requests[-1]
+  assert (request.pose, request.emotion) == (turns["path"], moods["path"])
+  assert (request.gaze, request.blink, request.mouth) == ((20, -5), False, 0.5)
+  check(request, moves_photographs=True)
+  visitor.end(visitor.begin(*inputs, **{"gaze-one": "still"}))
+  assert place.fake.requests[-1].gaze == "still"
+  made = len(place.fake.requests)
+  both = {"pose-one": inputs[0], "pose-table-one": turns}
+  end = visitor.end(visitor.begin(*inputs, **both))
+  assert "error: a video and a table; take one" in end["said-pose-one"]
+  assert len(place.fake.requests) == made
+
+
+def test_other_files_are_made(place, visitor, inputs, tmp_path):
+  def fetched(end, name):
+    path = end["download"]["path"]
+    assert path.endswith(f"/{name}")
+    answer = visitor.client.get(f"/gradio_api/file={path}")
+    assert answer.status_code == 200
+    (tmp_path / name).write_bytes(answer.content)
+    return tmp_path / name
+
+  end = visitor.end(visitor.begin(*inputs, **{"kind-one": "webm"}))
+  assert end["video"]["path"] == end["download"]["path"]
+  frames = decoder.read_frames(fetched(end, "speak.webm"))
+  assert sum(1 for _ in frames) == COUNT
+  end = visitor.end(visitor.begin(*inputs, **{"kind-one": "pictures"}))
+  assert "done: 10 frames" in end["status-one"] and end["video"] is None
+  assert visitor.client.get(f"/gradio_api/file={end['sheet']['path']}")
+  with zipfile.ZipFile(fetched(end, "speak.zip")) as file:
+    pictures = [f"{i:06d}.png" for i in range(COUNT)]
+    assert file.namelist() == [*pictures, "sound.wav"]
+    assert Image.open(file.open(pictures[-1])).size == (32, 32)
+  assert not list(place.folder.rglob("000000.png"))
+
+
+def test_pictures_have_a_limit(place, visitor, inputs, monkeypatch):
+  monkeypatch.setattr(page, "PICTURE_BYTES", 4 * 32 * 32 * 3)
+  end = visitor.end(visitor.begin(*inputs, **{"kind-one": "pictures"}))
+  line = "voice.wav: 10 pictures of 32 x 32 px; 4 are the limit"
+  assert line in end["said-audio-one"]
+  assert "done" in visitor.end(visitor.begin(*inputs))["status-one"]
+
+
+def test_a_kind_of_file_is_one_of_ours(place, visitor, inputs):
+  before = len(place.fake.requests)
+  event = visitor.begin(*inputs, **{"kind-one": "/../../evil"})
+  (end,) = [x for x in visitor.steps() if x["msg"] == "process_completed"]
+  assert not end["success"]
+  assert len(place.fake.requests) == before and event
 
 
 def test_nothing_given(visitor):

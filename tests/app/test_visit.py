@@ -41,6 +41,8 @@ def source(name):
 def test_a_whole_visit(tmp_path, face_models):
   note = tmp_path / "note.png"
   note.write_text("This is no picture.")
+  turns = tmp_path / "turns.csv"
+  turns.write_text("0,10,0,0\n1,ten,0,0\n")
   with (
     browser(tmp_path / "profile") as chromium,
     served(tmp_path / "page", load(tracker=Tracker())) as place,
@@ -62,6 +64,18 @@ def test_a_whole_visit(tmp_path, face_models):
     page.run(press("make-one"))
     page.wait(text("said-identity-one") + ".includes('note.png: cannot be')")
     page.wait(text("status-one") + ".includes('nothing was made')")
+    # A table that is none.
+    page.run(
+      "[...document.querySelectorAll('button')].find("
+      "x => x.innerText.includes(`Head's motion`)).click()"
+    )
+    table = "#pose-table-one input[type=file]"
+    page.wait(f"document.querySelector('{table}') !== null")
+    page.give(table, turns)
+    page.wait(text("pose-table-one") + ".includes('turns')")
+    ready(page, "make-one")
+    page.run(press("make-one"))
+    page.wait(text("said-pose-one") + ".includes('turns.csv: row 2')")
     # The example in one click, which is cancelled.
     ready(page, "make-one")
     page.run(press("example-happy"))
