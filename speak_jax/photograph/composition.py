@@ -170,7 +170,8 @@ def _drawn(
   """Draws one head: RGB over mid-grey, and alpha if the portrait has it."""
   height, width = one.photograph.shape[:2]
   textured = one.textured
-  motion = bearable(motion, textured.rotation)
+  made = one.attributes.shape[1] > 2
+  motion = bearable(motion, textured.rotation, made)
   vertices = posed(textured, expression, motion)
   shown = rasterize(vertices, one.attributes, textured.triangles, width, height)
   picture = one.photograph

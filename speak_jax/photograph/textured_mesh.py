@@ -62,6 +62,10 @@ UNSEEN = 4.0
 # Degrees between face and viewer up to which a head goes where it should, and
 # which it nears when it should go further: beyond, pictures tear.
 ASIDE_FREE, ASIDE_MOST = 40.0, 50.0
+# By how much earlier a head nears its end that turns towards the viewer and
+# beyond, for each degree of yaw that it has in the photograph: the less of that
+# side is there, and is not made of the other.
+BARE = 0.65
 # The same of its way, eye distances, and of its growth: a driver whose camera
 # goes or zooms would draw it out of the picture, and rings would fold.
 SHIFT_FREE, SHIFT_MOST = 0.6, 0.8
@@ -278,17 +282,20 @@ def uncovered(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> float:
   )
 
 
-def bearable(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> Motion:
+def bearable(
+  motion: Motion, rest: Float[np.ndarray, "3 3"], made: bool = False
+) -> Motion:
   """Moves a head less where it would go further than can be drawn.
 
   The angle between the face and the viewer is what it should be up to
   ASIDE_FREE, or to the photograph's own if that is more, and nears ASIDE_MOST
   or as much more. What it leans by in the picture (roll) stays. So it is with
-  its way and its growth.
+  its way and its growth, and with what it turns into view (see BARE).
 
   Args:
     motion: That is wanted.
     rest: Rotation of the head in the photograph.
+    made: Whether what the photograph hides is made of its other side.
   """
   way, growth = float(np.hypot(*motion.shift)), abs(float(np.log(motion.scale)))
   if way > SHIFT_FREE:
@@ -300,6 +307,13 @@ def bearable(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> Motion:
     motion = motion._replace(scale=scale)
   turned = motion.rotation @ rest
   wanted, free = from_viewer(turned), max(ASIDE_FREE, from_viewer(rest))
+  if not made:
+    # Beyond the viewer; the further up or down it looks, the less it is so.
+    own = float(np.degrees(np.arctan2(rest[0, 2], rest[2, 2])))
+    sideways = turned[0, 2] / max(np.hypot(*turned[:2, 2]), 1e-9)
+    beyond = max(-np.copysign(1.0, own) * sideways, 0.0)
+    least = max(ASIDE_FREE - (1 + BARE) * abs(own), 0.0)
+    free += beyond * (least - free)
   if wanted <= free:
     return motion
   less = wanted - _nearing(wanted, free, free + ASIDE_MOST - ASIDE_FREE)

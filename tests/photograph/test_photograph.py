@@ -13,6 +13,7 @@ from speak_jax.photograph.rasterize import rasterize, smooth_edges
 from speak_jax.photograph.textured_mesh import (
   ASIDE_FREE,
   ASIDE_MOST,
+  BARE,
   DEEPER,
   HOLES,
   LASHES,
@@ -133,6 +134,22 @@ def test_a_head_leans_as_it_is_told_however_far_it_looks_aside():
   yaw, pitch, roll = np.degrees(headpose.angles(got.rotation[None]))[0]
   assert ASIDE_FREE < yaw < ASIDE_MOST
   assert (pitch, roll) == pytest.approx((0, 20), abs=0.1)
+
+
+@pytest.mark.parametrize("own", [-22.0, -10.0, 10.0, 22.0])
+def test_no_head_turns_more_into_view_than_its_photograph_has(own):
+  rest = turned(own).rotation
+  least = ASIDE_FREE - BARE * abs(own)
+  reached = []
+  for degrees in np.linspace(1, 91, 46):
+    wanted = turned(-np.copysign(degrees, own))
+    got = bearable(wanted, rest)
+    assert (got is wanted) == (degrees <= least)
+    free = abs(own) + ASIDE_FREE
+    assert (bearable(wanted, rest, made=True) is wanted) == (degrees <= free)
+    reached.append(uncovered(got, rest))
+  assert least + 9 < reached[-1] <= least + ASIDE_MOST - ASIDE_FREE
+  assert np.diff(reached).min() >= 0 and np.diff(reached).max() < 2.01
 
 
 def test_a_frame_shows_what_is_bearable(photograph):

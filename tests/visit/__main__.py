@@ -61,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"visit: {error}", file=sys.stderr)
     return 2
   log = Log(out / "visits.jsonl", args.resume)
+  apart = report.disagreements(log.outcomes.values()) if args.apart else None
   processes = ["process"] * bool(args.doors and args.processes)
   for name in (*args.doors, *processes):
     chosen = cases if name != "process" else spread(cases, args.processes)
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
       for x in chosen
       if args.again or not log.knows((x.name, x.role, name), x.stamp)
     ]
+    if apart is not None:
+      todo = [x for x in chosen if (x.name, x.role) in apart]
     if todo:
       _through(args, out, name, todo, log)
   outcomes = [
@@ -187,6 +190,11 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
   )
   parser.add_argument(
     "--again", action="store_true", help="with --resume: --only once more"
+  )
+  parser.add_argument(
+    "--apart",
+    action="store_true",
+    help="with --resume: only, and once more, what doors did not agree on",
   )
   parser.add_argument("--processes", type=int, default=12)
   parser.add_argument("--size", type=int, default=256, choices=(256, 512))

@@ -18,12 +18,14 @@ def table(outcomes: Iterable[Outcome]) -> str:
   return "\n".join(rows) + "\n"
 
 
-def disagreements(outcomes: Iterable[Outcome]) -> list[str]:
-  """A line for each case that ends otherwise at one door than at another."""
+def disagreements(
+  outcomes: Iterable[Outcome],
+) -> dict[tuple[str, str], str]:
+  """Cases (file, role) that end otherwise at one door than at another: how."""
   cases: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
   for x in outcomes:
     cases[x.file, x.role].append(x)
-  out = []
+  out = {}
   for (file, role), doors in cases.items():
     for what, of in (
       ("verdict and line", lambda x: (x.verdict, x.line)),
@@ -33,7 +35,7 @@ def disagreements(outcomes: Iterable[Outcome]) -> list[str]:
       said = {x.door: of(x) for x in doors}
       if len(set(said.values())) > 1:
         each = "; ".join(f"{door}: {text}" for door, text in said.items())
-        out.append(f"{file} as {role}, {what}: {each}")
+        out[file, role] = f"{file} as {role}, {what}: {each}"
         break
   return out
 
@@ -68,7 +70,7 @@ def summary(outcomes: Sequence[Outcome], folders: Sequence[str]) -> str:
   out += [f"- {x.file} as {x.role} at {x.door}: {x.line}" for x in faults]
   apart = disagreements(outcomes)
   out += ["", f"## Doors that do not agree: {len(apart)}", ""]
-  out += [f"- {line}" for line in apart]
+  out += [f"- {line}" for line in apart.values()]
   for title, lines in (
     ("Refusals", [(x.line, x) for x in outcomes if x.verdict == REFUSED]),
     ("Warnings", [(w, x) for x in outcomes for w in x.warnings]),

@@ -178,8 +178,10 @@ def row(door, **changed):
 )
 def test_doors_are_compared(changed, what):
   apart = report.disagreements([row("page"), row("server", **changed)])
-  assert [x.split(": ")[0] for x in apart] == (
-    [] if what is None else [f"x/a.jpg as identity, {what}"]
+  assert {key: line.split(": ")[0] for key, line in apart.items()} == (
+    {}
+    if what is None
+    else {("x/a.jpg", "identity"): f"x/a.jpg as identity, {what}"}
   )
 
 
