@@ -23,6 +23,7 @@ from speak_jax.bench import machine, report
 from speak_jax.bench.plan import QUICK, Plan
 from speak_jax.bench.subjects import SUBJECTS
 from speak_jax.common import command_line, exit_codes, files, outputs
+from speak_jax.configs import speak
 
 FLAGS = flags.FLAGS
 TAKES_S = 1, 14_400  # the longest sound that `generate` takes
@@ -55,7 +56,7 @@ def _plan() -> Plan:
   """What the flags ask for.
 
   Raises:
-    ValueError: an amount cannot be; one line.
+    ValueError: an amount or preset cannot be; one line.
   """
   plan = QUICK if FLAGS.quick else Plan()
   changes: dict[str, Any] = {
@@ -65,6 +66,7 @@ def _plan() -> Plan:
   }
   if FLAGS.takes is not None:
     changes["takes"] = _seconds(FLAGS.takes)
+  speak.get_config(changes.get("preset", plan.preset))  # or says why not
   return plan._replace(**changes)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 class Plan(NamedTuple):
   """Plain values, so that a plan travels to another process as JSON."""
 
+  starts: tuple[str, ...] = ("command", "generate", "stream", "reference")
   sizes: tuple[int, ...] = (256, 512)  # px, longer side of a photograph
   seconds: float = 12.0  # of speech that a photograph says, and hears
   takes: tuple[float, ...] = (10.0, 60.0)  # s of speech: a short and a long one
@@ -24,6 +25,7 @@ class Plan(NamedTuple):
 
 
 QUICK = Plan(
+  starts=("command", "generate"),
   seconds=4.0,
   takes=(4.0, 12.0),
   clips=2,

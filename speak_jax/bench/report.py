@@ -14,7 +14,7 @@ from speak_jax.common.files import FileError
 FORMAT = 1
 # The rows of `--summary`, which README has.
 SUMMARY = (
-  ("start", "first frame, 256 px"),
+  ("start", "speak generate"),
   ("photograph", "files to file, 256 px"),
   ("photograph", "files to file, 512 px"),
   ("streaming", "first frame behind its sound, 512 px"),

@@ -26,6 +26,7 @@ def run(forked, *words):
     (["--runs", "0"], BAD_CONFIG, "--runs"),
     (["--takes", "1,x"], 1, "--takes=1,x are no numbers, as in 10,600"),
     (["--takes", "0"], 1, "--takes=0 are not from 1 to 14400 s"),
+    (["--preset", "huge"], 1, "huge"),
     (["--against", "gone.json"], 1, "gone.json: No such file or directory"),
     (["--json", "b.txt"], 1, "b.txt: the output is json; name it so"),
     (["word"], BAD_CONFIG, "word: unexpected argument"),

@@ -1,6 +1,7 @@
 """Every subject, as little of it as there can be; no test asserts a time."""
 
 import math
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from speak_jax.bench import (
   machine,
   networks,
   processes,
+  start,
   subjects,
   training,
 )
@@ -22,6 +24,7 @@ from speak_jax.tools import to_onnx
 from tests.stages import small
 
 TINY = Plan(
+  starts=("command",),
   sizes=(64,),
   seconds=2.0,
   takes=(1.0, 2.0),
@@ -45,6 +48,26 @@ def measured(name: str, plan: Plan = TINY) -> dict[str, float]:
   for one in figures:
     assert all(math.isfinite(x) for x in one.values), one
   return {one.name: one.median for one in figures}
+
+
+def test_a_start_has_stages(face_models, tmp_path):
+  marks = start.marks("generate", str(tmp_path))
+  assert len(marks) == len(start.STAGES)
+  clocks = [mark.clock_s for mark in marks]
+  assert clocks[0] > 0 and clocks == sorted(clocks)
+  assert list(tmp_path.iterdir())  # programs
+
+
+@pytest.mark.parametrize("name", start.KINDS)
+def test_every_way_to_start_ends_with_a_frame(face_models, tmp_path, name):
+  """In this process, which has what is imported."""
+  kind, seen = start.KINDS[name], []
+  argv = list(sys.argv)
+  try:
+    kind.begins(kind.model, lambda: seen.append(name))
+  finally:
+    sys.argv = argv
+  assert seen
 
 
 def test_photograph(face_models):
@@ -148,8 +171,13 @@ def test_preparation(face_models):
 def test_a_new_process_measures_and_says_why_it_does_not(
   face_models, monkeypatch, tmp_path
 ):
-  (one,) = subjects.apart("start", TINY)
-  assert one.name == "first frame, 64 px" and one.median > 0
+  figures = list(subjects.apart("start", TINY))
+  assert [one.name for one in figures] == [
+    "speak generate",
+    "speak generate: of processors",
+    "speak generate: compiled anew",
+  ]
+  assert min(one.median for one in figures) > 0
   monkeypatch.setitem(subjects.SUBJECTS, "figure", "no subject")
   with pytest.raises(subjects.FailedError, match=r"figure: AttributeError: .*"):
     list(subjects.apart("figure", TINY))
