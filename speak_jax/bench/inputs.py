@@ -20,10 +20,27 @@ def speech(seconds: float) -> Int16[np.ndarray, "s"]:
   return np.resize(sentence, round(seconds * spec.SAMPLE_RATE_HZ))
 
 
-def voice(path: Path, seconds: float) -> Path:
-  """Writes it to a file."""
-  soundfile.write(path, speech(seconds), spec.SAMPLE_RATE_HZ)
-  return path
+def voice(path: Path, seconds: float, extra: int = 0) -> int:
+  """Writes it to a file, however long it is.
+
+  Args:
+    path: A WAV file.
+    seconds: How long.
+    extra: Samples more.
+
+  Returns:
+    The number of samples.
+  """
+  sentence = decoder.read_audio(packaged.SENTENCE)
+  wanted = round(seconds * spec.SAMPLE_RATE_HZ) + extra
+  rate = spec.SAMPLE_RATE_HZ
+  with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as out:
+    left = wanted
+    while left:
+      piece = sentence[:left]
+      out.write(piece)
+      left -= len(piece)
+  return wanted
 
 
 def people(

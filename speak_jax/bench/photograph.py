@@ -21,7 +21,8 @@ def figures(plan: Plan) -> Iterator[Figure]:
   model = speak_jax.load()
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
-    voice = inputs.voice(folder / "voice.wav", plan.seconds)
+    voice = folder / "voice.wav"
+    inputs.voice(voice, plan.seconds)
     for size in plan.sizes:
 
       def write(sound: Path, size: int = size) -> Result:

@@ -1,39 +1,63 @@
-"""What processes have cost: this one, and those that decode for it.
+"""What processes have cost: this one, and those that work for it.
 
-Linux tells of children while they live; elsewhere this process alone counts.
+Linux tells of other processes while they live; elsewhere this process alone
+counts.
 """
 
 import contextlib
 import os
-import resource
-import sys
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-
-def children() -> Iterator[Path]:
-  """Folders of this process's children under /proc."""
-  for folder in Path("/proc").glob("[0-9]*"):
-    with contextlib.suppress(OSError, IndexError):  # it has just ended
-      if int(_stat(folder)[1]) == os.getpid():
-        yield folder
+SAMPLE_S = 0.05  # between two looks at all processes
 
 
 def cpu_s() -> float:
-  """Seconds of processor time, of ended children of children too."""
+  """Seconds of processor time of this process and of its children.
+
+  Those of children of children when they have ended.
+  """
   total = time.process_time()
   tick = os.sysconf("SC_CLK_TCK")
-  for folder in children():
-    with contextlib.suppress(OSError):
-      total += sum(map(int, _stat(folder)[11:15])) / tick
+  for folder in _folders():
+    with contextlib.suppress(OSError, IndexError):  # it has just ended
+      # From the state on, as a name may hold blanks.
+      fields = (folder / "stat").read_text().rpartition(")")[2].split()
+      if int(fields[1]) == os.getpid():
+        total += sum(map(int, fields[11:15])) / tick
   return total
 
 
-def peak_mib() -> float:
-  """The most memory that this process has had."""
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+def watched(process: subprocess.Popen) -> tuple[float, float]:
+  """Waits for a process, and looks at it and at those that it starts.
+
+  Returns:
+    MiB: the most that it has had, and that any of them has had.
+  """
+  most = {str(process.pid): 0.0}
+  while process.poll() is None:
+    for fields in _statuses():
+      if fields["Pid"] in most or fields["PPid"] in most:
+        peak = int(fields.get("VmHWM", "0").split()[0]) / 1024
+        most[fields["Pid"]] = max(most.get(fields["Pid"], 0.0), peak)
+    time.sleep(SAMPLE_S)
+  own = most.pop(str(process.pid))
+  return own, max(most.values(), default=0.0)
+
+
+def _statuses() -> Iterator[dict[str, str]]:
+  """What Linux says of each process."""
+  for folder in _folders():
+    with contextlib.suppress(OSError):
+      lines = (folder / "status").read_text().splitlines()
+      pairs = (line.partition(":")[::2] for line in lines)
+      yield {name: text.strip() for name, text in pairs}
+
+
+def _folders() -> Iterator[Path]:
+  return Path("/proc").glob("[0-9]*")
 
 
 def read_bytes() -> int:
@@ -42,8 +66,3 @@ def read_bytes() -> int:
     lines = Path("/proc/self/io").read_text().splitlines()
     return int(dict(line.split(": ") for line in lines)["rchar"])
   return 0
-
-
-def _stat(folder: Path) -> list[str]:
-  """Fields of a process from its state on; its name may hold blanks."""
-  return (folder / "stat").read_text().rpartition(")")[2].split()

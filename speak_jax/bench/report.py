@@ -15,12 +15,20 @@ FORMAT = 1
 # The rows of `--summary`, which README has.
 SUMMARY = (
   ("start", "speak generate"),
+  ("start", "speak generate: of processors"),
   ("photograph", "files to file, 256 px"),
   ("photograph", "files to file, 512 px"),
-  ("streaming", "first frame behind its sound, 512 px"),
+  ("reference", "frames alone, 64 px, 1 x 5 frames"),
+  ("reference", "frames alone, 64 px, 8 x 5 frames"),
   ("streaming", "a frame behind its sound, 512 px, median"),
   ("streaming", "a frame behind its sound, 512 px, 95 %"),
   ("streaming", "look-ahead"),
+  ("marking", "PSNR of marked frames"),
+  ("training", "syncnet, step"),
+  ("training", "irfd, step"),
+  ("training", "speak, step"),
+  ("loader", "samples for speak, from disk"),
+  ("preparation", "a video"),
 )
 
 

@@ -23,6 +23,7 @@ SUBJECTS = {
   "photograph": "a photograph that talks, from files to a file",
   "reference": "the paper's method, window by window",
   "streaming": "frames while the sound comes",
+  "endless": "a long video beside a short one",
   "marking": "where the watermark is found, and what it costs",
   "export": "the bundles' functions outside of JAX",
   "networks": "the forward pass of every network of a preset",
