@@ -111,7 +111,7 @@ def main(argv: list[str]) -> int:
       print(f"warning: {LAW}", file=sys.stderr)
     model = _model()
     if dry:
-      dry_run.write(model.take, request, sheet)
+      dry_run.write(model.take, model.tracker, request, sheet)
       return 0
     result = model.write(request, output, sheet=sheet)
   except (FileError, MissingModelError) as error:

@@ -234,6 +234,9 @@ class Nowhere:
   def votes(self, frame, which="largest", thorough=True):
     return np.array([2.0, 0, 0, 0])
 
+  def boxes(self, frame):
+    raise NotImplementedError
+
 
 class Only:
   """A real tracker for one role, in the order generate asks them."""
@@ -252,6 +255,9 @@ class Only:
   def votes(self, frame, which="largest", thorough=True):
     plain = frame.std() == 0
     return (Nowhere() if plain else self._tracker).votes(frame, which)
+
+  def boxes(self, frame):
+    raise NotImplementedError
 
 
 def _steps(track: Track):

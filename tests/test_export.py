@@ -234,6 +234,9 @@ class Marks:
   def votes(self, frame, which="largest", thorough=True):
     raise NotImplementedError  # and its pictures are upright
 
+  def boxes(self, frame):
+    raise NotImplementedError
+
 
 def test_generate_crops_as_the_training_data_are_cropped():
   clips = in_memory([record(0)])

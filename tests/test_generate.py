@@ -47,6 +47,9 @@ class Centred:
   def votes(self, frame, which="largest", thorough=True):
     return np.array([2.0 * (frame.mean() > 20), 0, 0, 0])
 
+  def boxes(self, frame):
+    raise NotImplementedError
+
   def stream(self, frames, which="largest"):
     turn = np.linspace(0, 2 * np.pi, 68, endpoint=False)
     points = np.stack([np.cos(turn), np.sin(turn)], -1) * 30 + 48

@@ -54,6 +54,10 @@ class FaceTracker(Protocol):
     """What speaks for 0 to 3 quarter turns; all 0 where no face is."""
     ...
 
+  def boxes(self, frame: np.ndarray) -> list[Box]:
+    """Where faces are seen, from the left; x, y, width and height, px."""
+    ...
+
 
 def follow(
   path: str | os.PathLike,

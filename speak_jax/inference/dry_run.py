@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from data_pipelines.faces.face_rule import Box
-from data_pipelines.faces.tracker import Tracker
+from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.media.error import MediaError, heard, unsaid
 from speak_jax.common import files
 from speak_jax.common.names import printable
@@ -26,11 +26,10 @@ CHOSEN, OTHER = (40, 200, 60), (235, 140, 30)  # colours of faces
 
 def write(
   reads: Callable[[Request, Callable[[str], None]], Take],
+  tracker: FaceTracker,
   request: Request,
   path: str | os.PathLike,
   say: Callable[[str], None] = print,
-  *,
-  tracker: Tracker | None = None,
 ) -> None:
   """Reads the inputs of a request and draws what was found; makes no frame.
 
@@ -39,15 +38,14 @@ def write(
 
   Args:
     reads: `Model.take`.
+    tracker: Finds all faces, as it does for the model.
     request: Of files.
     path: The PNG; replaced if it is there.
     say: Takes the lines of the plan, warnings aside.
-    tracker: Finds all faces; None: FaceMesh.
 
   Raises:
     FileError, RequestError: as `Model.take` does, or the PNG cannot be written.
   """
-  tracker = Tracker() if tracker is None else tracker
   lines: list[str] = []
   odd: dict[str, None] = {}
   with heard(odd):
@@ -103,7 +101,7 @@ def _panel(
   title: str,
   file: head.File,
   fps: float,
-  tracker: Tracker,
+  tracker: FaceTracker,
   rule: str | Box,
 ) -> Image.Image:
   """A file's first picture with a face, and a box round each."""

@@ -22,7 +22,7 @@ from data_pipelines.faces.tracker import Track
 from data_pipelines.media import decoder, mp4, png_folder
 from data_pipelines.media.audio import Sound, clipped, is_silent
 from data_pipelines.media.container import check_file
-from data_pipelines.media.error import MediaError, warn
+from data_pipelines.media.error import MediaError, unsaid, warn
 from data_pipelines.media.loudness import levelled, loudness
 from data_pipelines.media.warp import transform, warp
 from speak_jax.common import outputs
@@ -272,14 +272,61 @@ def read_photograph(
     MediaError: no face, or one that is too small.
   """
   frame, track, turns = _first_face(path, fps, tracker, rules.identity)
+  return _photograph(path, frame, track, _alpha(path, frame, turns))
+
+
+def read_people(
+  path: str | os.PathLike, fps: float, tracker: FaceTracker, count: int
+) -> list[Photograph]:
+  """Reads a photograph of several people, once.
+
+  Args:
+    path, fps, tracker: As for `read_photograph`.
+    count: How many are wanted.
+
+  Returns:
+    Everybody's, from the left; of the leftmost alone if there are not so many.
+
+  Raises:
+    MediaError: no face, or one that is too small.
+  """
+  with unsaid():  # that there are several is known
+    frame, track, turns = _first_face(path, fps, tracker, "first")
+  tracks = [track]
+  if track.faces == count:
+    with unsaid():
+      tracks += [
+        follow(path, [frame], fps, tracker=tracker, rule=str(number))
+        for number in range(2, count + 1)
+      ]
+    for one in tracks:
+      _say_doubts(path, frame, one)
+  alpha = _alpha(path, frame, turns)
+  return [_photograph(path, frame, one, alpha) for one in tracks]
+
+
+def _photograph(
+  path: str | os.PathLike,
+  frame: UInt8[np.ndarray, "h w 3"],
+  track: Track,
+  alpha: UInt8[np.ndarray, "h w"] | None,
+) -> Photograph:
+  """The face of a track of one frame, if it is large enough."""
   low, high = (f(track.landmarks[0], 0) for f in (np.min, np.max))
   crops.check_side(path, float((high - low).max()), crops.MIN_SIDE_PX)
+  return Photograph(frame, track.mesh[0], alpha, track.faces)
+
+
+def _alpha(
+  path: str | os.PathLike, frame: UInt8[np.ndarray, "h w 3"], turns: int
+) -> UInt8[np.ndarray, "h w"] | None:
+  """The transparency of a frame that was set upright by so many turns."""
   alpha = decoder.read_alpha(path)
   if alpha is not None:
     alpha = np.ascontiguousarray(np.rot90(alpha, turns))
     if alpha.shape != frame.shape[:2]:  # by a pixel, of a picture read smaller
       alpha = cv2.resize(alpha, frame.shape[1::-1])
-  return Photograph(frame, track.mesh[0], alpha, track.faces)
+  return alpha
 
 
 def _first_face(
@@ -302,12 +349,18 @@ def _first_face(
     except NoFaceError as error:
       missing = error.reason
     else:
-      for doubt in portrait.doubts(frame, track.landmarks[0], track.pose[0]):
-        warn(path, doubt)
+      _say_doubts(path, frame, track)
       return frame, track, place.turns
   if missing:
     raise NoFaceError(path, missing)
   raise MediaError(path, "no picture")
+
+
+def _say_doubts(
+  path: str | os.PathLike, frame: UInt8[np.ndarray, "h w 3"], track: Track
+) -> None:
+  for doubt in portrait.doubts(frame, track.landmarks[0], track.pose[0]):
+    warn(path, doubt)
 
 
 def _emotion_track(

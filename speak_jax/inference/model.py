@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,7 +41,11 @@ WINDOWS = 8  # made at a time, where a network draws frames
 
 
 class Model:
-  """Makes videos of talking heads."""
+  """Makes videos of talking heads.
+
+  Attributes:
+    tracker: Finds faces; for one thread at a time.
+  """
 
   def __init__(
     self,
@@ -65,7 +69,7 @@ class Model:
     """
     self._reads, self._streams = reads, streams
     self._marking = Marking() if marking is None else marking
-    self._tracker = Tracker() if tracker is None else tracker
+    self.tracker = Tracker() if tracker is None else tracker
 
   def generate(
     self,
@@ -73,6 +77,8 @@ class Model:
     audio: Speech,
     pose: Pose | None = None,
     emotion: Emotion | None = None,
+    *,
+    more_audio: Sequence[Speech] = (),
     **fields: Any,
   ) -> Video:
     """Makes a video; `Request` says what each input is.
@@ -86,6 +92,8 @@ class Model:
         rows of time (s), yaw, pitch and roll (degrees), float (n 4).
       emotion: A path, a picture or pictures; a name and its strength, as in
         "happy:0.7"; or a list of rows of time (s), name and strength.
+      more_audio: Of a picture of several people: what its second face from
+        the left says, its third and so on, each as `audio`.
       fields: The other fields of `Request`: size, framing, seed and so on.
 
     Raises:
@@ -97,7 +105,10 @@ class Model:
     def made(folder: Path) -> Video:
       inputs = _in_files(identity, pose, emotion, folder)
       inputs["audio"] = stored(audio, "audio", folder)
-      return Video(self.take, Request(**inputs, **fields))
+      inputs["more_audio"] = tuple(
+        stored(sound, f"audio{i}", folder) for i, sound in enumerate(more_audio)
+      )
+      return Video(self.take, self.tracker, Request(**inputs, **fields))
 
     return _with_folder(made)
 
@@ -138,7 +149,7 @@ class Model:
       inputs = _in_files(identity, pose, emotion, folder)
       request = Request(audio=NO_FILE, **inputs, **fields)
       return streams(
-        request, self._tracker, self._marking, lufs=lufs, look_ahead=look_ahead
+        request, self.tracker, self._marking, lufs=lufs, look_ahead=look_ahead
       )
 
     return _with_folder(made)
@@ -155,7 +166,7 @@ class Model:
     Raises:
       FileError, RequestError: see `generate`.
     """
-    take = self._reads(request, self._tracker, say)
+    take = self._reads(request, self.tracker, say)
     return take._replace(marking=self._marking)
 
   def write(

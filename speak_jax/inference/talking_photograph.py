@@ -25,7 +25,7 @@ from data_pipelines.faces import topology
 from data_pipelines.faces.eyes import EyeReader
 from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.media.audio import Sound
-from data_pipelines.media.error import MediaError, unsaid, warn
+from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.mp4 import frame_rate
 from data_pipelines.media.together import together
 from speak_jax.common.names import printable
@@ -40,7 +40,9 @@ from speak_jax.inference.contact_sheet import Row, Shown
 from speak_jax.inference.curve import Curve
 from speak_jax.inference.driver import VideoDriver
 from speak_jax.inference.inputs import (
+  Photograph,
   read_expression,
+  read_people,
   read_photograph,
   read_speech,
 )
@@ -185,23 +187,17 @@ def _cast(
   count = len(request.sounds)
   if count == 1:
     return [actor(model, request, n, tracker, say, eyes=eyes)]
-  leftmost = request.rules._replace(identity="first")
-  with unsaid():
-    seen = read_photograph(
-      request.identity, model.settings.fps, tracker, leftmost
-    )
-  if seen.faces != count:
-    reason = f"{count} sounds, and {seen.faces} faces in the picture"
+  fps = model.settings.fps
+  people = read_people(request.identity, fps, tracker, count)
+  if people[0].faces != count:
+    reason = f"{count} sounds, and {people[0].faces} faces in the picture"
     raise RequestError("more_audio", reason)
   cast = []
-  for number in range(count):
-    own = dataclasses.replace(
-      request,
-      rules=request.rules._replace(identity=str(number + 1)),
-      seed=(request.seed or 0) + number,  # or all would nod together
-    )
+  for number, seen in enumerate(people):
+    # Or all would nod together.
+    own = dataclasses.replace(request, seed=(request.seed or 0) + number)
     said = say if number == 0 else lambda line: None
-    cast.append(actor(model, own, n, tracker, said, eyes=eyes))
+    cast.append(actor(model, own, n, tracker, said, eyes=eyes, seen=seen))
   hulls = [
     cv2.convexHull(
       x.portrait.textured.vertices[topology.OUTLINE, :2].astype(np.float32)
@@ -222,6 +218,7 @@ def actor(
   say: Callable[[str], None],
   *,
   eyes: EyeReader,
+  seen: Photograph | None = None,
 ) -> Actor:
   """Reads all that a request names but its sound.
 
@@ -232,13 +229,16 @@ def actor(
     tracker: Finds faces.
     say: Takes a line for each input.
     eyes: Finds irises.
+    seen: The photograph, if it has been read.
 
   Raises:
     FileError: an input cannot be used; one line naming the file.
   """
   fps, rules = model.settings.fps, request.rules
   say(printable(f"identity  {request.identity}"))
-  frame, mesh, alpha, _ = read_photograph(request.identity, fps, tracker, rules)
+  if seen is None:
+    seen = read_photograph(request.identity, fps, tracker, rules)
+  frame, mesh, alpha, _ = seen
   if alpha is not None:
     frame = np.dstack([frame, alpha])
   framing = request.framing or FRAMINGS[0]

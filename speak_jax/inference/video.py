@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.media.error import heard
 from speak_jax.common import outputs
 from speak_jax.inference import dry_run
@@ -29,17 +30,20 @@ class Video:
       they were read.
   """
 
-  def __init__(self, reads: Callable[..., Take], request: Request):
+  def __init__(
+    self, reads: Callable[..., Take], tracker: FaceTracker, request: Request
+  ):
     """Reads the inputs.
 
     Args:
       reads: `Model.take`, which reads those of a request each time anew.
+      tracker: Of the model.
       request: What is asked for.
 
     Raises:
       FileError, RequestError: as `reads` does.
     """
-    self._reads, self._request = reads, request
+    self._reads, self._tracker, self._request = reads, tracker, request
     self._lines: dict[str, None] = {}
     self._frames: UInt8[np.ndarray, "n h w 3"] | None = None
     self._take = self._taken()
@@ -111,7 +115,9 @@ class Video:
       FileError: it cannot be written.
     """
     outputs.check_file(path, self._request.files, (".png",))
-    dry_run.write(self._reads, self._request, path, lambda line: None)
+    dry_run.write(
+      self._reads, self._tracker, self._request, path, lambda line: None
+    )
 
   def _taken(self) -> Take:
     with heard(self._lines):

@@ -46,8 +46,8 @@ def main(argv: list[str]) -> None:
   found: dict[str, list] = {name: [] for name in ("yaw", "pitch", "roll")}
   found |= {"gaze, right": [], "gaze, up": [], "lips": []}
   for path in sorted(Path(flags.FLAGS.photographs).iterdir()):
-    frame, mesh = read_photograph(path, 25.0, tracker, Rules())
-    frame, mesh = _sized(frame, mesh, SIDE, "crop")
+    shown = read_photograph(path, 25.0, tracker, Rules())
+    frame, mesh = _sized(shown.frame, shown.mesh, SIDE, "crop")
     one = composition.portrait(frame, mesh, eyes(frame, mesh), model.shut)
     if np.abs(headpose.head_pose(mesh[None])[0, :2]).max() > 20:
       continue  # turned further than 50 degrees it would be held back

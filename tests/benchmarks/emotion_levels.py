@@ -1,6 +1,6 @@
 """Whether a face is read as an emotion the more, the more it is asked for.
 
-  python -m tests.benchmarks.emotion_levels --photographs FOLDER
+  python -m tests.benchmarks.emotion_levels --photographs FOLDER [--model M]
 
 Each picture of a folder says a sentence with its head still, for each emotion
 and level; the network of expressions, which drove nothing, reads some frames.
@@ -42,7 +42,7 @@ LINE = [
 def main(argv: list[str]) -> None:
   """Prints two tables."""
   del argv
-  model = MotionModel.from_bundle(packaged.PHOTOGRAPH)
+  model = MotionModel.from_bundle(packaged.model(flags.FLAGS.model))
   tracker, eyes, judge = Tracker(), EyeReader(), expression.load()
   speech, _ = read_speech(packaged.SENTENCE, None)
   speech = speech[: FRAMES * 640]
@@ -67,8 +67,8 @@ def main(argv: list[str]) -> None:
   spoken = {name: points(levels) for name, levels in moods.items()}
   read, neutral, steps = [], [], []
   for path in sorted(Path(flags.FLAGS.photographs).iterdir()):
-    frame, mesh = read_photograph(path, 25.0, tracker, Rules())
-    frame, mesh = _sized(frame, mesh, SIDE, "crop")
+    shown = read_photograph(path, 25.0, tracker, Rules())
+    frame, mesh = _sized(shown.frame, shown.mesh, SIDE, "crop")
     one = composition.portrait(frame, mesh, eyes(frame, mesh), model.shut)
 
     def made(offsets, one=one):
@@ -93,7 +93,7 @@ def main(argv: list[str]) -> None:
         for x in spoken.values()
       ]
     )
-    print(path.name, np.round(shares[:, [0, 2, 4, 6]], 2).tolist(), flush=True)
+    print(path.name, np.round(shares, 2).tolist(), flush=True)
   everyone, calm = np.stack(read), np.array(neutral) > 0.5
   _report("all photographs", everyone)
   _report("those that it calls neutral themselves", everyone[calm])
@@ -119,4 +119,5 @@ def _report(which: str, read: np.ndarray) -> None:
 
 if __name__ == "__main__":
   flags.DEFINE_string("photographs", None, "Folder of pictures.", required=True)
+  flags.DEFINE_string("model", "photograph", "Bundle.")
   app.run(main)

@@ -64,7 +64,7 @@ def test_faces_are_found_and_the_chosen_one_is_green(
     audio=files / "speech.mp4",
     rules=Rules(parse_face_rule(str(number))),
   )
-  dry_run.write(model.take, request, sheet, said.append, tracker=tracker)
+  dry_run.write(model.take, tracker, request, sheet, said.append)
   scale = dry_run.HIGH / 256  # the panel begins at the left
   middle = dry_run.GAP + 200 * scale
   green, orange = (
@@ -82,7 +82,7 @@ def test_a_face_that_is_not_there_is_one_line(model, tracker, files, tmp_path):
   )
   line = "no face found that is number 3 from the left"
   with pytest.raises(MediaError, match=r"pair\.png: " + line):
-    dry_run.write(model.take, request, tmp_path / "p.png", tracker=tracker)
+    dry_run.write(model.take, tracker, request, tmp_path / "p.png")
   assert not list(tmp_path.iterdir())
 
 

@@ -4,13 +4,16 @@ import wave
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from data_pipelines.faces.tracker import Tracker
 from data_pipelines.media import decoder
 from data_pipelines.media.audio import Sound
+from data_pipelines.media.error import unsaid
 from data_pipelines.media.together import together
 from speak_jax.common import packaged
+from speak_jax.inference import inputs
 from speak_jax.inference.motion_model import MotionModel
 from speak_jax.inference.request import Request, RequestError, check
 from speak_jax.photograph import composition, head_motion
@@ -125,6 +128,54 @@ def test_two_speak_in_one_picture(files, face_models, tmp_path):
   alone = {"identity": files / "alone.png"}
   with pytest.raises(RequestError, match="2 sounds, and 1 faces"):
     model.take(Request(**(vars(request) | alone)))
+
+
+def test_a_picture_is_read_once(files, face_models, monkeypatch):
+  """And everybody in it is who he is when he is asked for by number."""
+  tracker, opened = Tracker(face_models), []
+  path = files / "pair.png"
+  with unsaid():
+    alone = [
+      inputs.read_photograph(path, 25.0, tracker, inputs.Rules(identity=number))
+      for number in ("1", "2")
+    ]
+  read = decoder.Frames
+  monkeypatch.setattr(
+    decoder, "Frames", lambda *a: opened.append(a[0]) or read(*a)
+  )
+  together = inputs.read_people(path, 25.0, tracker, 2)
+  assert opened == [path]
+  for one, same in zip(together, alone, strict=True):
+    np.testing.assert_array_equal(one.frame, same.frame)
+    np.testing.assert_array_equal(one.mesh, same.mesh)
+    assert one.faces == 2 and one.alpha is None
+  assert len(inputs.read_people(path, 25.0, tracker, 3)) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*2 faces")
+@pytest.mark.filterwarnings("ignore:.*looks|.*its eyes")
+def test_sounds_in_memory_and_in_files_are_the_same(
+  files, pair, face_models, tmp_path, monkeypatch
+):
+  model = talking.model(
+    MotionModel.from_bundle(packaged.PHOTOGRAPH), Tracker(face_models)
+  )
+
+  def no_other(*args):
+    raise AssertionError("a second tracker")
+
+  monkeypatch.setattr(Tracker, "__init__", no_other)
+  sounds = [soundfile.read(files / f"{x}.wav", dtype="int16") for x in "ab"]
+  there = model.generate(
+    files / "pair.png", files / "a.wav", more_audio=[files / "b.wav"], size=128
+  )
+  here = model.generate(pair[0], sounds[0], more_audio=[sounds[1]], size=128)
+  assert len(there) == len(here) == 15
+  np.testing.assert_array_equal(here.frames, there.frames)
+  np.testing.assert_array_equal(here.audio[0], there.audio[0])
+  here.plan(tmp_path / "plan.png")
+  with Image.open(tmp_path / "plan.png") as plan:
+    assert plan.width >= 1024
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,9 @@ class Undecided:
   def votes(self, frame, which="largest", thorough=True):
     return np.array([0.8, 0, 0.75, 0])
 
+  def boxes(self, frame):
+    raise NotImplementedError
+
   def track(self, frames, which="largest"):
     raise NotImplementedError
 
