@@ -48,6 +48,9 @@ def main(argv: list[str]) -> int:
       files.write(FLAGS.json, report.to_json(made) + "\n")
   except ValueError as error:
     return command_line.fail("error", str(error))
+  except KeyboardInterrupt:
+    line = "stopped by SIGINT"
+    return command_line.fail("bench", line, exit_codes.INTERRUPTED)
   _print(made, earlier)
   return exit_codes.SOME_FAILED if made.failed else exit_codes.DONE
 

@@ -110,6 +110,11 @@ def number(value: float) -> str:
   return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def percent(share: float) -> str:
+  """A share as text."""
+  return f"{100 * share:.0f} %"
+
+
 def head(report: Report) -> str:
   """What the figures hang on, in four lines."""
   of = report.machine
@@ -161,7 +166,7 @@ def table(report: Report, only: Sequence[tuple[str, str]] = ()) -> str:
 def _cells(one: Figure) -> tuple[str, str, str, str]:
   if not one.values:
     return "-", "", "", one.note
-  spread = f"{one.spread:.0%}" if len(one.values) > 1 else ""
+  spread = percent(one.spread) if len(one.values) > 1 else ""
   return number(one.median), one.unit, spread, one.note
 
 
@@ -169,15 +174,15 @@ def agreement(
   found: Sequence[Difference], first: str, second: str
 ) -> list[str]:
   """Lines that say whether two sets of figures agree."""
-  limit = f"{figures.TOLERANCE:.0%}"
+  limit = percent(figures.TOLERANCE)
   if not found:
     return [f"{first} and {second} agree within {limit}"]
   return [
-    f"{first} and {second} DO NOT AGREE within {limit}: {len(found)} figures",
+    f"{first} and {second} DO NOT AGREE within {limit}:",
     *(
       f"  {one.subject}, {one.name}: {number(one.before)} and"
       f" {number(one.after)} {one.unit}".rstrip()
-      + f", {figures.share(one.before, one.after):.0%} apart"
+      + f", {percent(figures.share(one.before, one.after))} apart"
       for one in found
     ),
   ]

@@ -6,6 +6,7 @@ A file of a subject has `figures(plan)`, which yields what one run measures.
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,7 +82,7 @@ def apart(name: str, plan: Plan) -> Iterator[Figure]:
         why = said[-1] if said else f"exit code {process.returncode}"
         raise FailedError(f"{name}: {why}")
     finally:
-      process.kill()
+      process.terminate()  # if it still runs; it tidies up
 
 
 def serve() -> None:
@@ -89,6 +90,7 @@ def serve() -> None:
 
   What libraries print goes where errors go.
   """
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
   _, name, text = sys.argv
   with os.fdopen(os.dup(1), "w") as out:
     os.dup2(2, 1)

@@ -1,6 +1,8 @@
 """`speak bench` as it is called."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -62,7 +64,25 @@ def test_a_call_from_start_to_end(face_models, tmp_path):
   assert made.returncode == 0, made.stderr
   assert "run 2 of 2  streaming: look-ahead: 1.32 s" in made.stderr
   assert report.table(report.read(path)) in made.stdout
-  assert re.search(r"second (agree|DO NOT AGREE) within 5%", made.stdout)
+  assert re.search(r"second (agree|DO NOT AGREE) within 5 %", made.stdout)
+
+
+def test_ctrl_c_is_a_line_and_leaves_nothing_behind(face_models, tmp_path):
+  command = [sys.executable, "-m", "speak_jax", "bench", "--quick"]
+  with subprocess.Popen(
+    [*command, "--subjects", "photograph"],
+    stderr=subprocess.PIPE,
+    text=True,
+    env={**os.environ, "TMPDIR": str(tmp_path)},
+    start_new_session=True,
+  ) as process:
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    rest = process.stderr.read()
+  assert first.startswith("run 1 of 4  photograph: files to file, 256 px")
+  assert (process.returncode, rest) == (130, "bench: stopped by SIGINT\n")
+  assert list(tmp_path.iterdir()) == []
 
 
 def test_every_subject_is_explained(root):

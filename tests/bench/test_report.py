@@ -74,13 +74,13 @@ def test_table_is_markdown_in_columns():
   head, rule, *rows = text.splitlines()
   assert len({len(line) for line in (head, rule, *rows)}) == 1
   assert [[x.strip() for x in row.split("|")[1:-1]] for row in rows] == [
-    ["photograph", "files to file", "100", "frames/s", "20%", "n"],
+    ["photograph", "files to file", "100", "frames/s", "20 %", "n"],
     ["marking", "found", "4", "of 4 clips", "", ""],
     ["marking", "x", "-", "", "", "skipped: why"],
   ]
   only = report.table(STEADY, [("photograph", "a"), ("photograph", "gone")])
   assert only.splitlines()[2:] == [
-    "| photograph | a      |    100 | frames/s |     2% |"
+    "| photograph | a      |    100 | frames/s |    2 % |"
   ]
 
 
@@ -105,12 +105,11 @@ def test_numbers(value, text):
 
 def test_halves_of_the_runs_agree_or_are_said_not_to():
   assert report.own_agreement(STEADY) == [
-    "the first half of the runs and the second agree within 5%"
+    "the first half of the runs and the second agree within 5 %"
   ]
   assert report.own_agreement(SHAKY) == [
-    "the first half of the runs and the second DO NOT AGREE within 5%:"
-    " 1 figures",
-    "  photograph, a: 100 and 80 frames/s, 22% apart",
+    "the first half of the runs and the second DO NOT AGREE within 5 %:",
+    "  photograph, a: 100 and 80 frames/s, 22 % apart",
   ]
   (line,) = report.own_agreement(made({"x": [Figure("a", "s", (1.0,))]}))
   assert line.startswith("one run")
@@ -118,14 +117,14 @@ def test_halves_of_the_runs_agree_or_are_said_not_to():
 
 def test_earlier_runs_agree_or_are_said_not_to():
   assert report.other_agreement(STEADY, SHAKY, "b.json") == [
-    "b.json and these runs agree within 5%"
+    "b.json and these runs agree within 5 %"
   ]
   slow = made({"photograph": [Figure("a", "frames/s", (50.0,))]})
   slow = slow._replace(plan=QUICK, machine={**MACHINE, "cpu": "Another"})
   lines = report.other_agreement(slow, STEADY, "b.json")
   assert lines[0] == "b.json was made with another cpu: Another"
   assert lines[1].startswith("b.json was made with other amounts: Plan(")
-  assert "DO NOT AGREE" in lines[2] and "67% apart" in lines[3]
+  assert "DO NOT AGREE" in lines[2] and "67 % apart" in lines[3]
   other = made({"start": [Figure("a", "s", (1.0,))]})
   assert report.other_agreement(other, STEADY, "b.json") == [
     "b.json has none of these figures"
