@@ -71,6 +71,7 @@ SLOW_FIRST = (
   "faults/test_two_processes.py",
   "tools/test_self_test.py",
   "golden/test_golden.py",
+  "visit/test_visit.py",
   "stages/test_gradients.py",
   "stages/test_presets.py",
   "faults/test_one_process.py",

@@ -5,6 +5,7 @@ by our own readers, whose faults would then show on neither side.
 """
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -81,7 +82,10 @@ def moving(frames: Sequence[np.ndarray]) -> tuple[int, int, int, int]:
 def given(path: Path) -> Image.Image:
   """A file as a picture: itself, its first frame, its wave, or its name."""
   try:
-    with Image.open(path) as image:
+    with warnings.catch_warnings():  # of pictures that are huge
+      warnings.simplefilter("ignore")
+      image = Image.open(path)
+    with image:
       image.draft("RGB", (1024, 1024))
       image = ImageOps.exif_transpose(image)
       if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
