@@ -288,24 +288,6 @@ def get_config(arg: str = "") -> ConfigDict:
   return config.lock()
 
 
-def _optim(lr: float) -> dict:
-  return dict(
-    **_adam(lr),
-    ema=0.999,  # of the weights; its warm-up is min(ema, (1+t)/(10+t))
-  )
-
-
-def _adam(lr: float) -> dict:
-  return dict(
-    lr=lr,  # peak; the paper has Adam at 1e-4
-    warmup=500,  # steps of linear rise, ours
-    floor=0.1,  # last learning rate / peak, cosine between; 1 = constant
-    b1=0.5,  # ours, as GANs are trained: less momentum against a moving D
-    b2=0.99,
-    clip=1.0,  # of the gradient's global norm; 0 = off
-  )
-
-
 def _config(preset: str, sizes: dict) -> dict:
   batch, microbatch, steps = (
     sizes.pop(k) for k in ("batch", "microbatch", "steps")
@@ -314,12 +296,8 @@ def _config(preset: str, sizes: dict) -> dict:
   # JSON has no integer keys, and a run's config is read back from JSON.
   sizes["channels"] = {str(k): v for k, v in sizes["channels"].items()}
   return dict(
-    preset=preset,
-    commit="",  # of the code; train fills it in
-    seed=0,
-    stages=("syncnet", "irfd", "speak"),  # in this order, in RUN/<stage>
-    init_from="",  # another RUN: frozen networks of stages not run here
-    finetune_from="",  # RUN or bundle, for every stage to go on from
+    # In this order, in RUN/<stage>.
+    **common.run("speak", preset, ("syncnet", "irfd", "speak")),
     model=dict(
       **sizes,
       face=image * 3 // 4,  # px, side of the aligned face that E_e sees
@@ -350,76 +328,9 @@ def _config(preset: str, sizes: dict) -> dict:
       speech="",  # wav2vec 2.0 or HuBERT of E_a; "" = speak.mel instead
       vgg="",  # VGG-19 of L_vgg; "" = E_i's features instead
     ),
-    mesh=dict(
-      data=-1,  # devices that share a batch; -1 = all that are left
-      model=1,  # devices that share the large arrays
-      min_shard_size=65_536,  # elements; smaller arrays go to every device
-      cpu_devices=0,  # split the CPU into this many devices; 0 = leave it
-    ),
-    cluster=dict(  # whole seconds, with several processes
-      heartbeat_timeout=30,  # without a sign of life; all end
-      shutdown_timeout=30,  # for the others, at the end
-      initialization_timeout=300,  # for the others, at the start
-    ),
-    data=dict(
-      # Prepared data sets, comma-separated, each DIR or NAME=DIR; "" =
-      # synthetic faces.
-      path="",
-      mix={},  # {name: share of the samples}; {} = as many as it has clips
-      max_bad=0.001,  # damaged clips left out: a share; from 1 on a count
-      fps=25.0,  # frames/s of the data and of the model (paper: 30)
-      # Processes that read, decode and crop, of each training process; -1 =
-      # all its cores but two, 16 a device at most; 0 = threads instead.
-      workers=-1,
-      threads=2,  # where there are no workers
-      cache_gb=1.0,  # of memory, a split: what was read and decoded
-      allow_change=False,  # True: a checkpoint goes on with other data
-      # The pictures that E_p and E_e see in training; targets, evaluation and
-      # generation have plain ones. IRFD's pairs "self" are plain too.
-      augment=dict(
-        pose=True,  # E_p: the mouth of another moment, other colours
-        stretch=0.08,  # E_p, E_e: most change of width against height, ours
-        emotion=True,  # E_e: other colours, turned, zoomed, mirrored
-        emotion_clip=0.5,  # share of E_e's from another clip of the emotion
-      ),
-      synthetic=dict(
-        identities=300,  # to train on
-        held_out=20,  # other people, to evaluate on
-        clips=5,  # a person, each with another emotion
-        seconds=2.0,  # a clip
-        size=256,  # px, side of the stored crops
-        framing="tight",  # "tight", "medium", "wide": how much face, motion
-        twins_every=5,  # frames between exact swap targets; 0 = none
-        meshes=False,  # FaceMesh's points of every frame, in the records
-        workers=2,  # processes; 0: none but this one
-      ),
-    ),
-    train=dict(
-      # Of float16 alone: what losses are multiplied by at first, and good
-      # updates until it doubles; halved where gradients overflow.
-      loss_scale=dict(initial=2.0**15, growth=2_000),
-      compilation_cache=True,  # programs in RUN/compiled, for restarts
-      remat=False,  # recompute blocks backwards: less memory, more time
-      log_every=50,  # steps
-      save_every=5_000,  # steps
-      save_seconds=600.0,  # s, whichever comes first
-      first_save=20,  # step of the first checkpoint: trouble shows early
-      first_seconds=60.0,  # s after a start's first step, whichever comes first
-      keep=2,  # checkpoints
-      sheet_every=2_000,  # steps between sample sheets; 0 = at the end only
-      video_every=20_000,  # steps between sample videos; 0 = at the end only
-      video_seconds=2.0,
-      bad_steps=3,  # non-finite steps in a row that lead back to a checkpoint
-      rollbacks=3,  # of these within 1,000 steps; one more ends the run
-      collapse=0.02,  # a code's std over a batch below this ends the run
-      collapse_after=1_000,  # steps
-      heartbeat=10.0,  # s between signs of life
-      # Seconds from which work hangs, and the process ends to be restarted.
-      limit_compile=1_800.0,  # and start-up and evaluation
-      limit_data=120.0,
-      limit_step=60.0,  # beyond ten times the usual step
-      limit_save=900.0,
-    ),
+    **common.machines(),
+    data=common.data(),
+    train=common.train(),
     syncnet=dict(
       steps=steps["sync"],
       batch=batch["sync"],  # clips of an update, on all devices together
@@ -454,7 +365,7 @@ def _config(preset: str, sizes: dict) -> dict:
         noise=0.0,
         noise_level=(-1.2, 0.2),
       ),
-      optim=_optim(2e-4),
+      optim=common.optim(2e-4),
     ),
     irfd=dict(
       steps=steps["irfd"],
@@ -506,8 +417,8 @@ def _config(preset: str, sizes: dict) -> dict:
         covariance=0.0,
         variance=0.1,  # floor of each code's std, against constants; ours
       ),
-      optim=_optim(2e-4),
-      discriminator=_adam(2e-4),
+      optim=common.optim(2e-4),
+      discriminator=common.adam(2e-4),
     ),
     speak=dict(
       steps=steps["speak"],
@@ -555,13 +466,13 @@ def _config(preset: str, sizes: dict) -> dict:
         features=0.1,  # feature matching in D; ours
         covariance=0.0,  # of emotion and speech; as in irfd
       ),
-      optim=_optim(2e-4),
+      optim=common.optim(2e-4),
       # {path: factor of optim.lr}, as in {"speak/audio/transformer": 0.05}.
       lr_factors={},
       # The same for a waveform front, which was trained before, under
       # "speak/audio/front"; and Adam's b1 there. The field has 1e-5 and .9.
       speech=dict(lr_factor=0.05, b1=0.9),
-      discriminator=_adam(2e-4),
+      discriminator=common.adam(2e-4),
     ),
     motion=dict(  # of a photograph's points: docs/photographs.md
       steps=6_000,
@@ -595,6 +506,6 @@ def _config(preset: str, sizes: dict) -> dict:
         speed=1.0,  # of the lips' change from frame to frame
         gap=1.0,  # of the gap between the lips
       ),
-      optim={**_optim(2e-3), "b1": 0.9},
+      optim={**common.optim(2e-3), "b1": 0.9},
     ),
   )

@@ -7,6 +7,10 @@
   python -m speak_jax.evaluate --table 3 --models full=RUN,no_pose=RUN,... ...
   python -m speak_jax.evaluate --self-test
 
+With --models the methods stand side by side in REPORT/methods.md, .csv, .json
+and .tex: what each needs and sees, static frame and ground truth, milliseconds
+a frame, and the paper's Table I beside. A run of a method that can be used in
+several ways is named as RUN@MODE.
 REPORT/report.html is all of it in one file, with videos; REPORT/report.md the
 same without them; REPORT/metrics.json every figure under a flat name;
 REPORT/videos/METHOD/CLIP.mp4 what was measured, for `speak_jax.tools.study`.
@@ -43,6 +47,7 @@ from speak_jax.evaluation.plan import SHOWN_CLIPS, Plan
 from speak_jax.evaluation.protocol import evaluate, tabulate
 from speak_jax.evaluation.report import tables
 from speak_jax.evaluation.report.paper_tables import KINDS, Result
+from speak_jax.methods import registry
 from speak_jax.tools.self_test import check
 
 FLAGS = flags.FLAGS
@@ -69,8 +74,8 @@ _PART_HEADLINES = (
 )
 
 
-def named_models(flag: str) -> dict[str, Path]:
-  """{name: path} of a flag such as full=RUN,no_pose=RUN2.
+def named_models(flag: str) -> dict[str, registry.Place]:
+  """{name: place} of a flag such as full=RUN,no_pose=RUN2,video=RUN3@video.
 
   Raises:
     ValueError: a name is missing, odd, reserved or there twice.
@@ -84,7 +89,7 @@ def named_models(flag: str) -> dict[str, Path]:
       raise ValueError(f"--models: {name!r} cannot be a name")
     if name in paths:
       raise ValueError(f"--models: {name} is there twice")
-    paths[name] = Path(path)
+    paths[name] = registry.place(path)
   return paths
 
 
@@ -113,11 +118,16 @@ def _plan() -> Plan:
   if FLAGS.swap and FLAGS.models:
     raise ValueError("--swap looks at one model: give it as --model")
   models = (
-    named_models(FLAGS.models) if FLAGS.models else {ALONE: Path(FLAGS.model)}
+    named_models(FLAGS.models)
+    if FLAGS.models
+    else {ALONE: registry.place(FLAGS.model)}
   )
   max_bytes = round(FLAGS.cache_gb * 1e9)
   return Plan(
-    models=models,
+    models={name: x.path for name, x in models.items()},
+    modes={name: x.mode for name, x in models.items() if x.mode},
+    side_by_side=bool(FLAGS.models) and not FLAGS.table,
+    speed=FLAGS.speed,
     clips=FLAGS.clips,
     seed=FLAGS.seed,
     syncnet=Path(FLAGS.syncnet) if FLAGS.syncnet else None,
@@ -159,6 +169,8 @@ def main(_: list[str]) -> int:
     else:
       result = evaluate(plan, FLAGS.data, out)
       print("\n".join(_headlines(result)))
+      if result.methods is not None:
+        print(tables.markdown(result.methods), end="")
       print(f"wrote {out / 'report.html'}")
   except (ValueError, MissingModelError) as error:
     return command_line.fail("error", str(error))
@@ -178,6 +190,9 @@ if __name__ == "__main__":
   )
   flags.DEFINE_string("inception", "", "weights of FID's Inception")
   flags.DEFINE_bool("swap", False, "how well are the codes apart")
+  flags.DEFINE_bool(
+    "speed", True, "of --models: time each at 1 and at 64 frames"
+  )
   flags.DEFINE_enum("table", "", ["", *KINDS], "write the paper's table")
   flags.DEFINE_integer(
     "videos", SHOWN_CLIPS, "clips of which videos are kept", lower_bound=0

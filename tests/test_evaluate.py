@@ -24,14 +24,14 @@ from speak_jax.evaluation import (
 )
 from speak_jax.evaluation.cache import Cache
 from speak_jax.evaluation.disentanglement import subjects, swaps
-from speak_jax.evaluation.methods import base as methods
-from speak_jax.evaluation.methods import registry, speak
 from speak_jax.evaluation.readers import face_reader, own_syncnet
 from speak_jax.evaluation.report import tables
 from speak_jax.evaluation.report.prose import identity_pictures
 from speak_jax.inference import sample_videos
 from speak_jax.inference.settings import Settings
 from speak_jax.inference.synthesizer import Synthesizer
+from speak_jax.methods import base as methods
+from speak_jax.methods import registry, speak
 from speak_jax.models import judge
 from speak_jax.models.irfd import Codes, IdentityFeatures
 from tests import toy_records
@@ -164,22 +164,26 @@ TOY = methods.Method(
 )
 
 
-def test_a_method_is_one_file_and_one_row(held_out, tmp_path, monkeypatch):
-  monkeypatch.setattr(registry, "METHODS", (TOY, speak.METHOD))
+def test_what_weights_of_no_run_make_is_measured(
+  held_out, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(speak, "METHODS", {"": speak.METHOD, "toy": TOY})
   monkeypatch.setattr(protocol, "open_records", lambda path, split: held_out)
   monkeypatch.setattr(face_reader, "judge_reader", lambda params: _judge)
   weights = tmp_path / "weights.toy"
   weights.touch()
   out = tmp_path / "report"
-  metrics = _measured(tmp_path, out, models={"mine": weights})
+  metrics = _measured(
+    tmp_path, out, models={"mine": weights}, modes={"mine": "toy"}
+  )
   assert 0 < metrics["mine/psnr"] < 100
   assert "meta/identity pictures" not in metrics
   text = (out / "report.md").read_text()
   assert "| mine | " in text and "which it shows backwards" in text
   assert "mine cannot use emotion, which were there." in text
   assert (out / "videos" / "mine").is_dir()
-  with pytest.raises(ValueError, match=r"known method \(toy, SPEAK\)"):
-    registry.find(tmp_path)
+  with pytest.raises(ValueError, match=r"known method \(speak\)"):
+    registry.find(registry.Place(tmp_path))
 
 
 def test_from_records_to_a_report(stand_ins, tmp_path):
@@ -686,7 +690,9 @@ def test_a_model_that_cannot_speak_is_not_tabulated(
 
 def test_names_of_models_and_data_sets(tmp_path):
   found = evaluate.named_models("a=x/y,b.c=z=1")
-  assert {k: str(v) for k, v in found.items()} == {"a": "x/y", "b.c": "z=1"}
+  paths = {name: str(place.path) for name, place in found.items()}
+  assert paths == {"a": "x/y", "b.c": "z=1"}
+  assert evaluate.named_models("v=x/y@video")["v"].mode == "video"
   for flag in ("x/y", "a=x,a=y", "irfd=x", "a b=x", "a="):
     with pytest.raises(ValueError, match="--models"):
       evaluate.named_models(flag)

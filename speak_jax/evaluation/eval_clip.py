@@ -8,7 +8,7 @@ from jaxtyping import Float, Int16, UInt8
 from data_pipelines.sampling.held_out import EvaluationClip
 from data_pipelines.synthetic.factors import FACTORS
 from speak_jax import spec
-from speak_jax.evaluation.methods.base import ShownFrames
+from speak_jax.methods.base import ShownFrames
 
 MAX_FRAMES = 100  # of a clip that are measured
 EMOTION_FRAMES = 4

@@ -19,6 +19,9 @@ class MetricValue(NamedTuple):
   low: float  # 95 % bootstrap interval over clips; NaN where there is none
   high: float
   clips: int = 0  # behind it; 0 unknown
+  # Of what is drawn at random: standard deviation between keys, each of which
+  # has its own value over all clips; NaN where nothing is drawn.
+  spread: float = float("nan")
 
 
 MetricValues = dict[str, MetricValue]  # by name
@@ -35,6 +38,8 @@ class MetricTable:
   def __init__(self):
     """Starts without any metric."""
     self._rows: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    # The same apart by key, of what is drawn at random.
+    self._keys: dict[str, dict[int, dict[str, np.ndarray]]] = defaultdict(dict)
     self._statistic: dict[str, Statistic] = {}
 
   def add(
@@ -43,6 +48,7 @@ class MetricTable:
     row: Float[np.ndarray, "k"],
     statistic: Statistic = sums.mean,
     clip: str | None = None,
+    key: int | None = None,
   ) -> None:
     """Adds one clip's row to a metric.
 
@@ -52,10 +58,13 @@ class MetricTable:
       statistic: Turns the rows of all clips into the metric's value.
       clip: Rows of one clip are added up, for the interval is over clips; a
         row without a clip's name is a clip of its own.
+      key: Which of several drawings of the clip it is of; None: there is one.
     """
     rows, row = self._rows[name], np.asarray(row, np.float64)
     clip = f"#{len(rows)}" if clip is None else clip
-    rows[clip] = rows[clip] + row if clip in rows else row
+    _add(rows, clip, row)
+    if key is not None:
+      _add(self._keys[name].setdefault(key, {}), clip, row)
     self._statistic[name] = statistic
 
   def values(self, seed: int) -> MetricValues:
@@ -65,9 +74,20 @@ class MetricTable:
       seed: Seed of the bootstrap.
     """
     return {
-      name: _value(np.stack([*rows.values()]), self._statistic[name], seed)
+      name: _value(
+        np.stack([*rows.values()]), self._statistic[name], seed
+      )._replace(spread=self._spread(name))
       for name, rows in self._rows.items()
     }
+
+  def _spread(self, name: str) -> float:
+    """Standard deviation of a metric between keys; NaN without two of them."""
+    by_key = self._keys.get(name, {})
+    if len(by_key) < 2:
+      return float("nan")
+    statistic = self._statistic[name]
+    values = [statistic(np.stack([*rows.values()])) for rows in by_key.values()]
+    return float(np.std(values, ddof=1))
 
   def differences(
     self, pairs: Mapping[str, tuple[str, str]], seed: int
@@ -89,6 +109,11 @@ class MetricTable:
         statistic = difference(self._statistic[metric], width)
         values[name] = _value(rows, statistic, seed)
     return values
+
+
+def _add(rows: dict[str, np.ndarray], clip: str, row: np.ndarray) -> None:
+  """Adds a clip's row to what is there of it."""
+  rows[clip] = rows[clip] + row if clip in rows else row
 
 
 def _value(
@@ -113,11 +138,13 @@ def text(
   shown = f"{value.value:{form}}"
   if np.isfinite(value.low) and np.isfinite(value.high):
     shown += f" [{value.low:{form}}, {value.high:{form}}]"
+  if np.isfinite(value.spread):
+    shown += f" +- {value.spread:.{digits}f}"
   return shown
 
 
 def flat(values: Mapping[str, MetricValue]) -> dict[str, float]:
-  """{name: value, name/low: ..., name/high: ...}, without the NaNs."""
+  """{name: value, name/low, name/high, name/spread}, without the NaNs."""
   numbers = {}
   for name, value in values.items():
     if np.isfinite(value.value):
@@ -125,6 +152,8 @@ def flat(values: Mapping[str, MetricValue]) -> dict[str, float]:
     if np.isfinite(value.low) and np.isfinite(value.high):
       numbers[f"{name}/low"] = float(value.low)
       numbers[f"{name}/high"] = float(value.high)
+    if np.isfinite(value.spread):
+      numbers[f"{name}/spread"] = float(value.spread)
   return numbers
 
 

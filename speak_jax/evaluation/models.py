@@ -14,18 +14,18 @@ from ml_collections import ConfigDict
 from data_pipelines.dataset.reader import Records
 from speak_jax.evaluation.disentanglement import swaps
 from speak_jax.evaluation.eval_clip import MAX_FRAMES
-from speak_jax.evaluation.methods import registry, speak
-from speak_jax.evaluation.methods.base import Entry, Method, Restored
 from speak_jax.evaluation.public_networks import PublicNetworks
 from speak_jax.evaluation.readers import syncnet_v2
 from speak_jax.evaluation.readers.own_syncnet import OwnSyncNet, SyncScorer
 from speak_jax.inference.lowering import settings_of
 from speak_jax.inference.settings import Settings
+from speak_jax.methods import registry
+from speak_jax.methods.base import Entry, Method, Restored
 from speak_jax.models.syncnet import window_frames
 from speak_jax.nn import precision
 from speak_jax.nn.pixels import as_audio, as_frames
 from speak_jax.stages.init import networks
-from speak_jax.stages.registry import earlier
+from speak_jax.stages.registry import earlier, training
 from speak_jax.training import weights
 
 
@@ -55,23 +55,32 @@ class Model(NamedTuple):
 Models = Mapping[str, Model]  # by name
 
 
-def load(path: Path, frames: int) -> Model:
+def load(path: Path, frames: int, mode: str = "") -> Model:
   """Opens a run, a bundle or weights, for clips of up to so many frames.
+
+  Args:
+    path: Where it is.
+    frames: Of the longest clip.
+    mode: How its method is to use it; "": as it mostly does.
 
   Raises:
     ValueError: it is none of a known method, or damaged; one line with the
       path.
   """
-  method = registry.find(path)
+  method = registry.find(registry.Place(path, mode))
   restored = method.restore(path, frames)
-  parts = _parts(path) if method is speak.METHOD else NO_PARTS
+  parts = _parts(path)
   if restored.weights is None and not (parts.irfd or parts.sync):
     raise ValueError(f"{path}: no stage has a checkpoint yet")
   return Model(method, restored, parts)
 
 
 def load_all(
-  paths: Mapping[str, Path], data: Iterable[Records], *, swap: bool
+  paths: Mapping[str, Path],
+  data: Iterable[Records],
+  *,
+  swap: bool,
+  modes: Mapping[str, str] = {},
 ) -> Models:
   """Opens every model of a plan.
 
@@ -79,13 +88,18 @@ def load_all(
     paths: By name.
     data: Clips that they will make.
     swap: Whether each must have IRFD.
+    modes: Of those whose methods are not to be used as they mostly are.
 
   Raises:
     ValueError: one is of no known method, is damaged, or lacks IRFD; one line.
   """
   longest = max(row.frames for records in data for row in records.index)
+  frames = min(longest, MAX_FRAMES)
   models = {
-    name: load(path, min(longest, MAX_FRAMES)) for name, path in paths.items()
+    name: load(path, frames, modes[name])
+    if name in modes
+    else load(path, frames)
+    for name, path in paths.items()
   }
   if swap:
     for name, model in models.items():
@@ -144,7 +158,11 @@ def _parts(path: Path) -> Parts:
   """Opens what a run's earlier stages have left, or a bundle brings along."""
   if not (path / "config.json").is_file():
     return NO_PARTS
-  config, stages = weights.load(path, earlier())
+  own = training(registry.name_of(path)).stages
+  wanted = [stage for stage in earlier() if stage in own]
+  if not wanted:
+    return NO_PARTS
+  config, stages = weights.load(path, wanted)
   config = precision.for_inference(config)
   parts = NO_PARTS
   if irfd := stages.get("irfd"):

@@ -21,3 +21,7 @@ class Plan(NamedTuple):
   cache: Cache | None = None  # of generated frames
   swap: bool = False  # whether to measure how far the codes are disentangled
   videos: int = SHOWN_CLIPS  # clips of which videos are kept
+  # How to use models that are not to be used as their methods mostly are.
+  modes: Mapping[str, str] = {}
+  side_by_side: bool = False  # whether to write the table of methods
+  speed: bool = True  # whether it has the speed of each

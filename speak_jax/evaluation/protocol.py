@@ -19,9 +19,9 @@ from speak_jax.evaluation import (
   models,
   public_networks,
   sections,
+  speed,
 )
 from speak_jax.evaluation.dataset import Dataset
-from speak_jax.evaluation.methods.base import Entry
 from speak_jax.evaluation.metric_table import MetricValues
 from speak_jax.evaluation.models import Models
 from speak_jax.evaluation.plan import SHOWN_CLIPS, Plan
@@ -37,12 +37,14 @@ from speak_jax.evaluation.report import (
   tables,
 )
 from speak_jax.evaluation.report.facts import facts
+from speak_jax.evaluation.report.methods_table import methods_table
 from speak_jax.evaluation.report.paper_tables import (
   ABLATIONS,
   Result,
   paper_tables,
 )
 from speak_jax.evaluation.report.section import Section
+from speak_jax.methods.base import Entry
 
 _TABLE_FORMATS = {
   "md": tables.markdown,
@@ -69,9 +71,12 @@ def evaluate(plan: Plan, data: str, out: Path) -> Result:
   # The weights first, because they fail soonest.
   public = public_networks.load(plan.syncnet, plan.lpips, plan.inception)
   records = open_records(data or name, "test")
-  opened = models.load_all(plan.models, [records], swap=plan.swap)
+  opened = models.load_all(
+    plan.models, [records], swap=plan.swap, modes=plan.modes
+  )
   sync = models.sync_scorer(opened, public)
-  return _evaluate(plan, opened, public, sync, name, records, out)
+  label = next(iter(folders)) if len(folders) == 1 else ""
+  return _evaluate(plan, opened, public, sync, name, records, out, label)
 
 
 def tabulate(plan: Plan, kind: str, data: str, out: Path) -> list[tables.Table]:
@@ -99,7 +104,9 @@ def tabulate(plan: Plan, kind: str, data: str, out: Path) -> list[tables.Table]:
     name: open_records(f"{name}={folder}", "test")
     for name, folder in folders.items()
   }
-  opened = models.load_all(plan.models, data_sets.values(), swap=plan.swap)
+  opened = models.load_all(
+    plan.models, data_sets.values(), swap=plan.swap, modes=plan.modes
+  )
   for name, model in opened.items():
     if model.restored.weights is None:
       raise ValueError(f"{plan.models[name]}: no stage that speaks is trained")
@@ -119,9 +126,7 @@ def tabulate(plan: Plan, kind: str, data: str, out: Path) -> list[tables.Table]:
   written = paper_tables(kind, results, plan.seed)
   with _replaced_folder(out) as folder:
     for stem, table in zip(("table", "changes"), written, strict=False):
-      for suffix, text in _TABLE_FORMATS.items():
-        path = folder / f"{stem}.{suffix}"
-        path.write_text(text(table), encoding="utf-8")
+      _write_table(folder, stem, table)
   return written
 
 
@@ -133,8 +138,20 @@ def _evaluate(
   name: str,
   records: Records,
   out: Path,
+  label: str = "",
 ) -> Result:
-  """One data set's report."""
+  """One data set's report.
+
+  Args:
+    plan: What to measure, and how.
+    opened: The models.
+    public: Networks that judge.
+    sync: Judges lip sync.
+    name: Folders of the data set.
+    records: Its held-out clips.
+    out: Folder of the report.
+    label: What the data set is called.
+  """
   start = time.monotonic()
   dataset.check(records, opened, name, swap=plan.swap)
   clips = dataset.load(
@@ -164,6 +181,12 @@ def _evaluate(
       sync="official" if public.syncnet else "own" if sync else "",
       people=clips.people,
     )
+    side_by_side = None
+    if plan.side_by_side and entries:
+      side_by_side = _methods_table(
+        plan, opened, clips, entries, reenactments.section.values, label
+      )
+      _write_table(folder, "methods", side_by_side)
     values: MetricValues = {}
     for part in parts:
       values |= part.values
@@ -183,7 +206,35 @@ def _evaluate(
     )
     text = json.dumps(metrics, indent=2) + "\n"
     (folder / "metrics.json").write_text(text, encoding="utf-8")
-  return Result(metrics, entries, values, reenactments.table)
+  return Result(metrics, entries, values, reenactments.table, side_by_side)
+
+
+def _methods_table(
+  plan: Plan,
+  opened: Models,
+  clips: Dataset,
+  entries: Sequence[Entry],
+  values: MetricValues,
+  label: str,
+) -> tables.Table:
+  """The methods side by side; times each, if the plan asks for it."""
+  speeds = {}
+  if plan.speed:
+    speeds = {
+      entry.name: speed.measure(
+        opened[entry.name].method, plan.models[entry.name], clips.clips[0]
+      )
+      for entry in entries
+    }
+  data = label if label in published.DATA else ""
+  return methods_table(values, entries, speeds, data)
+
+
+def _write_table(folder: Path, stem: str, table: tables.Table) -> None:
+  """Writes a table in every format."""
+  for suffix, text in _TABLE_FORMATS.items():
+    path = folder / f"{stem}.{suffix}"
+    path.write_text(text(table), encoding="utf-8")
 
 
 def _single_model_parts(

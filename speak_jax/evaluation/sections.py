@@ -13,8 +13,6 @@ from speak_jax.evaluation.cache import Cache
 from speak_jax.evaluation.dataset import Dataset
 from speak_jax.evaluation.disentanglement import subjects, swap_report, swaps
 from speak_jax.evaluation.eval_clip import EvalClip
-from speak_jax.evaluation.methods import base as methods
-from speak_jax.evaluation.methods.base import Entry
 from speak_jax.evaluation.metric_table import MetricTable
 from speak_jax.evaluation.models import Parts
 from speak_jax.evaluation.plan import SHOWN_CLIPS
@@ -28,6 +26,8 @@ from speak_jax.evaluation.reenactment import (
 from speak_jax.evaluation.reenactment.lines import sheet_rows
 from speak_jax.evaluation.report import page, sheets
 from speak_jax.evaluation.report.section import Section
+from speak_jax.methods import base as methods
+from speak_jax.methods.base import Entry
 from speak_jax.metrics import sums
 
 SHOWN_TIMES, SHOWN_SWAPS, SHOWN_DRIVEN = 8, 8, 8

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from speak_jax.losses import disentangle
 from speak_jax.nn import precision
+from speak_jax.stages.rules import Rule
 
 FEW = 4  # examples; a deviation over fewer does not tell a dead code
 
@@ -90,7 +91,7 @@ class Scaling(NamedTuple):
 class Sampler(NamedTuple):
   """Names the sampler of a stage's batches, in `data_pipelines/sampling`."""
 
-  name: str  # "sync_windows", "pairs" or "clips"
+  name: str  # of a file there, as "clips": `sample_clips` in clips.py
   # Its arguments but for the data, the seed and how pictures are augmented.
   options: Mapping[str, Any]
 
@@ -118,6 +119,31 @@ class Stage(NamedTuple):
   scaling: Scaling | None = None  # None: losses are differentiated as they are
   weights: Mapping[str, float] = {}  # of the losses as they are used, by term
   notes: tuple[str, ...] = ()  # said once at the start
+
+
+class Row(NamedTuple):
+  """What is known of a stage before a config is."""
+
+  make: Callable[[ConfigDict], Stage]
+  groups: tuple[str, ...]  # what of its networks is of use once it is trained
+  sampler: Callable[[ConfigDict], Sampler]  # what makes its batches
+  # Whether it trains the speech encoder of config.model.audio, which begins as
+  # a public one, or becomes a mel front end where there is none.
+  hears: bool = False
+
+
+class Training(NamedTuple):
+  """How a method is trained: what `stages/NAME.py` says of it."""
+
+  stages: Mapping[str, Row]  # in the order in which they train
+  # Rules of keys that are the method's own, or that it means otherwise than
+  # the others: (dotted key with * for any one name, rule).
+  rules: tuple[tuple[str, Rule], ...] = ()
+  # Keys of its config that came later, and what its runs did before.
+  later: Mapping[str, Any] = {}
+  # {key of config.model: the one stage whose networks have it}: until that
+  # stage is trained, a run may go on with another value.
+  model_of: Mapping[str, str] = {}
 
 
 def scaling(config: ConfigDict) -> Scaling | None:

@@ -1,39 +1,61 @@
-"""The stages that there are, in the order in which they train.
+"""The methods that can be trained, and their stages in training order.
 
-A stage more is a file beside `speak.py` with `make(config) -> Stage`, a row
-here, and a section of the config under its name: steps, batch and microbatch
-at least. Everything else (the loop, checkpoints, devices, batches, reports)
-goes by this table; tests/stages/test_registry.py adds a stage in this way.
+A method is its name in METHODS and the files that are called after it:
+`stages/NAME.py` with a `TRAINING`, `methods/NAME.py`, and mostly
+`models/NAME.py` and `configs/NAME.py`; docs/adding.md builds one. A stage more
+of a method is a row of its `TRAINING`, and a section of the config under the
+stage's name: steps, batch and microbatch at least. Everything else (the loop,
+checkpoints, devices, batches, reports) goes by these tables.
+
+Of a method nothing is imported before it is asked for.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+import importlib
+from collections.abc import Iterator, Mapping
 
-from ml_collections import ConfigDict
+from speak_jax.stages.base import Row, Training
 
-from speak_jax.stages import irfd, motion, speak, syncnet
-from speak_jax.stages.base import Sampler, Stage
-
-SPEAKING = "speak"  # whose groups make videos, and which bundles hold
+METHODS: tuple[str, ...] = ("speak",)
+SPEAKING = "speak"  # the stage whose groups make videos, and bundles hold
 
 
-class Row(NamedTuple):
-  """What is known of a stage before a config is."""
+def training(method: str) -> Training:
+  """How a method is trained.
 
-  make: Callable[[ConfigDict], Stage]
-  groups: tuple[str, ...]  # what of its networks is of use once it is trained
-  sampler: Callable[[ConfigDict], Sampler]  # what makes its batches
+  Raises:
+    ValueError: it is not one of METHODS.
+  """
+  if method not in METHODS:
+    raise ValueError(
+      f"config.method {method!r} is not one of {', '.join(METHODS)}"
+    )
+  return importlib.import_module(f"{__package__}.{method}").TRAINING
 
 
-STAGES: dict[str, Row] = {
-  "syncnet": Row(syncnet.make, ("sync",), syncnet.sampler),
-  "irfd": Row(irfd.make, ("encoders", "decoder"), irfd.sampler),
-  "speak": Row(speak.make, ("encoders", "speak"), speak.sampler),
-  "motion": Row(motion.make, ("motion",), motion.sampler),
-}
+class _Stages(Mapping[str, Row]):
+  """Every stage of every method, by its name, which is one for all."""
+
+  def __getitem__(self, name: str) -> Row:
+    """The row of a stage; looks no further than the method that has it."""
+    for method in METHODS:
+      stages = training(method).stages
+      if name in stages:
+        return stages[name]
+    raise KeyError(name)
+
+  def __iter__(self) -> Iterator[str]:
+    """Names, method by method, in the order in which they train."""
+    return (name for method in METHODS for name in training(method).stages)
+
+  def __len__(self) -> int:
+    """How many there are."""
+    return sum(1 for _ in self)
+
+
+STAGES = _Stages()
 
 
 def earlier() -> tuple[str, ...]:
   """Names of the stages before the one that speaks."""
-  names = tuple(STAGES)
+  names = tuple(training("speak").stages)
   return names[: names.index(SPEAKING)]

@@ -42,6 +42,8 @@ from speak_jax.stages import (
   emotion_input,
   gan,
   init,
+  irfd,
+  motion,
   optimizers,
   picture_terms,
   syncnet,
@@ -52,10 +54,13 @@ from speak_jax.stages.base import (
   LossOut,
   Optim,
   Phase,
+  Row,
   Sampler,
   Stage,
   Terms,
+  Training,
 )
+from speak_jax.stages.later import LATER
 from speak_jax.stages.speak_forward import Generated, SpeakForward
 
 FRONT = "speak/audio/front"  # path of what hears the waveform
@@ -545,3 +550,15 @@ def _generator_optim(losses: SpeakLosses, trains: tuple[str, ...]) -> Optim:
     factors | settings.lr_factors.to_dict(),
     momenta,
   )
+
+
+TRAINING = Training(
+  stages={
+    "syncnet": Row(syncnet.make, ("sync",), syncnet.sampler),
+    "irfd": Row(irfd.make, ("encoders", "decoder"), irfd.sampler),
+    "speak": Row(make, ("encoders", "speak"), sampler, hears=True),
+    "motion": Row(motion.make, ("motion",), motion.sampler),
+  },
+  later=LATER,
+  model_of={"audio": "speak"},
+)

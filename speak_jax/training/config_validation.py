@@ -1,13 +1,14 @@
 """What every key of a config may be, looked at before any work.
 
-`configs/speak.py` says what the keys mean and `validate` what they can be:
-there is a rule for every key, so none is refused late, or never. What keys may
-be together is up to who uses them.
+`configs/` says what the keys mean and `validate` what they can be: there is a
+rule for every key, so none is refused late, or never. Here are those of the
+keys that all methods share, and SPEAK's; another method has its own in its
+`TRAINING`. What keys may be together is up to who uses them.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -16,74 +17,25 @@ from data_pipelines.sampling.pairs import KINDS, weights_of
 from speak_jax.losses.disentangle import NORMS
 from speak_jax.models.generator import UPS
 from speak_jax.nn.precision import DTYPES
-from speak_jax.stages import speak, syncnet
-from speak_jax.stages.registry import STAGES
-
-
-class Rule(NamedTuple):
-  """What a value must be, in words, and whether one is."""
-
-  words: str
-  allows: Callable[[Any], bool]
-
-
-def whole(least: int, most: int | None = None) -> Rule:
-  """A whole number in a range, ends included."""
-  return Rule(
-    f"a whole number from {least} " + (f"to {most}" if most else "on"),
-    lambda x: (
-      isinstance(x, int)
-      and not isinstance(x, bool)
-      and least <= x <= (x if most is None else most)
-    ),
-  )
-
-
-def number(least: float, most: float = math.inf, ends: str = "[]") -> Rule:
-  """A finite number in a range; a round bracket leaves its end out."""
-  words = (
-    f"a number from {least:g}" if ends[0] == "[" else f"a number over {least:g}"
-  )
-  if most < math.inf:
-    words += f" to {most:g}" if ends[1] == "]" else f", below {most:g}"
-
-  def allows(x: Any) -> bool:
-    if isinstance(x, bool) or not isinstance(x, (int, float)):
-      return False
-    low = x >= least if ends[0] == "[" else x > least
-    high = x <= most if ends[1] == "]" else x < most
-    return math.isfinite(x) and low and high
-
-  return Rule(words, allows)
-
-
-def one_of(*words: str) -> Rule:
-  """One of some words."""
-  return Rule(f"one of {', '.join(map(repr, words))}", lambda x: x in words)
-
-
-def each(rule: Rule, count: int | None = None, *, least: int = 0) -> Rule:
-  """A tuple of so many, or so many at least, values of a rule."""
-  many = f"{count}" if count is not None else f"{least} or more"
-
-  def allows(x: Any) -> bool:
-    if not isinstance(x, (tuple, list)) or len(x) < least:
-      return False
-    return all(map(rule.allows, x)) and count in (None, len(x))
-
-  return Rule(f"{many} values in a tuple, each {rule.words}", allows)
-
-
-def either(value: Any, rule: Rule) -> Rule:
-  """A value that stands for something of its own, or one of a rule."""
-  return Rule(
-    f"{value!r} or {rule.words}",
-    lambda x: (type(x) is type(value) and x == value) or rule.allows(x),
-  )
-
-
-def _rises(x: Any) -> bool:
-  return RAMP_ENDS.allows(x) and x[0] <= x[1]
+from speak_jax.stages import registry, speak, syncnet
+from speak_jax.stages.rules import (
+  ANY,
+  BELOW_1,
+  FROM_0,
+  PLACE,
+  POSITIVE,
+  RAMP,
+  SHARE,
+  SOME,
+  SWITCH,
+  TEXT,
+  Rule,
+  each,
+  either,
+  number,
+  one_of,
+  whole,
+)
 
 
 def _mixes(x: Any) -> bool:
@@ -96,35 +48,16 @@ def _mixes(x: Any) -> bool:
   return all(kind in KINDS and 0 < w < math.inf for kind, w in mix)
 
 
-RAMP_ENDS = each(whole(0), 2)
-RAMP = Rule("two steps, the second not before the first", _rises)
 PAIRS = Rule(
   f"'auto', or KIND:WEIGHT,... with weights over 0 of {', '.join(KINDS)}",
   lambda x: x == "auto" or _mixes(x),
 )
-SWITCH = Rule("True or False", lambda x: isinstance(x, bool))
-TEXT = Rule(
-  "a text without line breaks",
-  lambda x: isinstance(x, str) and (x == "" or x.isprintable()),
-)
-PLACE = Rule(
-  "a path in one line, or empty",
-  lambda x: (
-    isinstance(x, str)
-    and len(x.splitlines()) < 2
-    and (x == "" or bool(x.strip()))
-  ),
-)
-# Looked up when it is asked for: a stage may be registered later.
-STAGE = Rule(f"one of {', '.join(map(repr, STAGES))}", lambda x: x in STAGES)
-SHARE = number(0, 1)
-BELOW_1 = number(0, 1, "[)")  # decay rates
-POSITIVE = number(0, ends="(]")
-FROM_0 = number(0)
-SOME, ANY = whole(1), whole(0)
-
+# Looked up when they are asked for: a method may be added later.
+STAGE = Rule("the name of a stage", lambda x: x in registry.STAGES)
+METHOD = Rule("the name of a method", lambda x: x in registry.METHODS)
 # By key, * for any one name; the first that fits.
 RULES: tuple[tuple[str, Rule], ...] = (
+  ("method", METHOD),
   ("preset", TEXT),
   ("commit", TEXT),
   ("seed", whole(0, 2**32 - 1)),
@@ -273,9 +206,10 @@ def validate(config: ConfigDict) -> None:
   Raises:
     ValueError: naming the first such key, its value, and what it may be.
   """
+  own = registry.training(config.method).rules
   for path, value in leaves(config):
     key = ".".join(path)
-    rule = rule_of(path)
+    rule = rule_of(path, own)
     if rule is None:
       raise ValueError(f"config.{key}: no rule says what it may be")
     if not rule.allows(value):
@@ -294,9 +228,16 @@ def leaves(
       yield path, value
 
 
-def rule_of(path: tuple[str, ...]) -> Rule | None:
-  """The first rule whose key fits; None: there is none."""
-  for key, rule in RULES:
+def rule_of(
+  path: tuple[str, ...], own: Sequence[tuple[str, Rule]] = ()
+) -> Rule | None:
+  """The first rule whose key fits; None: there is none.
+
+  Args:
+    path: Names of the key.
+    own: Rules of the method, which come before those of all.
+  """
+  for key, rule in (*own, *RULES):
     names = key.split(".")
     if len(names) == len(path) and all(
       name in ("*", part) for name, part in zip(names, path, strict=True)

@@ -210,25 +210,25 @@ def with_speech(
       config.finetune_from holds no model; one line.
   """
   config = ConfigDict(config.to_dict())
-  origin = (
-    _speech_origin(config, run, saved) if "speak" in config.stages else None
-  )
+  stage = next((name for name in config.stages if STAGES[name].hears), None)
+  origin = _speech_origin(config, run, saved, stage) if stage else None
   heard = origin is not None and origin.model.audio.front in WAVE_FRONTS
   require_public(config, ("speech",) if heard else ())
-  if "speak" not in config.stages:
+  if stage is None:
     return config.lock()
+  settings: Any = config[stage]
   fixed = fixed_convolutions(config)
-  if heard and config.speak.convolutions == "auto":
+  if heard and settings.convolutions == "auto":
     fixed |= fixed_convolutions(origin)
-  config.speak.convolutions = "fixed" if fixed else "trained"
+  settings.convolutions = "fixed" if fixed else "trained"
   audio = config.model.audio
   if audio.front in WAVE_FRONTS and not (config.pretrained.speech or heard):
     say(
-      f"speak: no trained weights for a speech encoder on the {audio.front}"
+      f"{stage}: no trained weights for a speech encoder on the {audio.front}"
       " (config.pretrained.speech): a mel front end of"
-      f" {config.speak.mel.layers} layers takes its place"
+      f" {settings.mel.layers} layers takes its place"
     )
-    config.model.audio.update(front="mel", **config.speak.mel)
+    config.model.audio.update(front="mel", **settings.mel)
   return config.lock()
 
 
@@ -255,10 +255,10 @@ def with_dtype(
 
 
 def _speech_origin(
-  config: ConfigDict, run: Path, saved: Mapping[str, int]
+  config: ConfigDict, run: Path, saved: Mapping[str, int], stage: str
 ) -> ConfigDict | None:
   """The config of what the speech encoder's weights come from, if any."""
-  if "speak" in saved:
+  if stage in saved:
     return run_config.read(run)
   if config.finetune_from:
     return weights.load(Path(config.finetune_from), ())[0]

@@ -5,6 +5,8 @@
 
 import functools
 import hashlib
+import importlib
+import inspect
 import json
 import math
 from collections.abc import Callable
@@ -17,23 +19,13 @@ from ml_collections import ConfigDict
 from data_pipelines.dataset import damage, opening, reader
 from data_pipelines.ingest import pool
 from data_pipelines.sampling import augment, batched, workers
-from data_pipelines.sampling.clips import sample_clips
-from data_pipelines.sampling.motion import sample_motion
-from data_pipelines.sampling.pairs import robust_mix, sample_pairs, weights_of
-from data_pipelines.sampling.sync_windows import sample_sync_windows
+from data_pipelines.sampling.pairs import robust_mix, weights_of
 from data_pipelines.sampling.usable import common_fps
 from speak_jax.common.progress import say
 from speak_jax.stages.registry import STAGES
 from speak_jax.training import distributed
 
 AUTO = -1  # of config.data.workers
-SAMPLERS: dict[str, Callable[..., Any]] = {
-  "sync_windows": sample_sync_windows,
-  "pairs": sample_pairs,
-  "clips": sample_clips,
-  "motion": sample_motion,
-}
-AUGMENTED = ("pairs", "clips")  # those that take config.data.augment
 MOST_WORKERS = 16  # then, for each device of the process
 
 
@@ -182,6 +174,7 @@ def _sampler(
     ValueError: config.irfd.pairs cannot be had.
   """
   sampler = STAGES[name].sampler(config)
+  make = sampler_named(sampler.name)
   options: dict[str, Any] = {
     **sampler.options,
     "share": config.data.mix.to_dict(),
@@ -189,11 +182,20 @@ def _sampler(
   }
   if "mix" in options:
     options["mix"] = _mix(options["mix"], clips)
-  if sampler.name in AUGMENTED:
+  if "treatment" in inspect.signature(make).parameters:
     options["treatment"] = (
       augment.Treatment(**config.data.augment) if training else augment.PLAIN
     )
-  return functools.partial(SAMPLERS[sampler.name], **options)
+  return functools.partial(make, **options)
+
+
+def sampler_named(name: str) -> Callable[..., Any]:
+  """`sample_NAME` of data_pipelines/sampling/NAME.py.
+
+  One that has an argument `treatment` is told how pictures are augmented.
+  """
+  module = importlib.import_module(f"data_pipelines.sampling.{name}")
+  return getattr(module, f"sample_{name}")
 
 
 def _workers(config: ConfigDict, devices: int) -> int:

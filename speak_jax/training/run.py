@@ -20,7 +20,7 @@ from data_pipelines.dataset.paths import named_folders
 from speak_jax.common import names, outputs
 from speak_jax.common.lock import locked
 from speak_jax.stages.base import Stage
-from speak_jax.stages.registry import STAGES
+from speak_jax.stages.registry import training
 from speak_jax.supervision import attempts
 from speak_jax.supervision.activity import Activity
 from speak_jax.training import (
@@ -60,7 +60,7 @@ def train(
   checkpoint, bit for bit as if it had never stopped.
 
   Args:
-    config: From configs/speak.py; not changed.
+    config: From a file of configs/; not changed.
     workdir: RUN; made if need be.
     hooks: {stage: what is called after its steps}.
     preemption: Listens to signals; None: one of its own.
@@ -84,7 +84,8 @@ def train(
   if not run.exists():  # a config that is refused leaves no folder
     fitted(config, run, {}, devices, say=lambda line: None)
   with _run_lock(run):
-    saved = checkpoints.newest_verified_steps(run, STAGES)
+    own = training(config.method).stages
+    saved = checkpoints.newest_verified_steps(run, own)
     config, stages = fitted(config, run, saved, devices, _say)
     if config.train.compilation_cache:
       compilation.keep_programs(run / "compiled")
@@ -207,10 +208,11 @@ def resolved(config: ConfigDict, run: Path) -> ConfigDict:
   config.stages = tuple(
     name.strip() for word in config.stages for name in word.split(",")
   )
+  own = training(config.method).stages
   for name in config.stages:
-    if name not in STAGES:
+    if name not in own:
       raise ValueError(
-        f"config.stages: {name!r} is not one of {', '.join(STAGES)}"
+        f"config.stages: {name!r} is not one of {', '.join(own)}"
       )
   config.commit = config.commit or run_config.commit()
   config_validation.validate(config)

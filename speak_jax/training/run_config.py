@@ -12,9 +12,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from speak_jax import spec
 from speak_jax.common import files
 from speak_jax.configs.common import current
+from speak_jax.stages import registry
 
 PACKAGES = (
   "jax",
@@ -26,98 +26,9 @@ PACKAGES = (
   "numpy",
   "ml-collections",
 )
-# Keys of the config that came later, and what runs did before.
-LATER: dict[str, Any] = {
-  "finetune_from": "",
-  "model": {
-    "appearance": 0,
-    "lips": 0,
-    "lips_square": (1.7, 0.72),
-    "sync_motion": False,
-    "sync_unit": True,
-    "audio": {"steps": "frame", "level": "window"},
-  },
-  "pretrained": {"required": ()},
-  "data": {
-    "workers": 0,
-    "synthetic": {"meshes": False},
-    "augment": {
-      "pose": False,
-      "stretch": 0.0,
-      "emotion": False,
-      "emotion_clip": 0.0,
-    },
-  },
-  "syncnet": {
-    "reach": 0.0,
-    "augment": {
-      "shift": 0.0,
-      "scale": 0.0,
-      "stretch": 0.0,
-      "shear": 0.0,
-      "turn": 0.0,
-      "elastic": 0.0,
-      "colour": 0.0,
-      "mirror": False,
-      "blur": 0.0,
-      "gamma": 0.0,
-      "light": 0.0,
-    },
-    "hearing": {
-      "stretch": 0.0,
-      "tilt": 0.0,
-      "colour": 0.0,
-      "noise": 0.0,
-      "noise_level": (-1.2, 0.2),
-    },
-  },
-  "irfd": {
-    "same_session": False,
-    "norms": "mean",
-    "unit_identity": True,
-    "gan_lead": 1_000_000,  # from the first step on
-  },
-  "speak": {
-    "same_session": False,
-    "gan_lead": 1_000_000,
-    "mel": {"width": 256, "layers": 4, "heads": 4},
-    "convolutions": "auto",
-    "lr_factors": {},
-    "speech": {"lr_factor": 1.0, "b1": 0.5},
-    "stretch": 0,
-  },
-  "motion": {
-    "steps": 6_000,
-    "batch": 16,
-    "microbatch": 16,
-    "frames": 50,
-    "context": 25,
-    "width": 128,
-    "layers": 2,
-    "label_strength": dict.fromkeys(spec.EMOTIONS[1:], 1.0),
-    "augment": {
-      "stretch": 0.1,
-      "tilt": 0.15,
-      "colour": 0.08,
-      "noise": 0.5,
-      "noise_level": (-1.2, 0.2),
-    },
-    "weights": {"points": 1.0, "lips": 2.0, "speed": 1.0, "gap": 1.0},
-    "optim": {
-      "lr": 2e-3,
-      "warmup": 500,
-      "floor": 0.1,
-      "b1": 0.9,
-      "b2": 0.99,
-      "clip": 1.0,
-      "ema": 0.999,
-    },
-  },
-  "train": {
-    "compilation_cache": True,
-    "loss_scale": {"initial": 2.0**15, "growth": 2_000},
-  },
-}
+# Keys of every method's config that came later, and what runs did before: all
+# were SPEAK's. `Training.later` has those of one method's configs.
+LATER: dict[str, Any] = {"method": "speak"}
 # Keys of the config that are gone: nobody read them.
 GONE = {"irfd.discriminator.ema", "speak.discriminator.ema"}
 
@@ -137,8 +48,13 @@ def read(run: str | Path) -> ConfigDict:
 
 
 def from_json(stored: dict[str, Any]) -> ConfigDict:
-  """A config that was kept as JSON, locked: with LATER keys, without GONE."""
+  """A config that was kept as JSON, locked: with later keys, without GONE.
+
+  Raises:
+    ValueError: it is of a method that this code does not have.
+  """
   whole = _completed(_renamed(stored), LATER)
+  whole = _completed(whole, dict(registry.training(whole["method"]).later))
   for name, section in whole.items():
     if isinstance(section, dict) and "parts" in section:
       # A batch was once computed in so many parts.
@@ -146,7 +62,7 @@ def from_json(stored: dict[str, Any]) -> ConfigDict:
       whole[name] = {k: v for k, v in section.items() if k != "parts"} | {
         "microbatch": section["batch"] // parts
       }
-  weights = whole["speak"].get("weights", {})
+  weights = whole.get("speak", {}).get("weights", {})
   if "perceptual" in weights:
     # One weight was once of L_vgg and of its stand-in alike.
     both = {"perceptual_encoders": weights["perceptual"]} | weights
@@ -216,7 +132,7 @@ def binds(run: Path, saved: Mapping[str, int]) -> bool:
 def check_model(
   config: ConfigDict, run: Path, saved: Mapping[str, int]
 ) -> None:
-  """Refuses a RUN that has learned a model of other sizes.
+  """Refuses a RUN that has learned another method, or other sizes.
 
   Args:
     config: As it is to be trained.
@@ -226,14 +142,24 @@ def check_model(
   Raises:
     ValueError: it has.
   """
-  if not binds(run, saved):
+  if not (run / "config.json").exists():
+    return
+  stored = read(run)
+  others = registry.training(stored.method).stages
+  if stored.method != config.method and any((run / x).is_dir() for x in others):
+    raise ValueError(
+      f"{run}: was trained as {stored.method}, this config is of"
+      f" {config.method}; choose another workdir"
+    )
+  if not saved:  # a start that came to no checkpoint binds nobody
     return
   old, new = (
-    json.loads(json.dumps(x.model.to_dict())) for x in (read(run), config)
+    json.loads(json.dumps(x.model.to_dict())) for x in (stored, config)
   )
-  if "speak" not in saved:  # no earlier stage has a speech encoder
-    old.pop("audio", None)
-    new.pop("audio", None)
+  for key, stage in registry.training(config.method).model_of.items():
+    if stage not in saved:
+      old.pop(key, None)
+      new.pop(key, None)
   odd = sorted(k for k in {**old, **new} if old.get(k) != new.get(k))
   if odd:
     raise ValueError(

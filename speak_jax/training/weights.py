@@ -8,7 +8,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from speak_jax import bundle
-from speak_jax.stages.registry import SPEAKING, STAGES
+from speak_jax.stages.registry import SPEAKING, STAGES, training
 from speak_jax.training import checkpoints, run_config
 from speak_jax.training.state import abstract_groups
 
@@ -58,7 +58,7 @@ def load(
 
   Args:
     path: The folder.
-    stages: Which to look for, None for all that there are; what the folder
+    stages: Which to look for, None for all of its method; what the folder
       does not hold is not in the result.
 
   Raises:
@@ -66,7 +66,7 @@ def load(
       one line.
   """
   read_folder = _of_bundle if bundle.is_bundle(path) else _of_run
-  return read_folder(path, tuple(STAGES) if stages is None else stages)
+  return read_folder(path, stages)
 
 
 def of_stage(
@@ -118,15 +118,19 @@ def trained(
   return weights
 
 
-def _of_run(path: Path, stages: Iterable[str]) -> tuple[ConfigDict, Learned]:
+def _of_run(
+  path: Path, stages: Iterable[str] | None
+) -> tuple[ConfigDict, Learned]:
   config, learned = run_config.read(path), {}
-  for stage in stages:
+  for stage in training(config.method).stages if stages is None else stages:
     if source := find(path, stage):
       learned[stage] = of_stage(source.run, config, stage, source.step)
   return config, learned
 
 
-def _of_bundle(path: Path, stages: Iterable[str]) -> tuple[ConfigDict, Learned]:
+def _of_bundle(
+  path: Path, stages: Iterable[str] | None
+) -> tuple[ConfigDict, Learned]:
   content = bundle.read(path)
   config = run_config.from_json(content.config.get("config", {}))
   speaks = traverse_util.unflatten_dict(content.weights, sep="/")
@@ -135,4 +139,5 @@ def _of_bundle(path: Path, stages: Iterable[str]) -> tuple[ConfigDict, Learned]:
     # A bundle has encoders that stage `speak` left as they were only once.
     learned["irfd"].setdefault("encoders", speaks["encoders"])
   learned[SPEAKING] = speaks
-  return config, {s: learned[s] for s in stages if s in learned}
+  wanted = learned if stages is None else stages
+  return config, {s: learned[s] for s in wanted if s in learned}

@@ -9,9 +9,9 @@ import pytest
 
 from speak_jax import spec
 from speak_jax.evaluation.eval_clip import EvalClip
-from speak_jax.evaluation.methods import base as methods
 from speak_jax.evaluation.readers import face_reader, own_syncnet
 from speak_jax.evaluation.reenactment import audio_swap
+from speak_jax.methods import base as methods
 
 N, SIZE = 40, 32
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from speak_jax.evaluation.eval_clip import EvalClip
-from speak_jax.evaluation.methods import base as methods
 from speak_jax.evaluation.readers import face_reader
 from speak_jax.evaluation.reenactment import cross_driven
+from speak_jax.methods import base as methods
 
 N, SIZE = 20, 16
 WHO, POSE, FEELING, MOUTH = (slice(i, i + 4) for i in (0, 4, 8, 12))

@@ -7,8 +7,8 @@ from data_pipelines.faces import align
 from speak_jax.evaluation.disentanglement import probes
 from speak_jax.evaluation.disentanglement.subjects import probe_subjects
 from speak_jax.evaluation.eval_clip import EvalClip
-from speak_jax.evaluation.methods import base as methods
 from speak_jax.inference.settings import Settings
+from speak_jax.methods import base as methods
 
 PEOPLE, CLIPS, FRAMES = 8, 6, 4
 

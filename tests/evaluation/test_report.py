@@ -5,9 +5,9 @@ import json
 import numpy as np
 
 from speak_jax.evaluation import metric_table
-from speak_jax.evaluation.methods import references
 from speak_jax.evaluation.reenactment import lines
 from speak_jax.evaluation.report import markdown, sheets
+from speak_jax.methods import references
 
 ENTRY = references.STATIC._replace(name="speak")
 

@@ -10,11 +10,11 @@ import pytest
 from speak_jax import spec
 from speak_jax.evaluation.cache import Cache
 from speak_jax.evaluation.eval_clip import EvalClip
-from speak_jax.evaluation.methods import base as methods
-from speak_jax.evaluation.methods import references
 from speak_jax.evaluation.readers import face_reader, own_syncnet
 from speak_jax.evaluation.readers.perceptual import FeatureMetric, PairedMetric
 from speak_jax.evaluation.reenactment import donors, lines, self_driven
+from speak_jax.methods import base as methods
+from speak_jax.methods import references
 from speak_jax.metrics import features, image, mouth
 
 N, SIZE = 40, 32

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from speak_jax.nn.pixels import as_bytes, as_frames
 from speak_jax.stages import batch_shapes, optimizers, registry, speak
-from speak_jax.stages.base import LossOut, Phase, Stage
+from speak_jax.stages.base import LossOut, Phase, Row, Stage
 from speak_jax.training import checkpoints, input_pipeline, run_config, weights
 from speak_jax.training.run import train
 from tests.stages import small
@@ -68,8 +68,10 @@ def config():
 
 
 def test_a_fourth_stage_is_one_file_and_one_row(tmp_path, monkeypatch, capsys):
-  row = registry.Row(make, ("toy",), speak.sampler)
-  monkeypatch.setitem(registry.STAGES, "toy", row)
+  row = Row(make, ("toy",), speak.sampler)
+  stages = {**speak.TRAINING.stages, "toy": row}
+  more = speak.TRAINING._replace(stages=stages)
+  monkeypatch.setattr(speak, "TRAINING", more)
   assert train(config(), tmp_path) == 0
   assert "toy: learns a colour" in capsys.readouterr().err
   assert checkpoints.newest_verified_step(tmp_path, "toy") == 3
@@ -81,11 +83,18 @@ def test_a_fourth_stage_is_one_file_and_one_row(tmp_path, monkeypatch, capsys):
   assert abs(learned["colour"]).max() > 0
 
 
+def test_names_of_stages_are_one_for_all_methods():
+  assert len(set(registry.STAGES)) == len(registry.STAGES)
+  with pytest.raises(ValueError, match="'nobody' is not one of speak"):
+    registry.training("nobody")
+  with pytest.raises(KeyError):
+    registry.STAGES["nobody's"]
+
+
 @pytest.mark.parametrize("name", registry.STAGES)
 def test_samplers_are_those_that_there_are(name):
   sampler = registry.STAGES[name].sampler(small.config())
-  made = input_pipeline.SAMPLERS[sampler.name]
-  assert made.__name__ == f"sample_{sampler.name}"
+  assert callable(input_pipeline.sampler_named(sampler.name))
 
 
 def test_earlier_stages_come_before_the_one_that_speaks():

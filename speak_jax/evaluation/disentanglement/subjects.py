@@ -19,9 +19,9 @@ from speak_jax.evaluation.eval_clip import (
   mouth_opening,
   shorten,
 )
-from speak_jax.evaluation.methods.base import ShownFrames
 from speak_jax.inference.crops import emotion_pictures
 from speak_jax.inference.settings import Settings
+from speak_jax.methods.base import ShownFrames
 
 SUBJECTS = 4  # frames of each clip
 

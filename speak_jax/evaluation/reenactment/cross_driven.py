@@ -14,7 +14,6 @@ from jaxtyping import UInt8
 from speak_jax import spec
 from speak_jax.evaluation import metric_table
 from speak_jax.evaluation.eval_clip import EvalClip
-from speak_jax.evaluation.methods import base as methods
 from speak_jax.evaluation.metric_table import (
   MetricTable,
   MetricValue,
@@ -25,6 +24,7 @@ from speak_jax.evaluation.readers.face_reader import Reader, Reading
 from speak_jax.evaluation.reenactment.donors import clips_of_others, fit_audio
 from speak_jax.evaluation.reenactment.self_driven import request
 from speak_jax.evaluation.report import tables
+from speak_jax.methods import base as methods
 from speak_jax.metrics import identity, pose, sums
 
 # What comes from others in each row; "real" are the true frames, as read.

@@ -1,12 +1,12 @@
 """Lines of the self-driven tables: who makes the clips, from whose speech."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from speak_jax.evaluation.methods.base import Entry
-from speak_jax.evaluation.methods.references import REFERENCES, STATIC, TRUE
 from speak_jax.evaluation.metric_table import MetricValue
 from speak_jax.evaluation.report import metrics, tables
+from speak_jax.methods.base import Entry
+from speak_jax.methods.references import REFERENCES, STATIC, TRUE
 
 Kind = Literal["own", "shuffled", "reference"]  # whose speech is heard
 
@@ -73,24 +73,37 @@ def table_rows(
     entries: The systems that were measured.
     data: Name of the data set, where there are several.
   """
-  rows = []
-  for line in lines(entries):
-    if metric_name(line, "psnr") not in values:  # clips as short as its lag
-      continue
-    own = {
+  return [
+    table_row(line, values, metrics.EVERY_ROW, data)
+    for line in lines(entries)
+    if metric_name(line, "psnr") in values  # else clips as short as its lag
+  ]
+
+
+def table_row(
+  line: Line,
+  values: Mapping[str, MetricValue],
+  names: Iterable[str],
+  data: str = "",
+) -> tables.Row:
+  """A line as a row of a table.
+
+  Args:
+    line: Which was measured.
+    values: What `self_driven.measure` gives, by name.
+    names: Metrics; those without a value are left out.
+    data: Name of the data set, where there are several.
+  """
+  return tables.Row(
+    method=line.title,
+    data=data,
+    source=tables.MEASURED,
+    sees=line.entry.method.sees,
+    clips=values[metric_name(line, "psnr")].clips,
+    undetected=values[metric_name(line, "undetected")].value,
+    values={
       metric: values[metric_name(line, metric)]
-      for metric in metrics.EVERY_ROW
+      for metric in names
       if metric_name(line, metric) in values
-    }
-    rows.append(
-      tables.Row(
-        method=line.title,
-        data=data,
-        source=tables.MEASURED,
-        sees=line.entry.method.sees,
-        clips=values[metric_name(line, "psnr")].clips,
-        undetected=values[metric_name(line, "undetected")].value,
-        values=own,
-      )
-    )
-  return rows
+    },
+  )

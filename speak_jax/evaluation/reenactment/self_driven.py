@@ -15,8 +15,6 @@ from jaxtyping import Float, Int16, UInt8
 from speak_jax import spec
 from speak_jax.evaluation.cache import Cache
 from speak_jax.evaluation.eval_clip import EvalClip
-from speak_jax.evaluation.methods import base as methods
-from speak_jax.evaluation.methods.base import Entry
 from speak_jax.evaluation.metric_table import (
   MetricTable,
   MetricValues,
@@ -46,6 +44,8 @@ from speak_jax.evaluation.reenactment.lines import (
   lines,
   metric_name,
 )
+from speak_jax.methods import base as methods
+from speak_jax.methods.base import Entry
 from speak_jax.metrics import mouth, sums
 
 IDENTITIES = "frechet_identity"  # in the reader's own identity features
@@ -61,6 +61,7 @@ class Generated(NamedTuple):
   frames: UInt8[np.ndarray, "n h w 3"]
   reading: Reading
   first: int  # frames before it only fill the clip
+  key: int | None  # that drew it; None: nothing is drawn
 
 
 class ClipVideos(NamedTuple):
@@ -88,14 +89,21 @@ class _ClipTable(NamedTuple):
   clip: str
 
   def add(
-    self, name: str, row: np.ndarray, statistic: Statistic = sums.mean
+    self,
+    name: str,
+    row: np.ndarray,
+    statistic: Statistic = sums.mean,
+    *,
+    key: int | None,
   ) -> None:
-    self.table.add(name, row, statistic, self.clip)
+    self.table.add(name, row, statistic, self.clip, key)
 
-  def add_all(self, sums_by_metric: ClipSums, line: Line) -> None:
+  def add_all(
+    self, sums_by_metric: ClipSums, line: Line, *, key: int | None
+  ) -> None:
     """Adds a line's sums under their names."""
     for metric, clip_sum in sums_by_metric.items():
-      self.add(metric_name(line, metric), *clip_sum)
+      self.add(metric_name(line, metric), *clip_sum, key=key)
 
 
 def measure(
@@ -140,7 +148,8 @@ def measure(
     for line in table_lines:
       heard = sounds[line.kind]
       for one in generated[line.title]:
-        rows.add_all(_metrics(clip, true, one, heard, perceptual), line)
+        measured = _metrics(clip, true, one, heard, perceptual)
+        rows.add_all(measured, line, key=one.key)
       # One key alone: the distance falls with the number of frames.
       first_key = _features(generated[line.title][0], perceptual)
       for metric, values in first_key.items():
@@ -202,7 +211,11 @@ def _generate(
     return cache.frames(name, lambda: make(key))
 
   clips = [cached(key) for key in keys]
-  return [Generated(frames, read(frames), first) for frames in clips]
+  drawn = keys if entry.method.samples else [None]
+  return [
+    Generated(frames, read(frames), first, key)
+    for frames, key in zip(clips, drawn, strict=True)
+  ]
 
 
 def _frames_per_second(times: Times) -> dict[str, float]:
@@ -319,7 +332,7 @@ def _add_differences(
       ),
     }
     for metric, clip_sum in differences.items():
-      rows.add(f"{entry.name}/{metric}", *clip_sum)
+      rows.add(f"{entry.name}/{metric}", *clip_sum, key=own.key)
 
 
 def _add_sync(
@@ -346,7 +359,8 @@ def _add_sync(
         sound = sounds[line.kind][round(first * step) :]
         sound_codes[heard] = sync.sound_codes(sound, count)
       for metric, values in sync.metrics(lips, sound_codes[heard]).items():
-        rows.add(metric_name(line, metric), sums.mean_row(values))
+        row = sums.mean_row(values)
+        rows.add(metric_name(line, metric), row, key=one.key)
 
 
 def _sounds(

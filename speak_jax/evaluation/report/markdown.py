@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from speak_jax.evaluation.disentanglement import probes
-from speak_jax.evaluation.methods.base import Entry, unused_inputs
 from speak_jax.evaluation.metric_table import MetricValue, exact, text
 from speak_jax.evaluation.reenactment.lines import (
   STATIC_LINE,
@@ -13,6 +12,7 @@ from speak_jax.evaluation.reenactment.lines import (
   table_rows,
 )
 from speak_jax.evaluation.report import metrics, tables
+from speak_jax.methods.base import Entry, unused_inputs
 
 _SWAPS = (
   ("no_swap", "nothing"),

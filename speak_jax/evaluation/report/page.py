@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from speak_jax.evaluation.disentanglement import probes
-from speak_jax.evaluation.methods.base import Entry
-from speak_jax.evaluation.methods.references import REFERENCES
 from speak_jax.evaluation.metric_table import MetricValue
 from speak_jax.evaluation.reenactment.lines import lines, metric_name
 from speak_jax.evaluation.report import curves as training
 from speak_jax.evaluation.report import markup, metrics, tables
 from speak_jax.evaluation.report.curves import Curve
 from speak_jax.evaluation.report.tables import Column, Row, Table
+from speak_jax.methods.base import Entry
+from speak_jax.methods.references import REFERENCES
 
 _SPREAD = (
   Column("rank", "effective rank", 1),

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from speak_jax.evaluation.methods.base import Entry
 from speak_jax.evaluation.metric_table import MetricTable, MetricValues
 from speak_jax.evaluation.reenactment.lines import table_rows
 from speak_jax.evaluation.report import metrics, published, tables
+from speak_jax.methods.base import Entry
 
 ABLATIONS = {"3": published.ENCODERS, "losses": published.LOSSES}
 KINDS = ("1", *ABLATIONS)
@@ -19,6 +19,7 @@ class Result(NamedTuple):
   entries: Sequence[Entry]
   values: MetricValues
   table: MetricTable
+  methods: tables.Table | None = None  # side by side, if the plan asks for it
 
 
 def paper_tables(

@@ -65,6 +65,10 @@ _TABLE_1: dict[str, dict[str, _Five]] = {
 }
 
 
+# Data sets that it has figures of.
+DATA = tuple({data: None for sets in _TABLE_1.values() for data in sets})
+
+
 class Rated(NamedTuple):
   """Published mean marks of a method's clips, 1 to 5."""
 

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,8 @@ class Row(NamedTuple):
   clips: int | None = None
   undetected: float | None = None  # share of frames without a face found
   marks: Mapping[str, str] = {}  # a word beside a value, by metric
+  needs: str = ""  # inputs that it cannot do without; "" not said
+  ignores: str = ""  # inputs that were there and that it cannot use
 
 
 class Column(NamedTuple):
@@ -51,6 +53,7 @@ class Table(NamedTuple):
   rows: Sequence[Row]
   notes: Sequence[str] = ()
   head: str = "method"  # what a row is
+  published: str = PUBLISHED  # how rows that were not measured here are marked
 
   def filled(self, rows: Iterable[Row]) -> list[Column]:
     """Columns that one of the rows at least has a value in."""
@@ -59,6 +62,12 @@ class Table(NamedTuple):
 
 
 _SEES = "sees of the target"
+# What is said of a method in words, by heading.
+_WORDS: Mapping[str, Callable[[Row], str]] = {
+  "needs": lambda row: row.needs,
+  "ignores": lambda row: row.ignores,
+  _SEES: lambda row: row.sees,
+}
 
 
 def changes(
@@ -118,7 +127,7 @@ def latex(table: Table) -> str:
   parts = [f"% {' '.join(table.title.split())}"]
   for names, rows in _blocks(table.rows):
     head, *body = _grid(table, names, rows)
-    sides = "".join("l" if x in (table.head, _SEES) else "r" for x in head)
+    sides = "".join("l" if x in (table.head, *_WORDS) else "r" for x in head)
     lines = [f"\\begin{{tabular}}{{{sides}}}", "\\toprule"]
     lines += [f"{_ampersands(head)} \\\\", "\\midrule"]
     lines += [f"{_ampersands(line)} \\\\" for line in body]
@@ -191,7 +200,11 @@ def _grid(
   columns = table.filled(rows)
   counted = any(row.clips is not None for row in rows)
   tracked = any(row.undetected is not None for row in rows)
-  sees = any(row.sees for row in rows)
+  words = {
+    title: said
+    for title, said in _WORDS.items()
+    if any(said(row) for row in rows)
+  }
 
   def across(row: Row | None) -> list[str]:
     cells = [_cell(row, column) for column in columns]
@@ -208,14 +221,15 @@ def _grid(
   grid = [
     [table.head]
     + [f"{data}: {x}" if data else x for data in names for x in titles]
-    + [_SEES] * sees
+    + [*words]
   ]
   for method, source in _unique((row.method, row.source) for row in rows):
     own = {r.data: r for r in rows if (r.method, r.source) == (method, source)}
-    label = f"{method} (published)" if source == PUBLISHED else method
+    label = f"{method} ({table.published})" if source == PUBLISHED else method
     line = [x for data in names for x in across(own.get(data))]
-    shown = next(iter(own.values())).sees or "-"
-    grid.append([label, *line, *([shown] * sees)])
+    first = next(iter(own.values()))
+    said = [said(first) or "-" for said in words.values()]
+    grid.append([label, *line, *said])
   return grid
 
 
@@ -241,13 +255,24 @@ def _flat(table: Table, row: Row) -> dict[str, Any]:
     "clips": row.clips,
     "undetected": row.undetected,
   }
+  if any(other.needs for other in table.rows):
+    flat |= {"needs": row.needs, "ignores": row.ignores}
   for metric in (column.metric for column in table.columns):
     value = row.values.get(metric, exact(float("nan")))
     for part, number in zip(("", "_low", "_high"), value[:3], strict=True):
       flat[metric + part] = float(number) if np.isfinite(number) else None
+    if any(_drawn(other, metric) for other in table.rows):
+      spread = float(value.spread)
+      flat[f"{metric}_spread"] = spread if np.isfinite(spread) else None
     if any(metric in other.marks for other in table.rows):
       flat[f"{metric}_mark"] = row.marks.get(metric)
   return flat
+
+
+def _drawn(row: Row, metric: str) -> bool:
+  """Whether a row's value has a spread between keys."""
+  value = row.values.get(metric)
+  return value is not None and bool(np.isfinite(value.spread))
 
 
 def _unique(items: Iterable) -> list:

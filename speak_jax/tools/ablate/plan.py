@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from data_pipelines.dataset import paths
 from speak_jax.configs.ablations import FULL, GROUPS, Row
 from speak_jax.evaluation.report import published
-from speak_jax.stages.registry import STAGES
+from speak_jax.stages.registry import STAGES, training
 from speak_jax.training import (
   checkpoints,
   config_validation,
@@ -145,7 +145,8 @@ def _check(job: Job) -> None:
   Raises:
     ValueError: naming the first key that differs.
   """
-  saved = checkpoints.newest_verified_steps(job.run, STAGES)
+  own = training(job.config.method).stages
+  saved = checkpoints.newest_verified_steps(job.run, own)
   if not run_config.binds(job.run, saved):
     return
   stored = run_config.read(job.run)

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from speak_jax.configs.ablations import FULL, Row
-from speak_jax.evaluation.methods import references
 from speak_jax.evaluation.metric_table import MetricValue, MetricValues
 from speak_jax.evaluation.report import published, tables
 from speak_jax.evaluation.report.metrics import ABLATION as COLUMNS
 from speak_jax.evaluation.report.paper_tables import ABLATIONS
+from speak_jax.methods import references
 from speak_jax.tools.ablate.plan import ROWS, describe, why_left_out
 
 Metrics = Mapping[str, float | str]  # a metrics.json

@@ -17,7 +17,6 @@ from data_pipelines.dataset.pictures import decode_frame
 from data_pipelines.synthetic import render
 from data_pipelines.synthetic.factors import FACTORS
 from speak_jax import spec
-from speak_jax.evaluation import h264
 from speak_jax.evaluation.readers.face_reader import (
   Reader,
   Reading,
@@ -26,6 +25,7 @@ from speak_jax.evaluation.readers.face_reader import (
 )
 from speak_jax.evaluation.reenactment import comparison
 from speak_jax.evaluation.reenactment.comparison import ClipSum, ClipSums, Side
+from speak_jax.methods import h264
 from speak_jax.metrics import features, image, mouth, sums, sync
 from speak_jax.models import judge
 from speak_jax.tools.self_test import expectations

@@ -4,37 +4,30 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
 from data_pipelines.dataset.pictures import resize, scale_landmarks
 from speak_jax import bundle
-from speak_jax.evaluation.methods.base import (
+from speak_jax.inference.crops import emotion_pictures
+from speak_jax.inference.lowering import settings_of
+from speak_jax.inference.settings import Settings, settings_from_json
+from speak_jax.inference.synthesizer import Synthesizer
+from speak_jax.methods import base
+from speak_jax.methods.base import (
   Method,
   Request,
   Restored,
   ShownFrames,
 )
-from speak_jax.inference.crops import emotion_pictures
-from speak_jax.inference.lowering import settings_of
-from speak_jax.inference.settings import Settings, settings_from_json
-from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.training import run_config, weights
 
 MAX_WINDOWS = 16  # that are generated at a time
-_PACKAGE = Path(__file__).parents[2]
-# What frames depend on beside the weights: a change of one of these files makes
-# cached frames stale. The files themselves are hashed and not the version and
-# the commit, because an installed package has no commit and a developer's tree
-# is seldom the one of its commit; and a commit elsewhere keeps the cache.
 CODE = (
-  "spec.py",
-  "nn",
-  "models",
-  "stages",
-  "inference",
-  "evaluation/methods",
+  "speak_jax.models",
+  "speak_jax.stages",
+  "speak_jax.inference",
+  "speak_jax.methods.speak",
 )
 
 
@@ -47,11 +40,6 @@ class Inputs(NamedTuple):
   emotion: UInt8[np.ndarray, "k f f 3"]
   audio: Int16[np.ndarray, "s"]
   size: int  # px, of the canonical crop
-
-
-def owns(path: Path) -> bool:
-  """Whether it is a bundle, or a run's folder."""
-  return bundle.is_bundle(path) or (path / "config.json").is_file()
 
 
 def restore(path: Path, frames: int) -> Restored:
@@ -84,7 +72,7 @@ def restore(path: Path, frames: int) -> Restored:
   synthesizer = Synthesizer.from_run(
     source.run, step=source.step, windows=_windows(frames, settings)
   )
-  digest = _weights_digest(synthesizer.variables)
+  digest = base.weights_digest(synthesizer.variables)
   return _restored(synthesizer, digest)._replace(**origin)
 
 
@@ -130,44 +118,28 @@ METHOD = Method(
   needs=frozenset({"pose", "emotion"}),
   sees="every frame through its pose code, some through the emotion code",
   samples=False,
-  owns=owns,
   restore=restore,
   prepare=prepare,
   generate=generate,
   place=place,
 )
+METHODS = {"": METHOD}
 
 
 def _windows(frames: int, settings: Settings) -> int:
   return min(-(-frames // settings.frames), MAX_WINDOWS)
 
 
-def _restored(synthesizer: Synthesizer, weights: str) -> Restored:
+def _restored(synthesizer: Synthesizer, weights_sha256: str) -> Restored:
   """The synthesizer as weights, with the digest of it all.
 
   Args:
     synthesizer: Synthesizer of the model.
-    weights: SHA-256 of its weights.
+    weights_sha256: Of its weights.
   """
-  code = hashlib.sha256(f"{jax.__version__} {jax.default_backend()}".encode())
-  for name in CODE:
-    path = _PACKAGE / name
-    for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-      code.update(file.read_bytes())
-  digest = f"{weights[:16]}-{code.hexdigest()[:16]}"
+  digest = base.digest(weights_sha256, CODE)
   settings = synthesizer.settings
   return Restored(synthesizer, digest, settings.image, settings.fps)
-
-
-def _weights_digest(variables) -> str:
-  """SHA-256 of every array and its name."""
-  digest = hashlib.sha256()
-  for name, leaf in jax.tree_util.tree_leaves_with_path(variables):
-    array = np.asarray(leaf)
-    shape = f"{jax.tree_util.keystr(name)} {array.dtype} {array.shape} "
-    digest.update(shape.encode())
-    digest.update(array.tobytes())
-  return digest.hexdigest()
 
 
 def _scaled(track: ShownFrames, size: int) -> ShownFrames:

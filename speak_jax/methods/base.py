@@ -2,19 +2,31 @@
 
 The evaluation asks for a clip by a `Request`, hands over no more of it than
 the method's `needs` name, and prints what the method `sees` of the clip that
-its frames are compared with. A new method is one file with a `Method` in it
-and a row in `registry.METHODS`.
+its frames are compared with. docs/adding.md builds a method.
 """
 
 import hashlib
+import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
+from ml_collections import ConfigDict
 
+from speak_jax.nn import precision
+from speak_jax.training import weights
+
+# What frames of every method depend on beside its own code; see `digest`.
+_SHARED_CODE = (
+  "speak_jax.spec",
+  "speak_jax.nn",
+  "speak_jax.methods.base",
+  "speak_jax.methods.crops",
+)
 RANDOM_KEYS = 5  # clips that are scored of a method that samples
 OPTIONAL = ("pose", "emotion", "target")
 
@@ -57,11 +69,13 @@ class Method(NamedTuple):
   needs: frozenset[str]  # of OPTIONAL; it is given nothing else of these
   sees: str  # what of the target it is shown when self-driven, for the tables
   samples: bool  # whether its frames depend on the key
-  owns: Callable[[Path], bool]  # whether a folder or file is of this method
   restore: Callable[[Path, int], Restored]  # where, frames of the longest clip
   prepare: Callable[[Any, Request], Any]  # native inputs, NumPy only
   generate: Callable[[Any, Any, int], np.ndarray]  # inputs, key -> u8 frames
   place: Callable[[np.ndarray, Any], np.ndarray]  # into the canonical crop
+  # Whether a file, or a folder that is no run and no bundle, holds weights of
+  # this method.
+  owns: Callable[[Path], bool] = lambda path: False
   # Seconds at the beginning for which it has no frame, shows another instead
   # and is not compared. For references alone.
   lag_s: float = 0.0
@@ -137,6 +151,105 @@ def unused_inputs(method: Method) -> tuple[str, ...]:
   return tuple(x for x in ("pose", "emotion") if x not in method.needs)
 
 
+class Trained(NamedTuple):
+  """What a run has learned."""
+
+  config: ConfigDict  # of the run, with the type that this machine computes in
+  variables: dict[str, Any]  # {group: variables}, averaged weights
+
+
+def trained(path: Path, stage: str) -> Trained | None:
+  """The groups of a run's stage; None where it has no checkpoint of it.
+
+  Args:
+    path: The run.
+    stage: The stage whose groups make frames.
+
+  Raises:
+    ValueError: damaged, or of another version of the code; one line.
+  """
+  config, stages = weights.load(path, [stage])
+  if stage not in stages:
+    return None
+  return Trained(precision.for_inference(config), stages[stage])
+
+
+def restored_run(
+  path: Path,
+  stage: str,
+  code: Iterable[str],
+  build: Callable[[Trained], Any],
+) -> Restored:
+  """A run as a method's `restore` gives it.
+
+  Args:
+    path: The run.
+    stage: The stage whose groups make frames.
+    code: The method's own; see `digest`.
+    build: Makes the first argument of `prepare` and `generate`.
+
+  Raises:
+    ValueError: damaged, or of another version of the code; one line.
+  """
+  learned = trained(path, stage)
+  config = learned.config if learned else weights.load(path, ())[0]
+  return Restored(
+    weights=build(learned) if learned else None,
+    digest=digest(weights_digest(learned.variables), code) if learned else "",
+    size=config.model.image,
+    fps=float(config.data.fps),
+    preset=config.preset,
+    commit=config.commit,
+  )
+
+
+def digest(weights_sha256: str, code: Iterable[str]) -> str:
+  """Names weights together with the code that runs them.
+
+  The files themselves are hashed and not the version and the commit, because
+  an installed package has no commit and a developer's tree is seldom the one
+  of its commit; and a commit elsewhere keeps the cache.
+
+  Args:
+    weights_sha256: Of the weights.
+    code: Modules and packages that the frames depend on, beside what all
+      methods share.
+
+  Raises:
+    ValueError: one is not there: stale frames would be taken for new.
+  """
+  sha256 = hashlib.sha256(f"{jax.__version__} {jax.default_backend()}".encode())
+  for name in sorted({*_SHARED_CODE, *code}):
+    for file in _sources(name):
+      sha256.update(file.read_bytes())
+  return f"{weights_sha256[:16]}-{sha256.hexdigest()[:16]}"
+
+
+def _sources(name: str) -> list[Path]:
+  """The files of a module, or of all modules of a package.
+
+  Raises:
+    ValueError: there is none of that name.
+  """
+  found = importlib.util.find_spec(name)
+  if found is None or found.origin is None:
+    raise ValueError(f"{name}: no such module")
+  folders = found.submodule_search_locations or ()
+  inside = [x for folder in folders for x in sorted(Path(folder).rglob("*.py"))]
+  return inside or [Path(found.origin)]
+
+
+def weights_digest(variables: Any) -> str:
+  """SHA-256 of every array and its name."""
+  sha256 = hashlib.sha256()
+  for name, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    array = np.asarray(leaf)
+    shape = f"{jax.tree_util.keystr(name)} {array.dtype} {array.shape} "
+    sha256.update(shape.encode())
+    sha256.update(array.tobytes())
+  return sha256.hexdigest()
+
+
 def cache_key(entry: Entry, request: Request, key: int) -> str:
   """Names a clip's frames by all that they depend on, as a SHA-256.
 
@@ -144,16 +257,16 @@ def cache_key(entry: Entry, request: Request, key: int) -> str:
   is shown, and the seed.
   """
   shown = visible_request(entry.method, request)
-  digest = hashlib.sha256(
+  sha256 = hashlib.sha256(
     f"{entry.method.name} {entry.restored.digest}".encode()
   )
-  digest.update(f" {request.frames} {request.fps} {key}".encode())
+  sha256.update(f" {request.frames} {request.fps} {key}".encode())
   tracks = {field: getattr(shown, field) for field in OPTIONAL}
   arrays = {"i": shown.identity, "l": shown.landmarks, "a": shown.audio}
   for field, track in tracks.items():
     if track is not None:
       arrays |= {f"{field}/f": track.frames, f"{field}/l": track.landmarks}
   for field, array in arrays.items():
-    digest.update(f" {field} {array.dtype} {array.shape} ".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
-  return digest.hexdigest()
+    sha256.update(f" {field} {array.dtype} {array.shape} ".encode())
+    sha256.update(np.ascontiguousarray(array).tobytes())
+  return sha256.hexdigest()

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from speak_jax.evaluation import h264
-from speak_jax.evaluation.methods.base import (
+from speak_jax.methods import h264
+from speak_jax.methods.base import (
   Entry,
   Method,
   Request,
@@ -62,7 +62,6 @@ def _reference(
     needs=frozenset() if make is _static else frozenset({"target"}),
     sees=sees,
     samples=False,
-    owns=lambda path: False,
     restore=lambda path, frames: _WEIGHTLESS,
     prepare=lambda weights, request: request,
     generate=lambda weights, request, key: make(request),

@@ -1,15 +1,16 @@
 """Methods see what they name and no more; references are what they say."""
 
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from speak_jax.evaluation import h264
-from speak_jax.evaluation.methods import base as methods
-from speak_jax.evaluation.methods import references, speak
-from speak_jax.evaluation.methods.base import ShownFrames
-from speak_jax.evaluation.methods.references import REFERENCES
+from speak_jax.methods import base as methods
+from speak_jax.methods import h264, references, registry, speak
+from speak_jax.methods.base import ShownFrames
+from speak_jax.methods.references import REFERENCES
+from speak_jax.stages import registry as stages
 
 N, SIZE = 24, 48
 
@@ -147,7 +148,42 @@ def test_the_digest_moves_with_all_that_is_shown(request_):
 
 def test_the_code_that_frames_depend_on_is_there():
   """A path that is gone would let stale frames be taken from the cache."""
-  package = Path(speak.__file__).parents[2]
-  for name in speak.CODE:
-    path = package / name
-    assert path.is_file() or any(path.rglob("*.py")), name
+  known = methods.digest("w", speak.CODE)
+  assert known != methods.digest("v", speak.CODE)
+  assert known != methods.digest("w", ("speak_jax.models",))
+  assert known == methods.digest("w", reversed(speak.CODE))
+  with pytest.raises(ValueError, match=r"no_such: no such module"):
+    methods.digest("w", ("speak_jax.models.no_such",))
+
+
+@pytest.mark.parametrize("name", stages.METHODS)
+def test_every_method_names_its_code_and_its_modes(name):
+  module = importlib.import_module(f"speak_jax.methods.{name}")
+  assert methods.digest("w", module.CODE)
+  for method in module.METHODS.values():
+    assert method.sees and method.needs <= set(methods.OPTIONAL)
+
+
+def test_a_path_with_a_mode(tmp_path):
+  assert registry.place("a/b") == (Path("a/b"), "")
+  assert registry.place("a/b@video") == (Path("a/b"), "video")
+  assert registry.place("me@home/run") == (Path("me@home/run"), "")
+  odd = tmp_path / "run@video"
+  odd.mkdir()
+  assert registry.place(str(odd)) == (odd, "")
+  (odd / "config.json").write_text('{"config": {}}')  # of before: SPEAK's
+  assert registry.find(registry.Place(odd)) is speak.METHOD
+  with pytest.raises(ValueError, match=r"run@video@still: the modes are none"):
+    registry.find(registry.Place(odd, "still"))
+  (odd / "config.json").write_text('{"config": {"method": "newer"}}')
+  with pytest.raises(ValueError, match=r"known method \(speak"):
+    registry.find(registry.Place(odd))
+
+
+def test_weights_of_no_run_belong_to_who_owns_them(tmp_path, monkeypatch):
+  mine = speak.METHOD._replace(owns=lambda path: path.suffix == ".mine")
+  monkeypatch.setattr(speak, "METHODS", {"": speak.METHOD, "mine": mine})
+  file = tmp_path / "weights.mine"
+  assert registry.find(registry.Place(file, "mine")) is mine
+  with pytest.raises(ValueError, match="not a run or a bundle"):
+    registry.find(registry.Place(tmp_path / "weights.yours"))

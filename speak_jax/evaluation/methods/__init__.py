@@ -1,1 +1,0 @@
-"""The methods that make talking heads, a file each; `registry` lists them."""

@@ -1,0 +1,1 @@
+"""The methods that make talking heads, a file each; `registry` finds them."""
