@@ -43,7 +43,7 @@ from speak_jax.inference.settings import (
 )
 from speak_jax.nn import precision
 from speak_jax.stages.init import networks
-from speak_jax.stages.registry import SPEAKING, earlier
+from speak_jax.stages.registry import SPEAKING, earlier, training
 from speak_jax.training import run_config
 from speak_jax.training.weights import Source, find, of_stage
 
@@ -81,6 +81,10 @@ def export(
   if bundle.is_bundle(workdir):
     return _export_again(workdir, out, half=half, dtype=dtype)
   config = run_config.read(workdir)
+  if SPEAKING not in training(config.method).stages:
+    raise ValueError(
+      f"{workdir}: is a run of {config.method}, of which there are no bundles"
+    )
   if tuple(config.stages) == ("motion",):
     return _export_motion(
       workdir, out, config, say, half=half, dtype=dtype, attribution=attribution

@@ -155,7 +155,7 @@ def show_collectives() -> None:
     " number | bytes | of the gradient |\n"
     "| --- | ---: | --- | --- | ---: | --- | ---: | ---: | ---: |"
   )
-  for name in STAGES:
+  for name in small.STAGES:
     for steps in (1, 2):
       changes = {
         f"{name}__batch": 2 * DEVICES * steps,
@@ -178,7 +178,7 @@ def show_collectives() -> None:
 def show_model() -> None:
   """The model: base256's batches, shared out over more and more chips."""
   config = presets.get_config("base256")
-  rows = [work(config, name) for name in STAGES]
+  rows = [work(config, name) for name in small.STAGES]
   print(
     "| stage | batch | TFLOP a step | MB all-reduced | microbatches |\n"
     "| --- | ---: | ---: | ---: | ---: |"

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import speak_jax
 from configs import speak
 from data_pipelines.dataset import opening
 from data_pipelines.sampling import held_out
 from speak_jax.common import packaged
 from speak_jax.evaluation import eval_clip, protocol, speed
 from speak_jax.evaluation.cache import Cache
+from speak_jax.export import export
 from speak_jax.methods import registry
 from speak_jax.stages import registry as stages
 from speak_jax.training import run_config, weights
@@ -71,6 +73,15 @@ def test_it_goes_on_and_refuses_another_method(run, capsys):
     run_config.check_model(speak.get_config("demo"), run, {})
   with pytest.raises(ValueError, match="'irfd' is not one of toy"):
     train(get_config("demo,stages=('irfd',)"), run)
+
+
+def test_it_is_no_bundle_and_no_talking_head(run, tmp_path):
+  with pytest.raises(ValueError, match="a run of toy, of which there are no"):
+    export(run, tmp_path / "bundle")
+  with pytest.raises(ValueError) as refused:
+    speak_jax.load(run)
+  assert str(run) in str(refused.value)
+  assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("key", ["toy.quiet=3", "model.width=0"])

@@ -7,10 +7,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import speak
+from speak_jax.stages.registry import training
 from speak_jax.training.state import init_state
 from tests.plain_face import plain_face
 
 IMAGE = 16
+STAGES = training("speak").stages
 
 
 def config(**changes: Any) -> ConfigDict:

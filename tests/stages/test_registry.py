@@ -91,7 +91,7 @@ def test_names_of_stages_are_one_for_all_methods():
     registry.STAGES["nobody's"]
 
 
-@pytest.mark.parametrize("name", registry.STAGES)
+@pytest.mark.parametrize("name", small.STAGES)
 def test_samplers_are_those_that_there_are(name):
   sampler = registry.STAGES[name].sampler(small.config())
   assert callable(input_pipeline.sampler_named(sampler.name))

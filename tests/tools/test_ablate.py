@@ -17,6 +17,7 @@ from speak_jax.stages.registry import STAGES
 from speak_jax.tools.ablate import plan, run, table
 from speak_jax.training import run as training
 from speak_jax.training import run_config
+from tests.stages import small
 
 DEVICES = 3  # that share a batch: the demo's do not divide
 OVERRIDES = {"seed": 3, "irfd.pairs": "self", "model.maps": (8,)}
@@ -90,7 +91,7 @@ def test_job_shares_full_and_has_its_budget(base, tmp_path):
   assert job.config.init_from == str(full.run)
   assert job.config.stages == ("speak",)
   assert job.config.data.path == os.path.abspath("data")
-  for stage in STAGES:
+  for stage in small.STAGES:
     assert job.config[stage].steps == base.config[stage].steps
   assert job.config.seed == 3
   assert job.config.speak.weights.sync == 0

@@ -15,7 +15,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.speak import get_config
-from speak_jax.stages.registry import STAGES
+from speak_jax.stages.registry import training
 from speak_jax.supervision import goodput
 from speak_jax.supervision.activity import Activity
 from speak_jax.tools import verify_checkpoints as command
@@ -416,8 +416,8 @@ def test_configs_of_before_name_the_networks_of_before(root):
   assert config.speak.speech.to_dict() == {"lr_factor": 1.0, "b1": 0.5}
   assert config.model.audio.level == "window"
   assert config.is_locked
-  for make in (row.make for row in STAGES.values()):
-    make(config)
+  for row in training("speak").stages.values():
+    row.make(config)
 
 
 def _leaves(config) -> set[str]:

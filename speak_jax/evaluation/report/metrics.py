@@ -137,7 +137,13 @@ GAINS = (
   ),
   Metric("shuffled_driving_r", "other speech: r to the speech heard", "", 2),
   Metric("shuffled_true_r", "other speech: r to the clip's own", "", 2),
-  Metric("shuffled_driving_minus_true", "the difference of the two", "", 2),
+  Metric(
+    "shuffled_driving_minus_true",
+    "the difference of the two",
+    "",
+    2,
+    column="mouth r, other speech - its own",
+  ),
 )
 IRFD = (
   Metric("irfd/psnr", "reconstruction PSNR", "dB", 2),
