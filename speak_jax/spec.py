@@ -168,6 +168,20 @@ class Clip(NamedTuple):
   donor_landmarks: Float[np.ndarray, "b 68 2"]  # in its pixels
 
 
+class Stretch(NamedTuple):
+  """t consecutive frames with their sound, and r others of the same clip."""
+
+  frames: UInt8[np.ndarray, "b t h w 3"]
+  landmarks: Float[np.ndarray, "b t 68 2"]  # of `frames`
+  pose: Float[np.ndarray, "b t 3"]  # degrees, of `frames`
+  audio: Int16[np.ndarray, "b s"]  # of t + 2 context frames
+  level: Float[np.ndarray, "b 11"]  # `sound_level` of the whole clip
+  others: UInt8[np.ndarray, "b r h w 3"]  # consecutive
+  other_landmarks: Float[np.ndarray, "b r 68 2"]
+  other_pose: Float[np.ndarray, "b r 3"]
+  emotion_label: Int[np.ndarray, "b"]  # of the clip, -1 unknown
+
+
 class Motion(NamedTuple):
   """The motion stage: t consecutive frames of a face, and their sound."""
 

@@ -1,7 +1,8 @@
 """Shapes of the batches that the samplers make, for what is only traced.
 
 Pictures are bytes and sound is 16-bit samples, as they come to a device; see
-`spec.SyncWindows`, `spec.Pair` and `spec.Clip` for what the fields mean.
+`spec.SyncWindows`, `spec.Pair`, `spec.Clip`, `spec.Stretch` and `spec.Motion`
+for what the fields mean.
 """
 
 from typing import Any
@@ -19,6 +20,7 @@ SyncWindows = Any  # spec.SyncWindows
 Pair = Any  # spec.Pair
 Clip = Any  # spec.Clip
 Motion = Any  # spec.Motion
+Stretch = Any  # spec.Stretch
 
 
 def float32(*shape: int) -> Any:
@@ -114,6 +116,22 @@ def clips(config: ConfigDict, n: int, emotion_frames: int) -> Clip:
     emotion_label=_int32(n),
     donor=uint8(n, donor, donor, 3),
     donor_landmarks=float32(n, 68, 2),
+  )
+
+
+def stretches(config: ConfigDict, n: int, others: int) -> Stretch:
+  """The batch of n stretches of config.model.frames frames, and others."""
+  image, t = config.model.image, config.model.frames
+  return spec.Stretch(
+    frames=uint8(n, t, image, image, 3),
+    landmarks=float32(n, t, 68, 2),
+    pose=float32(n, t, 3),
+    audio=_int16(n, clip_samples(config)),
+    level=float32(n, spec.LEVEL),
+    others=uint8(n, others, image, image, 3),
+    other_landmarks=float32(n, others, 68, 2),
+    other_pose=float32(n, others, 3),
+    emotion_label=_int32(n),
   )
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from data_pipelines.sampling import augment
 from data_pipelines.sampling.clips import sample_clips
 from data_pipelines.sampling.pairs import robust_mix, sample_pairs
+from data_pipelines.sampling.stretches import sample_stretches
 from data_pipelines.sampling.sync_windows import sample_sync_windows
 
 TREATED = augment.Treatment(True, 0.08, True, 0.5)
@@ -19,6 +20,7 @@ CLIP = dict(
   same_session=True,
   treatment=LEGIBLE,
 )
+STRETCH = dict(size=32, frames=5, context=2, others=3, apart=4)
 
 
 def equal(a, b) -> bool:
@@ -34,6 +36,9 @@ SAMPLERS = {
   ),
   "clips": lambda data, seed, **more: sample_clips(
     data, seed=seed, **CLIP, **more
+  ),
+  "stretches": lambda data, seed, **more: sample_stretches(
+    data, seed=seed, **STRETCH, **more
   ),
   "treated pairs": lambda data, seed, **more: sample_pairs(
     data,
