@@ -53,7 +53,10 @@ PAIRS = Rule(
   lambda x: x == "auto" or _mixes(x),
 )
 # Looked up when they are asked for: a method may be added later.
-STAGE = Rule("the name of a stage", lambda x: x in registry.STAGES)
+STAGE = Rule(
+  "the name of a stage",
+  lambda x: isinstance(x, str) and x in registry.STAGES,
+)
 METHOD = Rule("the name of a method", lambda x: x in registry.METHODS)
 # By key, * for any one name; the first that fits.
 RULES: tuple[tuple[str, Rule], ...] = (
@@ -206,14 +209,25 @@ def validate(config: ConfigDict) -> None:
   Raises:
     ValueError: naming the first such key, its value, and what it may be.
   """
+  _check(("method",), config.method, ())  # whose rules the others follow
   own = registry.training(config.method).rules
   for path, value in leaves(config):
-    key = ".".join(path)
-    rule = rule_of(path, own)
-    if rule is None:
-      raise ValueError(f"config.{key}: no rule says what it may be")
-    if not rule.allows(value):
-      raise ValueError(f"config.{key} = {value!r} is not {rule.words}")
+    _check(path, value, own)
+
+
+def _check(
+  path: tuple[str, ...], value: Any, own: Sequence[tuple[str, Rule]]
+) -> None:
+  """Refuses a value that cannot be; arguments as those of `rule_of`.
+
+  Raises:
+    ValueError: naming the key, its value, and what it may be.
+  """
+  key, rule = ".".join(path), rule_of(path, own)
+  if rule is None:
+    raise ValueError(f"config.{key}: no rule says what it may be")
+  if not rule.allows(value):
+    raise ValueError(f"config.{key} = {value!r} is not {rule.words}")
 
 
 def leaves(
