@@ -1,11 +1,13 @@
 """configs/speak.py: every preset resolves, and a wrong word is refused."""
 
+import importlib
 import json
 
 import pytest
 
 from configs import common, speak
-from speak_jax.training import run_config
+from speak_jax.stages import registry
+from speak_jax.training import config_validation, run_config
 
 
 @pytest.mark.parametrize("preset", speak.PRESETS)
@@ -17,6 +19,25 @@ def test_preset_is_locked_plain_data(preset):
   assert json.loads(plain) == json.loads(config.to_json())
   with pytest.raises(AttributeError):
     config.irfd.no_such_key = 1
+
+
+@pytest.mark.parametrize("name", registry.METHODS)
+def test_every_method_has_presets_that_may_be(name):
+  """What holds of each, so that a method more is held to it too."""
+  module = importlib.import_module(f"configs.{name}")
+  own = registry.training(name)
+  for preset in module.PRESETS:
+    config = module.get_config(preset)
+    assert (config.method, config.preset) == (name, preset)
+    assert config.is_locked and set(config.stages) <= set(own.stages)
+    config_validation.validate(config)
+    # As a run's folder keeps it.
+    stored = json.loads(json.dumps(config.to_dict()))
+    assert run_config.from_json(stored) == config
+  # Every rule of its own is one of a key that there is.
+  keys = [path for path, _ in config_validation.leaves(config)]
+  for rule in own.rules:
+    assert any(config_validation.rule_of(x, [rule]) is rule[1] for x in keys)
 
 
 def test_default_preset_is_base256():

@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping
 
 from speak_jax.stages.base import Row, Training
 
-METHODS: tuple[str, ...] = ("speak",)
+METHODS: tuple[str, ...] = (
+  "speak",
+)  # fmt: skip
 SPEAKING = "speak"  # the stage whose groups make videos, and bundles hold
 
 

@@ -3,7 +3,9 @@
 It learns a colour for the frames of a clip, from SPEAK's batches.
 """
 
+import ast
 import json
+from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
@@ -89,6 +91,27 @@ def test_names_of_stages_are_one_for_all_methods():
     registry.training("nobody")
   with pytest.raises(KeyError):
     registry.STAGES["nobody's"]
+
+
+def _branches(name):
+  """Comparisons with a name, outside of the files that are called after it."""
+  package = Path(registry.__file__).parents[1]
+  for path in package.rglob("*.py"):
+    if path.stem != name:
+      for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Compare):
+          words = {
+            x.value for x in ast.walk(node) if isinstance(x, ast.Constant)
+          }
+          if name in words:
+            yield f"{path.relative_to(package)}:{node.lineno}"
+
+
+@pytest.mark.parametrize("name", registry.METHODS)
+def test_no_file_asks_for_a_method_by_name(name):
+  """But for the group of parameters that is called "speak"."""
+  known = {"bench/networks.py"} if name == registry.SPEAKING else set()
+  assert {x.split(":")[0] for x in _branches(name)} == known
 
 
 @pytest.mark.parametrize("name", small.STAGES)
