@@ -93,7 +93,7 @@ def forwards(
       lambda b: (u8(b, size, size, 3), float32(b, 68, 2)),
     )
     speech = Forward(
-      "speech encoder",
+      f"speech encoder, {settings.heard} frames",
       made.speech,
       lambda b: (
         shape((b, settings.samples), jnp.int16),
