@@ -9,6 +9,7 @@ from jaxtyping import Float
 from data_pipelines.synthetic import spline
 
 FRAMINGS = ("tight", "medium", "wide")
+KNOTS_BEHIND = 32  # of a spline, of which the last ones change nothing here
 
 
 class Framing(NamedTuple):
@@ -66,6 +67,21 @@ def wander(
   knots = int(np.ceil(frames / fps / every_s)) + 4
   values = rng.uniform(-1, 1, (knots, channels))
   at = (np.arange(frames) / fps) / every_s + 1 + rng.uniform(0, 1)
+  return spline.through(values, at).clip(-1, 1)
+
+
+def swaying(
+  rng: np.random.Generator,
+  frames: int,
+  fps: float,
+  channels: int,
+  every_s: float,
+) -> Float[np.ndarray, "n c"]:
+  """As `wander`, and a longer track begins as a shorter one of these draws."""
+  begin = rng.uniform(0, 1)
+  knots = int(np.ceil(frames / fps / every_s)) + 4 + KNOTS_BEHIND
+  values = rng.uniform(-1, 1, (knots, channels))
+  at = (np.arange(frames) / fps) / every_s + 1 + begin
   return spline.through(values, at).clip(-1, 1)
 
 

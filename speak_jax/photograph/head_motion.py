@@ -192,16 +192,18 @@ def idle(
   Args:
     n: Frames.
     fps: Frames a second.
-    seed: The same seed gives the same motion.
+    seed: The same seed gives the same motion, of which fewer frames are the
+      beginning.
     turns: Its rotation in each frame, if it shall turn so; None: it sways.
     rest: Its rotation in the photograph; None: it looks at the viewer.
   """
-  rng = np.random.default_rng(seed)
+  # Draws of their own: how many there are of one must not change another.
+  rngs = [np.random.default_rng([seed, number]) for number in range(3)]
   aside = rest is not None and from_viewer(rest) > ASIDE
-  sway = drawn.wander(rng, n, fps, 5, IDLE_SECONDS)
+  sway = drawn.swaying(rngs[0], n, fps, 5, IDLE_SECONDS)
   sway -= sway[0]  # the first frame is the photograph
-  lids = drawn.blinks(rng, n, fps)
-  looks = gazes.idle(rng, n, fps)
+  lids = drawn.blinks(rngs[1], n, fps)
+  looks = gazes.idle(rngs[2], n, fps)
   for i, (numbers, lid, gaze) in enumerate(zip(sway, lids, looks, strict=True)):
     if turns is None:
       turn = rotation_of(*np.radians(numbers[:3] * IDLE_DEGREES))

@@ -107,6 +107,16 @@ def test_control_is_that_of_a_video(model, voice):
   assert apart(frames, whole) <= 1
 
 
+def test_an_idle_head_is_that_of_a_video(model, voice):
+  """It sways, blinks and looks about as in a file of the same seed."""
+  fields = dict(seed=4, size=SIDE)
+  whole = model.generate(FACE, (voice, RATE), **fields).frames
+  with model.stream(FACE, lufs=loudness(voice), **fields) as made:
+    frames = pictures(made.over(pieces(voice, 5_000), RATE))
+  assert apart(frames, whole) <= 1
+  assert apart(whole[0], whole[50]) > 20
+
+
 def test_any_rate_and_channels_are_heard(model, voice, whole):
   high = soxr.resample(voice / 32768, RATE, 44_100)
   both = np.stack([high, high], 1)

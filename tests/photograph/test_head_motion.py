@@ -86,6 +86,15 @@ def test_averages_are_rotations_again():
   np.testing.assert_allclose(again.motion.rotation, drives[10].motion.rotation)
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_fewer_frames_of_an_idle_head_are_the_beginning_of_more(seed):
+  long = np.stack([x.packed() for x in head_motion.idle(2_000, 25.0, seed)])
+  assert np.ptp(long[:, 9:11]) > 0.01
+  for n in (1, 77, 500):
+    short = [x.packed() for x in head_motion.idle(n, 25.0, seed)]
+    np.testing.assert_allclose(short, long[:n], atol=1e-12)
+
+
 def test_an_idle_head_begins_as_in_the_photograph_and_repeats_by_its_seed():
   one, two, other = (
     [x.packed() for x in head_motion.idle(100, 25.0, seed)]
