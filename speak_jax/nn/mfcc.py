@@ -1,14 +1,19 @@
-"""The 13 mel-frequency cepstra that the public SyncNet listens to.
+"""Mel-frequency cepstra, as the public SyncNet and ATVG listen to them.
 
-In float64 on the host: silence has logarithms of machine epsilon, and the
-figures made from these must be comparable to the digit. Source: the defaults
-of python_speech_features (base.py, sigproc.py) at 16 kHz.
+NumPy arrays are worked off in float64 on the host: silence has logarithms of
+machine epsilon, and figures made from these must be comparable to the digit.
+JAX arrays are worked off in float32 where they are. Source: the defaults of
+python_speech_features (base.py, sigproc.py) at 16 kHz.
 """
 
 import functools
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int16
+from jax import Array
+from jaxtyping import Float, Shaped
 
 from speak_jax import spec
 
@@ -21,29 +26,73 @@ EMPHASIS = 0.97
 LIFTER = 22
 _EPSILON = np.finfo(np.float64).eps  # stands for zero under a logarithm
 
+# What a frame at 25 fps hears: its own rows, and those of frames round it.
+FRAME = 640  # samples
+FRAME_ROWS = FRAME // HOP
+BEFORE, AFTER = 3, 3  # frames
+ROWS = (BEFORE + 1 + AFTER) * FRAME_ROWS
 
-def mfcc(audio: Int16[np.ndarray, "s"]) -> Float[np.ndarray, "n 13"]:
+
+def mfcc(audio: Shaped[Any, "*b s"]) -> Float[Any, "*b n 13"]:
   """Log energy and 12 liftered cepstra every 10 ms, n = 1 + ceil((s-400)/160).
 
   Row i is of the 400 samples from 160 i on, under no window function; the last
   one is filled up with zeros. Less than a window makes one row.
 
   Args:
-    audio: 16 kHz, not scaled.
+    audio: 16 kHz, int16 or its numbers as floats, not scaled: a scale moves
+      the energy alone.
   """
-  signal = audio.astype(np.float64)
-  signal[1:] -= EMPHASIS * signal[:-1]
-  count = 1 + max(0, -(-(len(signal) - WINDOW) // HOP))
-  lack = (count - 1) * HOP + WINDOW - len(signal)
-  windows = np.lib.stride_tricks.sliding_window_view(
-    np.pad(signal, (0, lack)), WINDOW
-  )[::HOP]
-  power = np.abs(np.fft.rfft(windows, POINTS)) ** 2 / POINTS
-  bands = power @ mel_filters().T
-  cepstra = np.log(np.where(bands == 0, _EPSILON, bands)) @ _cosines()
-  energy = power.sum(1)
-  cepstra[:, 0] = np.log(np.where(energy == 0, _EPSILON, energy))
-  return cepstra
+  xp = _library(audio)
+  signal = audio.astype(np.float64 if xp is np else jnp.float32)
+  emphasised = signal[..., 1:] - EMPHASIS * signal[..., :-1]
+  signal = xp.concatenate([signal[..., :1], emphasised], -1)
+  count = 1 + max(0, -(-(signal.shape[-1] - WINDOW) // HOP))
+  signal = _padded(signal, 0, (count - 1) * HOP + WINDOW - signal.shape[-1])
+  samples = HOP * np.arange(count)[:, None] + np.arange(WINDOW)
+  with jax.default_matmul_precision("highest"):
+    spectrum = xp.fft.rfft(signal[..., samples], POINTS)
+    power = (spectrum.real**2 + spectrum.imag**2) / POINTS
+    bands = power @ xp.asarray(mel_filters().T, power.dtype)
+    logarithms = xp.log(xp.where(bands == 0, _EPSILON, bands))
+    cepstra = logarithms @ xp.asarray(_cosines(), power.dtype)
+  energy = power.sum(-1, keepdims=True)
+  energy = xp.log(xp.where(energy == 0, _EPSILON, energy))
+  return xp.concatenate([energy, cepstra[..., 1:]], -1)
+
+
+def windows(
+  audio: Shaped[Any, "*b s"], frames: int, context: int = 0
+) -> Float[Any, "*b t 28 12"]:
+  """What is heard about each frame at 25 fps, without its energy.
+
+  Frame i hears the seven frames from the third before it to the third after.
+  Beyond the sound there is silence.
+
+  Args:
+    audio: As in `mfcc`; 640 samples a frame.
+    frames: How many are asked for.
+    context: Frames of sound before the first one. With 4 on either side, the
+      windows are those of the whole clip.
+  """
+  lead, lack = max(context - BEFORE, 0), max(BEFORE - context, 0)
+  # The last row reaches beyond its frame.
+  last = (lead + frames + ROWS // FRAME_ROWS - 1) * FRAME + WINDOW - HOP
+  missing = last - audio.shape[-1] - lack * FRAME
+  rows = mfcc(_padded(audio, lack * FRAME, max(missing, 0)))
+  first = FRAME_ROWS * (lead + np.arange(frames))
+  return rows[..., first[:, None] + np.arange(ROWS), 1:]
+
+
+def _library(array: Any) -> Any:
+  """The library that an array belongs to."""
+  return jnp if isinstance(array, Array) else np
+
+
+def _padded(x: Any, before: int, after: int) -> Any:
+  """Zeros at the ends of the last axis."""
+  widths = [(0, 0)] * (x.ndim - 1) + [(before, after)]
+  return _library(x).pad(x, widths)
 
 
 @functools.cache

@@ -1,8 +1,10 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.fft
 
 from speak_jax.nn import mfcc
+from tests import jitted
 
 
 def _by_loops(audio):
@@ -98,3 +100,38 @@ def test_cepstra_are_librosas():
   lifter = 1 + 11 * np.sin(np.pi * np.arange(13) / 22)
   got = mfcc.mfcc(audio)[: want.shape[1]]
   np.testing.assert_allclose(got[:, 1:], (want.T * lifter)[:, 1:], rtol=1e-6)
+
+
+def test_on_the_device_it_is_the_same():
+  audio = np.stack([_noise(3200), _noise(3200)[::-1]])
+  want = np.stack([mfcc.mfcc(x) for x in audio])
+  np.testing.assert_allclose(mfcc.mfcc(audio), want, rtol=1e-12)
+  got = jitted.compiled(mfcc.mfcc)(jnp.asarray(audio))
+  assert got.dtype == jnp.float32
+  np.testing.assert_allclose(got, want, atol=2e-3)
+
+
+def test_windows_are_rows_round_their_frames():
+  """The third frame before to the third after, and silence at the ends."""
+  audio = _noise(10 * 640)
+  found = mfcc.windows(audio, 10)
+  assert found.shape == (10, 28, 12)
+  rows = mfcc.mfcc(audio)
+  # The first row of frame i is row 4 i, and the thirteenth of its window.
+  np.testing.assert_allclose(found[4], rows[4:32, 1:])
+  np.testing.assert_allclose(found[2, 4:], rows[:24, 1:])
+  np.testing.assert_allclose(found[0, :10], 0, atol=1e-12)
+  np.testing.assert_allclose(found[9, 17:], 0, atol=1e-12)
+  # As published: 1,920 zeros at both ends, of which the last row is left out.
+  longer = mfcc.mfcc(np.pad(audio, 1920))
+  for i in range(9):
+    np.testing.assert_allclose(found[i], longer[4 * i : 4 * i + 28, 1:])
+
+
+def test_windows_of_a_stretch_are_those_of_its_clip():
+  audio = _noise(20 * 640)
+  whole = mfcc.windows(audio, 20)
+  stretch = audio[5 * 640 : 17 * 640]
+  np.testing.assert_allclose(mfcc.windows(stretch, 4, 4), whole[9:13])
+  several = mfcc.windows(np.stack([stretch, stretch]), 4, 4)
+  np.testing.assert_array_equal(several[1], mfcc.windows(stretch, 4, 4))
