@@ -69,7 +69,9 @@ def count(jaxpr: core.Jaxpr) -> int:
       products += output.size * math.prod(left.shape[i] for i in contracted)
     else:
       within = sum(map(count, inside(eqn)))
-      if within and name in ("while", "scan", "cond"):
+      if name == "scan":
+        within *= eqn.params["length"]
+      elif within and name in ("while", "cond"):
         raise ValueError(f"products inside {name} cannot be counted")
       products += within
   return products

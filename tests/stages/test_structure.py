@@ -60,7 +60,10 @@ def test_the_count_is_right_for_known_layers():
   # Inside calls and recomputed blocks; four parts of 9 taps, padded to 9 x 9.
   inner = jax.checkpoint(jax.jit(conv_up))
   assert macs(inner, x, kernel) == 2 * 9 * 9 * 9 * 3 * 5
-  loop = lambda x: jax.lax.fori_loop(0, 3, lambda _, x: x @ x, x)  # noqa: E731
+  # As often as a loop runs, where that is known.
+  steps = lambda x: jax.lax.scan(lambda x, _: (x @ x, None), x, length=5)[0]  # noqa: E731
+  assert macs(steps, jnp.ones((2, 2))) == 5 * 8
+  loop = lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x @ x, x)  # noqa: E731
   with pytest.raises(ValueError, match="cannot be counted"):
     macs(loop, jnp.ones((2, 2)))
 
