@@ -174,6 +174,26 @@ def conv_up(
   )
 
 
+def conv_double(
+  x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]
+) -> Float[Array, "b 2*h 2*w d"]:
+  """PyTorch's transposed 3x3 of stride 2, padding 1 and output padding 1.
+
+  On each axis, place 2 i is w1 x[i] and place 2 i + 1 is w2 x[i] + w0 x[i + 1]:
+  four small convolutions, for the reasons of `conv_up`.
+  """
+  wide = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+  parts = [
+    _pointwise(x, kernel[1, 1]),
+    _convolve(wide[:, :-1], kernel[1:2, ::-2]),
+    _convolve(wide[:, :, :-1], kernel[::-2, 1:2]),
+    _convolve(wide, kernel[::-2, ::-2]),
+  ]
+  return rearrange(
+    jnp.stack(parts), "(p q) b h w d -> b (h p) (w q) d", p=2, q=2
+  )
+
+
 def add_bias(y: Float[Array, "*n c"], bias: Float[Array, "c"]) -> Array:
   """Adds a bias in float32; the result is of `y`'s type.
 
@@ -312,12 +332,13 @@ class Dense(nn.Module):
   dtype: DTypeLike = jnp.float32
   bias_init: Callable = nn.initializers.zeros
   precision: lax.Precision | None = None  # of the product; None: the platform's
+  kernel_init: Callable = nn.initializers.lecun_normal()
 
   @nn.compact
   def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b d"]:
     """Parameters `kernel` (c, d) and `bias` (d,)."""
     shape = (x.shape[-1], self.features)
-    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    kernel = self.param("kernel", self.kernel_init, shape)
     bias = self.param("bias", self.bias_init, shape[1:])
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
     return add_bias(jnp.matmul(x, kernel, precision=self.precision), bias)
