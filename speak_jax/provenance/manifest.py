@@ -26,6 +26,15 @@ KINDS = {
   ".mov": "video/quicktime",
   ".png": "image/png",
 }
+# A larger file is signed in pieces: else c2pa has it in memory twice, or 256 MB
+# of it. Its hashes are then those of each MiB of its pictures and sound.
+WHOLE_BYTES = 8 << 20
+_IN_PIECES = SETTINGS | {
+  "core": {
+    "merkle_tree_chunk_size_in_kb": 1024,
+    "backing_store_memory_threshold_in_mb": WHOLE_BYTES >> 20,
+  }
+}
 _STATEMENT = "org.speak-jax.statement"
 _ACTIONS = ("c2pa.actions.v2", "c2pa.actions")
 # Digital source types that say that a program made it, wholly or partly.
@@ -87,13 +96,15 @@ def sign(
     FileError: It cannot be signed; one line. The file is as it was.
   """
   kind = KINDS[path.suffix.lower()]
+  is_large = path.stat().st_size > WHOLE_BYTES
+  settings = _IN_PIECES if is_large else SETTINGS
   by = credentials.self_made() if by is None else by
   with (
     files.replacing(path, sync=False) as partial,
     open(path, "rb") as source,
     open(partial, "w+b") as target,
   ):
-    _sign(path, kind, source, target, statement, by)
+    _sign(path, kind, source, target, statement, by, settings)
 
 
 def signer(
@@ -120,17 +131,19 @@ def signer(
     empty = Statement("", "", "", "", "", tags.WHOLE)
     picture = io.BytesIO()
     Image.new("L", (1, 1)).save(picture, "PNG")
-    _sign(path, "image/png", picture, io.BytesIO(), empty, found)
+    _sign(path, "image/png", picture, io.BytesIO(), empty, found, SETTINGS)
   return found
 
 
-def _sign(path, kind, source, target, statement, by: Credentials) -> None:
+def _sign(
+  path, kind, source, target, statement, by: Credentials, settings
+) -> None:
   import c2pa  # here alone: it is large
 
   try:
     info = c2pa.C2paSignerInfo(by.algorithm, by.chain, by.key, None)
     with (
-      c2pa.Context.from_dict(SETTINGS) as context,
+      c2pa.Context.from_dict(settings) as context,
       c2pa.Signer.from_info(info) as native,
       c2pa.Builder(_claim(statement), context) as builder,
     ):

@@ -1,6 +1,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 
 import av
 import numpy as np
@@ -50,6 +52,22 @@ def test_frames_and_sound_are_as_they_were_before_it_was_signed(tmp_path):
   np.testing.assert_array_equal(signed, plain)
 
 
+@pytest.mark.parametrize("box", [b"moov", b"mdat"])
+@pytest.mark.parametrize("place", [9, 300, 1100])
+def test_one_changed_bit_of_what_is_signed_in_pieces_is_told(
+  tmp_path, box, place, monkeypatch
+):
+  monkeypatch.setattr(manifest, "WHOLE_BYTES", 1_000)
+  path = film(tmp_path / "a.mp4")
+  found = read(path)
+  assert found is not None and found.valid
+  data = bytearray(path.read_bytes())
+  data[data.index(box) + place] ^= 4
+  path.write_bytes(data)
+  found = read(path)
+  assert found is None or not found.valid
+
+
 @pytest.mark.parametrize("place", [0.3, 0.6, 0.95])
 def test_one_changed_bit_is_told(tmp_path, place):
   path = film(tmp_path / "a.mp4")
@@ -59,6 +77,35 @@ def test_one_changed_bit_is_told(tmp_path, place):
   found = read(path)
   assert found is not None and not found.valid
   assert found.failures and not found.says_synthetic
+
+
+def test_a_large_file_is_not_held_while_it_is_signed(tmp_path):
+  """It was held twice. The peak is a process's own, so one signs for it."""
+  large = tmp_path / "large.mp4"
+  noise = np.random.default_rng(0).integers(0, 255, (8, 512, 512, 3), np.uint8)
+  mp4.write_video(large, (noise[i % 8] for i in range(160)))
+  program = """if True:
+    import resource, sys
+    from pathlib import Path
+    from speak_jax.provenance import manifest
+    from speak_jax.provenance.marking import Marking
+    for path in sys.argv[1:]:
+      manifest.sign(Path(path), Marking().statement)
+      print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+  """
+  small = film(tmp_path / "small.mp4")
+  done = subprocess.run(
+    [sys.executable, "-c", program, small, large],
+    check=True,
+    capture_output=True,
+    text=True,
+  )
+  before, after = map(int, done.stdout.split())
+  size = large.stat().st_size
+  assert size > 2 * manifest.WHOLE_BYTES
+  assert after - before < size / 2
+  found = read(large)
+  assert found is not None and found.valid
 
 
 def test_a_remux_leaves_none(tmp_path):
