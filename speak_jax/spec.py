@@ -5,7 +5,7 @@ Pixels travel as uint8 RGB and sound as int16 until they are on the device;
 there `frames` means float RGB in [-1, 1] and `audio` float in [-1, 1].
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int16, UInt8
@@ -228,14 +228,30 @@ def donor_side(size: int) -> int:
   return size // 2
 
 
-def sound_level(samples: Int16[np.ndarray, "s"]) -> Float[np.ndarray, "11"]:
+@runtime_checkable
+class Samples(Protocol):
+  """16-bit sound, of which slices are taken: an array, or what lies in a file.
+
+  So that hours of it need not be in memory.
+  """
+
+  def __len__(self) -> int:
+    """The number of samples."""
+    ...
+
+  def __getitem__(self, part: slice, /) -> Int16[np.ndarray, "s"]:
+    """Those of a slice without a step."""
+    ...
+
+
+def sound_level(samples: Samples) -> Float[np.ndarray, "11"]:
   """How loud a whole sound is, and how its power lies over the spectrum.
 
   What a window of it is normalised by, so that the gain is one for the clip
   and pauses stay quiet.
 
   Args:
-    samples: All of it, 16-bit; may be empty.
+    samples: All of it; may be empty.
 
   Returns:
     float32, full scale 1: its mean, then the autocovariance at lags of 0 to 9
@@ -244,9 +260,13 @@ def sound_level(samples: Int16[np.ndarray, "s"]) -> Float[np.ndarray, "11"]:
   """
   if not len(samples):
     return np.zeros(LEVEL, np.float32)
-  mean, block = samples.mean(dtype=np.float64), 1 << 16
+  block = 1 << 16
+  starts = range(0, len(samples), block)
+  # Whole numbers, so exact in any order.
+  total = sum(int(samples[i : i + block].sum(dtype=np.int64)) for i in starts)
+  mean = total / len(samples)
   sums = np.zeros(LEVEL - 1)
-  for start in range(0, len(samples), block):
+  for start in starts:
     piece = samples[start : start + block + LEVEL - 2].astype(float) - mean
     for lag in range(LEVEL - 1):
       late = piece[lag : lag + block]

@@ -22,7 +22,7 @@ from data_pipelines.media.audio_track import (
 )
 from data_pipelines.media.container import opened
 from data_pipelines.media.error import MediaError, warn
-from data_pipelines.media.loudness import loudness
+from data_pipelines.media.loudness import loudness, parts
 from speak_jax import spec
 
 # What AAC in an mp4 can hold; other sound becomes the next of these.
@@ -32,6 +32,7 @@ RATES_HZ = (
 )
 LAYOUTS = {"mono": 1, "stereo": 2, "3.0": 3, "5.0": 5, "5.1": 6, "7.1": 8}
 MOST_CHANNELS = max(LAYOUTS.values())
+_PIECE = 4 * spec.SAMPLE_RATE_HZ  # samples that are read at a time
 
 
 class Sound(NamedTuple):
@@ -65,21 +66,55 @@ def read_audio(
     MediaError: Unreadable, "no audio track", or a track without sound.
   """
   index = audio_track(path) if track is None else track
-  weights = _weights(path, index, read_header(path, index))
   pieces: list[_Piece] = []
-  reader = AudioTrackReader(path, index)
-  for start, chunk in reader:
-    mono = np.rint(weights @ chunk * 32768).clip(-32768, 32767)
-    if start is not None:
-      pieces.append(_Piece(start, []))
-    pieces[-1].chunks.append(mono.astype(np.int16))
-  if not pieces:
-    raise MediaError(path, "the audio track holds no sound")
-  reader.check_end()
-  audio = _placed(pieces, picture_start(path, pieces[0].start))
+  for item in read_pieces(path, index):
+    if isinstance(item, list):
+      pieces.append(_Piece(item[0], []))
+    else:
+      pieces[-1].chunks.append(item)
+  audio = _placed(pieces)
   if frames is not None:
     audio = fit(audio, round(frames * spec.samples_per_frame(fps)))
   return audio
+
+
+def read_pieces(
+  path: str | os.PathLike, track: int
+) -> Iterator[list[int] | Int16[np.ndarray, "n"]]:
+  """Reads the same sound, some seconds at a time.
+
+  Args:
+    path: Any file with sound.
+    track: Index from 0.
+
+  Yields:
+    [sample] at which what follows begins, and what follows. There is one at
+    the start, which can lie before 0, and one after each hole. What lies
+    between is silent.
+
+  Raises:
+    MediaError: As `read_audio`.
+  """
+  weights = _weights(path, track, read_header(path, track))
+  reader = AudioTrackReader(path, track)
+  zero, kept = None, []
+  for start, chunk in reader:
+    mono = np.rint(weights @ chunk * 32768).clip(-32768, 32767)
+    if start is not None:
+      if kept:
+        yield np.concatenate(kept)
+      kept = []
+      zero = picture_start(path, start) if zero is None else zero
+      yield [round((start - zero) * spec.SAMPLE_RATE_HZ)]
+    kept.append(mono.astype(np.int16))
+    if sum(map(len, kept)) >= _PIECE:
+      yield np.concatenate(kept)
+      kept = []
+  if zero is None:
+    raise MediaError(path, "the audio track holds no sound")
+  if kept:
+    yield np.concatenate(kept)
+  reader.check_end()
 
 
 def read_sound(
@@ -194,15 +229,18 @@ def whole(audio: Int16[np.ndarray, "s"]) -> Sound:
   return Sound(rate, "mono", chunks)
 
 
-def is_silent(audio: Int16[np.ndarray, "s"]) -> bool:
+def is_silent(audio: spec.Samples) -> bool:
   """Whether nothing in it is above -60 dB of full scale."""
-  return bool(not len(audio) or (audio.max() < 33 and audio.min() > -33))
+  return all(x.max() < 33 and x.min() > -33 for x in parts(audio))
 
 
-def clipped(audio: Int16[np.ndarray, "s"]) -> float:
+def clipped(audio: spec.Samples) -> float:
   """Share of the samples at full scale, 0 to 1; of clean speech, none."""
-  above, below = audio > 32440, audio < -32440  # |-32768| has no 16 bits
-  return (np.count_nonzero(above) + np.count_nonzero(below)) / len(audio)
+  count = 0
+  for part in parts(audio):
+    above, below = part > 32440, part < -32440  # |-32768| has no 16 bits
+    count += np.count_nonzero(above) + np.count_nonzero(below)
+  return count / len(audio)
 
 
 def fit(audio: Int16[np.ndarray, "s"], samples: int) -> Int16[np.ndarray, "n"]:
@@ -214,14 +252,14 @@ def fit(audio: Int16[np.ndarray, "s"], samples: int) -> Int16[np.ndarray, "n"]:
 class _Piece(NamedTuple):
   """Sound without a hole."""
 
-  start: float  # seconds
+  start: int  # sample
   chunks: list[Int16[np.ndarray, "n"]]
 
 
-def _placed(pieces: Sequence[_Piece], zero: float) -> Int16[np.ndarray, "s"]:
-  """One array that starts at time `zero`, silent where there is nothing."""
+def _placed(pieces: Sequence[_Piece]) -> Int16[np.ndarray, "s"]:
+  """One array that starts at sample 0, silent where there is nothing."""
   sounds = [np.concatenate(piece.chunks) for piece in pieces]
-  places = [round((x.start - zero) * spec.SAMPLE_RATE_HZ) for x in pieces]
+  places = [piece.start for piece in pieces]
   length = max(
     at + len(sound) for at, sound in zip(places, sounds, strict=True)
   )

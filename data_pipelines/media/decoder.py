@@ -2,7 +2,8 @@
 
 `probe`, `read_frames`, `read_audio`, `read_sound`, `audio_track`, `read_image`,
 `read_alpha`, `read_tags` and `read_manifest` are those of `video`, `audio`,
-`image`, `tags` and `manifest`, run by `sandbox`.
+`image`, `tags` and `manifest`, run by `sandbox`; `read_recording` is
+`read_audio` for sound of any length.
 Whatever becomes of the process is a MediaError of one line. Pictures come
 through a pipe.
 """
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 
 from data_pipelines.media import audio, video
+from data_pipelines.media.recording import Recording, recorded
 from data_pipelines.media.sandbox import call
 from speak_jax import spec
 
@@ -46,6 +48,20 @@ def read_audio(
 ) -> Int16[np.ndarray, "s"]:
   """`audio.read_audio`."""
   return _only(path, "read_audio", frames=frames, fps=fps, track=track)
+
+
+def read_recording(path: str | os.PathLike, track: int) -> Recording:
+  """Reads the same sound onto the disk, where hours of it take no memory.
+
+  Args:
+    path: Any file with sound.
+    track: Index from 0.
+
+  Raises:
+    MediaError: As `read_audio`.
+    FileError: There is no room for it on the disk.
+  """
+  return recorded(path, call(path, "read_pieces", track=track))
 
 
 def audio_track(path: str | os.PathLike, number: int | None = None) -> int:

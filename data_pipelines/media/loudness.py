@@ -7,6 +7,9 @@ has it (ITU-R BS.1770-4): frequencies weighted as ears do, pauses left out.
 Peaks would not do: one knock on the table would make the voice quiet.
 """
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Int16
 
@@ -19,31 +22,61 @@ STEP = spec.SAMPLE_RATE_HZ // 10  # 0.1 s; a block is four of them
 _CHUNK = 50 * STEP  # filtered at a time: 5 s
 
 
-def loudness(audio: Int16[np.ndarray, "s"]) -> float:
+class Gain(NamedTuple):
+  """What brings a recording to a loudness; the same for all of it."""
+
+  offset: int = 0  # a constant, which is taken away
+  decibels: float | None = None  # None: silent, stays as it is
+
+  def of(self, audio: Int16[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
+    """A piece of the recording, changed."""
+    audio = without(audio, self.offset)
+    return audio if self.decibels is None else amplified(audio, self.decibels)
+
+
+def loudness(audio: spec.Samples, offset: int = 0) -> float:
   """Integrated loudness of a 16 kHz sound in LUFS; -inf if it is silent.
 
   A sound of less than 0.4 s is one block.
+
+  Args:
+    audio: The sound.
+    offset: A constant in it, which does not count.
   """
-  blocks = _blocks(audio)
+  blocks = _blocks(audio, offset)
   blocks = blocks[lufs_of(blocks) > SILENCE_LUFS]
   if len(blocks):
     blocks = blocks[lufs_of(blocks) > lufs_of(blocks.mean()) + PAUSE_LU]
   return float(lufs_of(blocks.mean())) if len(blocks) else -np.inf
 
 
+def gain(audio: spec.Samples, lufs: float = VOICE_LUFS) -> Gain:
+  """What brings a sound to this loudness; what is silent stays as it is.
+
+  A constant is taken away, which is no sound: amplified with a quiet voice it
+  would be all that is left.
+  """
+  total = square = 0.0
+  for part in parts(audio):
+    exact = part.astype(np.float64)
+    total += float(exact.sum())
+    square += float(np.dot(exact, exact))
+  offset = constant(total, square, max(len(audio), 1))
+  now = loudness(audio, offset)
+  return Gain(offset, lufs - now if np.isfinite(now) else None)
+
+
 def levelled(
   audio: Int16[np.ndarray, "s"], lufs: float = VOICE_LUFS
 ) -> Int16[np.ndarray, "s"]:
-  """The sound at this loudness; what is silent stays as it is.
+  """The sound at this loudness, see `gain`; peaks above are clipped."""
+  return gain(audio, lufs).of(audio)
 
-  A constant is taken away, which is no sound: amplified with a quiet voice it
-  would be all that is left. Peaks that then are above full scale are clipped.
-  """
-  audio = _centred(audio)
-  now = loudness(audio)
-  if not np.isfinite(now):
-    return audio
-  return amplified(audio, lufs - now)
+
+def parts(audio: spec.Samples) -> Iterator[Int16[np.ndarray, "n"]]:
+  """Yields a sound a few seconds at a time."""
+  for start in range(0, len(audio), _CHUNK):
+    yield audio[start : start + _CHUNK]
 
 
 def amplified(
@@ -56,16 +89,6 @@ def amplified(
     part = audio[start : start + _CHUNK] * gain
     out[start : start + _CHUNK] = np.rint(part).clip(-32768, 32767)
   return out
-
-
-def _centred(audio: Int16[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
-  """Without the constant that a faulty input adds, if it is most of all."""
-  total = square = 0.0
-  for start in range(0, len(audio), _CHUNK):
-    part = audio[start : start + _CHUNK].astype(np.float64)
-    total += float(part.sum())
-    square += float(np.dot(part, part))
-  return without(audio, constant(total, square, max(len(audio), 1)))
 
 
 def constant(total: float, square: float, samples: int) -> int:
@@ -93,18 +116,18 @@ def without(
   return out
 
 
-def _blocks(audio: Int16[np.ndarray, "s"]) -> Float[np.ndarray, "n"]:
+def _blocks(audio: spec.Samples, offset: int) -> Float[np.ndarray, "n"]:
   """Weighted power of blocks of 0.4 s that begin every 0.1 s; full scale 1."""
   # Here alone: a decoder hardly ever needs it, and numba takes a while.
   from data_pipelines.media import biquads
 
   filters, state = weighting(), np.zeros((2, 2))
   sums = []
-  for start in range(0, len(audio), _CHUNK):
-    part = audio[start : start + _CHUNK] / 32768
+  for heard in parts(audio):
+    part = without(heard, offset) / 32768
     part, state = biquads.filtered(filters, part, state)
     whole = len(part) // STEP * STEP
-    if start == 0 and len(audio) < 4 * STEP:
+    if len(audio) < 4 * STEP:
       return np.array([np.mean(part**2)]) if len(part) else np.zeros(0)
     sums.append((part[:whole].reshape(-1, STEP) ** 2).sum(1))
   if not sums:

@@ -22,6 +22,7 @@ CALLS: dict[str, Callable[..., Any]] = {
   "probe": video.probe,
   "read_frames": video.read_frames,
   "read_audio": audio.read_audio,
+  "read_pieces": audio.read_pieces,
   "read_sound": audio.read_sound,
   "audio_track": audio.audio_track,
   "read_image": image.read_image,

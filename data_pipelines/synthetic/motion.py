@@ -1,15 +1,20 @@
 """How a head moves, where it looks, and what stands around it."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from data_pipelines.synthetic import spline
 
 FRAMINGS = ("tight", "medium", "wide")
 KNOTS_BEHIND = 32  # of a spline, of which the last ones change nothing here
+_BLINK_S = 0.075  # from shut lids to those that are half open, about
+_BLINK_REACH_S = 0.5  # beyond which a blink is exactly nothing
+# Numbers of some frames by their indices: a video need not be held whole.
+ByFrame = Callable[[Int[np.ndarray, "n"]], Float[np.ndarray, "n *d"]]
 
 
 class Framing(NamedTuple):
@@ -76,13 +81,15 @@ def swaying(
   fps: float,
   channels: int,
   every_s: float,
-) -> Float[np.ndarray, "n c"]:
-  """As `wander`, and a longer track begins as a shorter one of these draws."""
+) -> ByFrame:
+  """As `wander`, and a longer track begins as a shorter one of these draws.
+
+  It is read frame by frame, (m c) of m frames.
+  """
   begin = rng.uniform(0, 1)
   knots = int(np.ceil(frames / fps / every_s)) + 4 + KNOTS_BEHIND
-  values = rng.uniform(-1, 1, (knots, channels))
-  at = (np.arange(frames) / fps) / every_s + 1 + begin
-  return spline.through(values, at).clip(-1, 1)
+  smooth = spline.reader(rng.uniform(-1, 1, (knots, channels)))
+  return lambda index: smooth((index / fps) / every_s + 1 + begin).clip(-1, 1)
 
 
 def travel(
@@ -117,13 +124,28 @@ def blinks(
   rng: np.random.Generator, frames: int, fps: float
 ) -> Float[np.ndarray, "n"]:
   """Closing of the lids, 0 to 1; a blink every three seconds or so."""
-  time = (np.arange(frames) + 0.5) / fps
-  out = np.zeros(frames)
-  at = rng.uniform(0.2, 2.8)
-  while at < time[-1] + 0.3:
-    out = np.maximum(out, np.exp(-(((time - at) / 0.075) ** 4)))
+  return blinking(rng, frames, fps)(np.arange(frames))
+
+
+def blinking(rng: np.random.Generator, frames: int, fps: float) -> ByFrame:
+  """`blinks`, read frame by frame."""
+  times, at = [], rng.uniform(0.2, 2.8)
+  while at < (frames - 0.5) / fps + 0.3:
+    times.append(at)
     at += rng.uniform(1.4, 4.5)
-  return out
+  blinks = np.array(times)
+
+  def closed(index: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    time = (index + 0.5) / fps
+    near = np.searchsorted(
+      blinks, [time.min() - _BLINK_REACH_S, time.max() + _BLINK_REACH_S]
+    )
+    out = np.zeros(len(index))
+    for at in blinks[slice(*near)]:
+      out = np.maximum(out, np.exp(-(((time - at) / _BLINK_S) ** 4)))
+    return out
+
+  return closed
 
 
 def glances(

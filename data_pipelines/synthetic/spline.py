@@ -4,6 +4,8 @@ As `scipy.interpolate.CubicSpline` draws it, to the last digits; without SciPy,
 which takes a quarter of a second to load, and a head that idles waits for it.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 
@@ -20,13 +22,26 @@ def through(
     values: At the knots, four at least.
     at: Where it is read, from 0 to k - 1.
   """
+  return reader(values)(at)
+
+
+def reader(
+  values: Float[np.ndarray, "k c"],
+) -> Callable[[Float[np.ndarray, "n"]], Float[np.ndarray, "n c"]]:
+  """Makes what reads the spline of `through`, piece by piece."""
   bends = _bends(values)
-  first = np.clip(at.astype(int), 0, len(values) - 2)
-  right = (at - first)[:, None]
-  left = 1 - right
-  ends = left * values[first] + right * values[first + 1]
-  bent = (left**3 - left) * bends[first] + (right**3 - right) * bends[first + 1]
-  return ends + bent / 6
+
+  def read(at: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n c"]:
+    first = np.clip(at.astype(int), 0, len(values) - 2)
+    right = (at - first)[:, None]
+    left = 1 - right
+    ends = left * values[first] + right * values[first + 1]
+    bent = (left**3 - left) * bends[first] + (right**3 - right) * bends[
+      first + 1
+    ]
+    return ends + bent / 6
+
+  return read
 
 
 def _bends(values: Float[np.ndarray, "k c"]) -> Float[np.ndarray, "k c"]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from data_pipelines.media.error import MediaError
 from data_pipelines.media.limits import LIMITS
+from data_pipelines.synthetic.motion import ByFrame
 
 MOST_ROWS = 1_000_000  # of a table: 4 hours at 60 a second, and some
 T = TypeVar("T")
@@ -29,6 +30,14 @@ class Curve(NamedTuple):
 
   def at(self, seconds: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n k"]:
     """Reads the curve; it never leaves the range of two neighbours."""
+    return self._reader()(seconds)
+
+  def by_frame(self, fps: float) -> ByFrame:
+    """What reads it piece by piece, at frames of this rate by their indices."""
+    read = self._reader()
+    return lambda index: read(index / fps)
+
+  def _reader(self) -> Callable[[np.ndarray], np.ndarray]:
     # Here alone: SciPy is slow to import, and most videos have no curve.
     from scipy.interpolate import PchipInterpolator
 
@@ -36,8 +45,8 @@ class Curve(NamedTuple):
     first, last = self.times[[0, -1]]
     times = np.concatenate([[first - 1], self.times, [last + 1]])
     values = np.pad(self.values, ((1, 1), (0, 0)), "edge")
-    within = np.clip(seconds, times[0], times[-1])
-    return PchipInterpolator(times, values)(within)
+    smooth = PchipInterpolator(times, values)
+    return lambda seconds: smooth(np.clip(seconds, times[0], times[-1]))
 
 
 def read_table(

@@ -19,6 +19,7 @@ from data_pipelines.faces.follow import (
 from data_pipelines.faces.tracker import Step, Track, gather
 from data_pipelines.media.error import warn
 from data_pipelines.media.warp import transform, warp
+from speak_jax.common.on_disk import Rows
 from speak_jax.inference.crops import track_crops
 from speak_jax.inference.inputs import Rules, find_face
 from speak_jax.inference.settings import Settings
@@ -26,7 +27,7 @@ from speak_jax.inference.windows import ping_pong
 
 LOOK_S = 30.0  # of a face in motion, from which its square is found
 FOLLOWS = 0.3  # of the way that a face is beyond its square, each frame
-KEEP_BYTES = 128 << 20  # of pictures that wait for the square
+KEEP_BYTES = 8 << 20  # of pictures that wait for the square
 
 
 class StillDriver:
@@ -83,13 +84,13 @@ class VideoDriver:
     self._footage = find_face(path, tracker, rules.pose).with_lead(
       rules.on_missing_face == "fail"
     )
-    self._has_face: list[bool] = []  # of each frame so far
+    self._has_face = bytearray()  # of each frame so far, 1 or 0
     self._outside = 0  # frames whose face leaves the square
     self._first = 0  # frame of the footage
-    self._followed: list[np.ndarray] = []  # squares behind the first look
+    self._followed = Rows(np.float64, (2, 3))  # squares behind the first look
     self._pairs = _paired(self._pictures(), tracker, self._footage.rule)
-    self._opening, self._steps, self._at_end = self._look()
-    track = self._longest_shot(gather(self._steps))
+    self._opening, track, self._at_end = self._look()
+    track = self._longest_shot(track)
     check(
       path,
       track,
@@ -97,7 +98,9 @@ class VideoDriver:
       rule=rules.pose,
       on_missing_face=rules.on_missing_face,
     )
-    self._has_face = track.found.tolist()
+    self._has_face = bytearray(track.found)
+    self._meshes = Rows(np.float32, track.mesh.shape[1:])  # of the first look
+    self._meshes.append(track.mesh)
     if self._at_end:
       self._finish()
     if self._at_end and len(self._has_face) == 1:
@@ -114,8 +117,8 @@ class VideoDriver:
     Raises:
       MediaError: It turns out that the video cannot be used.
     """
-    for frame, step, matrix in self._followed_frames():
-      yield self._crop(frame, matrix) if step.found else None
+    for frame, mesh, matrix in self._followed_frames():
+      yield None if mesh is None else self._crop(frame, matrix)
 
   def faces(
     self,
@@ -125,22 +128,30 @@ class VideoDriver:
     Raises:
       MediaError: It turns out that the video cannot be used.
     """
-    for frame, step, _ in self._followed_frames():
-      yield (frame, step.mesh) if step.found else None
+    for frame, mesh, _ in self._followed_frames():
+      yield None if mesh is None else (frame, mesh)
 
-  @property
-  def opening_meshes(self) -> list[Float[np.ndarray, "468 3"]]:
-    """FaceMesh's points in the first look, where the face is seen."""
-    return [step.mesh for step in self._steps if step.found]
+  def opening_meshes(self) -> Iterator[Float[np.ndarray, "468 3"]]:
+    """Yields FaceMesh's points in the first look, where the face is seen."""
+    for i in range(len(self._meshes)):
+      if self._has_face[i]:
+        yield self._meshes[i : i + 1][0]
 
   def _followed_frames(
     self,
-  ) -> Generator[tuple[np.ndarray, Step, np.ndarray], None, None]:
-    """Yields every frame, once, with its step and the matrix of its crop."""
+  ) -> Generator[tuple[np.ndarray, np.ndarray | None, np.ndarray], None, None]:
+    """Yields every frame, once, with FaceMesh's points and its crop's matrix.
+
+    Points are None where no face is seen.
+    """
     opening = self._opening or self._pictures()
     self._opening = []
-    yield from zip(opening, self._steps, self._matrices, strict=False)
-    opening, self._steps = [], []
+    for i, (frame, matrix) in enumerate(
+      zip(opening, self._matrices, strict=False)
+    ):
+      mesh = self._meshes[i : i + 1][0] if self._has_face[i] else None
+      yield frame, mesh, matrix
+    opening = []
     for frame, step in () if self._at_end else self._pairs:
       if step.shot:
         start = self._footage.start + (self._first + len(self._has_face)) / (
@@ -153,8 +164,8 @@ class VideoDriver:
         raise NoFaceError(self.path, f"no face from {self._gaps()}")
       if step.found:
         self._follow(step.landmarks)
-      self._followed.append(self._matrix)
-      yield frame, step, self._matrix
+      self._followed.append(self._matrix[None])
+      yield frame, step.mesh if step.found else None, self._matrix
     if not self._at_end:
       self._finish()
 
@@ -167,20 +178,26 @@ class VideoDriver:
       columns: Indices of these frames.
       n: Frames that were made.
     """
-    has_face = np.array(self._has_face)
+    has_face = np.frombuffer(self._has_face, bool)
     if self._rules.on_missing_face == "hold":
       driver = np.maximum(np.cumsum(has_face) - 1, 0)
     else:
       driver = np.arange(has_face.sum())
     driver = np.flatnonzero(has_face)[driver]
     wanted = driver[ping_pong(len(driver), n)][columns]
-    matrices = [*self._matrices, *self._followed]
     crops = {
-      i: self._crop(frame, matrices[i])
+      i: self._crop(frame, self._square(i))
       for i, frame in enumerate(self._pictures())
       if i in wanted
     }
     return [crops[i] for i in wanted]
+
+  def _square(self, i: int) -> Float[np.ndarray, "2 3"]:
+    """The matrix of a frame's crop."""
+    looked = len(self._matrices)
+    if i < looked:
+      return self._matrices[i]
+    return self._followed[i - looked : i - looked + 1][0]
 
   def _longest_shot(self, track: Track) -> Track:
     """Keeps the longest shot of the first look, drops what lies before it."""
@@ -195,7 +212,6 @@ class VideoDriver:
       )
       self._at_end = self._at_end or stop < len(track.found)
       self._first = start
-      self._steps = self._steps[start:stop]
       self._opening = self._opening[start:stop]
     return track.shot(start, stop)
 
@@ -216,25 +232,30 @@ class VideoDriver:
     frames = self._footage.frames(self._settings.fps)
     return itertools.islice(frames, self._first, self._n)
 
-  def _look(self) -> tuple[list[np.ndarray], list[Step], bool]:
+  def _look(self) -> tuple[list[np.ndarray], Track, bool]:
     """Reads frames until the square is known.
 
     Returns:
-      The frames, none if they are too many to keep; the tracker's step of
-      each; and whether the video has ended.
+      The frames, none if they are too many to keep; the face in each; and
+      whether the video has ended.
     """
-    frames, steps, room = [], [], KEEP_BYTES
+    frames, room = [], KEEP_BYTES
     enough = round(LOOK_S * self._settings.fps)
-    for frame, step in self._pairs:
-      steps.append(step)
-      room -= frame.nbytes
-      frames.append(frame)
-      if room < 0:
-        frames = []
-      enough -= step.found
-      if not enough:
-        return frames, steps, False
-    return frames, steps, True
+
+    def steps() -> Iterator[Step]:
+      nonlocal room, enough
+      for frame, step in self._pairs:
+        room -= frame.nbytes
+        frames.append(frame)
+        if room < 0:
+          frames.clear()
+        enough -= step.found
+        yield step
+        if not enough:
+          return
+
+    track = gather(steps())
+    return frames, track, enough > 0
 
   def _finish(self) -> None:
     """Warns of what is odd about the whole video.
@@ -242,7 +263,7 @@ class VideoDriver:
     Raises:
       MediaError: It hardly shows a face.
     """
-    path, has_face = self.path, np.array(self._has_face)
+    path, has_face = self.path, np.frombuffer(self._has_face, bool)
     check_share(path, has_face)
     if not has_face.all():
       hold = self._rules.on_missing_face == "hold"
@@ -259,7 +280,8 @@ class VideoDriver:
     """Says where no face is seen, in the file's own time."""
     fps = self._settings.fps
     before = self._first + round(self._footage.start * fps)
-    return gaps(np.array([True] * before + self._has_face), fps)
+    known = np.frombuffer(self._has_face, bool)
+    return gaps(np.concatenate([np.ones(before, bool), known]), fps)
 
   def _crop(
     self, frame: UInt8[np.ndarray, "h w 3"], matrix: Float[np.ndarray, "2 3"]

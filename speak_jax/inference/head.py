@@ -1,14 +1,16 @@
 """How a head shall turn and where its eyes shall look, as a user says it."""
 
 import enum
+import functools
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from data_pipelines.faces import headpose
+from data_pipelines.synthetic.motion import ByFrame
 from speak_jax.inference.curve import (
   Curve,
   is_table,
@@ -126,7 +128,7 @@ def turns(
   fps: float,
   own: Float[np.ndarray, "3 3"],
   mode: str | None,
-) -> Float[np.ndarray, "n 3 3"] | None:
+) -> ByFrame | None:
   """How far a head turns from the photograph's pose in each of n frames.
 
   Args:
@@ -138,21 +140,34 @@ def turns(
       the head's; None: absolute of a sweep, else relative.
 
   Returns:
-    None: it sways.
+    Rotations (m 3 3) of m of the frames by their indices; None: it sways.
   """
   if pose is Idle.SAMPLED:
     return None
   if isinstance(pose, Idle):
-    return np.broadcast_to(np.eye(3), (n, 3, 3))
-  absolute = mode == "absolute"
+    return lambda index: np.broadcast_to(np.eye(3), (len(index), 3, 3))
   if isinstance(pose, Sweep):
     absolute = mode != "relative"
     rest = np.degrees(headpose.angles(own[None]))[0] * absolute
-    angles = pose.at(np.linspace(0, 1, n), rest)
+    shares = np.linspace(0, 1, n)
+    angles = functools.partial(_swept, pose, shares, rest)
   else:
-    angles = pose.at(np.arange(n) / fps)
-  found = rotation_of(*np.radians(angles).T)
-  return found @ own.T if absolute else found
+    absolute, angles = mode == "absolute", pose.by_frame(fps)
+
+  def at(index: Int[np.ndarray, "m"]) -> Float[np.ndarray, "m 3 3"]:
+    found = rotation_of(*np.radians(angles(index)).T)
+    return found @ own.T if absolute else found
+
+  return at
+
+
+def _swept(
+  sweep: Sweep,
+  shares: Float[np.ndarray, "n"],
+  rest: Float[np.ndarray, "3"],
+  index: Int[np.ndarray, "m"],
+) -> Float[np.ndarray, "m 3"]:
+  return sweep.at(shares[index], rest)
 
 
 def read_gaze(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, Int16, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from data_pipelines.faces import align, footage, portrait
 from data_pipelines.faces.face_rule import Box
@@ -23,7 +23,8 @@ from data_pipelines.media import decoder, mp4, png_folder
 from data_pipelines.media.audio import Sound, clipped, is_silent
 from data_pipelines.media.container import check_file
 from data_pipelines.media.error import MediaError, unsaid, warn
-from data_pipelines.media.loudness import levelled, loudness
+from data_pipelines.media.loudness import gain, loudness
+from data_pipelines.media.recording import Recording
 from data_pipelines.media.warp import transform, warp
 from speak_jax.common import outputs
 from speak_jax.common.progress import say
@@ -95,7 +96,7 @@ def check_files(
 
 def read_speech(
   path: str | os.PathLike, track: int | None
-) -> tuple[Int16[np.ndarray, "s"], Callable[..., Sound]]:
+) -> tuple[Recording, Callable[..., Sound]]:
   """Reads what the network hears, and how to read the file's own sound.
 
   Warns of silence, clipping and faint voices.
@@ -105,15 +106,15 @@ def read_speech(
     track: Which audio track, from 1; None: as `media.audio.audio_track`.
 
   Returns:
-    16 kHz mono at the loudness of the voices that the network learned from;
-    and what reads the sound, as long, with its own channels, and with its own
-    rate or with that, Hz, which it is given.
+    16 kHz mono at the loudness of the voices that the network learned from,
+    on the disk; and what reads the sound, as long, with its own channels, and
+    with its own rate or with that, Hz, which it is given.
 
   Raises:
     MediaError: No such track, or it cannot be read.
   """
   index = decoder.audio_track(path, track)
-  sound = decoder.read_audio(path, track=index)
+  sound = decoder.read_recording(path, index)
   loud = loudness(sound)
   if is_silent(sound):
     warn(path, "silent; the mouth will rest")
@@ -125,7 +126,7 @@ def read_speech(
   def own(rate: int | None = None) -> Sound:
     return decoder.read_sound(path, index, rate)
 
-  return levelled(sound), own
+  return sound.with_gain(gain(sound)), own
 
 
 def read_person(

@@ -128,7 +128,7 @@ class Model:
       identity: As for `generate`.
       pose: The same. Head motion, read or idle, is that of ten minutes at
         most, and then goes back and forth.
-      emotion: As for `generate`; one that changes stays after ten minutes.
+      emotion: As for `generate`.
       lufs: Loudness of the voice that will come; None: it is measured while
         it comes, and the network hears it as loud as the voices that it
         learned from.

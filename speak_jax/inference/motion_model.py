@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float32, Int16
 
+from data_pipelines.synthetic.motion import ByFrame
 from speak_jax import bundle as bundles
 from speak_jax import spec
 from speak_jax.inference.functions import called
@@ -102,7 +103,7 @@ class MotionModel:
       MotionSettings(**bundle.config["settings"]),
     )
 
-  def length(self, audio: Int16[np.ndarray, "s"]) -> int:
+  def length(self, audio: spec.Samples) -> int:
     """Counts the frames of a 16 kHz sound: round(seconds x fps).
 
     Raises:
@@ -136,9 +137,9 @@ class MotionModel:
 
   def stream(
     self,
-    audio: Int16[np.ndarray, "s"],
+    audio: spec.Samples,
     lids: Iterable[float],
-    emotion: Float[np.ndarray, "8"] | Float[np.ndarray, "n 8"],
+    emotion: Float[np.ndarray, "8"] | ByFrame,
     mouth: float = 1.0,
   ) -> Iterator[Float[np.ndarray, "468 3"]]:
     """Yields how the points lie beside the face at rest, frame by frame.
@@ -148,7 +149,7 @@ class MotionModel:
       lids: Of each of the n frames to make: 0 as at rest, 1 shut. Taken a
         stretch ahead.
       emotion: Strength of each of `spec.EMOTIONS`, 0 to 1; of all frames, or
-        of each.
+        what gives those of frames by their indices.
       mouth: How far speech moves the points away from where silence has them,
         over how far the network moves them.
 
@@ -162,7 +163,10 @@ class MotionModel:
         return
       start, n = number * each, len(closed)
       sound = cut_sound(audio, number, 1, self.settings)
-      shown = emotion if emotion.ndim == 1 else emotion[start:][:n]
+      if isinstance(emotion, np.ndarray):
+        shown = emotion
+      else:
+        shown = emotion(np.arange(start, start + n))
       yield from self.stretch(sound, closed, shown, mouth)
 
   def stretch(

@@ -20,18 +20,19 @@ from jaxtyping import Float, Float32, Int16, UInt8
 from data_pipelines.faces.eyes import EyeReader
 from data_pipelines.faces.follow import FaceTracker
 from speak_jax import spec
+from speak_jax.common.on_disk import Rows
 from speak_jax.common.prefetch import prefetch
 from speak_jax.inference import utterance
 from speak_jax.inference.motion_model import MotionModel
 from speak_jax.inference.request import Request, RequestError, check
 from speak_jax.inference.talking_photograph import Actor, actor
 from speak_jax.inference.utterance import Hearing, Utterance
+from speak_jax.inference.windows import bounced
 from speak_jax.photograph import composition
-from speak_jax.photograph.head_motion import Drive, unpacked
+from speak_jax.photograph.head_motion import PACKED, Drive, unpacked
 from speak_jax.provenance.marking import Marking
 
-# Of an idle head's motion, of a pose video, and of an emotion that changes;
-# after it they go back and forth, or an emotion stays.
+# Of an idle head's motion and of a pose video, which then go back and forth.
 HORIZON_S = 600.0
 BATCH = 10  # frames made at once: 0.4 s, so that new sound is soon heard
 OVER = 4  # frames in which the mouth goes over from one sound to another
@@ -247,9 +248,9 @@ class Stream:
   ) -> Float[np.ndarray, "n 468 3"]:
     """The frames' points, lids open, from `start` to `stop` of a window."""
     strengths = self._actor.strengths
-    if strengths.ndim == 2:
+    if not isinstance(strengths, np.ndarray):
       frames = self._shown + np.arange(stop) - start
-      strengths = strengths[frames.clip(0, len(strengths) - 1)]
+      strengths = strengths(frames.clip(0))
     lids = [0.0] * stop
     points = self._network.stretch(sound, lids, strengths, self._opening)
     return points[start:]
@@ -376,13 +377,13 @@ def _frames_ahead(network: MotionModel, seconds: float | None) -> int:
 
 def _endless(drives: Iterable[Drive]) -> Iterator[Drive]:
   """Plays them, then back and forth."""
-  played = []
+  played = Rows(np.float64, (PACKED,))
   for drive in drives:
-    played.append(drive.packed())
+    played.append(drive.packed()[None])
     yield drive
-  back = [*range(len(played) - 2, 0, -1)]
-  for i in itertools.cycle([*back, *range(len(played))]):
-    yield unpacked(played[i])
+  for time in itertools.count(len(played)):
+    i = bounced(time, len(played))
+    yield unpacked(played[i : i + 1][0])
 
 
 def of_photograph(

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 from einops import rearrange, repeat
-from jaxtyping import Array, Float, Int16, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from speak_jax import bundle as bundles
 from speak_jax import spec
@@ -178,7 +178,7 @@ class Synthesizer:
     portrait: Any,
     pose: Iterable[Float[np.ndarray, "p"]],
     emotion: Float[np.ndarray, "e"],
-    audio: Int16[np.ndarray, "s"],
+    audio: spec.Samples,
   ) -> Iterator[UInt8[np.ndarray, "k h w 3"]]:
     """Yields the video piece by piece, a few windows of frames at a time.
 
@@ -217,7 +217,7 @@ class Synthesizer:
     landmarks: Float[np.ndarray, "68 2"],
     pose_frames: UInt8[np.ndarray, "m h w 3"],
     emotion_faces: UInt8[np.ndarray, "k f f 3"],
-    audio: Int16[np.ndarray, "s"],
+    audio: spec.Samples,
     *,
     smooth: bool = True,
   ) -> UInt8[np.ndarray, "n h w 3"]:
@@ -247,7 +247,7 @@ class Synthesizer:
     )
     return np.concatenate(list(pieces))
 
-  def length(self, audio: Int16[np.ndarray, "s"]) -> int:
+  def length(self, audio: spec.Samples) -> int:
     """Counts the frames of a 16 kHz sound: round(seconds x fps).
 
     Raises:
@@ -255,7 +255,7 @@ class Synthesizer:
     """
     return frames_of(audio, self.settings.fps)
 
-  def _heard(self, audio: Int16[np.ndarray, "s"]) -> Iterator[np.ndarray]:
+  def _heard(self, audio: spec.Samples) -> Iterator[np.ndarray]:
     """Yields the speech codes of each window, of silence after the last."""
     each = self.settings.heard // self.settings.frames
     rows = -(-self.windows // each)  # stretches at a time

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 import numpy as np
-from jaxtyping import Float, Int16, UInt8
+from jaxtyping import Float, UInt8
 
 from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.media.error import MediaError
@@ -25,6 +25,7 @@ from speak_jax.inference.inputs import (
 from speak_jax.inference.request import Request, check
 from speak_jax.inference.synthesizer import Synthesizer
 from speak_jax.inference.take import Take
+from speak_jax.spec import Samples
 
 PREFETCH = 16  # crops that wait for the device at most
 
@@ -94,7 +95,7 @@ def take(
 def _length(
   synthesizer: Synthesizer,
   path: str | os.PathLike,
-  speech: Int16[np.ndarray, "s"],
+  speech: Samples,
 ) -> int:
   """Counts the frames that a file's speech asks for."""
   try:

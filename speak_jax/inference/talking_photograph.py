@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int16, UInt8
+from jaxtyping import Float, UInt8
 
 from data_pipelines.faces import topology
 from data_pipelines.faces.eyes import EyeReader
@@ -27,7 +27,9 @@ from data_pipelines.faces.follow import FaceTracker
 from data_pipelines.media.audio import Sound
 from data_pipelines.media.error import MediaError, warn
 from data_pipelines.media.mp4 import frame_rate
+from data_pipelines.media.recording import Recording
 from data_pipelines.media.together import together
+from data_pipelines.synthetic.motion import ByFrame
 from speak_jax.common.names import printable
 from speak_jax.common.prefetch import prefetch
 from speak_jax.inference import (
@@ -113,7 +115,7 @@ def take(
   say(f"{n} frames at {fps:.5g} a second, {width} x {height} px")
 
   def moves(
-    head: Actor, voice: Int16[np.ndarray, "s"], drives: Iterator[Drive]
+    head: Actor, voice: Recording, drives: Iterator[Drive]
   ) -> Iterator[tuple[Float[np.ndarray, "468 3"], Drive]]:
     ours, for_lids = itertools.tee(drives)
     lids = (drive.lids for drive in for_lids)
@@ -142,8 +144,8 @@ class Actor(NamedTuple):
   """Who talks, and what moves all but his mouth."""
 
   portrait: Portrait
-  # Of each of `spec.EMOTIONS`: of all frames, or of each.
-  strengths: Float[np.ndarray, "8"] | Float[np.ndarray, "n 8"]
+  # Of each of `spec.EMOTIONS`: of all frames, or by their indices.
+  strengths: Float[np.ndarray, "8"] | ByFrame
   drives: Callable[[], Generator[Drive, None, None]]  # n of them
   rows: Callable[[Shown], list[Row]]  # of the contact sheet
   alpha: UInt8[np.ndarray, "h w"] | None  # of the photograph, if it has any
@@ -151,7 +153,7 @@ class Actor(NamedTuple):
 
 def _voices(
   request: Request, say: Callable[[str], None]
-) -> tuple[list[Int16[np.ndarray, "s"]], Callable[[], Sound]]:
+) -> tuple[list[Recording], Callable[[], Sound]]:
   """Reads what each face says, and how to read what is heard of them."""
   heard, owns = [], []
   for path in request.sounds:
@@ -248,7 +250,7 @@ def actor(
   one = composition.portrait(frame, mesh, eyes(frame, mesh), model.shut)
   pose = head.read_pose(request.pose)
   say(printable(f"pose      {head.described(pose, request.pose)}"))
-  strengths, faces = _emotion(request, n, fps, tracker, say)
+  strengths, faces = _emotion(request, fps, tracker, say)
   absolute, aim = request.pose_mode == "absolute", head.read_gaze(request.gaze)
   driver, looks, own_gaze = None, None, None
   if one.eyeballs:
@@ -292,12 +294,11 @@ def actor(
 
 def _emotion(
   request: Request,
-  n: int,
   fps: float,
   tracker: FaceTracker,
   say: Callable[[str], None],
 ) -> tuple[
-  Float[np.ndarray, "8"] | Float[np.ndarray, "n 8"],
+  Float[np.ndarray, "8"] | ByFrame,
   UInt8[np.ndarray, "k s s 3"] | None,
 ]:
   """Reads how strong each emotion is, and the faces that show it, if any."""
@@ -309,7 +310,7 @@ def _emotion(
     name = "a curve" if isinstance(request.emotion, Curve) else request.emotion
     times = f"{len(emotion.times)} times up to {emotion.times[-1]:g} s"
     say(printable(f"emotion   {name}: {times}"))
-    return emotion.at(np.arange(n) / fps), None
+    return emotion.by_frame(fps), None
   # Here alone: the network that judges takes long to import.
   from speak_jax.inference import expression
 
@@ -371,16 +372,13 @@ def _driven(
   rest: Float[np.ndarray, "3 3"] | None,
 ) -> Iterator[Drive]:
   """How a driver moves each of n frames; rest as for `driven`."""
-  lids = head_motion.open_lids(driver.opening_meshes)
-  faces, seen = itertools.tee(driver.faces())
-  packed = head_motion.driven(
-    (None if face is None else face[1] for face in faces), lids, rest=rest
-  )
+  lids = head_motion.open_lids(driver.opening_meshes())
+  # Split behind the pictures, of which `tee` would keep dozens.
+  seen, again = itertools.tee(_seen(driver, looks))
+  packed = head_motion.driven((mesh for mesh, _ in seen), lids, rest=rest)
   packed = _stays(driver, packed)
   if looks is not None:
-    packed = head_motion.looking(
-      packed, _looks(driver, looks, seen), looks.rest
-    )
+    packed = head_motion.looking(packed, (x for _, x in again), looks.rest)
   if request.rules.on_missing_face == "hold":
     known = windows.bridge(packed)
   else:
@@ -409,19 +407,20 @@ def _stays(
     )
 
 
-def _looks(
-  driver: VideoDriver,
-  looks: gaze.Driver,
-  faces: Iterable[tuple[np.ndarray, np.ndarray] | None],
-) -> Iterator[Look | None]:
-  """Yields what a driver's eyes do, and says so if they are hardly seen."""
+def _seen(
+  driver: VideoDriver, looks: gaze.Driver | None
+) -> Iterator[tuple[Float[np.ndarray, "468 3"] | None, Look | None]]:
+  """Yields a driver's points and what his eyes do, if that is asked for.
+
+  It is said if they are hardly seen.
+  """
   faces_seen = known = 0
-  for face in faces:
-    seen = None if face is None else looks(face)
+  for face in driver.faces():
+    look = None if face is None or looks is None else looks(face)
     faces_seen += face is not None
-    known += seen is not None and seen.gaze is not None
-    yield seen
-  if known < MIN_GAZES * faces_seen:
+    known += look is not None and look.gaze is not None
+    yield None if face is None else face[1], look
+  if looks is not None and known < MIN_GAZES * faces_seen:
     warn(
       driver.path,
       f"the gaze is seen in {known} of {faces_seen} frames; eyes too small,"

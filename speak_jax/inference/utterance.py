@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from data_pipelines.media import running_loudness
-from data_pipelines.media.loudness import VOICE_LUFS, amplified, without
+from data_pipelines.media.loudness import VOICE_LUFS, Gain
 from data_pipelines.media.running_loudness import Level
 from speak_jax import spec
 from speak_jax.inference.windows import Heard, cut_sound
@@ -119,9 +119,8 @@ def stretch(said: Utterance, hearing: Hearing, most: int) -> Stretch | None:
     sound = np.concatenate([sound, sound[: -back - 1 : -1]])
   (window,) = cut_sound(sound, number, 1, settings, said.first)
   lufs = said.level.lufs if hearing.lufs is None else hearing.lufs
-  window = without(window, said.level.offset)
-  if np.isfinite(lufs):
-    window = amplified(window, VOICE_LUFS - lufs)
+  decibels = VOICE_LUFS - lufs if np.isfinite(lufs) else None
+  window = Gain(said.level.offset, decibels).of(window)
   return Stretch(window[None], start, stop)
 
 

@@ -14,6 +14,7 @@ from einops import rearrange
 from jaxtyping import Float, Int, Int16
 
 from speak_jax import spec
+from speak_jax.common.on_disk import Rows
 from speak_jax.inference.settings import Settings
 
 
@@ -62,12 +63,18 @@ def drive(
   Raises:
     ValueError: There are no codes.
   """
-  played = []
+  played = None
   for code in itertools.islice(smoothed(codes, jumps) if smooth else codes, n):
-    played.append(code)
+    if played is None:
+      played = Rows(code.dtype, code.shape)
+    played.append(code[None])
     yield code
-  for i in ping_pong(len(played), n)[len(played) :]:
-    yield played[i]
+  if played is None:
+    raise ValueError("nothing to loop over")
+  count = len(played)
+  for time in range(count, n):
+    i = bounced(time, count)
+    yield played[i : i + 1][0]
 
 
 def smoothed(
@@ -170,9 +177,14 @@ def ping_pong(m: int, n: int) -> Int[np.ndarray, "n"]:
   """
   if m < 1:
     raise ValueError("nothing to loop over")
+  return np.array([bounced(time, m) for time in range(n)], int)
+
+
+def bounced(time: int, m: int) -> int:
+  """The item of m, at least one, that stands at a time of `ping_pong`."""
   period = max(2 * (m - 1), 1)
-  index = np.arange(n) % period
-  return np.minimum(index, period - index) if m > 1 else index
+  index = time % period
+  return min(index, period - index)
 
 
 def cut_poses(
@@ -185,7 +197,7 @@ def cut_poses(
   return rearrange(pose, "(w t) p -> w t p", t=t)
 
 
-def frames_of(audio: Int16[np.ndarray, "s"], fps: float) -> int:
+def frames_of(audio: spec.Samples, fps: float) -> int:
   """Counts the frames of a 16 kHz sound: round(seconds x fps).
 
   Raises:
@@ -198,7 +210,7 @@ def frames_of(audio: Int16[np.ndarray, "s"], fps: float) -> int:
 
 
 def cut_sound(
-  audio: Int16[np.ndarray, "s"],
+  audio: spec.Samples,
   first: int,
   count: int,
   settings: Heard,
@@ -218,7 +230,7 @@ def cut_sound(
   """
   per_frame = spec.samples_per_frame(settings.fps)
   before = round(settings.context * per_frame)
-  sounds = np.zeros((count, settings.samples), audio.dtype)
+  sounds = np.zeros((count, settings.samples), np.int16)
   for i, sound in enumerate(sounds, first):
     start = round(i * settings.heard * per_frame) - before - origin
     heard = audio[max(start, 0) : max(start + len(sound), 0)]

@@ -22,6 +22,7 @@ from data_pipelines.faces.eyes import (
   gaps,
   readable,
 )
+from data_pipelines.synthetic.motion import ByFrame
 
 # In distances between the outer corners of the eyes, some 92 mm: from the
 # middle of an eye's corners back to its centre, and from there to the iris.
@@ -158,7 +159,7 @@ def closed(looks: Iterable[Look | None]) -> Iterator[float | None]:
     yield float(np.clip((way - STILL) / (SHUT - STILL), 0, 1))
 
 
-def idle(rng: np.random.Generator, n: int, fps: float) -> np.ndarray:
+def idle(rng: np.random.Generator, n: int, fps: float) -> ByFrame:
   """Draws the gaze of a head that nobody drives: fixations and jumps.
 
   Args:
@@ -167,16 +168,19 @@ def idle(rng: np.random.Generator, n: int, fps: float) -> np.ndarray:
     fps: Frames a second.
 
   Returns:
-    Degrees beside the photograph's gaze, (n, 2), at first 0.
+    Degrees beside the photograph's gaze, (m, 2), at first 0, of m of the frames
+    by their indices.
   """
-  gazes = np.zeros((n, 2))
+  starts, gazes = [0], [np.zeros(2)]
   start = rng.uniform(*FIXATION)
   while start * fps < n:
     home = rng.random() < HOME
     target = rng.normal(0, SPREAD).clip(np.negative(MOST), MOST)
-    gazes[round(start * fps) :] = 0.0 if home else target
+    starts.append(round(start * fps))
+    gazes.append(np.zeros(2) if home else target)
     start += rng.uniform(*FIXATION)
-  return gazes
+  each, table = np.array(starts), np.array(gazes)
+  return lambda index: table[np.searchsorted(each, index, "right") - 1]
 
 
 def _mean(

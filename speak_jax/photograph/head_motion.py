@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from data_pipelines.faces import canonical
 from data_pipelines.synthetic import motion as drawn
+from data_pipelines.synthetic.motion import ByFrame
 from speak_jax.photograph import gaze as gazes
 from speak_jax.photograph.gaze import OWN_GAZE, Look
 from speak_jax.photograph.textured_mesh import (
@@ -38,6 +39,8 @@ LIDS_STILL, LIDS_SHUT = 0.25, 0.75
 IDLE_DEGREES, IDLE_SHIFT, IDLE_SECONDS = (4.0, 2.5, 2.0), 0.03, 1.4
 
 
+PIECE = 64  # frames whose motion is in memory at once
+PACKED = 15  # numbers of a packed drive
 LIDS = 12  # which of a packed drive's numbers they are
 GAZES = 2  # of a packed drive's numbers, the last, which are not to be averaged
 
@@ -172,16 +175,18 @@ def open_lids(
   meshes: Iterable[Float[np.ndarray, "468 3"] | None],
 ) -> float:
   """Measures the lid gap of somebody whose eyes are open, canonical."""
-  seen = np.stack([mesh for mesh in meshes if mesh is not None])
-  gaps = canonical.lid_gap(canonical.placed(seen).points)
-  return max(float(np.quantile(gaps, LIDS_OPEN)), 1e-3)
+  seen = (mesh for mesh in meshes if mesh is not None)
+  gaps = []
+  while some := list(itertools.islice(seen, PIECE)):
+    gaps.append(canonical.lid_gap(canonical.placed(np.stack(some)).points))
+  return max(float(np.quantile(np.concatenate(gaps), LIDS_OPEN)), 1e-3)
 
 
 def idle(
   n: int,
   fps: float,
   seed: int = 0,
-  turns: Float[np.ndarray, "n 3 3"] | None = None,
+  turns: ByFrame | None = None,
   rest: Float[np.ndarray, "3 3"] | None = None,
 ) -> Iterator[Drive]:
   """Moves a head that nobody drives: it sways, blinks, and looks about.
@@ -194,25 +199,35 @@ def idle(
     fps: Frames a second.
     seed: The same seed gives the same motion, of which fewer frames are the
       beginning.
-    turns: Its rotation in each frame, if it shall turn so; None: it sways.
+    turns: Its rotation in frames, if it shall turn so; None: it sways.
     rest: Its rotation in the photograph; None: it looks at the viewer.
   """
   # Draws of their own: how many there are of one must not change another.
   rngs = [np.random.default_rng([seed, number]) for number in range(3)]
   aside = rest is not None and from_viewer(rest) > ASIDE
   sway = drawn.swaying(rngs[0], n, fps, 5, IDLE_SECONDS)
-  sway -= sway[0]  # the first frame is the photograph
-  lids = drawn.blinks(rngs[1], n, fps)
+  lids = drawn.blinking(rngs[1], n, fps)
   looks = gazes.idle(rngs[2], n, fps)
-  for i, (numbers, lid, gaze) in enumerate(zip(sway, lids, looks, strict=True)):
+  first = sway(np.zeros(1, int))  # the first frame is the photograph
+  for start in range(0, n, PIECE):
+    index = np.arange(start, min(start + PIECE, n))
     if turns is None:
-      turn = rotation_of(*np.radians(numbers[:3] * IDLE_DEGREES))
-      motion = Motion(turn, numbers[3:] * IDLE_SHIFT, 1.0)
+      motions = (
+        Motion(
+          rotation_of(*np.radians(numbers[:3] * IDLE_DEGREES)),
+          numbers[3:] * IDLE_SHIFT,
+          1.0,
+        )
+        for numbers in sway(index) - first
+      )
       if rest is not None and aside:
-        motion = _covered(motion, rest)
+        motions = (_covered(motion, rest) for motion in motions)
     else:
-      motion = Motion(turns[i], np.zeros(2), 1.0)
-    yield Drive(motion, float(lid), (float(gaze[0]), float(gaze[1])))
+      motions = (Motion(turn, np.zeros(2), 1.0) for turn in turns(index))
+    for motion, lid, gaze in zip(
+      motions, lids(index), looks(index), strict=True
+    ):
+      yield Drive(motion, float(lid), (float(gaze[0]), float(gaze[1])))
 
 
 def _covered(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> Motion:

@@ -100,13 +100,23 @@ def test_a_file_counts_more_than_a_word(tmp_path, monkeypatch):
   assert head.read_pose(Path("sampled")) == Path("sampled")
 
 
+def turned(pose, n, own, mode):
+  """The turns of all n frames, which are those of each by itself."""
+  turns = head.turns(pose, n, 25.0, own, mode)
+  assert turns is not None
+  found = turns(np.arange(n))
+  each = np.concatenate([turns(np.array([i])) for i in range(n)])
+  np.testing.assert_array_equal(found, each)
+  return found
+
+
 def test_turns_are_beside_the_photographs_pose_or_the_heads_own():
   own = head_motion.rotation_of(*np.radians([12, 3, -4]))
   pose = Curve(np.array([0.0, 1]), np.array([[0.0, 0, 0], [20, -8, 5]]))
 
   def last(mode, pose=pose):
-    found = head.turns(pose, 26, 25.0, own, mode)
-    assert found is not None and found.shape == (26, 3, 3)
+    found = turned(pose, 26, own, mode)
+    assert found.shape == (26, 3, 3)
     return found[-1]
 
   for mode, made in (("relative", np.eye(3)), ("absolute", own)):
@@ -121,14 +131,12 @@ def test_a_sweep_goes_at_an_even_speed():
   """Degrees of a list as SadTalker has them: absolute, over all frames."""
   own = head_motion.rotation_of(*np.radians([12, 3, -4]))
   sweep = Sweep(yaw=(-20.0, 30.0, 10.0))
-  found = head.turns(sweep, 71, 25.0, own, None)
-  assert found is not None
+  found = turned(sweep, 71, own, None)
   angles = np.degrees(headpose.angles(found @ own))
   np.testing.assert_allclose(angles[[0, 50, 70], 0], [-20, 30, 10], atol=1e-6)
   np.testing.assert_allclose(np.abs(np.diff(angles[:, 0])), 1, atol=1e-6)
   np.testing.assert_allclose(angles[:, 1:], [[3, -4]] * 71, atol=1e-6)
-  beside = head.turns(sweep, 71, 25.0, own, "relative")
-  assert beside is not None
+  beside = turned(sweep, 71, own, "relative")
   angles = np.degrees(headpose.angles(beside))
   np.testing.assert_allclose(angles[0], [-20, 0, 0], atol=1e-6)
   one = Sweep(roll=(7.0, 7.0)).at(np.linspace(0, 1, 3), np.array([1.0, 2, 3]))
@@ -167,7 +175,7 @@ def test_a_head_goes_a_share_of_its_way():
 
 
 def test_a_still_head_blinks_as_one_that_sways():
-  turns = np.broadcast_to(np.eye(3), (100, 3, 3))
+  turns = head.turns(Idle.STILL, 100, 25.0, np.eye(3), None)
   sways = list(head_motion.idle(100, 25.0, 3))
   still = list(head_motion.idle(100, 25.0, 3, turns))
   assert [x[1:] for x in still] == [x[1:] for x in sways]

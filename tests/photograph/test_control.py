@@ -79,7 +79,7 @@ def test_an_emotion_of_each_frame_is_what_it_is_of_all(network):
   n = 75  # one stretch and a half
   happy, sad = map(emotion_label.strengths, ("happy", "sad:0.5"))
   levels = np.where(np.arange(n)[:, None] < 60, happy, sad)
-  made = np.stack(list(network.stream(sound, [0.0] * n, levels)))
+  made = np.stack(list(network.stream(sound, [0.0] * n, levels.__getitem__)))
   ours, later = (
     np.stack(list(network.stream(sound, [0.0] * n, mood)))
     for mood in (happy, sad)

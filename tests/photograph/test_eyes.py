@@ -242,7 +242,8 @@ def test_a_blink_holds_the_gaze_and_a_jump_is_one():
 
 def test_an_idle_gaze_jumps_and_rests():
   one, again, other = (
-    gaze.idle(np.random.default_rng(seed), 500, 25.0) for seed in (0, 0, 1)
+    gaze.idle(np.random.default_rng(seed), 500, 25.0)(np.arange(500))
+    for seed in (0, 0, 1)
   )
   np.testing.assert_array_equal(one, again)
   assert not np.array_equal(one, other)

@@ -77,8 +77,24 @@ class Judges:
       frames,
       mesh,
       self._points(frames, mesh),
-      self._embeddings(frames[some], mesh[some]),
+      self.who(frames[some], mesh[some]),
     )
+
+  def who(
+    self,
+    frames: UInt8[np.ndarray, "n h w 3"],
+    mesh: Float[np.ndarray, "n 468 3"],
+  ) -> Float[np.ndarray, "n 128"]:
+    """Embeds whose face each frame shows; NaN where there is no face."""
+    found = np.full((len(frames), face_identity.WIDTH), np.nan)
+    known, faces, _ = _cut(frames, mesh, FACE, face_identity.SIDE)
+    if len(faces):
+      (found[known],) = in_batches(
+        lambda x: (face_identity.embedding(self._identity, x),),
+        faces,
+        size=BATCH,
+      )
+    return found
 
   def expressions(
     self,
@@ -105,22 +121,6 @@ class Judges:
       back = np.linalg.inv(places[:, :, :2])
       shifted = inside - places[:, None, :, 2]
       found[known] = np.einsum("nij,nkj->nki", back, shifted)
-    return found
-
-  def _embeddings(
-    self,
-    frames: UInt8[np.ndarray, "n h w 3"],
-    mesh: Float[np.ndarray, "n 468 3"],
-  ) -> Float[np.ndarray, "n 128"]:
-    """Whose face each frame shows."""
-    found = np.full((len(frames), face_identity.WIDTH), np.nan)
-    known, faces, _ = _cut(frames, mesh, FACE, face_identity.SIDE)
-    if len(faces):
-      (found[known],) = in_batches(
-        lambda x: (face_identity.embedding(self._identity, x),),
-        faces,
-        size=BATCH,
-      )
     return found
 
 
