@@ -5,12 +5,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import numpy as np
+from jaxtyping import Float
 
 import speak_jax
 from data_pipelines.faces.tracker import Tracker
@@ -21,10 +22,12 @@ from speak_jax.bench.figure import Figure
 from speak_jax.bench.plan import Plan
 from speak_jax.common import packaged
 from speak_jax.evaluation.photographs.judges import Judges
-from speak_jax.evaluation.photographs.self_driven import identity_distance
+from speak_jax.evaluation.photographs.self_driven import STRANGER
+from speak_jax.inference import take as takes
 from speak_jax.metrics import image
 
-MINUTE_S, EVERY = 60.0, 5  # an end; of its frames, which are looked at
+MINUTE = 60 * spec.FPS  # frames
+EVERY, IDENTITY = 5, 25  # of them, which are looked at, and for whom they show
 # Samples that are no whole frame and no packet, so that an end that is cut is
 # seen.
 EXTRA = 137
@@ -37,14 +40,16 @@ class Cost(NamedTuple):
 
   mib: float  # at most
   decoders_mib: float  # of any process that it has started; 0: nobody tells
-  seconds: float  # inputs and output included
+  seconds: Sequence[float]  # when each minute began, and the end
+  minutes_mib: Sequence[float]  # that it held then; 0: nobody tells
 
 
-class End(NamedTuple):
-  """Means over frames."""
+class Minutes(NamedTuple):
+  """Means of each minute, or of both halves of a video under two."""
 
-  sharp: float  # gradient energy
-  apart: float  # distance of the person from the photograph
+  sharp: Float[np.ndarray, "n"]  # gradient energy
+  apart: Float[np.ndarray, "n"]  # distance of the person from the photograph
+  turned: Float[np.ndarray, "n"]  # degrees that the head is turned aside
 
 
 def figures(plan: Plan) -> Iterator[Figure]:
@@ -55,15 +60,15 @@ def figures(plan: Plan) -> Iterator[Figure]:
       wanted = inputs.voice(folder / VOICE, seconds, EXTRA)
       cost = made(folder, plan.take_px)
       path = folder / MADE
-      frames, extra = count(path), len(decoder.read_audio(path)) - wanted
+      frames, extra = count(path), heard(path) - wanted
       what = f"{seconds:g} s"
       yield Figure(f"peak memory, {what}", "MiB", (cost.mib,))
       if cost.decoders_mib:
         note = "of any process that decodes"
         value = (cost.decoders_mib,)
         yield Figure(f"peak memory beside it, {what}", "MiB", value, note)
-      note = f"files to file, {plan.take_px} px"
-      rate = (frames / cost.seconds,)
+      note = f"{plan.take_px} px, from the first frame on"
+      rate = (frames / (cost.seconds[-1] - cost.seconds[0]),)
       yield Figure(f"speed, {what}", "frames/s", rate, note)
       yield Figure(f"ends beside its sound, {what}", "samples", (extra,))
       if number == len(plan.takes) - 1:
@@ -71,10 +76,11 @@ def figures(plan: Plan) -> Iterator[Figure]:
 
 
 def _ends(path: Path, what: str) -> Iterator[Figure]:
-  first, last = ends(path)
+  seen = looked_at(path)
   note = "last minute over the first, or half over half"
-  yield Figure(f"sharpness, {what}", "", (last.sharp / first.sharp,), note)
-  yield Figure(f"identity, {what}", "", (last.apart / first.apart,), note)
+  for name, values in (("sharpness", seen.sharp), ("identity", seen.apart)):
+    ratio = float(values[-1] / values[0])
+    yield Figure(f"{name}, {what}", "", (ratio,), note)
 
 
 def made(folder: Path, size: int) -> Cost:
@@ -95,7 +101,7 @@ def made(folder: Path, size: int) -> Cost:
     said = process.stdout.read().splitlines()
   if process.returncode:
     raise RuntimeError(f"the video was not made ({process.returncode})")
-  return Cost(own, others, json.loads(said[-1]))
+  return Cost(own, others, *json.loads(said[-1]))
 
 
 def serve() -> None:
@@ -108,10 +114,22 @@ def serve() -> None:
     pose=folder / POSE if (folder / POSE).exists() else None,
     size=int(size),
   )
-  model = speak_jax.load()
-  begin = time.perf_counter()
-  model.write(request, folder / MADE, say=lambda line: None, bar=False)
-  print(json.dumps(time.perf_counter() - begin))
+  marks: list[tuple[float, float]] = []
+
+  def mark() -> None:
+    marks.append((time.perf_counter(), processes.held_mib()))
+
+  def timed(frames: Iterator[np.ndarray]) -> Generator[np.ndarray, None, None]:
+    for i, frame in enumerate(frames):
+      if i % MINUTE == 0:
+        mark()
+      yield frame
+
+  take = speak_jax.load().take(request)
+  take = take._replace(frames=timed(take.frames))
+  takes.write(take, folder / MADE, say=lambda line: None, bar=False)
+  mark()
+  print(json.dumps(list(zip(*marks, strict=True))))
 
 
 def count(path: Path) -> int:
@@ -120,22 +138,33 @@ def count(path: Path) -> int:
     return sum(packet.size > 0 for packet in video.demux(video=0))
 
 
-def ends(path: Path) -> tuple[End, End]:
-  """The first and the last minute, or both halves of a shorter video."""
+def heard(path: Path) -> int:
+  """The number of 16 kHz samples in a file."""
+  return len(decoder.read_recording(path, 0))
+
+
+def looked_at(path: Path) -> Minutes:
+  """Looks at a video minute by minute, or at both halves of a shorter one."""
   total = count(path)
-  wanted = min(round(MINUTE_S * spec.FPS), total // 2)
-  firsts, lasts = [], []
-  for i, frame in enumerate(decoder.read_frames(path)):
-    if i % EVERY == 0 and i < wanted:
-      firsts.append(frame)
-    if i % EVERY == 0 and i >= total - wanted:
-      lasts.append(frame)
-  judges = Judges(Tracker(), None)
-  portrait = judges.see(decoder.read_image(packaged.PORTRAIT)[None])
+  each = MINUTE if total >= 2 * MINUTE else total // 2
+  tracker = Tracker()
+  judges = Judges(tracker, None)
+  ours = judges.see(decoder.read_image(packaged.PORTRAIT)[None]).identity[0]
 
-  def end(frames: np.ndarray) -> End:
-    apart = identity_distance(judges.see(frames), portrait)
+  def minute(frames: np.ndarray) -> tuple[float, float, float]:
+    some = frames[:: IDENTITY // EVERY]
+    track = tracker.track(some)
+    apart = np.linalg.norm(judges.who(some, track.mesh) - ours, axis=-1)
+    apart = np.where(np.isfinite(apart), apart, STRANGER)
     energy = image.gradient_energy(frames)
-    return End(float(energy.mean()), float(apart.mean()))
+    turned = np.nanmean(np.hypot(*track.pose[:, :2].T))
+    return float(energy.mean()), float(apart.mean()), float(turned)
 
-  return end(np.stack(firsts)), end(np.stack(lasts))
+  found, frames = [], []
+  for i, frame in enumerate(decoder.read_frames(path)):
+    if i % EVERY == 0:
+      frames.append(frame)
+    if (i + 1) % each == 0:
+      found.append(minute(np.stack(frames)))
+      frames = []
+  return Minutes(*map(np.array, zip(*found, strict=True)))

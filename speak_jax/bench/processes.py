@@ -40,7 +40,7 @@ def watched(process: subprocess.Popen) -> tuple[float, float]:
   while process.poll() is None:
     for fields in _statuses():
       if fields["Pid"] in most or fields["PPid"] in most:
-        peak = int(fields.get("VmHWM", "0").split()[0]) / 1024
+        peak = _mib(fields, "VmHWM")
         most[fields["Pid"]] = max(most.get(fields["Pid"], 0.0), peak)
     time.sleep(SAMPLE_S)
   own = most.pop(str(process.pid))
@@ -58,6 +58,17 @@ def _statuses() -> Iterator[dict[str, str]]:
 
 def _folders() -> Iterator[Path]:
   return Path("/proc").glob("[0-9]*")
+
+
+def held_mib() -> float:
+  """Memory of this process now; 0 where the system does not tell."""
+  own = (x for x in _statuses() if x["Pid"] == str(os.getpid()))
+  return next((_mib(fields, "VmRSS") for fields in own), 0.0)
+
+
+def _mib(fields: dict[str, str], name: str) -> float:
+  """Memory of a process; of a dead one 0."""
+  return int(fields.get(name, "0").split()[0]) / 1024
 
 
 def read_bytes() -> int:

@@ -1,5 +1,7 @@
 """Whether a long video costs more memory than a short one, and decays.
 
+As `speak bench --subjects endless` makes it, looked at minute by minute.
+
   python -m tests.benchmarks.endless [--seconds 10,600] [--pose] [--size 128]
 
 Makes a video of the example portrait and so many seconds of the example
@@ -24,66 +26,18 @@ videos shorter than two minutes both halves take the place of minutes.
 """
 
 import argparse
-import contextlib
-import json
-import os
-import platform
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
-import soundfile
 
 from data_pipelines.dataset.pictures import decode_frame
-from data_pipelines.media import decoder, mp4
+from data_pipelines.media import mp4
 from data_pipelines.synthetic import render
-from speak_jax.common import packaged
+from speak_jax.bench import endless, inputs, machine
 
-MINUTE, EVERY, IDENTITY = 60 * 25, 5, 25  # frames; which of them are looked at
 POSE_PX, LOOP_S = 256, 10.0  # of the video of head motion
-SAMPLE_S = 0.1  # between two looks at the memory of all processes
-
-
-class Cost(NamedTuple):
-  """What a video has cost."""
-
-  mib: float
-  decoders_mib: float
-  seconds: list[float]  # when each minute began, and the end
-  minutes_mib: list[float]  # held then
-
-  @property
-  def rates(self) -> np.ndarray:
-    """Frames a second of each whole minute, or of all."""
-    return MINUTE / np.diff(self.seconds)
-
-
-class Minutes(NamedTuple):
-  """Means of each minute."""
-
-  sharp: np.ndarray
-  apart: np.ndarray
-  turned: np.ndarray  # degrees
-
-
-def voice(path: Path, seconds: float) -> int:
-  """Writes the sentence over and over; the number of samples."""
-  sentence, rate = soundfile.read(packaged.SENTENCE, dtype="int16")
-  # No whole frame and no whole packet: so an end that is cut is seen.
-  wanted = round(seconds * rate) + 137
-  with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as out:
-    left = wanted
-    while left:
-      piece = sentence[:left]
-      out.write(piece)
-      left -= len(piece)
-  return wanted
 
 
 def film(path: Path, seconds: float) -> None:
@@ -91,15 +45,7 @@ def film(path: Path, seconds: float) -> None:
 
   Its packets are copied as often as they are wanted.
   """
-  (recipe,) = render.recipes(
-    seed=1,
-    identities=1,
-    held_out=0,
-    clips_per_identity=1,
-    seconds=LOOP_S,
-    size=POSE_PX,
-    framing="medium",
-  )
+  (recipe,) = inputs.people(1, LOOP_S, POSE_PX)
   frames = [decode_frame(x) for x in render.render_clip(recipe).frames]
   once = [*frames, *frames[-2:0:-1]]
   wanted = round(seconds * 25)
@@ -120,108 +66,6 @@ def film(path: Path, seconds: float) -> None:
             packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
             packet.stream = stream
             out.mux(packet)
-
-
-def make(folder: Path, has_pose: bool, size: int) -> None:
-  """Makes the video in this process, and writes down when minutes begin."""
-  import speak_jax
-  from speak_jax.inference import take as takes
-
-  request = speak_jax.Request(
-    identity=packaged.PORTRAIT,
-    audio=folder / "voice.wav",
-    pose=folder / "pose.mp4" if has_pose else None,
-    size=size,
-  )
-  model = speak_jax.load()
-  marks = []
-
-  def mark() -> None:
-    fields = next(x for x in processes() if x["Pid"] == str(os.getpid()))
-    marks.append((time.perf_counter(), held(fields, "VmRSS")))
-
-  def timed(frames: Iterator[np.ndarray]) -> Generator[np.ndarray, None, None]:
-    for i, frame in enumerate(frames):
-      if i % MINUTE == 0:
-        mark()
-      yield frame
-
-  take = model.take(request)
-  take = take._replace(frames=timed(take.frames))
-  takes.write(take, folder / "made.mp4", say=lambda line: None)
-  mark()
-  print(json.dumps(list(zip(*marks, strict=True))))
-
-
-def measured(command: list[str]) -> Cost:
-  """Runs `make` in a process, and watches it and those that it starts."""
-  made = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-  most: dict[str, float] = {str(made.pid): 0.0}  # of each of them
-  while made.poll() is None:
-    for fields in processes():
-      if fields["Pid"] in most or fields["PPid"] in most:
-        known = most.get(fields["Pid"], 0.0)
-        most[fields["Pid"]] = max(known, held(fields, "VmHWM"))
-    time.sleep(SAMPLE_S)
-  assert made.stdout is not None
-  if made.returncode:
-    raise RuntimeError(f"the video was not made ({made.returncode})")
-  seconds, mib = json.loads(made.stdout.read().splitlines()[-1])
-  own = most.pop(str(made.pid))
-  return Cost(own, max(most.values(), default=0.0), seconds, mib)
-
-
-def processes() -> Iterator[dict[str, str]]:
-  """What Linux says of each process."""
-  for path in Path("/proc").glob("[0-9]*/status"):
-    with contextlib.suppress(OSError):
-      lines = path.read_text().splitlines()
-      pairs = (line.partition(":")[::2] for line in lines)
-      yield {name: text.strip() for name, text in pairs}
-
-
-def held(fields: dict[str, str], name: str) -> float:
-  """Memory of a process, MiB; of a dead one 0."""
-  return int(fields.get(name, "0").split()[0]) / 1024
-
-
-def looked_at(path: Path) -> Minutes:
-  """Looks at a video minute by minute, or at both halves of a shorter one."""
-  from data_pipelines.faces.tracker import Tracker
-  from speak_jax.evaluation.photographs.judges import Judges
-  from speak_jax.evaluation.photographs.self_driven import STRANGER
-  from speak_jax.metrics import image
-
-  total = count(path)
-  each = MINUTE if total >= 2 * MINUTE else total // 2
-  tracker = Tracker()
-  judges = Judges(tracker, None)
-  portrait = decoder.read_image(packaged.PORTRAIT)[None]
-  ours = judges.see(portrait).identity[0]
-
-  def minute(frames: np.ndarray) -> tuple[float, float, float]:
-    some = frames[:: IDENTITY // EVERY]
-    track = tracker.track(some)
-    apart = np.linalg.norm(judges.who(some, track.mesh) - ours, axis=-1)
-    apart = np.where(np.isfinite(apart), apart, STRANGER)
-    energy = image.gradient_energy(frames)
-    turned = np.nanmean(np.hypot(*track.pose[:, :2].T))
-    return float(energy.mean()), float(apart.mean()), float(turned)
-
-  found, frames = [], []
-  for i, frame in enumerate(decoder.read_frames(path)):
-    if i % EVERY == 0:
-      frames.append(frame)
-    if (i + 1) % each == 0:
-      found.append(minute(np.stack(frames)))
-      frames = []
-  return Minutes(*map(np.array, zip(*found, strict=True)))
-
-
-def count(path: Path) -> int:
-  """The number of pictures in a video."""
-  with av.open(str(path)) as video:
-    return sum(packet.size > 0 for packet in video.demux(video=0))
 
 
 def line(values: np.ndarray) -> tuple[float, float]:
@@ -248,18 +92,17 @@ def row(seconds: float, has_pose: bool, size: int) -> str:
   """Makes and looks at one video; the lines that say what was found."""
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
-    wanted = voice(folder / "voice.wav", seconds)
+    wanted = inputs.voice(folder / endless.VOICE, seconds, endless.EXTRA)
     if has_pose:
-      film(folder / "pose.mp4", seconds)
-    command = [sys.executable, "-m", "tests.benchmarks.endless", "--make", name]
-    words = [f"--size={size}", *(["--pose"] if has_pose else [])]
-    cost = measured([*command, *words])
-    made = folder / "made.mp4"
-    frames, extra = count(made), heard(made) - wanted
-    minutes = looked_at(made)
-  rates, mib = cost.rates, cost.minutes_mib
+      film(folder / endless.POSE, seconds)
+    cost = endless.made(folder, size)
+    made = folder / endless.MADE
+    frames, extra = endless.count(made), endless.heard(made) - wanted
+    minutes = endless.looked_at(made)
+  mib = cost.minutes_mib
+  rates = endless.MINUTE / np.diff(cost.seconds)  # frames/s of each minute
   if len(rates) > 1:  # the last minute may be a part of one
-    rates = rates[: frames // MINUTE]
+    rates = rates[: frames // endless.MINUTE]
   else:
     rates = np.array([frames / (cost.seconds[-1] - cost.seconds[0])])
   slope, error = line(minutes.apart)
@@ -283,34 +126,14 @@ def row(seconds: float, has_pose: bool, size: int) -> str:
   )
 
 
-def heard(path: Path) -> int:
-  """The number of 16 kHz samples in a file."""
-  return len(decoder.read_recording(path, 0))
-
-
-def machine() -> str:
-  """Cores, load, versions."""
-  import jax
-
-  load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
-  return (
-    f"{os.cpu_count()} cores ({platform.machine()}), load {load}; Python"
-    f" {platform.python_version()}, jax {jax.__version__}"
-  )
-
-
 def main() -> None:
   """Reads the flags and prints what was found."""
   parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.endless")
   parser.add_argument("--seconds", default="10,600", help="of sound, of each")
   parser.add_argument("--pose", action="store_true", help="a video as long")
   parser.add_argument("--size", type=int, default=128, help="px")
-  parser.add_argument("--make", help=argparse.SUPPRESS)
   args = parser.parse_args()
-  if args.make:
-    make(Path(args.make), args.pose, args.size)
-    return
-  print(machine(), flush=True)
+  print(machine.facts(), machine.moment(), flush=True)
   for seconds in map(float, args.seconds.split(",")):
     print(row(seconds, args.pose, args.size), flush=True)
 
