@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.faces import headpose
+from speak_jax import spec
+from speak_jax.common import packaged
 from speak_jax.inference import emotion_label
 from speak_jax.inference.motion_model import MotionModel
 from tests import talking
@@ -87,6 +89,23 @@ def test_an_emotion_of_each_frame_is_what_it_is_of_all(network):
   np.testing.assert_allclose(made[:60], ours[:60], atol=1e-5)
   np.testing.assert_allclose(made[60:], later[60:], atol=1e-5)
   assert np.abs(ours - later).max() > 1e-3
+
+
+def test_an_emotion_adds_its_level_times_what_it_adds_at_1():
+  """Points go along straight lines: no level looks less than a lower one."""
+  network = MotionModel.from_bundle(packaged.PHOTOGRAPH)
+  sound = np.random.default_rng(2).integers(-9_000, 9_000, 6_400, np.int16)
+
+  def points(name, level):
+    strengths = emotion_label.strengths(f"{name}:{level}")
+    return np.stack(list(network.stream(sound, [0.0] * 10, strengths)))
+
+  for name in spec.EMOTIONS[1:]:
+    calm, full = points(name, 0), points(name, 1)
+    assert np.linalg.norm(full - calm, axis=-1).max() > 0.02, name
+    for level in (0.25, 0.75, 1.5):
+      added = points(name, level) - calm
+      np.testing.assert_allclose(added, level * (full - calm), atol=2e-6)
 
 
 def test_an_emotion_grows_along_a_time_line(make):
