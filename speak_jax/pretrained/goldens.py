@@ -38,6 +38,9 @@ KINDS = {
   "syncnet_v2": LAYOUTS["syncnet"],
   "lpips": LAYOUTS["lpips"],
   "inception": LAYOUTS["inception"],
+  "atvg_at": LAYOUTS["atvg_at"],
+  "atvg_vg": LAYOUTS["atvg_vg"],
+  "atvg_critic": LAYOUTS["atvg_critic"],
 }
 # What Hugging Face means where a configuration is silent.
 _SILENT = {"num_attention_heads": 12, "do_stable_layer_norm": False}

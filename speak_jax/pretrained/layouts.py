@@ -11,6 +11,7 @@ from flax import traverse_util
 
 from speak_jax.common.files import write
 from speak_jax.pretrained import (
+  atvg,
   files,
   hub,
   inception,
@@ -59,6 +60,17 @@ LAYOUTS = {
     inception.MARK,
     lambda tensors, _: inception.convert(tensors),
     inception.outputs,
+  ),
+  "atvg_at": Layout(
+    atvg.AT_MARK, lambda tensors, _: atvg.convert_at(tensors), atvg.at_outputs
+  ),
+  "atvg_vg": Layout(
+    atvg.VG_MARK, lambda tensors, _: atvg.convert_vg(tensors), atvg.vg_outputs
+  ),
+  "atvg_critic": Layout(
+    atvg.CRITIC_MARK,
+    lambda tensors, _: atvg.convert_critic(tensors),
+    atvg.critic_outputs,
   ),
 }
 
