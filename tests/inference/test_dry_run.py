@@ -87,10 +87,7 @@ def test_a_face_that_is_not_there_is_one_line(model, tracker, files, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::data_pipelines.media.error.MediaWarning")
-def test_a_video_is_planned_before_it_is_made(
-  model, tracker, files, tmp_path, monkeypatch
-):
-  monkeypatch.setattr(dry_run, "Tracker", lambda: tracker)
+def test_a_video_is_planned_before_it_is_made(model, files, tmp_path):
   inputs = files / "pair.png", files / "speech.mp4"
   made = model.generate(*inputs, pose=files / "nods.mp4")
   made.plan(tmp_path / "plan.png")
