@@ -191,7 +191,7 @@ class Never:
   def track(self, frames, which="largest"):
     raise AssertionError
 
-  stream = votes = track
+  stream = votes = boxes = track
 
 
 @pytest.mark.parametrize(
