@@ -145,8 +145,8 @@ def public_weights(config: ConfigDict, stage: Stage) -> Weights:
     if name == "speech":
       audio = AudioEncoder(**config.model.audio)
       params = speech.encoder_params(converted, audio, source)
-    elif name == "vgg":
-      _check_public(params, like["vgg"], source)
+    elif name in like:  # a network whose group is called as its weights are
+      _check_public(params, like[name], source)
     else:
       _check_public(params, _resnet(like["encoders"]), source)
     chosen[name] = params, extra
