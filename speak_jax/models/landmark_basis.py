@@ -24,6 +24,10 @@ from speak_jax.common import files
 
 SCALE = 5.0  # of normalised landmarks: as published, a face is about 1.5 high
 DIRECTIONS = 6
+# What pictures are aligned by: nose and eyes, which speech does not move. As
+# published, but for the three points of one eye that are left out there.
+ANCHORS = slice(27, 48)
+ROOM = 1.1  # side of a native picture, in heights of a face's 68 points
 _ROUNDS = 100
 _SETTLED = 1e-9  # of a mean shape, whose size is 1
 _STILL = 1e-9  # variance of normalised landmarks; a hundredth of a pixel
@@ -38,14 +42,17 @@ class LandmarkBasis(NamedTuple):
 
 
 def fit(
-  clips: Sequence[Float[np.ndarray, "_ k 2"]], directions: int = DIRECTIONS
+  clips: Sequence[Float[np.ndarray, "_ k 2"]],
+  directions: int = DIRECTIONS,
+  keep: bool = False,
 ) -> LandmarkBasis:
   """The basis of how faces move in clips of the people trained on.
 
   Args:
     clips: Landmarks of each clip in any unit; its first frame stands for the
-      identity picture.
+      identity picture. Clips may be empty.
     directions: How many are kept.
+    keep: As in `normalise`.
 
   Raises:
     ValueError: the landmarks do not move in so many directions.
@@ -53,7 +60,9 @@ def fit(
   shape = mean_shape(clips)
   count, total, products = 0, 0.0, 0.0
   for clip in clips:
-    flat = _flat(normalise(clip.astype(np.float64), clip[0], shape))
+    if not len(clip):
+      continue
+    flat = _flat(normalise(clip.astype(np.float64), clip[0], shape, keep))
     count += len(flat)
     total = total + flat.sum(0)
     products = products + flat.T @ flat
@@ -146,6 +155,16 @@ def place(
   inverse = (along**2 + across**2).clip(1e-12)
   centre = identity.mean(-2, keepdims=True)[..., None, :, :]
   return (along * moved - across * _turned(moved)) / inverse + centre
+
+
+def crop(shape: Float[Any, "k 2"], size: int) -> Float[Any, "n 2"]:
+  """Where nose and eyes (ANCHORS) are in a native picture of `size` px.
+
+  The mean shape lies in its middle, as high as the picture but for ROOM.
+  """
+  low, high = shape.min(0), shape.max(0)
+  scale = size / (ROOM * (high - low).max())
+  return ((shape - (low + high) / 2) * scale + (size - 1) / 2)[ANCHORS]
 
 
 def coefficients(

@@ -5,12 +5,13 @@ A group without an optimizer that names it is frozen. One loop
 the stages that there are.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
@@ -114,6 +115,9 @@ class Stage(NamedTuple):
   microbatch: int
   # (params, collections, batch) -> {name: uint8 (rows, columns, h, w, 3)}
   sample_grids: Callable[[Groups, Groups, Any], dict[str, Array]]
+  # {group: what makes it of the landmarks of all training clips}, before the
+  # first step; such a group is frozen.
+  from_landmarks: Mapping[str, Callable[[Sequence[np.ndarray]], Group]] = {}
   public: tuple[str, ...] = ()  # of config.pretrained, what it can start from
   together: int = 1  # a microbatch is a multiple of it; 2: examples swap
   scaling: Scaling | None = None  # None: losses are differentiated as they are

@@ -17,6 +17,7 @@ from speak_jax.stages.base import Row, Training
 
 METHODS: tuple[str, ...] = (
   "speak",
+  "atvg",
 )  # fmt: skip
 SPEAKING = "speak"  # the stage whose groups make videos, and bundles hold
 

@@ -9,11 +9,12 @@ import importlib
 import inspect
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from data_pipelines.dataset import damage, opening, reader
@@ -159,6 +160,35 @@ def batches(
       clips.damage,
     )
   return batched.batched(dataset, *mine, config.data.threads if training else 0)
+
+
+class Landmarks(Sequence[np.ndarray]):
+  """Landmarks (t, 68, 2) of each clip of a split, in units of its crop.
+
+  A clip that is damaged has none, and counts as such.
+  """
+
+  def __init__(self, clips: reader.Records):
+    """Reads a clip when it is asked for."""
+    self._clips = clips
+
+  def __len__(self) -> int:
+    """Returns the number of clips."""
+    return len(self._clips)
+
+  def __getitem__(self, i: Any) -> np.ndarray:
+    """Landmarks of clip i.
+
+    Raises:
+      TooManyDamagedError: one more than are allowed cannot be read.
+    """
+    if not 0 <= i < len(self):
+      raise IndexError(i)
+    try:
+      return self._clips.landmarks(i, slice(None), 1)
+    except damage.DamagedError as error:
+      self._clips.damage.add(error)
+      return np.zeros((0, 68, 2), np.float32)
 
 
 def _sampler(

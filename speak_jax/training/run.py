@@ -110,7 +110,12 @@ def train(
           job,
           _batches(config, job, data["train"], config.seed, training=True),
           _initial_weights(
-            config, run, job.stage, job.stage in new, tuned.get(job.stage.name)
+            config,
+            run,
+            job.stage,
+            job.stage in new,
+            tuned.get(job.stage.name),
+            data["train"],
           ),
           held_out=next(_batches(config, job, data["test"], 0, training=False)),
           should_stop=preemption,
@@ -127,7 +132,12 @@ def train(
 
 
 def _initial_weights(
-  config: ConfigDict, run: Path, stage: Stage, new: bool, tuned: Weights | None
+  config: ConfigDict,
+  run: Path,
+  stage: Stage,
+  new: bool,
+  tuned: Weights | None,
+  clips: reader.Records,
 ) -> Weights:
   """What a new stage starts with; says where it comes from.
 
@@ -143,6 +153,14 @@ def _initial_weights(
     weights, origins = initial_weights.initial_weights(
       config, run, stage, tuned or {}
     )
+    lacking = {
+      name: make
+      for name, make in stage.from_landmarks.items()
+      if name not in weights
+    }
+    landmarks = input_pipeline.Landmarks(clips)
+    weights = {**weights, **{n: make(landmarks) for n, make in lacking.items()}}
+    origins |= dict.fromkeys(lacking, f"the landmarks of {len(clips)} clips")
   for name, source in origins.items():
     _say(f"{stage.name}: {name} from {source}")
   groups, _ = abstract_groups(stage)
