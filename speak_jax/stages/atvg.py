@@ -172,9 +172,9 @@ class VideoLosses:
   @classmethod
   def of(cls, config: ConfigDict) -> "VideoLosses":
     """Builds it from a run's config."""
-    model, asked = config.model, config[VIDEO].weights.to_dict()
-    critic = Critic(model.image, model.width, model.layers, _dtype(config))
-    return cls(config, vg_net(config), critic, *base.resolve_weights(asked, {}))
+    asked = config[VIDEO].weights.to_dict()
+    weights, notes = base.resolve_weights(asked, {})
+    return cls(config, vg_net(config), critic(config), weights, notes)
 
   def init(
     self, seed: int, earlier: Mapping[str, Group]
@@ -394,6 +394,12 @@ def vg_net(config: ConfigDict) -> VGNet:
   return VGNet(
     model.image, model.width, model.blocks, model.recurrent, _dtype(config)
   )
+
+
+def critic(config: ConfigDict) -> Critic:
+  """Builds the critic; it holds no parameters."""
+  model = config.model
+  return Critic(model.image, model.width, model.layers, _dtype(config))
 
 
 def _dtype(config: ConfigDict) -> Any:

@@ -16,12 +16,14 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
+from configs import atvg as other_presets
 from configs import speak as presets
 from speak_jax.models.build import build
 from speak_jax.models.generator import Generator
 from speak_jax.models.wav2vec import Wav2vec
 from speak_jax.nn.resnet import ResNet
 from speak_jax.spec import LEVEL, Pair, donor_side
+from speak_jax.stages import atvg
 from speak_jax.supervision import flops
 from tests.stages import test_gradients
 
@@ -59,6 +61,30 @@ WHY = {
   "network, whose place the codes' MLP and the editing module take",
   "PatchGAN, 3 scales": "3x3 after the halvings, not 4x4: maps keep their size",
 }
+
+# The same of other methods' networks, at their published sizes.
+OTHERS = {
+  "ATVG: AT-net": (30.07, 0.32),
+  "ATVG: VG-net, a clip of one frame": (58.36, 4.52),
+  "ATVG: critic, a frame": None,
+}
+WHY_OTHERS = {
+  "ATVG: VG-net, a clip of one frame": "the published count leaves out the "
+  "landmarks of the identity picture",
+}
+
+
+def other_calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
+  """The networks of OTHERS and what one example gives each."""
+  config = other_presets.get_config()
+  model, marks = config.model, shape(68, 2)
+  picture = (model.image, model.image, 3)
+  parts = (
+    (atvg.at_net(config), (shape(model.directions), shape(1, 28, 12))),
+    (atvg.vg_net(config), (shape(*picture), marks, shape(1, 68, 2))),
+    (atvg.critic(config), (shape(1, *picture), marks)),
+  )
+  return dict(zip(OTHERS, parts, strict=True))
 
 
 def calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
@@ -124,6 +150,17 @@ def programs() -> dict[str, tuple[int, core.Jaxpr]]:
   return {
     name: trace(module, *args) for name, (module, args) in calls().items()
   }
+
+
+def other_sizes() -> list[Size]:
+  """The networks of other methods."""
+  found = []
+  for name, (module, args) in other_calls().items():
+    params, program = trace(module, *args)
+    gmac = flops.count(program) / 1e9
+    why = WHY_OTHERS.get(name, "")
+    found.append(Size(name, params / 1e6, gmac, OTHERS[name], why))
+  return found
 
 
 def sizes() -> list[Size]:
@@ -196,6 +233,10 @@ matrix products (`speak_jax/supervision/flops.py`). XLA's count is 2 to 3 %
 lower, as it leaves out the taps that meet padding. "The same" is within 1 %.
 
 {size_table(sizes())}
+
+Networks of other methods, in the sizes that they were published in:
+
+{size_table(other_sizes())}
 
 ## Gradients
 

@@ -30,6 +30,14 @@ def test_networks_are_as_large_as_published_or_say_why():
   assert abs(synthesis.gmac / 14.9 - 1) < 0.01
 
 
+def test_other_methods_are_as_large_as_published_or_say_why():
+  for found in structure.other_sizes():
+    if found.published:
+      assert found.agrees() == (not found.why), found
+      # Where products differ, parameters do not.
+      assert found.params == pytest.approx(found.published[0], rel=0.01)
+
+
 def test_synthesis_has_stylegans_parameters():
   """Counted layer by layer as arXiv 1912.04958 has them, less the noise."""
   channels = ((4, 512), (8, 512), (16, 512), (32, 512), (64, 256), (128, 128))
