@@ -16,6 +16,7 @@ from speak_jax.models.landmark_basis import LandmarkBasis
 from speak_jax.nn import mfcc
 from speak_jax.nn.pixels import as_bytes, as_frames
 from speak_jax.stages import atvg as stage
+from speak_jax.stages import batch_shapes
 
 CHUNK = 16  # frames that are made at a time
 FEATHER = 4.0  # px
@@ -34,6 +35,7 @@ class Networks(NamedTuple):
   hear: Any
   # (picture, example, landmarks, state) -> (u8 frames, state)
   paint: Any
+  states: tuple[Any, Any]  # of both before the first frame
   basis: LandmarkBasis
   exaggerate: Float[np.ndarray, "d"]  # factors of what is heard
   keep: bool  # whether landmarks move on the person's own shape
@@ -93,7 +95,7 @@ def generate(
   picture = as_frames(jnp.asarray(inputs.picture[None]))
   example = jnp.asarray(inputs.example[None])
   start = landmark_basis.coefficients(example, networks.basis)
-  made, states = [], (None, None)
+  made, states = [], networks.states
   for first in range(0, len(inputs.windows), CHUNK):
     windows = inputs.windows[first : first + CHUNK]
     lack = CHUNK - len(windows)
@@ -137,7 +139,19 @@ def _compiled(heard: base.Trained, seen: base.Trained) -> Networks:
     painted: Any = vg_net.apply(variables, picture, example, landmarks, state)
     return as_bytes(painted.frames), painted.state
 
+  # Without a state the programs would be others: zeros in its shape.
+  shape, side = batch_shapes.float32, model.image
+  first = shape(1, model.directions), shape(1, CHUNK, *stage.HEARD), None
+  second = shape(1, side, side, 3), shape(1, 68, 2), shape(1, CHUNK, 68, 2)
+  states = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype),
+    (
+      jax.eval_shape(hear, at, *first)[1],
+      jax.eval_shape(paint, vg, *second, None)[1],
+    ),
+  )
   return Networks(
+    states=states,
     hear=lambda *arrays: hear(at, *arrays),
     paint=lambda *arrays: paint(vg, *arrays),
     basis=LandmarkBasis(

@@ -39,6 +39,7 @@ from speak_jax.stages.base import (
 LANDMARKS, VIDEO = "atvg_landmarks", "atvg_video"  # the stages
 AT, VG, CRITIC, BASIS = "at_net", "vg_net", "critic", "basis"  # the groups
 FPS = 25.0  # what a frame hears is reckoned in frames of 640 samples
+HEARD = mfcc.ROWS, mfcc.COEFFICIENTS - 1  # of a frame: rows and columns
 SIDE = 64  # px of a sheet's picture of landmarks
 
 
@@ -81,7 +82,7 @@ class LandmarkLosses:
       seed,
       AT,
       batch_shapes.float32(2, model.directions),
-      batch_shapes.float32(2, model.frames, mfcc.ROWS, mfcc.COEFFICIENTS - 1),
+      batch_shapes.float32(2, model.frames, *HEARD),
     )
     return init.split_kinds(
       {AT: group, BASIS: earlier.get(BASIS) or _no_basis(model.directions)}
