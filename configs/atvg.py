@@ -90,7 +90,10 @@ def _config(preset: str) -> dict:
       exaggerate=(1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
       dtype="auto",
     ),
-    pretrained=dict(required=()),
+    # Public weights to begin with, of the same sizes: atnet_lstm_18.pth, whose
+    # coefficients are of a basis of its own, generator_23.pth, and a critic
+    # that its code has saved.
+    pretrained=dict(required=(), atvg_at="", atvg_vg="", atvg_critic=""),
     **common.machines(),
     data=common.data(),
     train=common.train(),

@@ -37,7 +37,8 @@ from speak_jax.stages.base import (
 )
 
 LANDMARKS, VIDEO = "atvg_landmarks", "atvg_video"  # the stages
-AT, VG, CRITIC, BASIS = "at_net", "vg_net", "critic", "basis"  # the groups
+# The groups; public weights of the first three are called so too.
+AT, VG, CRITIC, BASIS = "atvg_at", "atvg_vg", "atvg_critic", "basis"
 FPS = 25.0  # what a frame hears is reckoned in frames of 640 samples
 HEARD = mfcc.ROWS, mfcc.COEFFICIENTS - 1  # of a frame: rows and columns
 SIDE = 64  # px of a sheet's picture of landmarks
@@ -75,7 +76,7 @@ class LandmarkLosses:
   def init(
     self, seed: int, earlier: Mapping[str, Group]
   ) -> tuple[Groups, Groups]:
-    """Makes group "at_net"; "basis" comes from the data. See `Stage.init`."""
+    """Makes group "atvg_at"; "basis" comes from the data. See `Stage.init`."""
     model = self.config.model
     group = earlier.get(AT) or init.initialise(
       self.net,
@@ -180,7 +181,7 @@ class VideoLosses:
   def init(
     self, seed: int, earlier: Mapping[str, Group]
   ) -> tuple[Groups, Groups]:
-    """Makes "vg_net" and "critic"; "basis" is the first stage's."""
+    """Makes "atvg_vg" and "atvg_critic"; "basis" is the first stage's."""
     model, shape = self.config.model, batch_shapes.float32
     side, t = model.image, model.frames
     example = shape(2, 68, 2)
@@ -226,7 +227,7 @@ class VideoLosses:
     """Paints a batch's frames.
 
     Args:
-      params: Group "vg_net".
+      params: Group "atvg_vg".
       collections: Of the same group.
       picture: Of the person, aligned.
       normal: Landmarks.
@@ -418,7 +419,7 @@ def _no_basis(directions: int) -> Group:
 
 
 def make_landmarks(config: ConfigDict) -> Stage:
-  """Makes the stage that trains group "at_net" and finds "basis"."""
+  """Makes the stage that trains group "atvg_at" and finds "basis"."""
   settings, losses = config[LANDMARKS], LandmarkLosses.of(config)
   return Stage(
     name=LANDMARKS,
@@ -431,6 +432,7 @@ def make_landmarks(config: ConfigDict) -> Stage:
     batch=batch_shapes.stretches(config, settings.batch, 1),
     microbatch=settings.microbatch,
     from_landmarks={BASIS: losses.basis},
+    public=(AT,),
     scaling=base.scaling(config),
     sample_grids=losses.sample_grids,
     weights=losses.weights,
@@ -439,12 +441,13 @@ def make_landmarks(config: ConfigDict) -> Stage:
 
 
 def make_video(config: ConfigDict) -> Stage:
-  """Makes the stage that trains groups "vg_net" and "critic"."""
+  """Makes the stage that trains groups "atvg_vg" and "atvg_critic"."""
   settings, losses = config[VIDEO], VideoLosses.of(config)
   return Stage(
     name=VIDEO,
     init=losses.init,
     pretrained_from={BASIS: LANDMARKS},
+    public=(VG, CRITIC),
     optims={
       "disc": optimizers.adam((CRITIC,), settings.critic, settings.steps),
       "gen": optimizers.adam((VG,), settings.optim, settings.steps),
@@ -503,6 +506,7 @@ TRAINING = Training(
         lambda x: isinstance(x, int) and x >= 2 and x % 2 == 0,
       ),
     ),
+    ("pretrained.required", rules.each(rules.one_of(AT, VG, CRITIC))),
     ("model.context", rules.whole(mfcc.BEFORE + 1)),
     ("model.layers", rules.SOME),
     ("model.blocks", rules.SOME),

@@ -8,9 +8,14 @@ import pytest
 from configs import atvg as presets
 from speak_jax.models import landmark_basis
 from speak_jax.nn import mfcc
+from speak_jax.pretrained import goldens, layouts
+from speak_jax.pretrained.tensors import WeightsError
 from speak_jax.stages import atvg
 from speak_jax.stages.atvg import AT, BASIS, CRITIC, VG
+from speak_jax.training.initial_weights import public_weights
 from tests.plain_face import plain_face
+from tests.pretrained import reference_atvg
+from tests.pretrained.torch_files import legacy_bytes, state
 from tests.stages import small
 
 
@@ -167,6 +172,33 @@ def test_released_asks_the_critic_nothing():
   }  # fmt: skip
   assert not atvg.vg_net(config).recurrent
   assert atvg.vg_net(presets.get_config()).recurrent
+
+
+def test_public_weights_start_the_networks(tmp_path):
+  shapes = {
+    AT: reference_atvg.at_shapes(2, 1),
+    VG: reference_atvg.vg_shapes(2, 2, 1),
+    CRITIC: reference_atvg.critic_shapes(2, 2, 1),
+  }
+  paths = {}
+  for name, own in shapes.items():
+    tensors = {f"module.{k}": v for k, v in goldens.fill(own, 3).items()}
+    paths[name] = tmp_path / f"{name}.pth"
+    paths[name].write_bytes(legacy_bytes(state(**tensors)))
+  words = {f"pretrained.{k}": v for k, v in paths.items()}
+  found = {}
+  for make in (atvg.make_landmarks, atvg.make_video):
+    config = _config(**words)
+    found |= public_weights(config, make(config))
+  assert set(found) == {AT, VG, CRITIC}
+  for name, (params, collections) in found.items():
+    wanted = layouts.load(str(paths[name]), name).converted.variables
+    jax.tree.map(
+      np.testing.assert_array_equal, {"params": params, **collections}, wanted
+    )
+  config = _config(**words | {"model.width": 4})
+  with pytest.raises(WeightsError, match=r"atvg_vg\.pth: .* this config's is"):
+    public_weights(config, atvg.make_video(config))
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
