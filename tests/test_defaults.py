@@ -17,6 +17,8 @@ CONFIGS = {"config", "settings", "options", "model", "optim"}
 ALLOWED = {
   # A JSON file of which nothing is known yet: it may be no bundle.
   ("speak_jax/bundle.py", "config.get('format')"),
+  # Bundles of before they said which JAX had written them.
+  ("speak_jax/bundle.py", "self.config.get('jax')"),
   # Bundles of before they held their run's config.
   ("speak_jax/training/weights.py", "content.config.get('config', {})"),
   # Bundles of before they had the code of a neutral face.
