@@ -132,6 +132,21 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     _PARTIAL.discard(folder)
 
 
+def probe(folder: str | os.PathLike) -> None:
+  """Writes an empty file into a folder, and removes it.
+
+  Raises:
+    OSError: Nothing can be written there.
+  """
+  path = beside(folder, "")
+  _PARTIAL.add(path)
+  try:
+    path.touch(exist_ok=False)
+    path.unlink()
+  finally:
+    _PARTIAL.discard(path)
+
+
 def discard() -> None:
   """Removes what this process has half written, as its last deed."""
   for partial in tuple(_PARTIAL):

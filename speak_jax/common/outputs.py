@@ -140,10 +140,8 @@ def _check_name(path: str | os.PathLike, name: str, folder: str) -> None:
 def _try(path: str | os.PathLike, folder: str) -> None:
   """Refuses what cannot be written there, by writing something."""
   _check_name(path, os.path.basename(os.fspath(path)), folder)
-  probe = files.beside(folder, "")
   try:
-    probe.touch(exist_ok=False)
-    probe.unlink()
+    files.probe(folder)
   except OSError as error:
     raise FileError(path, f"cannot be written ({_reason(error)})") from None
 

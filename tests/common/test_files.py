@@ -142,6 +142,25 @@ def test_a_process_that_ends_discards_what_is_half_written(tmp_path):
   assert names(tmp_path) == []
 
 
+def test_a_probe_leaves_nothing_whenever_the_process_ends(tmp_path):
+  files.probe(tmp_path)
+  assert names(tmp_path) == []
+  code = (
+    "import os, pathlib, sys\n"
+    "from speak_jax.common import files\n"
+    "def end(path):\n"
+    "  assert os.listdir(sys.argv[1]) == [path.name]\n"
+    "  files.discard()\n"
+    "  os._exit(3)\n"
+    "pathlib.Path.unlink = end\n"
+    "files._remove = os.remove\n"
+    "files.probe(sys.argv[1])\n"
+  )
+  line = [sys.executable, "-c", code, str(tmp_path)]
+  assert subprocess.run(line, cwd=ROOT).returncode == 3
+  assert names(tmp_path) == []
+
+
 def test_sha256(tmp_path):
   path = tmp_path / "a"
   path.write_bytes(b"x" * 1_000_000)

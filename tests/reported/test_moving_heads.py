@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 
 from data_pipelines.faces import align, follow
 from data_pipelines.media import mp4
-from data_pipelines.media.error import MediaWarning
+from data_pipelines.media.error import MediaWarning, heard
 from speak_jax.inference.driver import VideoDriver
 from speak_jax.inference.inputs import Rules
 from tests import awkward, glass
@@ -21,17 +21,17 @@ from tests.reported.upright import is_upright
 def moved(path, tracker, n=200, squashed=False):
   """The crops of a pose video, the face's track in them, and what is said."""
   settings = glass.SETTINGS._replace(image=128)
-  with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always", MediaWarning)
+  said: dict[str, None] = {}
+  with heard(said), warnings.catch_warnings():
+    warnings.simplefilter("ignore", MediaWarning)
     motion = VideoDriver(path, n, settings, tracker, Rules())
     crops = [crop for crop in motion.crops() if crop is not None]
-  said = [str(x.message).removeprefix(f"{path}: ") for x in caught]
   track = tracker.track(crops)
   assert track.found.all()
   assert squashed or all(map(is_upright, track.landmarks))
   extent = np.ptp(track.landmarks, axis=1).max(1)
   assert extent.min() > 70 and extent.max() < 105  # of 128 px, as in training
-  return track, said
+  return track, [line.removeprefix(f"{path}: ") for line in said]
 
 
 def test_a_head_that_keeps_its_place_has_a_still_square(tmp_path, tracker):
