@@ -182,7 +182,7 @@ def test_what_weights_of_no_run_make_is_measured(
   assert "| mine | " in text and "which it shows backwards" in text
   assert "mine cannot use emotion, which were there." in text
   assert (out / "videos" / "mine").is_dir()
-  with pytest.raises(ValueError, match=r"known method \(speak\)"):
+  with pytest.raises(ValueError, match=r"known method \(speak, atvg\)"):
     registry.find(registry.Place(tmp_path))
 
 
