@@ -36,6 +36,7 @@ MODELS = "/v1/audio2video/models"
 LOST = "No active session. Send 'init' first."
 TOKEN = os.environ.get("SPEAK_SERVE_TOKEN", "")
 KEY = os.environ.get("OMNIRT_API_KEY", "")  # that OpenTalking sends
+WORDS = "field", "reason"  # of our server's errors
 
 
 class Refusal(Exception):
@@ -113,9 +114,6 @@ class Face:
       while True:
         await asyncio.sleep(ALIVE_S)
         await self._socket.send(b"")
-
-
-WORDS = ("field", "reason")
 
 
 class Backend:

@@ -140,7 +140,7 @@ def stand_ins(held_out, monkeypatch):
       same_session=True,
     ),
   )
-  monkeypatch.setattr(models, "load", lambda path, frames: model)
+  monkeypatch.setattr(models, "load", lambda path, frames, mode: model)
   monkeypatch.setattr(protocol, "open_records", lambda path, split: held_out)
   monkeypatch.setattr(face_reader, "judge_reader", lambda params: _judge)
   return model
@@ -305,7 +305,7 @@ def test_how_well_the_codes_are_apart(stand_ins, tmp_path):
 
 def test_only_a_run_with_irfd_can_be_swapped(stand_ins, tmp_path, monkeypatch):
   bare = stand_ins._replace(parts=models.NO_PARTS)
-  monkeypatch.setattr(models, "load", lambda path, frames: bare)
+  monkeypatch.setattr(models, "load", lambda path, frames, mode: bare)
   with pytest.raises(ValueError, match="has no stage irfd"):
     _measured(tmp_path, tmp_path / "r", swap=True)
 
@@ -355,7 +355,7 @@ def test_identity_pictures_come_as_the_model_has_learned(
   data, lent = of_sessions("aabaab"), {}
   parts = stand_ins.parts._replace(same_session=same_session)
   model = stand_ins._replace(parts=parts)
-  monkeypatch.setattr(models, "load", lambda path, frames: model)
+  monkeypatch.setattr(models, "load", lambda path, frames, mode: model)
   monkeypatch.setattr(protocol, "open_records", lambda path, split: data)
   monkeypatch.setattr(face_reader, "tracker_reader", lambda *_: _judge)
   monkeypatch.setattr(dataset, "Tracker", lambda: None)
@@ -414,7 +414,7 @@ def test_a_model_without_irfd_or_sync_leaves_their_tables_out(
   stand_ins, tmp_path, monkeypatch
 ):
   bare = stand_ins._replace(parts=models.NO_PARTS)
-  monkeypatch.setattr(models, "load", lambda path, frames: bare)
+  monkeypatch.setattr(models, "load", lambda path, frames, mode: bare)
   metrics = _measured(tmp_path, tmp_path / "r")
   assert not any(key.startswith(("irfd", "syncnet")) for key in metrics)
   assert not any("sync" in key for key in metrics)
@@ -501,7 +501,7 @@ def test_a_bundle_has_sync_figures_with_the_official_syncnet(
   stand_ins, tmp_path, monkeypatch
 ):
   bare = stand_ins._replace(parts=models.NO_PARTS)
-  monkeypatch.setattr(models, "load", lambda path, frames: bare)
+  monkeypatch.setattr(models, "load", lambda path, frames, mode: bare)
   weights = tmp_path / "w.safetensors"
   save_file(narrow_syncnet.weights(), weights)
   metrics = _measured(tmp_path, tmp_path / "r", syncnet=weights)
@@ -580,7 +580,7 @@ def test_real_clips_take_the_opening_from_landmarks(held_out):
 
 def test_another_frame_rate_is_one_line(stand_ins, tmp_path, monkeypatch):
   slow = stand_ins._replace(restored=stand_ins.restored._replace(fps=30.0))
-  monkeypatch.setattr(models, "load", lambda path, frames: slow)
+  monkeypatch.setattr(models, "load", lambda path, frames, mode: slow)
   with pytest.raises(ValueError, match=r"25 frames/s, the model .* 30"):
     _measured(tmp_path, tmp_path / "r")
   assert not (tmp_path / "r").exists()
@@ -682,7 +682,7 @@ def test_a_model_that_cannot_speak_is_not_tabulated(
   stand_ins, tmp_path, monkeypatch
 ):
   mute = stand_ins._replace(restored=stand_ins.restored._replace(weights=None))
-  monkeypatch.setattr(models, "load", lambda path, frames: mute)
+  monkeypatch.setattr(models, "load", lambda path, frames, mode: mute)
   plan = protocol.Plan({"full": tmp_path}, clips=2, seed=0)
   with pytest.raises(ValueError, match="no stage that speaks"):
     protocol.tabulate(plan, "1", "DATA", tmp_path)

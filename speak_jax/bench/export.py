@@ -11,6 +11,7 @@ import numpy as np
 
 from speak_jax import bundle, spec
 from speak_jax.bench.figure import Figure, skipped
+from speak_jax.bench.inputs import NOISE
 from speak_jax.bench.networks import called
 from speak_jax.bench.plan import Plan
 from speak_jax.common import packaged
@@ -97,7 +98,7 @@ def _inputs(functions: Functions, settings: Settings, variables: Any) -> Any:
   pictures = rng.integers(0, 256, (settings.frames, size, size, 3), np.uint8)
   landmarks = rng.uniform(0, size, (1, 68, 2)).astype(np.float32)
   faces = rng.integers(0, 256, (1, face, face, 3), np.uint8)
-  sound = rng.integers(-9_000, 9_000, (1, settings.samples), np.int16)
+  sound = rng.integers(-NOISE, NOISE, (1, settings.samples), np.int16)
   level = np.zeros((1, spec.LEVEL), np.float32)
 
   @jax.jit

@@ -13,6 +13,8 @@ from data_pipelines.synthetic import render
 from speak_jax import spec
 from speak_jax.common import packaged
 
+NOISE = 9_000  # loudest sample of noise that stands for sound
+
 
 def speech(seconds: float) -> Int16[np.ndarray, "s"]:
   """The example sentence, over and over, 16 kHz."""

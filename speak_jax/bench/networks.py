@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from speak_jax import spec
 from speak_jax.bench.compiling import compiled
 from speak_jax.bench.figure import Figure
+from speak_jax.bench.inputs import NOISE
 from speak_jax.bench.plan import Plan
 from speak_jax.configs import speak
 from speak_jax.inference import motion_lowering
@@ -25,7 +26,6 @@ from speak_jax.stages.registry import STAGES
 from speak_jax.training.state import init_state
 
 MANY = 8  # examples of a batch, beside one
-RATE = 9_000  # loudest sample of the noise that is heard
 
 
 class Forward(NamedTuple):
@@ -176,7 +176,7 @@ def drawn(shapes: Any) -> Any:
     if x.dtype == np.uint8:
       return rng.integers(0, 256, x.shape, np.uint8)
     if x.dtype == np.int16:
-      return rng.integers(-RATE, RATE, x.shape, np.int16)
+      return rng.integers(-NOISE, NOISE, x.shape, np.int16)
     if x.dtype == np.int32:
       return np.arange(x.size, dtype=np.int32).reshape(x.shape)
     return rng.normal(0, 1, x.shape).astype(x.dtype)

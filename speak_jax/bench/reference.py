@@ -11,13 +11,13 @@ import speak_jax
 from data_pipelines.synthetic import demo_inputs
 from speak_jax import spec
 from speak_jax.bench.figure import Figure
+from speak_jax.bench.inputs import NOISE
 from speak_jax.bench.plan import Plan
 from speak_jax.common import packaged
 from speak_jax.inference.model import WINDOWS
 from speak_jax.inference.synthesizer import Synthesizer
 
 PX = 256  # longer side of the video
-RATE = 9_000  # loudest sample of the noise that is heard
 
 
 def figures(plan: Plan) -> Iterator[Figure]:
@@ -66,5 +66,5 @@ def _inputs(made: Synthesizer, frames: int) -> tuple[np.ndarray, ...]:
     rng.uniform(0, size, (68, 2)),
     rng.integers(0, 256, (frames, size, size, 3), np.uint8),
     rng.integers(0, 256, (8, face, face, 3), np.uint8),
-    rng.integers(-RATE, RATE, samples, np.int16),
+    rng.integers(-NOISE, NOISE, samples, np.int16),
   )

@@ -19,7 +19,6 @@ from speak_jax.common import packaged
 STAGES = ("Python", "imports", "model", "inputs", "first frame")
 STAGED = "generate"  # the kind whose stages are told
 _SERVE = "from speak_jax.bench import start; start.serve()"
-_LEAST_S = "0.1"  # as `inference.compilation` keeps programs
 
 
 class Kind(NamedTuple):
@@ -62,10 +61,12 @@ def marks(name: str, folder: str) -> list[Mark]:
     name: Of KINDS.
     folder: Where compiled programs are kept.
   """
+  from speak_jax.inference.compilation import LEAST_S  # JAX is in the child
+
   environment = {
     **os.environ,
     "JAX_COMPILATION_CACHE_DIR": folder,
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": _LEAST_S,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(LEAST_S),
   }
   started = time.monotonic()
   done = subprocess.run(

@@ -51,6 +51,10 @@ class Rows:
     raw = os.pread(self._file, count * self._row, start * self._row)
     return np.frombuffer(raw, self._dtype).reshape(count, *self._shape)
 
+  def row(self, i: int) -> Shaped[np.ndarray, "*d"]:
+    """Reads row i, from 0."""
+    return self[i : i + 1][0]
+
   def put(self, start: int, rows: Shaped[np.ndarray, "n *d"]) -> None:
     """Writes rows from row `start` on; what was never written is 0.
 

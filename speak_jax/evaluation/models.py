@@ -96,9 +96,7 @@ def load_all(
   longest = max(row.frames for records in data for row in records.index)
   frames = min(longest, MAX_FRAMES)
   models = {
-    name: load(path, frames, modes[name])
-    if name in modes
-    else load(path, frames)
+    name: load(path, frames, modes.get(name, ""))
     for name, path in paths.items()
   }
   if swap:

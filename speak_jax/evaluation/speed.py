@@ -13,7 +13,7 @@ from speak_jax import spec
 from speak_jax.evaluation.eval_clip import EvalClip
 from speak_jax.evaluation.reenactment import self_driven
 from speak_jax.methods import base
-from speak_jax.methods.base import Method, Request
+from speak_jax.methods.base import Entry, Method, Request
 
 BATCHES = (1, 64)  # frames of a clip
 REPEATS = 3  # after the one that compiles
@@ -33,9 +33,9 @@ def measure(method: Method, path: Path, clip: EvalClip) -> dict[str, float]:
   """
   values = {}
   for frames in BATCHES:
-    weights = method.restore(path, frames).weights
-    request = base.visible_request(method, _request(clip, frames))
-    runs = [_timed(method, weights, request) for _ in range(REPEATS + 1)][1:]
+    entry = Entry(method.name, method, method.restore(path, frames))
+    request = _request(clip, frames)
+    runs = [_timed(entry, request) for _ in range(REPEATS + 1)][1:]
     for name, seconds in zip(
       ("", "_whole"), zip(*runs, strict=True), strict=True
     ):
@@ -44,15 +44,11 @@ def measure(method: Method, path: Path, clip: EvalClip) -> dict[str, float]:
   return values
 
 
-def _timed(method: Method, weights, request: Request) -> tuple[float, float]:
+def _timed(entry: Entry, request: Request) -> tuple[float, float]:
   """Seconds of `generate` alone, and of all from the inputs to the frames."""
   start = time.perf_counter()
-  inputs = method.prepare(weights, request)
-  ready = time.perf_counter()
-  native = method.generate(weights, inputs, 0)
-  made = time.perf_counter()
-  method.place(native, inputs)
-  return made - ready, time.perf_counter() - start
+  alone = base.timed(entry, request, 0).seconds
+  return alone, time.perf_counter() - start
 
 
 def _request(clip: EvalClip, frames: int) -> Request:

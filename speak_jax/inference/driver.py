@@ -135,7 +135,7 @@ class VideoDriver:
     """Yields FaceMesh's points in the first look, where the face is seen."""
     for i in range(len(self._meshes)):
       if self._has_face[i]:
-        yield self._meshes[i : i + 1][0]
+        yield self._meshes.row(i)
 
   def _followed_frames(
     self,
@@ -149,7 +149,7 @@ class VideoDriver:
     for i, (frame, matrix) in enumerate(
       zip(opening, self._matrices, strict=False)
     ):
-      mesh = self._meshes[i : i + 1][0] if self._has_face[i] else None
+      mesh = self._meshes.row(i) if self._has_face[i] else None
       yield frame, mesh, matrix
     opening = []
     for frame, step in () if self._at_end else self._pairs:
@@ -197,7 +197,7 @@ class VideoDriver:
     looked = len(self._matrices)
     if i < looked:
       return self._matrices[i]
-    return self._followed[i - looked : i - looked + 1][0]
+    return self._followed.row(i - looked)
 
   def _longest_shot(self, track: Track) -> Track:
     """Keeps the longest shot of the first look, drops what lies before it."""

@@ -382,8 +382,7 @@ def _endless(drives: Iterable[Drive]) -> Iterator[Drive]:
     played.append(drive.packed()[None])
     yield drive
   for time in itertools.count(len(played)):
-    i = bounced(time, len(played))
-    yield unpacked(played[i : i + 1][0])
+    yield unpacked(played.row(bounced(time, len(played))))
 
 
 def of_photograph(

@@ -73,8 +73,7 @@ def drive(
     raise ValueError("nothing to loop over")
   count = len(played)
   for time in range(count, n):
-    i = bounced(time, count)
-    yield played[i : i + 1][0]
+    yield played.row(bounced(time, count))
 
 
 def smoothed(

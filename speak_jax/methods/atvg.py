@@ -59,14 +59,8 @@ def restore(path: Path, frames: int) -> Restored:
     ValueError: damaged, or of another version of the code; one line.
   """
   del frames
-  heard = base.trained(path, stage.LANDMARKS)
-  restored = base.restored_run(path, stage.VIDEO, CODE, lambda x: x)
-  if heard is None or restored.weights is None:
-    return restored._replace(weights=None, digest="")
-  networks = _compiled(heard, restored.weights)
-  both = heard.variables, restored.weights.variables
-  return restored._replace(
-    weights=networks, digest=base.digest(base.weights_digest(both), CODE)
+  return base.restored_run(
+    path, (stage.LANDMARKS, stage.VIDEO), CODE, _compiled
   )
 
 

@@ -8,7 +8,7 @@ its frames are compared with. docs/adding.md builds a method.
 import hashlib
 import importlib.util
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,44 +158,47 @@ class Trained(NamedTuple):
   variables: dict[str, Any]  # {group: variables}, averaged weights
 
 
-def trained(path: Path, stage: str) -> Trained | None:
-  """The groups of a run's stage; None where it has no checkpoint of it.
+def trained(path: Path, stages: Sequence[str]) -> list[Trained] | None:
+  """The groups of a run's stages; None where it lacks a checkpoint of one.
 
   Args:
     path: The run.
-    stage: The stage whose groups make frames.
+    stages: The stages whose groups make frames.
 
   Raises:
     ValueError: damaged, or of another version of the code; one line.
   """
-  config, stages = weights.load(path, [stage])
-  if stage not in stages:
+  config, learned = weights.load(path, stages)
+  if not all(stage in learned for stage in stages):
     return None
-  return Trained(precision.for_inference(config), stages[stage])
+  config = precision.for_inference(config)
+  return [Trained(config, learned[stage]) for stage in stages]
 
 
 def restored_run(
   path: Path,
-  stage: str,
+  stages: Sequence[str],
   code: Iterable[str],
-  build: Callable[[Trained], Any],
+  build: Callable[..., Any],
 ) -> Restored:
   """A run as a method's `restore` gives it.
 
   Args:
     path: The run.
-    stage: The stage whose groups make frames.
+    stages: The stages whose groups make frames, one at least.
     code: The method's own; see `digest`.
-    build: Makes the first argument of `prepare` and `generate`.
+    build: Makes the first argument of `prepare` and `generate` of what each
+      stage has learned.
 
   Raises:
     ValueError: damaged, or of another version of the code; one line.
   """
-  learned = trained(path, stage)
-  config = learned.config if learned else weights.load(path, ())[0]
+  learned = trained(path, stages)
+  config = learned[0].config if learned else weights.load(path, ())[0]
+  variables = [x.variables for x in learned or ()]
   return Restored(
-    weights=build(learned) if learned else None,
-    digest=digest(weights_digest(learned.variables), code) if learned else "",
+    weights=build(*learned) if learned else None,
+    digest=digest(weights_digest(variables), code) if learned else "",
     size=config.model.image,
     fps=float(config.data.fps),
     preset=config.preset,

@@ -19,14 +19,13 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from speak_jax.nn.conv import Conv, Dense, add_bias, conv_double
+from speak_jax.nn.conv import PYTORCH, Conv, Dense, add_bias, conv_double
 from speak_jax.nn.norm import Norm
 from speak_jax.nn.recurrent import ConvGru, Lstm
 
 STRIDE = 16  # px of a picture that become one place of its coarsest map
 # As published: both nets are drawn so, the critic as PyTorch draws.
 NORMAL = nn.initializers.normal(0.02)
-PYTORCH = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class ConvNorm(nn.Module):

@@ -14,19 +14,16 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from einops import rearrange
 from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from speak_jax.nn.conv import add_bias
+from speak_jax.nn.conv import PYTORCH, add_bias, conv_double
 
 FRAMES = 5  # that the expert sees at once
 STEPS = 16  # of the spectrum that belong to them
 BANDS = 80
 STRIDE = 32  # px of a face that become one in the middle
-# As PyTorch draws a convolution's weights.
-INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class Layer(NamedTuple):
@@ -61,37 +58,6 @@ def conv(
   )
 
 
-def double(
-  x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]
-) -> Float[Array, "b 2*h 2*w d"]:
-  """PyTorch's transposed 3x3 of stride 2, padding 1 and output padding 1.
-
-  By phases: place 2i is w1 x[i], place 2i + 1 is w2 x[i] + w0 x[i + 1], on each
-  axis. XLA's dilated form compiles for minutes on the CPU.
-  """
-  beyond = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
-  height, width = x.shape[1:3]
-  # Of a phase: (index into the kernel, shift of the input) on one axis.
-  phases = (((1, 0),), ((2, 0), (0, 1)))
-
-  def phase(rows: Sequence, columns: Sequence) -> Array:
-    return sum(
-      (
-        jnp.einsum(
-          "bhwc,cd->bhwd",
-          beyond[:, down : down + height, right : right + width],
-          kernel[i, j],
-        )
-        for i, down in rows
-        for j, right in columns
-      ),
-      start=jnp.zeros((), x.dtype),
-    )
-
-  parts = jnp.stack([phase(rows, cols) for rows in phases for cols in phases])
-  return rearrange(parts, "(p q) b h w d -> b (h p) (w q) d", p=2, q=2)
-
-
 def grow(
   x: Float[Array, "b 1 1 c"], kernel: Float[Array, "k l c d"]
 ) -> Float[Array, "b k l d"]:
@@ -110,11 +76,11 @@ class Convolve(nn.Module):
     """Convolves `x`."""
     layer = self.layer
     shape = (layer.size, layer.size, x.shape[-1], layer.features)
-    kernel = self.param("kernel", INIT, shape).astype(self.dtype)
+    kernel = self.param("kernel", PYTORCH, shape).astype(self.dtype)
     bias = self.param("bias", nn.initializers.zeros, (layer.features,))
     x = x.astype(self.dtype)
     if layer.kind == "up":
-      y = double(x, kernel)
+      y = conv_double(x, kernel)
     elif layer.kind == "grow":
       y = grow(x, kernel)
     else:

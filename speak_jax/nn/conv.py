@@ -23,6 +23,8 @@ from speak_jax.nn.resize import blur
 
 KAIMING = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+# As PyTorch draws the weights of convolutions and dense layers.
+PYTORCH = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def scaled(init: Callable, factor: float) -> Callable:

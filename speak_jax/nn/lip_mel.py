@@ -14,6 +14,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from speak_jax import spec
+from speak_jax.nn.mel import windowed_waves
 
 BANDS = 80
 WINDOW = 800  # samples, 50 ms
@@ -30,9 +31,6 @@ def _bases() -> tuple[np.ndarray, np.ndarray]:
   """Windowed Fourier basis (800, 2 * 401), and mel filters (401, 80)."""
   import librosa  # costs a second; nets without sound need not pay it
 
-  turn = 2 * np.pi * np.outer(np.arange(WINDOW), np.arange(WINDOW // 2 + 1))
-  hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-  waves = np.concatenate([np.cos(turn / WINDOW), np.sin(turn / WINDOW)], 1)
   filters = librosa.filters.mel(
     sr=spec.SAMPLE_RATE_HZ,
     n_fft=WINDOW,
@@ -40,7 +38,7 @@ def _bases() -> tuple[np.ndarray, np.ndarray]:
     fmin=LOWEST_HZ,
     fmax=HIGHEST_HZ,
   )
-  basis = (hann[:, None] * waves).astype(np.float32)
+  basis = windowed_waves(WINDOW).astype(np.float32)
   return basis, np.ascontiguousarray(filters.T, np.float32)
 
 

@@ -16,16 +16,26 @@ HOP = 160  # samples, 10 ms: four steps a video frame at 25 fps
 FLOOR = 1e-5  # of the power
 
 
+def windowed_waves(window: int) -> Float[np.ndarray, "n k"]:
+  """Fourier basis of so many samples under a Hann window: cosines, then sines.
+
+  Args:
+    window: n; k = 2 (n / 2 + 1).
+  """
+  turn = 2 * np.pi * np.outer(np.arange(window), np.arange(window // 2 + 1))
+  hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+  waves = np.concatenate([np.cos(turn / window), np.sin(turn / window)], 1)
+  return hann[:, None] * waves
+
+
 @functools.cache
 def _bases() -> tuple[np.ndarray, np.ndarray]:
   """Windowed Fourier basis (3 hops, 2 * 201), and mel filters (201, 80)."""
   import librosa  # costs a second; nets without sound need not pay it
 
-  turn = 2 * np.pi * np.outer(np.arange(WINDOW), np.arange(WINDOW // 2 + 1))
-  hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-  waves = np.concatenate([np.cos(turn / WINDOW), np.sin(turn / WINDOW)], 1)
+  waves = windowed_waves(WINDOW)
   basis = np.zeros((3 * HOP, waves.shape[1]), np.float32)
-  basis[:WINDOW] = hann[:, None] * waves
+  basis[:WINDOW] = waves
   filters = librosa.filters.mel(
     sr=spec.SAMPLE_RATE_HZ, n_fft=WINDOW, n_mels=BINS
   )

@@ -24,6 +24,7 @@ from speak_jax.photograph.textured_mesh import (
   UNSEEN,
   Motion,
   from_viewer,
+  nearing,
   pivot_of,
   uncovered,
 )
@@ -235,7 +236,7 @@ def _covered(motion: Motion, rest: Float[np.ndarray, "3 3"]) -> Motion:
   degrees = uncovered(motion, rest)
   if degrees <= 0:
     return motion
-  share = UNSEEN * np.tanh(degrees / UNSEEN) / degrees
+  share = nearing(degrees, 0.0, UNSEEN) / degrees
   turn = share * cv2.Rodrigues(motion.rotation)[0]
   return motion._replace(rotation=cv2.Rodrigues(turn)[0])
 

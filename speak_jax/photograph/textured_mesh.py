@@ -299,10 +299,10 @@ def bearable(
   """
   way, growth = float(np.hypot(*motion.shift)), abs(float(np.log(motion.scale)))
   if way > SHIFT_FREE:
-    share = _nearing(way, SHIFT_FREE, SHIFT_MOST) / way
+    share = nearing(way, SHIFT_FREE, SHIFT_MOST) / way
     motion = motion._replace(shift=motion.shift * share)
   if growth > np.log(SCALE_FREE):
-    most = _nearing(growth, np.log(SCALE_FREE), np.log(SCALE_MOST))
+    most = nearing(growth, np.log(SCALE_FREE), np.log(SCALE_MOST))
     scale = float(np.exp(np.copysign(most, np.log(motion.scale))))
     motion = motion._replace(scale=scale)
   turned = motion.rotation @ rest
@@ -316,14 +316,14 @@ def bearable(
     free += beyond * (least - free)
   if wanted <= free:
     return motion
-  less = wanted - _nearing(wanted, free, free + ASIDE_MOST - ASIDE_FREE)
+  less = wanted - nearing(wanted, free, free + ASIDE_MOST - ASIDE_FREE)
   axis = np.cross(turned[:, 2], (0, 0, 1))
   axis /= max(np.linalg.norm(axis), 1e-9)
   back = cv2.Rodrigues(np.radians(less) * axis)[0]
   return motion._replace(rotation=back @ motion.rotation)
 
 
-def _nearing(wanted: float, free: float, most: float) -> float:
+def nearing(wanted: float, free: float, most: float) -> float:
   """What is beyond `free` nears `most`."""
   room = most - free
   return free + room * float(np.tanh((wanted - free) / room))

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
+from flax import traverse_util
 from jaxtyping import Float32
 
 from speak_jax.models.atvg import STRIDE, ATNet, Critic, VGNet
@@ -209,7 +210,7 @@ class _File:
     self._tensors = tensors
     several = all(key.startswith(_PREFIX) for key in tensors)
     self._prefix = _PREFIX if several else ""
-    self._variables: dict[str, dict] = {"params": {}, "batch_stats": {}}
+    self._variables: dict[str, np.ndarray] = {}  # by kind/name/leaf
 
   def __contains__(self, key: str) -> bool:
     return self._prefix + key in self._tensors
@@ -335,7 +336,8 @@ class _File:
 
   def finish(self, sizes: dict[str, Any]) -> Converted:
     """All that was taken, once nothing is left."""
-    return Converted(self._variables, sizes, {}, self._tensors.finish())
+    variables = traverse_util.unflatten_dict(self._variables, sep="/")
+    return Converted(variables, sizes, {}, self._tensors.finish())
 
   def _take(
     self, key: str, shape: tuple[int, ...]
@@ -343,11 +345,7 @@ class _File:
     return self._tensors.take(self._prefix + key, shape)
 
   def _put(self, kind: str, name: str, leaves: dict[str, np.ndarray]) -> None:
-    *folders, last = name.split("/")
-    place = self._variables[kind]
-    for folder in folders:
-      place = place.setdefault(folder, {})
-    place[last] = {**place.get(last, {}), **leaves}
+    self._variables |= {f"{kind}/{name}/{k}": x for k, x in leaves.items()}
 
 
 def _exactly(function: Any) -> Any:

@@ -24,7 +24,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from flax import traverse_util
 
 from speak_jax import bundle as bundles
 from speak_jax import spec
@@ -81,8 +80,9 @@ def cases(content: bundles.Bundle) -> Iterator[Case]:
   config = precision.for_inference(
     run_config.from_json(content.config["config"])
   )
-  flat = {k: jnp.asarray(v, jnp.float32) for k, v in content.weights.items()}
-  variables = traverse_util.unflatten_dict(flat, sep="/")
+  variables = jax.tree.map(
+    lambda x: jnp.asarray(x, jnp.float32), content.variables
+  )
   rng = np.random.default_rng(0)
 
   def bytes_of(*shape: int) -> np.ndarray:

@@ -133,7 +133,7 @@ def _of_bundle(
 ) -> tuple[ConfigDict, Learned]:
   content = bundle.read(path)
   config = run_config.from_json(content.config.get("config", {}))
-  speaks = traverse_util.unflatten_dict(content.weights, sep="/")
+  speaks = content.variables
   learned = traverse_util.unflatten_dict(content.evaluation, sep="/")
   if "irfd" in learned:
     # A bundle has encoders that stage `speak` left as they were only once.

@@ -99,7 +99,7 @@ def test_a_placed_crop_of_the_truth_is_the_truth(run, clip):
 
 
 def test_factors_must_fit_the_directions(run):
-  heard, seen = (base.trained(run, x) for x in ("atvg_landmarks", "atvg_video"))
+  heard, seen = base.trained(run, ("atvg_landmarks", "atvg_video"))
   with seen.config.unlocked():
     seen.config.model.exaggerate = (1.0, 2.0)
   with pytest.raises(ValueError, match="2 factors for 6 directions"):

@@ -164,7 +164,7 @@ def test_doubling_is_pytorch_s_transposed_convolution():
       "bc,hwcd->bhwd", x[:, i, j], kernel
     )
   x32, kernel32 = (jnp.asarray(a, jnp.float32) for a in (x, kernel))
-  made = wav2lip.double(x32, kernel32)
+  made = wav2lip.conv_double(x32, kernel32)
   np.testing.assert_allclose(made, spread[:, 1:7, 1:9], atol=1e-5)
   one = wav2lip.grow(x32[:, :1, :1], kernel32)
   expected = np.einsum("bc,hwcd->bhwd", x[:, 0, 0], kernel)

@@ -54,7 +54,7 @@ def build(learned: Trained) -> Toy:
 def restore(path: Path, frames: int) -> Restored:
   """Opens a run; chunks have one size, so that clips may be of any length."""
   del frames
-  return base.restored_run(path, "toy", CODE, build)
+  return base.restored_run(path, ("toy",), CODE, build)
 
 
 def prepare(toy: Toy, request: Request) -> Inputs:
