@@ -21,7 +21,8 @@ several runs by that of the first that has one. LPIPS and FID are there where
 their public weights are given (--lpips, --inception).
 
 --swap asks how well the codes are apart: the swap matrix, probes, and what
-other speech or none changes.
+other speech or none changes. With --models it drives every method's portraits
+by three other people, as far as it can be driven; methods.md says what came.
 
 --table writes REPORT/table.md, .csv, .json and .tex: 1 the paper's Table I for
 any data sets, each apart; 3 the encoders left out (full, no_identity, no_pose,
@@ -115,8 +116,8 @@ def _plan() -> Plan:
     raise ValueError("give either --model or --models")
   if not FLAGS.out:
     raise ValueError("give --out, the folder of the report")
-  if FLAGS.swap and FLAGS.models:
-    raise ValueError("--swap looks at one model: give it as --model")
+  if FLAGS.swap and FLAGS.table:
+    raise ValueError("--swap is not in the paper's tables: leave --table out")
   models = (
     named_models(FLAGS.models)
     if FLAGS.models
@@ -189,7 +190,9 @@ if __name__ == "__main__":
     "lpips", "", "weights of LPIPS: AlexNet's file and alex.pth, with a comma"
   )
   flags.DEFINE_string("inception", "", "weights of FID's Inception")
-  flags.DEFINE_bool("swap", False, "how well are the codes apart")
+  flags.DEFINE_bool(
+    "swap", False, "how well are the codes apart; of --models: driven by others"
+  )
   flags.DEFINE_bool(
     "speed", True, "of --models: time each at 1 and at 64 frames"
   )

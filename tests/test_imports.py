@@ -162,6 +162,7 @@ ALLOWED = {
     "speak_jax.metrics",
     "speak_jax.pretrained",
     "speak_jax.stages",
+    "speak_jax.supervision",
     "speak_jax.training",
     "speak_jax.photograph",
     "speak_jax.inference",

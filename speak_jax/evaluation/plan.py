@@ -19,7 +19,9 @@ class Plan(NamedTuple):
   lpips: str = ""  # its public weights; "" leaves the metric out
   inception: str = ""  # the public weights of FID's; "" leaves FID out
   cache: Cache | None = None  # of generated frames
-  swap: bool = False  # whether to measure how far the codes are disentangled
+  # Whether to drive every model by other people's inputs, and of a single one
+  # to measure how far its codes are disentangled.
+  swap: bool = False
   videos: int = SHOWN_CLIPS  # clips of which videos are kept
   # How to use models that are not to be used as their methods mostly are.
   modes: Mapping[str, str] = {}

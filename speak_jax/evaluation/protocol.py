@@ -1,11 +1,11 @@
 """The evaluation protocol: models and data sets to metrics and a report."""
 
+import contextlib
 import json
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,7 @@ from speak_jax.evaluation.report.paper_tables import (
 )
 from speak_jax.evaluation.report.section import Section
 from speak_jax.methods.base import Entry
+from speak_jax.supervision import goodput
 
 _TABLE_FORMATS = {
   "md": tables.markdown,
@@ -72,7 +73,10 @@ def evaluate(plan: Plan, data: str, out: Path) -> Result:
   public = public_networks.load(plan.syncnet, plan.lpips, plan.inception)
   records = open_records(data or name, "test")
   opened = models.load_all(
-    plan.models, [records], swap=plan.swap, modes=plan.modes
+    plan.models,
+    [records],
+    swap=plan.swap and not plan.side_by_side,
+    modes=plan.modes,
   )
   sync = models.sync_scorer(opened, public)
   label = next(iter(folders)) if len(folders) == 1 else ""
@@ -105,7 +109,7 @@ def tabulate(plan: Plan, kind: str, data: str, out: Path) -> list[tables.Table]:
     for name, folder in folders.items()
   }
   opened = models.load_all(
-    plan.models, data_sets.values(), swap=plan.swap, modes=plan.modes
+    plan.models, data_sets.values(), swap=False, modes=plan.modes
   )
   for name, model in opened.items():
     if model.restored.weights is None:
@@ -170,7 +174,9 @@ def _evaluate(
       video_clips=plan.videos,
     )
     parts = [reenactments.section]
-    if len(opened) == 1:
+    if plan.side_by_side and plan.swap:
+      parts.append(sections.driven_side_by_side(clips, entries, plan.seed))
+    elif len(opened) == 1:
       parts += _single_model_parts(plan, opened, public, clips, entries, sync)
     lines = facts(plan, opened, clips, reenactments.frames_per_second)
     lines["minutes"] = f"{(time.monotonic() - start) / 60:.2f}"
@@ -181,15 +187,13 @@ def _evaluate(
       sync="official" if public.syncnet else "own" if sync else "",
       people=clips.people,
     )
-    side_by_side = None
-    if plan.side_by_side and entries:
-      side_by_side = _methods_table(
-        plan, opened, clips, entries, reenactments.section.values, label
-      )
-      _write_table(folder, "methods", side_by_side)
     values: MetricValues = {}
     for part in parts:
       values |= part.values
+    side_by_side = None
+    if plan.side_by_side and entries:
+      side_by_side = _methods_table(plan, opened, clips, entries, values, label)
+      _write_table(folder, "methods", side_by_side)
     metrics: dict[str, float | str] = {
       **metric_table.flat(values),
       **{f"meta/{key}": line for key, line in lines.items()},
@@ -218,6 +222,10 @@ def _methods_table(
   label: str,
 ) -> tables.Table:
   """The methods side by side; times each, if the plan asks for it."""
+  minutes = {}
+  for name in (entry.name for entry in entries):
+    with contextlib.suppress(ValueError):  # it is no run
+      minutes[name] = goodput.summary(plan.models[name]).seconds["step"] / 60
   speeds = {}
   if plan.speed:
     speeds = {
@@ -227,7 +235,7 @@ def _methods_table(
       for entry in entries
     }
   data = label if label in published.DATA else ""
-  return methods_table(values, entries, speeds, data)
+  return methods_table(values, entries, speeds, minutes, data)
 
 
 def _write_table(folder: Path, stem: str, table: tables.Table) -> None:
@@ -327,7 +335,7 @@ def _training_curves(paths: Mapping[str, Path]) -> list[curves.Curve]:
   ]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _replaced_folder(out: Path) -> Iterator[Path]:
   """A folder whose content replaces that of `out` at the end, or never.
 

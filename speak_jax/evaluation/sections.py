@@ -13,7 +13,7 @@ from speak_jax.evaluation.cache import Cache
 from speak_jax.evaluation.dataset import Dataset
 from speak_jax.evaluation.disentanglement import subjects, swap_report, swaps
 from speak_jax.evaluation.eval_clip import EvalClip
-from speak_jax.evaluation.metric_table import MetricTable
+from speak_jax.evaluation.metric_table import MetricTable, MetricValues
 from speak_jax.evaluation.models import Parts
 from speak_jax.evaluation.plan import SHOWN_CLIPS
 from speak_jax.evaluation.readers.own_syncnet import OwnSyncNet, SyncScorer
@@ -179,6 +179,22 @@ def audio_swap_part(
   )
   title = "What other speech changes, and none:"
   return Section(values, [title, audio_swap.markdown(values)])
+
+
+def driven_side_by_side(
+  dataset: Dataset, entries: Sequence[Entry], seed: int
+) -> Section:
+  """`cross_driven_part` of each system; names of values begin with its own."""
+  values: MetricValues = {}
+  paragraphs: list[str] = []
+  pictures = {}
+  for entry in entries:
+    part = cross_driven_part(dataset, entry, seed)
+    values |= {f"{entry.name}/{key}": x for key, x in part.values.items()}
+    title, table = part.paragraphs
+    paragraphs += [f"{entry.name}. {title}", table]
+    pictures[f"driven_{entry.name}.png"] = part.pictures["driven.png"]
+  return Section(values, paragraphs, pictures)
 
 
 def cross_driven_part(dataset: Dataset, entry: Entry, seed: int) -> Section:

@@ -6,6 +6,7 @@ for that of the package.
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ def table(run, tmp_path_factory):
     seed=0,
     side_by_side=True,
     speed=False,
+    swap=True,
     cache=Cache(out / "cache", 10**8),
   )
   metrics = protocol.evaluate(plan, str(run / "data"), out).metrics
@@ -130,6 +132,33 @@ def test_it_stands_in_one_table_with_the_others(table):
   text = (out / "methods.md").read_text()
   assert "Wav2Lip, v3 (published, other protocol)" in text
   assert "5 keys" in text and " +- " in text
+
+
+def test_driven_by_others_it_is_asked_for_what_it_takes(table):
+  out, metrics, rows = table
+  # SPEAK takes all three inputs, the toy neither pose nor emotion.
+  for name, asked in (
+    ("speak", {"pose_r2", "mouth_r", "emotion", "identity"}),
+    ("toy", {"mouth_r", "identity"}),
+    ("lower", {"pose_r2", "mouth_r", "identity"}),
+    ("ground truth", {"pose_r2", "mouth_r", "emotion", "identity"}),
+    ("static first frame", set()),
+  ):
+    driven = {
+      key.removeprefix("driven/")
+      for key, value in rows[name].items()
+      if re.fullmatch(r"driven/[^/]*(?<!_low)(?<!_high)", key)
+      and value is not None
+    }
+    assert driven == asked, name
+  assert (
+    rows["speak"]["driven/identity"] == metrics["speak/driven/all/identity"]
+  )
+  assert (out / "driven_toy.png").stat().st_size > 1_000
+  assert "toy. Portrait, who gives pose" in (out / "report.md").read_text()
+  # Only a run knows how long it was trained.
+  assert rows["toy"]["minutes"] > 0
+  assert rows["speak"]["minutes"] is None
 
 
 def test_frames_are_kept_by_method_weights_clip_and_key(table):

@@ -39,6 +39,16 @@ SPEED = (
   Column("ms_64", "ms a frame, 64 frames", 2),
   Column("ms_64_whole", "the same, cut and placed", 2),
 )
+# Of portraits that other people drive; a method is asked for what comes by its
+# inputs: `Method.needs`.
+DRIVEN = (
+  Column("pose_r2", "pose R2 to the driver", 2),
+  Column("mouth_r", "mouth r to the speaker", 2),
+  Column("emotion", "emotion of the driver named", 2),
+  Column("identity", "cosine to the portrait", 2),
+)
+_DRIVEN_BY = {"pose_r2": "pose", "emotion": "emotion"}
+TRAINING = Column("minutes", "minutes of training", 0)
 _ALWAYS = "identity, audio"
 
 
@@ -46,6 +56,7 @@ def methods_table(
   values: Mapping[str, MetricValue],
   entries: Sequence[Entry],
   speeds: Mapping[str, Mapping[str, float]],
+  minutes: Mapping[str, float],
   data: str,
 ) -> tables.Table:
   """The table of methods.
@@ -54,6 +65,7 @@ def methods_table(
     values: What `self_driven.measure` gives, by name.
     entries: The methods that were measured.
     speeds: {name of an entry: what `speed.measure` gives}; may lack some.
+    minutes: {name of an entry: that its steps took to train}; may lack some.
     data: Name of the data set; where published figures are of the same, they
       stand in the same table.
   """
@@ -66,9 +78,12 @@ def methods_table(
       if f"{entry.name}/{metric}" in values
     }
     times = {k: exact(x) for k, x in speeds.get(entry.name, {}).items()}
+    if entry.name in minutes:
+      times[TRAINING.metric] = exact(minutes[entry.name])
+    driven = _driven(values, entry, "all")
     rows.append(
       row._replace(
-        values={**row.values, **own, **times},
+        values={**row.values, **own, **driven, **times},
         needs=", ".join([_ALWAYS, *sorted(entry.method.needs)]),
         ignores=", ".join(unused_inputs(entry.method)),
       )
@@ -77,10 +92,18 @@ def methods_table(
     table_row(line, values, METRICS, data)._replace(needs=needs)
     for line, needs in ((STATIC_LINE, "identity"), (TRUE_LINE, "target"))
   ]
+  # What the reader sees of true frames is the same beside every method.
+  real = _driven(values, entries[0], "real")
+  rows[-1] = rows[-1]._replace(values={**rows[-1].values, **real})
   drawn = [entry.name for entry in entries if entry.method.samples]
   return tables.Table(
     title="Methods, self-driven",
-    columns=(*metrics.columns((*METRICS, *GAINS)), *SPEED),
+    columns=(
+      *metrics.columns((*METRICS, *GAINS)),
+      *(x._replace(metric=f"driven/{x.metric}") for x in DRIVEN),
+      *SPEED,
+      TRAINING,
+    ),
     rows=[*rows, *published.table_1()],
     notes=(
       published.NOTE,
@@ -92,8 +115,11 @@ def methods_table(
       " nothing.",
       "Methods that see more of the target are not to be ranked with those that"
       " see less. What a method ignores was there, and it cannot use it.",
+      "Driver and speaker: pose, emotion and speech come from three other"
+      " people; - where a method has no such input.",
       "Milliseconds are medians of three warm runs on this machine, without and"
-      " with cutting the inputs and placing the frames.",
+      " with cutting the inputs and placing the frames. Minutes are those that"
+      " a run's steps took where it was trained.",
       *(
         [
           f"Drawn at random: {', '.join(drawn)}, mean over {RANDOM_KEYS} keys"
@@ -105,3 +131,16 @@ def methods_table(
     ),
     published="published, other protocol",
   )
+
+
+def _driven(
+  values: Mapping[str, MetricValue], entry: Entry, row: str
+) -> dict[str, MetricValue]:
+  """What came over from others in a row of `cross_driven.ROWS`, or "real"."""
+  found = {}
+  for metric in (column.metric for column in DRIVEN):
+    key = f"{entry.name}/driven/{row}/{metric}"
+    lacks = row != "real" and _DRIVEN_BY.get(metric, "")
+    if key in values and (not lacks or lacks in entry.method.needs):
+      found[f"driven/{metric}"] = values[key]
+  return found

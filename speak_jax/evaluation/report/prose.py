@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from speak_jax.models import judge
 
 _TRACKER = "the face tracker that also made the records"
+_DRIVEN = "driven.png"
 _CAPTIONS = {
   "sheet.png": "Held-out clips: the real frames, the first frame standing"
   " still, the model, and the model hearing another clip's speech.",
@@ -14,14 +15,21 @@ _CAPTIONS = {
   "matrix.png": "What moves when one code is exchanged.",
   "pose_sheet.png": "Every person with the pose code of each donor.",
   "emotion_sheet.png": "Every person with the emotion code of each donor.",
-  "driven.png": "Portrait, who gives pose, emotion and speech, then the system"
+  _DRIVEN: "Portrait, who gives pose, emotion and speech, then the system"
   " with nothing, one and all of it from these others.",
 }
 
 
 def captions(names: Mapping[str, object]) -> dict[str, str]:
   """{file: what it shows} of a report's pictures."""
-  return {name: _CAPTIONS[name] for name in names}
+  captions = {}
+  for name in names:
+    # driven_NAME.png is that of one system of several.
+    own = name.removeprefix("driven_").removesuffix(".png")
+    several = name.startswith("driven_")
+    said = _CAPTIONS[_DRIVEN if several else name]
+    captions[name] = f"{own}. {said}" if several else said
+  return captions
 
 
 def per_model(facts: Mapping[str, str]) -> str:
