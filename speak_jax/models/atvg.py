@@ -118,6 +118,39 @@ class Sequence(nn.Module):
     return x
 
 
+def hear(
+  sound: Float[Array, "b t 28 12"],
+  width: int,
+  init: Callable,
+  dtype: DTypeLike,
+  train: bool,
+) -> Float[Array, "b t d"]:
+  """What is heard about each frame, 4 width wide; EAMM's ears as well.
+
+  Called in a network, whose layers `conv0` to `conv4` and `hear` it makes.
+
+  Args:
+    sound: `nn.mfcc.windows`.
+    width: Channels of the first convolution.
+    init: Of the kernels.
+    dtype: Of the computations.
+    train: Takes the batch's statistics, and changes `batch_stats`.
+  """
+
+  def block(x: Array, features: int, index: int) -> Array:
+    layer = ConvNorm(features, init=init, dtype=dtype, name=f"conv{index}")
+    return layer(x, train)
+
+  x = rearrange(sound, "b t n m -> (b t) n m 1")
+  x = block(block(x, width, 0), 2 * width, 1)
+  x = nn.max_pool(x, (3, 3), (1, 2))
+  for i, features in ((2, 4 * width), (3, 4 * width), (4, 8 * width)):
+    x = block(x, features, i)
+  x = nn.max_pool(x, (3, 3), (2, 2))
+  x = rearrange(x, "(b t) n m c -> b t (n m c)", t=sound.shape[1])
+  return Sequence((32 * width, 4 * width), init, dtype, name="hear")(x)
+
+
 class ATNet(nn.Module):
   """What landmarks do to a sound, as coefficients of their basis.
 
@@ -148,19 +181,8 @@ class ATNet(nn.Module):
       train: Takes the batch's statistics, and changes `batch_stats`.
     """
     w, dtype, frames = self.width, self.dtype, sound.shape[1]
-
-    def block(x: Array, features: int, index: int) -> Array:
-      layer = ConvNorm(features, dtype=dtype, name=f"conv{index}")
-      return layer(x, train)
-
     person = Sequence((4 * w, 8 * w), dtype=dtype, name="person")(example)
-    x = rearrange(sound, "b t n m -> (b t) n m 1")
-    x = block(block(x, w, 0), 2 * w, 1)
-    x = nn.max_pool(x, (3, 3), (1, 2))
-    x = block(block(block(x, 4 * w, 2), 4 * w, 3), 8 * w, 4)
-    x = nn.max_pool(x, (3, 3), (2, 2))
-    x = rearrange(x, "(b t) n m c -> b t (n m c)", t=frames)
-    x = Sequence((32 * w, 4 * w), dtype=dtype, name="hear")(x)
+    x = hear(sound, w, NORMAL, dtype, train)
     person = repeat(person, "b d -> b t d", t=frames)
     x, state = Lstm(4 * w, self.layers, dtype, name="lstm")(
       jnp.concatenate([person, x], -1), state

@@ -177,20 +177,34 @@ def conv_up(
 
 
 def conv_double(
-  x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]
+  x: Float[Array, "b h w c"], kernel: Float[Array, "k k c d"]
 ) -> Float[Array, "b 2*h 2*w d"]:
-  """PyTorch's transposed 3x3 of stride 2, padding 1 and output padding 1.
+  """PyTorch's transposed convolution of stride 2 and padding 1.
 
-  On each axis, place 2 i is w1 x[i] and place 2 i + 1 is w2 x[i] + w0 x[i + 1]:
-  four small convolutions, for the reasons of `conv_up`.
+  A 3x3 kernel has an output padding of 1: on each axis, place 2 i is w1 x[i]
+  and place 2 i + 1 is w2 x[i] + w0 x[i + 1]. Of a 4x4 kernel they are
+  w1 x[i] + w3 x[i - 1] and w2 x[i] + w0 x[i + 1]. Four small convolutions, for
+  the reasons of `conv_up`.
   """
-  wide = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
-  parts = [
-    _pointwise(x, kernel[1, 1]),
-    _convolve(wide[:, :-1], kernel[1:2, ::-2]),
-    _convolve(wide[:, :, :-1], kernel[::-2, 1:2]),
-    _convolve(wide, kernel[::-2, ::-2]),
-  ]
+  if kernel.shape[0] == 3:
+    wide = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    parts = [
+      _pointwise(x, kernel[1, 1]),
+      _convolve(wide[:, :-1], kernel[1:2, ::-2]),
+      _convolve(wide[:, :, :-1], kernel[::-2, 1:2]),
+      _convolve(wide, kernel[::-2, ::-2]),
+    ]
+  else:
+    height, width = x.shape[1:3]
+    wide = pad_edges(x, 1, 1)
+    parts = [
+      _convolve(
+        wide[:, p : p + height + 1, q : q + width + 1],
+        kernel[3 - p :: -2, 3 - q :: -2],
+      )
+      for p in (0, 1)
+      for q in (0, 1)
+    ]
   return rearrange(
     jnp.stack(parts), "(p q) b h w d -> b (h p) (w q) d", p=2, q=2
   )

@@ -11,6 +11,9 @@ from jaxtyping import Float
 from speak_jax.nn.conv import Conv
 from speak_jax.nn.norm import Norm
 
+# Kernel and stride of a stem, and whether it pools.
+_STEMS = {"deep": (7, 2, True), "small": (3, 2, False), "fine": (3, 1, True)}
+
 
 class Features(NamedTuple):
   """What a residual network saw."""
@@ -60,7 +63,8 @@ class ResNet(nn.Module):
       or those of every stage (all times 4 with bottlenecks).
     bottleneck: ResNet-50's blocks instead of ResNet-18's.
     stem: "deep" = 7x7 at stride 2 and max pooling, to a quarter of the
-      picture; "small" = 3x3 at stride 2, to a half.
+      picture; "small" = 3x3 at stride 2, to a half; "fine" = 3x3 at stride 1
+      and max pooling, to a half.
     norm: "group" or "batch".
     remat: Recompute blocks in the backward pass.
     stem_width: Channels of the stem; None: as the first stage's `width`.
@@ -77,25 +81,25 @@ class ResNet(nn.Module):
 
   @nn.compact
   def __call__(
-    self, frames: Float[Array, "b h w 3"], train: bool = False
+    self, frames: Float[Array, "b h w c"], train: bool = False
   ) -> Features:
-    """Features of pictures of any size.
+    """Features of pictures, or maps, of any size.
 
     Raises:
       ValueError: an unknown stem, or not as many widths as stages.
     """
-    if self.stem not in ("deep", "small"):
-      raise ValueError(f"stem {self.stem!r} is not one of deep, small")
+    if self.stem not in _STEMS:
+      raise ValueError(f"stem {self.stem!r} is not one of {', '.join(_STEMS)}")
     widths = self.width
     if isinstance(widths, int):
       widths = tuple(widths * 2**i for i in range(len(self.stages)))
     if len(widths) != len(self.stages):
       raise ValueError(f"{len(widths)} widths of {len(self.stages)} stages")
-    size = 7 if self.stem == "deep" else 3
+    size, stride, pools = _STEMS[self.stem]
     first = widths[0] if self.stem_width is None else self.stem_width
-    x = Conv(first, size, 2, False, self.dtype, name="stem")(frames)
+    x = Conv(first, size, stride, False, self.dtype, name="stem")(frames)
     x = nn.relu(Norm(self.norm, self.dtype, name="stem_norm")(x, train))
-    if self.stem == "deep":
+    if pools:
       x = _max_pool(x)
     stem = x
     block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block

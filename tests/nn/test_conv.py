@@ -98,15 +98,16 @@ def test_conv_up_is_stylegans():
   np.testing.assert_allclose(got, want, atol=1e-4)
 
 
-def test_conv_double_is_pytorchs_transposed_convolution():
+@pytest.mark.parametrize("size", [3, 4])
+def test_conv_double_is_pytorchs_transposed_convolution(size):
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, 3, 4, 5)).astype("f4")
-  kernel = rng.normal(size=(3, 3, 5, 2)).astype("f4")
-  # What each place spreads over 3 x 3 of twice the size; padding 1 takes the
-  # first row and column off, output padding 1 leaves one more behind.
+  kernel = rng.normal(size=(size, size, 5, 2)).astype("f4")
+  # What each place spreads over size x size of twice the size; padding 1 takes
+  # the first row and column off, output padding 1 leaves one more behind.
   spread = np.zeros((2, 2 * 3 + 2, 2 * 4 + 2, 2))
   for i, j in itertools.product(range(3), range(4)):
-    spread[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += np.einsum(
+    spread[:, 2 * i : 2 * i + size, 2 * j : 2 * j + size] += np.einsum(
       "bc,hwcd->bhwd", x[:, i, j], kernel
     )
   got = conv.conv_double(x, kernel)

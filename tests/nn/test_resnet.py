@@ -35,6 +35,16 @@ def test_deep_stem_quarters():
   assert set(out[1]) == {"params", "batch_stats"}
 
 
+def test_fine_stem_halves_maps_of_any_channels():
+  x = jax.ShapeDtypeStruct((1, 16, 16, 5), jnp.float32)
+  model = net(stem="fine")
+  out, variables = jax.eval_shape(
+    lambda x: model.init_with_output(jax.random.key(0), x), x
+  )
+  assert [m.shape for m in out.stages] == [(1, 8, 8, 8), (1, 4, 4, 16)]
+  assert variables["params"]["stem"]["kernel"].shape == (3, 3, 5, 8)
+
+
 def test_remat_changes_nothing_but_memory():
   frames = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
   variables = net().init(jax.random.key(1), frames)
