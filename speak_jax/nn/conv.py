@@ -41,13 +41,18 @@ def conv(
   x: Float[Array, "b h w c"],
   kernel: Float[Array, "k k c d"],
   stride: int = 1,
+  *,
+  valid: bool = False,
 ) -> Float[Array, "b i j d"]:
   """Square convolution with zero padding of (k - 1) / 2, PyTorch's centres.
 
   Even kernels get one row less before than after at stride 1 and equal
-  padding at stride 2, so the size is h / stride for even h.
+  padding at stride 2, so the size is h / stride for even h. `valid` pads
+  nothing: only places whose whole kernel lies inside are left.
   """
   size, features = kernel.shape[0], kernel.shape[-1]
+  if valid:
+    return _convolve(x, kernel, stride)
   if size == 1:
     return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
   if size % 2 and stride == 1 and features == 1:
@@ -220,7 +225,7 @@ def add_bias(y: Float[Array, "*n c"], bias: Float[Array, "c"]) -> Array:
 
 
 class Conv(nn.Module):
-  """A square 2-D convolution, same padding, NHWC."""
+  """A square 2-D convolution, same padding unless `valid`, NHWC."""
 
   features: int
   size: int = 3
@@ -228,16 +233,18 @@ class Conv(nn.Module):
   use_bias: bool = True
   dtype: DTypeLike = jnp.float32
   kernel_init: Callable = KAIMING
+  bias_init: Callable = nn.initializers.zeros
+  valid: bool = False  # see `conv`
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b i j d"]:
     """Convolves `x`; parameters `kernel` (k, k, c, d) and `bias` (d,)."""
     shape = (self.size, self.size, x.shape[-1], self.features)
     kernel = self.param("kernel", self.kernel_init, shape)
-    y = conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    y = conv(x, kernel, self.stride, valid=self.valid)
     if self.use_bias:
-      bias = self.param("bias", nn.initializers.zeros, (self.features,))
-      y = add_bias(y, bias)
+      y = add_bias(y, self.param("bias", self.bias_init, shape[-1:]))
     return y
 
 

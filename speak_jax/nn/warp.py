@@ -84,6 +84,34 @@ def sample(
   return upper * (1 - dy) + lower * dy
 
 
+def sample_grid(
+  maps: Float[Array, "b h w c"],
+  grid: Float[Array, "b i j 2"],
+  aligned: bool = True,
+) -> Float[Array, "b i j c"]:
+  """Reads maps at places of a picture that is 2 wide; zeros lie beyond it.
+
+  Args:
+    maps: At least 1 x 1, any number of channels; the result is of their type.
+    grid: (x, y) of each place, as `corner_grid` has them where nothing moves.
+    aligned: Whether -1 and 1 are the centres of the outermost cells; False:
+      the outer edges of those. PyTorch's `align_corners`.
+  """
+  sides = jnp.asarray(maps.shape[2:0:-1], jnp.float32)  # columns, rows
+  grid = (grid.astype(jnp.float32) + 1) / 2
+  cells = grid * (sides - 1) if aligned else grid * sides - 0.5
+  padded = jnp.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  return sample(padded, cells[..., 0] + 1, cells[..., 1] + 1)
+
+
+def corner_grid(height: int, width: int) -> Float[Array, "h w 2"]:
+  """(x, y) of a map's cells, the outermost ones at -1 and 1; float32."""
+  x, y = (
+    jnp.linspace(-1, 1, side, dtype=jnp.float32) for side in (width, height)
+  )
+  return jnp.stack(jnp.meshgrid(x, y), -1)
+
+
 def flow_from_landmarks(
   landmarks: Float[Array, "b k 2"], source: Float[Array, "b k 2"], size: int
 ) -> Float[Array, "b s s 2"]:

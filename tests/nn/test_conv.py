@@ -137,3 +137,13 @@ def test_bfloat16_computes_in_bfloat16_with_float32_parameters():
   variables = layer.init(jax.random.key(0), x)
   assert variables["params"]["kernel"].dtype == jnp.float32
   assert layer.apply(variables, x).dtype == jnp.bfloat16
+
+
+def test_valid_keeps_what_lies_inside():
+  x = jax.random.normal(jax.random.key(0), (2, 9, 8, 3))
+  kernel = jax.random.normal(jax.random.key(1), (7, 7, 3, 4))
+  found = conv.conv(x, kernel, valid=True)
+  assert found.shape == (2, 3, 2, 4)
+  np.testing.assert_allclose(
+    found, conv.conv(x, kernel)[:, 3:-3, 3:-3], rtol=1e-4, atol=1e-4
+  )

@@ -3,7 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from speak_jax.nn.face import mean_face
-from speak_jax.nn.warp import flow_from_landmarks, resize_flow, warp
+from speak_jax.nn.warp import (
+  corner_grid,
+  flow_from_landmarks,
+  resize_flow,
+  sample_grid,
+  warp,
+)
 from tests import jitted
 
 # Each function one program.
@@ -132,3 +138,37 @@ def test_distances_are_no_products_which_accelerators_round():
   assert len(products) == 1
   highest = jax.lax.Precision.HIGHEST
   assert products[0].params["precision"] == (highest, highest)
+
+
+def test_a_grid_reads_as_pytorch_does():
+  """Both conventions, loop by loop; beyond the picture there are zeros."""
+  rng = np.random.default_rng(0)
+  maps = rng.normal(size=(1, 4, 6, 2)).astype(np.float32)
+  grid = rng.uniform(-1.6, 1.6, (1, 5, 3, 2)).astype(np.float32)
+
+  def at(row, column):
+    inside = 0 <= row < 4 and 0 <= column < 6
+    return maps[0, row, column] if inside else np.zeros(2)
+
+  for aligned in (True, False):
+    got = jitted.compiled(sample_grid)(maps, grid, aligned)
+    for i, j in np.ndindex(5, 3):
+      x, y = (float(v) for v in grid[0, i, j])
+      if aligned:
+        x, y = (x + 1) / 2 * 5, (y + 1) / 2 * 3
+      else:
+        x, y = ((x + 1) * 6 - 1) / 2, ((y + 1) * 4 - 1) / 2
+      left, top = int(np.floor(x)), int(np.floor(y))
+      want = sum(
+        (1 - abs(x - c)) * (1 - abs(y - r)) * at(r, c)
+        for r in (top, top + 1)
+        for c in (left, left + 1)
+      )
+      np.testing.assert_allclose(got[0, i, j], want, atol=1e-5)
+
+
+def test_the_grid_of_the_corners_reads_the_picture():
+  same = jitted.compiled(
+    lambda x: sample_grid(x, corner_grid(8, 8)[None].repeat(2, 0))
+  )(picture())
+  np.testing.assert_allclose(same, picture(), atol=1e-5)
