@@ -12,6 +12,7 @@ Places, matrices and flows are float32 whatever the networks compute in.
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from einops import rearrange, reduce, repeat
 from jax import Array, lax
@@ -327,9 +328,8 @@ class Generator(nn.Module):
       train: Takes the batch's statistics.
     """
     count = len(driving.points)
-    encoded, source = (
-      type(x)(*(jnp.broadcast_to(y, (count, *y.shape[1:])) for y in x))
-      for x in (encoded, source)
+    encoded, source = jax.tree.map(
+      lambda x: jnp.broadcast_to(x, (count, *x.shape[1:])), (encoded, source)
     )
     motion = self.motion(encoded.small, source, driving, train)
     x = moved(encoded.maps, motion.flow, self.aligned)
