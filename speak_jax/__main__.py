@@ -44,6 +44,10 @@ COMMANDS = {
   ),
   "train": ("speak_jax.train", "the stages, resumable"),
   "goodput": ("speak_jax.tools.goodput", "where the time of a run went"),
+  "steps-within": (
+    "speak_jax.tools.steps_within",
+    "how many steps train within some minutes here",
+  ),
   "verify-checkpoints": (
     "speak_jax.tools.verify_checkpoints",
     "whether a run's checkpoints are whole",

@@ -86,9 +86,7 @@ def summary(run: Path) -> Summary:
   Raises:
     ValueError: the run has no lines.
   """
-  lines = _lines(run / NAME)
-  if not lines:
-    raise ValueError(f"{run / NAME}: nothing was written yet")
+  lines = _lines(run)
   seconds = dict.fromkeys(BUCKETS, 0.0)
   reached: dict[str, int] = {}
   before: dict[str, Any] | None = None
@@ -114,13 +112,36 @@ def summary(run: Path) -> Summary:
   return Summary(seconds, wall, starts)
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-  """All whole lines."""
-  lines = []
+def seconds_a_step(run: Path) -> dict[str, float]:
+  """{stage: seconds of a step, with the wait for its data}, means of the run.
+
+  Raises:
+    ValueError: the run has no lines.
+  """
+  lines = _lines(run)
+  seconds: dict[str, float] = {}
+  steps: dict[str, int] = {}
+  for line in lines:
+    stage = line["stage"]
+    took = line["step"] + line["device"] + line["data"]
+    seconds[stage] = seconds.get(stage, 0.0) + took
+    steps[stage] = steps.get(stage, 0) + line["to"] - line["from"]
+  return {stage: seconds[stage] / steps[stage] for stage in steps}
+
+
+def _lines(run: Path) -> list[dict[str, Any]]:
+  """All whole lines of a run.
+
+  Raises:
+    ValueError: there is none.
+  """
+  lines, path = [], run / NAME
   if path.exists():
     for text in path.read_text(errors="replace").splitlines():
       try:
         lines.append(json.loads(text))
       except json.JSONDecodeError:
         continue  # the half line of a killed process
+  if not lines:
+    raise ValueError(f"{path}: nothing was written yet")
   return lines

@@ -21,6 +21,7 @@ from speak_jax.evaluation.cache import Cache
 from speak_jax.export import export
 from speak_jax.methods import registry
 from speak_jax.stages import registry as stages
+from speak_jax.tools import steps_within
 from speak_jax.training import run_config, weights
 from speak_jax.training.run import train
 
@@ -90,6 +91,12 @@ def test_its_own_keys_have_rules(added, tmp_path, key):
   with pytest.raises(ValueError, match=key.split("=")[0]):
     train(get_config(f"demo,{key}"), tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+def test_its_steps_are_timed(run):
+  config = get_config(f"demo,data.path={str(run / 'data')!r}")
+  [(stage, seconds)] = steps_within.seconds_a_step(config, 2).items()
+  assert stage == "toy" and seconds > 0
 
 
 @pytest.fixture(scope="module")

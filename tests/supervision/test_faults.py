@@ -304,6 +304,7 @@ def test_steps_made_again_are_lost(tmp_path):
   want = {"init": 2, "step": 11, "compile": 1, "data": 1, "lost": 4, "down": 3}
   assert {k: v for k, v in found.seconds.items() if v} == want
   assert found.wall == 22
+  assert goodput.seconds_a_step(tmp_path) == {"x": 1}
 
 
 def test_a_clock_that_is_set_changes_nothing(monkeypatch):

@@ -1,0 +1,31 @@
+"""Steps that fit into some minutes."""
+
+import pytest
+
+from configs import speak
+from speak_jax.tools.steps_within import scaled
+
+
+def test_all_stages_keep_their_share_of_the_time():
+  config = speak.get_config("base256")
+  seconds = {"syncnet": 1.0, "irfd": 2.0, "speak": 4.0}
+  minutes = 90.0
+  values = scaled(config, seconds, minutes)
+  took = sum(values[f"{x}.steps"] * seconds[x] for x in seconds)
+  assert took == pytest.approx(60 * minutes, rel=0.01)
+  share = values["irfd.steps"] / config.irfd.steps
+  for key, value in values.items():
+    section, name = key.split(".")
+    whole = config[section][name]
+    ends = value if isinstance(value, tuple) else (value,)
+    wholes = whole if isinstance(whole, tuple) else (whole,)
+    assert ends == pytest.approx([share * x for x in wholes], abs=1), key
+  # Weights rise between the same shares of the steps; rates do not change.
+  assert {"speak.sync_ramp", "speak.gan_ramp", "irfd.gan_lead"} <= set(values)
+  assert "speak.r1_every" not in values
+
+
+def test_a_stage_is_never_without_a_step():
+  config = speak.get_config("small64")
+  values = scaled(config, dict.fromkeys(config.stages, 1.0), 0.01)
+  assert {values[f"{x}.steps"] for x in config.stages} == {1}
