@@ -169,7 +169,7 @@ class Clip(NamedTuple):
 
 
 class Stretch(NamedTuple):
-  """t consecutive frames with their sound, and r others of the same clip."""
+  """t consecutive frames with their sound, and r others of the person."""
 
   frames: UInt8[np.ndarray, "b t h w 3"]
   landmarks: Float[np.ndarray, "b t 68 2"]  # of `frames`

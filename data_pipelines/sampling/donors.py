@@ -65,7 +65,7 @@ class Donors:
 
   def alone(self, i: int) -> bool:
     """Whether no other clip can lend the identity."""
-    return len(self._lenders(i)) == 1
+    return len(self.lenders(i)) == 1
 
   def other_clip(self, i: int, rng: np.random.Generator) -> int | None:
     """Another clip that can lend the identity, or None.
@@ -74,11 +74,11 @@ class Donors:
     emotion where there is one.
     """
     own = self._emotions[i]
-    others = [j for j in self._lenders(i) if j != i]
+    others = [j for j in self.lenders(i) if j != i]
     unlike = [j for j in others if self._emotions[j] != own]
     return _draw(unlike or others, rng)
 
-  def _lenders(self, i: int) -> list[int]:
+  def lenders(self, i: int) -> list[int]:
     """Clips that may lend clip i the identity, itself among them."""
     row = self._index[i]
     if self._same_session and row.session:

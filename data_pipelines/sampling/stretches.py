@@ -10,10 +10,15 @@ import grain
 import numpy as np
 
 from data_pipelines.dataset.reader import Records
+from data_pipelines.sampling.donors import donors_of
 from data_pipelines.sampling.mix import endless
 from data_pipelines.sampling.sound import sound_window
 from data_pipelines.sampling.usable import common_fps, long_enough
 from speak_jax import spec
+
+NEUTRAL = spec.EMOTIONS.index("neutral")
+# Where the second stretch comes from.
+OTHERS_FROM = ("clip", "person", "neutral")
 
 
 def sample_stretches(
@@ -24,6 +29,7 @@ def sample_stretches(
   context: int,
   others: int,
   apart: int,
+  others_from: str = "clip",
   share: Mapping[str, float] | None = None,
   seed: int,
 ) -> grain.MapDataset:
@@ -40,6 +46,9 @@ def sample_stretches(
     context: Frames of sound added on either side of it.
     others: Length of the second stretch.
     apart: Frames between their first frames, at least; 0: any two.
+    others_from: Of `OTHERS_FROM`: the second stretch is of the same clip, of
+      any of the person, or of a neutral one of the person, where there is one;
+      else of the same clip. `apart` is for the same clip.
     share: As in `sample_pairs`.
     seed: Seed of all draws.
 
@@ -47,10 +56,14 @@ def sample_stretches(
     Dataset of `spec.Stretch` without the batch axis.
 
   Raises:
-    ValueError: no clip is long enough, the frame rates differ, or `share`
-      names a set that cannot serve.
+    ValueError: no clip is long enough, the frame rates differ, an unknown
+      `others_from`, or `share` names a set that cannot serve.
   """
-  fps = common_fps(records)
+  if others_from not in OTHERS_FROM:
+    raise ValueError(
+      f"others_from {others_from!r} is not one of {', '.join(OTHERS_FROM)}"
+    )
+  fps, donors = common_fps(records), donors_of(records, same_session=False)
   lengths = records.index.column("frames")
   usable = [
     i
@@ -67,8 +80,15 @@ def sample_stretches(
     # In this order: every draw depends on those before it.
     heard = records.heard(i)
     start = heard.start + int(rng.integers(len(heard) - frames + 1))
-    begins = np.arange(lengths[i] - others + 1)
-    begins = begins[np.abs(begins - start) >= apart]
+    j = i
+    if others_from != "clip":
+      long = [x for x in donors.lenders(i) if lengths[x] >= others]
+      if others_from == "neutral":
+        long = [x for x in long if records.index[x].emotion == NEUTRAL]
+      j = int(rng.choice(long)) if long else i
+    begins = np.arange(lengths[j] - others + 1)
+    if j == i:
+      begins = begins[np.abs(begins - start) >= apart]
     second = int(rng.choice(begins))
     clip, stop, end = records.clip(i), start + frames, second + others
     return spec.Stretch(
@@ -79,9 +99,9 @@ def sample_stretches(
         clip.audio, start - context, frames + 2 * context, fps
       ),
       level=records.sound_level(i),
-      others=records.frames(i, range(second, end), size),
-      other_landmarks=records.landmarks(i, slice(second, end), size),
-      other_pose=clip.pose[second:end],
+      others=records.frames(j, range(second, end), size),
+      other_landmarks=records.landmarks(j, slice(second, end), size),
+      other_pose=records.clip(j).pose[second:end],
       emotion_label=np.array(records.index[i].emotion, np.int32),
     )
 

@@ -59,3 +59,39 @@ def test_shapes_are_those_that_are_traced():
   for name, array, shape in zip(made._fields, made, traced, strict=True):
     assert (1, *np.shape(array)) == shape.shape, name
     assert array.dtype == shape.dtype, name
+
+
+def test_others_can_be_of_any_clip_of_the_person_or_of_a_neutral_one():
+  people = ("ann", "ann", "ann", "bob")
+  emotions = (0, 3, 5, 5)
+  records = reader.in_memory(
+    [
+      record(i, emotion=e, frames=16, identity=name)
+      for i, (name, e) in enumerate(zip(people, emotions, strict=True))
+    ]
+  )
+  wanted = {
+    "clip": {(i, i) for i in range(4)},
+    "person": {(i, j) for i in range(3) for j in range(3)} | {(3, 3)},
+    "neutral": {(0, 0), (1, 0), (2, 0), (3, 3)},  # bob is never neutral
+  }
+  for others_from, pairs in wanted.items():
+    dataset = sample_stretches(
+      records, seed=1, **STRETCH | {"others_from": others_from}
+    )
+    found = set()
+    for k in range(80):
+      one = dataset[k]
+      (clip, time, _), (other, moment, _) = (
+        read(x[0]) for x in (one.frames, one.others)
+      )
+      found.add((clip, other))
+      assert clip != other or abs(moment - time) >= 4
+      assert one.other_pose[0, 1] == moment
+      rows = slice(moment, moment + 3)
+      np.testing.assert_array_equal(
+        one.other_landmarks, records[other].landmarks[rows]
+      )
+    assert found == pairs
+  with pytest.raises(ValueError, match="others_from 'anyone' is not one of"):
+    sample_stretches(records, seed=1, **STRETCH | {"others_from": "anyone"})
