@@ -10,14 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
-from flax import traverse_util
-from jaxtyping import Float32
 
 from speak_jax.models.atvg import STRIDE, ATNet, Critic, VGNet
-from speak_jax.pretrained.tensors import Converted, Tensors, WeightsError
+from speak_jax.pretrained.state_dict import StateDict, exactly, f32
+from speak_jax.pretrained.tensors import Converted, Tensors
 
 # Keys that no other layout has.
 AT_MARK = "lmark_encoder.0.weight"
@@ -33,23 +31,36 @@ def convert_at(tensors: Tensors) -> Converted:
   Raises:
     WeightsError: a key is missing, unknown or of another shape.
   """
-  file = _File(tensors)
+  file = _file(tensors)
   w, _ = file.sides("audio_eocder.0.0.weight", 4)[:2]
   _, numbers = file.sides("lmark_encoder.0.weight", 2)
-  before = 1
-  # Numbers 2 and 6 of the sequence are poolings.
-  for i, (key, wide) in enumerate(
-    zip((0, 1, 3, 4, 5), (1, 2, 4, 4, 8), strict=True)
-  ):
-    file.conv_norm(f"audio_eocder.{key}", f"conv{i}", (wide * w, before))
-    before = wide * w
+  take_ears(file, w)
   file.dense("lmark_encoder.0", "person/dense0", (4 * w, numbers))
   file.dense("lmark_encoder.2", "person/dense1", (8 * w, 4 * w))
-  file.dense_of_map("audio_eocder_fc.0", "hear/dense0", (32 * w, 8 * w), _HEARD)
-  file.dense("audio_eocder_fc.2", "hear/dense1", (4 * w, 32 * w))
-  layers = file.lstm(4 * w, 12 * w)
+  layers = file.lstm("lstm", "lstm", 4 * w, 12 * w)
   file.dense("lstm_fc.0", "out", (numbers, 4 * w))
   return file.finish({"width": w, "layers": layers})
+
+
+def take_ears(file: StateDict, width: int, network: str = "") -> None:
+  """The layers of `models.atvg.hear`, whatever network they are part of.
+
+  Args:
+    file: Takes them.
+    width: Channels of the first convolution.
+    network: What their keys begin with.
+  """
+  w, before = width, 1
+  # Numbers 2 and 6 of the sequence are poolings.
+  for i, (number, wide) in enumerate(
+    zip((0, 1, 3, 4, 5), (1, 2, 4, 4, 8), strict=True)
+  ):
+    key = f"{network}audio_eocder.{number}"
+    file.conv_norm(key, f"conv{i}", (wide * w, before))
+    before = wide * w
+  key = f"{network}audio_eocder_fc"
+  file.dense_of_map(f"{key}.0", "hear/dense0", (32 * w, 8 * w), _HEARD)
+  file.dense(f"{key}.2", "hear/dense1", (4 * w, 32 * w))
 
 
 def convert_vg(tensors: Tensors) -> Converted:
@@ -58,7 +69,7 @@ def convert_vg(tensors: Tensors) -> Converted:
   Raises:
     WeightsError: a key is missing, unknown or of another shape.
   """
-  file = _File(tensors)
+  file = _file(tensors)
   w, _ = file.sides("image_encoder1.1.0.weight", 4)[:2]
   places, points = file.sides("landmark_encoder.0.weight", 2)
   side = math.isqrt(places)
@@ -110,7 +121,7 @@ def convert_critic(tensors: Tensors) -> Converted:
   Raises:
     WeightsError: a key is missing, unknown or of another shape.
   """
-  file = _File(tensors)
+  file = _file(tensors)
   w, _ = file.sides("image_encoder_dis.0.0.weight", 4)[:2]
   _, points = file.sides("encoder.0.weight", 2)
   _, flat = file.sides("img_fc.0.weight", 2)
@@ -122,7 +133,7 @@ def convert_critic(tensors: Tensors) -> Converted:
   file.dense("encoder.0", "person/dense0", (4 * w, points))
   file.dense("encoder.2", "person/dense1", (8 * w, 4 * w))
   file.dense_of_map("img_fc.0", "see/dense0", (8 * w, 8 * w), (side, side))
-  layers = file.lstm(4 * w, 16 * w)
+  layers = file.lstm("lstm", "lstm", 4 * w, 16 * w)
   file.dense("decision.0", "decision", (1, 4 * w))
   file.dense("lstm_fc.0", "landmarks", (points, 4 * w))
   file.drop(f"decoder.{i}.{x}" for i in (0, 2) for x in ("weight", "bias"))
@@ -139,8 +150,8 @@ def at_outputs(
     inputs: `example` (b d) and `mfcc` (b t 28 12).
   """
   net = ATNet(**converted.sizes)
-  run = _exactly(lambda *x: net.apply(*x)[0])
-  out = run(converted.variables, _f32(inputs["example"]), _f32(inputs["mfcc"]))
+  run = exactly(lambda *x: net.apply(*x)[0])
+  out = run(converted.variables, f32(inputs["example"]), f32(inputs["mfcc"]))
   return {"coefficients": np.asarray(out)}
 
 
@@ -170,7 +181,7 @@ def vg_outputs(
     del named["state"]
     return {**named, "recurrent": moving.frames}
 
-  found = _exactly(paint)(converted.variables, *map(_f32, arrays))
+  found = exactly(paint)(converted.variables, *map(f32, arrays))
   return {
     name: rearrange(np.asarray(x), "b t h w c -> b t c h w")
     for name, x in found.items()
@@ -187,10 +198,10 @@ def critic_outputs(
     inputs: `frames` (b t 3 h w) in [-1, 1] and `example` (b 136).
   """
   net = Critic(**converted.sizes)
-  judged: Any = _exactly(net.apply)(
+  judged: Any = exactly(net.apply)(
     converted.variables,
-    _f32(rearrange(inputs["frames"], "b t c h w -> b t h w c")),
-    _f32(rearrange(inputs["example"], "b (k c) -> b k c", c=2)),
+    f32(rearrange(inputs["frames"], "b t c h w -> b t h w c")),
+    f32(rearrange(inputs["example"], "b (k c) -> b k c", c=2)),
   )
   return {
     "decision": np.asarray(jax.nn.sigmoid(judged.logits)),
@@ -200,164 +211,6 @@ def critic_outputs(
   }
 
 
-class _File:
-  """A state dict that is being taken apart into the variables of a network.
-
-  Keys are without the prefix; names are paths in the variables.
-  """
-
-  def __init__(self, tensors: Tensors):
-    self._tensors = tensors
-    several = all(key.startswith(_PREFIX) for key in tensors)
-    self._prefix = _PREFIX if several else ""
-    self._variables: dict[str, np.ndarray] = {}  # by kind/name/leaf
-
-  def __contains__(self, key: str) -> bool:
-    return self._prefix + key in self._tensors
-
-  def wrong(self, what: str) -> WeightsError:
-    """An error that names the file."""
-    return WeightsError(f"{self._tensors.source}: {what}")
-
-  def sides(self, key: str, axes: int) -> tuple[int, ...]:
-    """Shape of a tensor of so many axes."""
-    shape = self._tensors.shape(self._prefix + key)
-    if len(shape) != axes:
-      raise self.wrong(f"{key} has shape {shape}, wanted {axes} axes")
-    return shape
-
-  def conv(
-    self,
-    key: str,
-    name: str,
-    shape: tuple[int, int],
-    size: int = 3,
-    bias: bool = False,
-  ) -> None:
-    """A convolution of (out, in) channels."""
-    kernel = self._take(f"{key}.weight", (*shape, size, size))
-    leaves = {"kernel": rearrange(kernel, "o i h w -> h w i o")}
-    if bias:
-      leaves["bias"] = self._take(f"{key}.bias", shape[:1])
-    self._put("params", name, leaves)
-
-  def norm(self, key: str, name: str, width: int) -> None:
-    """A batch norm."""
-    params, stats = (
-      {ours: self._take(f"{key}.{theirs}", (width,)) for ours, theirs in pairs}
-      for pairs in (
-        (("scale", "weight"), ("bias", "bias")),
-        (("mean", "running_mean"), ("var", "running_var")),
-      )
-    )
-    self.drop([f"{key}.num_batches_tracked"])
-    self._put("params", f"{name}/batch", params)
-    self._put("batch_stats", f"{name}/batch", stats)
-
-  def conv_norm(
-    self, key: str, name: str, shape: tuple[int, int], size: int = 3
-  ) -> None:
-    """A convolution without bias and its batch norm."""
-    self.conv(f"{key}.0", f"{name}/conv", shape, size)
-    self.norm(f"{key}.1", f"{name}/norm", shape[0])
-
-  def up(
-    self,
-    sequence: str,
-    number: int,
-    name: str,
-    shape: tuple[int, int],
-    bias: bool = False,
-  ) -> None:
-    """A transposed convolution of (in, out) channels and its batch norm."""
-    key = f"{sequence}.{number}"
-    kernel = self._take(f"{key}.weight", (*shape, 3, 3))
-    leaves = {"kernel": rearrange(kernel, "i o h w -> h w i o")}
-    if bias:
-      leaves["bias"] = self._take(f"{key}.bias", shape[1:])
-    self._put("params", name, leaves)
-    self.norm(f"{sequence}.{number + 1}", f"{name}/norm", shape[1])
-
-  def dense(self, key: str, name: str, shape: tuple[int, int]) -> None:
-    """A dense layer of (out, in) numbers."""
-    self._put(
-      "params",
-      name,
-      {
-        "kernel": self._take(f"{key}.weight", shape).T,
-        "bias": self._take(f"{key}.bias", shape[:1]),
-      },
-    )
-
-  def dense_of_map(
-    self, key: str, name: str, shape: tuple[int, int], places: tuple[int, int]
-  ) -> None:
-    """A dense layer of a flattened map: channels first there, last here."""
-    flat = shape[1] * math.prod(places)
-    kernel = self._take(f"{key}.weight", (shape[0], flat))
-    rows, columns = places
-    kernel = rearrange(kernel, "o (c h w) -> (h w c) o", h=rows, w=columns)
-    bias = self._take(f"{key}.bias", shape[:1])
-    self._put("params", name, {"kernel": kernel, "bias": bias})
-
-  def lstm(self, width: int, before: int) -> int:
-    """All layers of `lstm`, whose two biases add; how many there are."""
-    leaves, layers = {}, 0
-    while f"lstm.weight_ih_l{layers}" in self:
-      i, gates = layers, 4 * width
-      inward = self._take(f"lstm.weight_ih_l{i}", (gates, before))
-      back = self._take(f"lstm.weight_hh_l{i}", (gates, width))
-      leaves |= {
-        f"input{i}": inward.T,
-        f"recurrent{i}": back.T,
-        f"bias{i}": self._take(f"lstm.bias_ih_l{i}", (gates,))
-        + self._take(f"lstm.bias_hh_l{i}", (gates,)),
-      }
-      before, layers = width, layers + 1
-    self._put("params", "lstm", leaves)
-    return layers
-
-  def gru(self, key: str, name: str, shape: tuple[int, int]) -> None:
-    """A convolutional GRU of (state, in) channels; its biases stay apart."""
-    width, before = shape
-    gates, leaves = 3 * width, {}
-    for ours, theirs, inputs in (
-      ("input", "ih", before),
-      ("recurrent", "hh", width),
-    ):
-      kernel = self._take(f"{key}.weight_{theirs}_l0", (gates, inputs, 3, 3))
-      leaves[ours] = rearrange(kernel, "o i h w -> h w i o")
-      leaves[f"{ours}_bias"] = self._take(f"{key}.bias_{theirs}_l0", (gates,))
-    self._put("params", name, leaves)
-
-  def drop(self, keys: Any) -> None:
-    """Names keys that nothing uses; those not there are fine."""
-    self._tensors.drop(self._prefix + key for key in keys)
-
-  def finish(self, sizes: dict[str, Any]) -> Converted:
-    """All that was taken, once nothing is left."""
-    variables = traverse_util.unflatten_dict(self._variables, sep="/")
-    return Converted(variables, sizes, {}, self._tensors.finish())
-
-  def _take(
-    self, key: str, shape: tuple[int, ...]
-  ) -> Float32[np.ndarray, "..."]:
-    return self._tensors.take(self._prefix + key, shape)
-
-  def _put(self, kind: str, name: str, leaves: dict[str, np.ndarray]) -> None:
-    self._variables |= {f"{kind}/{name}/{k}": x for k, x in leaves.items()}
-
-
-def _exactly(function: Any) -> Any:
-  """One program whose products are of float32 everywhere."""
-
-  @jax.jit
-  def run(*arrays: Any) -> Any:
-    with jax.default_matmul_precision("highest"):
-      return function(*arrays)
-
-  return run
-
-
-def _f32(array: np.ndarray) -> jax.Array:
-  return jnp.asarray(array, jnp.float32)
+def _file(tensors: Tensors) -> StateDict:
+  several = all(key.startswith(_PREFIX) for key in tensors)
+  return StateDict(tensors, _PREFIX if several else "")

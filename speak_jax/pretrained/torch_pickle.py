@@ -126,23 +126,30 @@ def load(stream: BytesIO | BufferedReader, source: str) -> Loaded:
 
 
 def state_dict(root: Any, source: str) -> dict[str, View]:
-  """The one dict of named tensors in what a file holds.
+  """The named tensors in what a file holds.
 
   What lies beside the tensors (epochs, options, optimizer state) is left out.
-  Where there are several such dicts, that under "state_dict" is meant.
+  Where there are several dicts of them, that under "state_dict" is meant; else
+  those of several networks, whose names then begin with that of their dict:
+  "generator.first.weight".
 
   Raises:
-    WeightsError: none, or several.
+    WeightsError: none.
   """
-  dicts = dict(_dicts_of_tensors(root))
-  path = next(iter(dicts), "") if len(dicts) == 1 else "/state_dict"
-  if path not in dicts:
-    if not dicts:
-      raise WeightsError(f"{source}: no dict of named tensors in it")
-    names = ", ".join(name[1:] or "the top" for name in dicts)
-    raise WeightsError(f"{source}: tensors in several dicts ({names}), not one")
+  dicts = {
+    path: {k: v for k, v in named.items() if isinstance(v, View)}
+    for path, named in _dicts_of_tensors(root)
+  }
+  if not dicts:
+    raise WeightsError(f"{source}: no dict of named tensors in it")
+  if len(dicts) == 1:
+    return next(iter(dicts.values()))
+  if "/state_dict" in dicts:
+    return dicts["/state_dict"]
   return {
-    key: value for key, value in dicts[path].items() if isinstance(value, View)
+    f"{path}/{key}"[1:].replace("/", "."): view
+    for path, named in dicts.items()
+    for key, view in named.items()
   }
 
 
