@@ -34,6 +34,7 @@ from speak_jax.methods import base as methods
 from speak_jax.methods import registry, speak
 from speak_jax.models import judge
 from speak_jax.models.irfd import Codes, IdentityFeatures
+from speak_jax.stages.registry import METHODS
 from tests import toy_records
 from tests.pretrained import (
   narrow_inception,
@@ -182,7 +183,8 @@ def test_what_weights_of_no_run_make_is_measured(
   assert "| mine | " in text and "which it shows backwards" in text
   assert "mine cannot use emotion, which were there." in text
   assert (out / "videos" / "mine").is_dir()
-  with pytest.raises(ValueError, match=r"known method \(speak, atvg\)"):
+  names = ", ".join(METHODS)
+  with pytest.raises(ValueError, match=rf"known method \({names}\)"):
     registry.find(registry.Place(tmp_path))
 
 

@@ -121,12 +121,21 @@ def clips(config: ConfigDict, n: int, emotion_frames: int) -> Clip:
 
 def stretches(config: ConfigDict, n: int, others: int) -> Stretch:
   """The batch of n stretches of config.model.frames frames, and others."""
-  image, t = config.model.image, config.model.frames
+  model = config.model
+  return stretches_of(config, n, model.frames, model.context, others)
+
+
+def stretches_of(
+  config: ConfigDict, n: int, frames: int, context: int, others: int
+) -> Stretch:
+  """The batch of n stretches of so many frames, and others."""
+  image, heard = config.model.image, frames + 2 * context
+  samples = round(heard * spec.samples_per_frame(config.data.fps))
   return spec.Stretch(
-    frames=uint8(n, t, image, image, 3),
-    landmarks=float32(n, t, 68, 2),
-    pose=float32(n, t, 3),
-    audio=_int16(n, clip_samples(config)),
+    frames=uint8(n, frames, image, image, 3),
+    landmarks=float32(n, frames, 68, 2),
+    pose=float32(n, frames, 3),
+    audio=_int16(n, samples),
     level=float32(n, spec.LEVEL),
     others=uint8(n, others, image, image, 3),
     other_landmarks=float32(n, others, 68, 2),

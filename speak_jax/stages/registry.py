@@ -18,6 +18,7 @@ from speak_jax.stages.base import Row, Training
 METHODS: tuple[str, ...] = (
   "speak",
   "atvg",
+  "eamm",
 )  # fmt: skip
 SPEAKING = "speak"  # the stage whose groups make videos, and bundles hold
 

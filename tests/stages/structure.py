@@ -17,13 +17,15 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from configs import atvg as other_presets
+from configs import eamm as eamm_presets
 from configs import speak as presets
 from speak_jax.models.build import build
+from speak_jax.models.fomm import Keypoints
 from speak_jax.models.generator import Generator
 from speak_jax.models.wav2vec import Wav2vec
 from speak_jax.nn.resnet import ResNet
 from speak_jax.spec import LEVEL, Pair, donor_side
-from speak_jax.stages import atvg
+from speak_jax.stages import atvg, fomm
 from speak_jax.supervision import flops
 from tests.stages import test_gradients
 
@@ -67,10 +69,14 @@ OTHERS = {
   "ATVG: AT-net": (30.07, 0.32),
   "ATVG: VG-net, a clip of one frame": (58.36, 4.52),
   "ATVG: critic, a frame": None,
+  "FOMM: keypoint detector": (14.22, 1.28),
+  "FOMM: dense motion and generator, a source with a frame": (45.58, 53.69),
 }
 WHY_OTHERS = {
   "ATVG: VG-net, a clip of one frame": "the published count leaves out the "
   "landmarks of the identity picture",
+  "FOMM: keypoint detector": "the published count leaves out what makes the "
+  "picture small",
 }
 
 
@@ -83,8 +89,22 @@ def other_calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
     (atvg.at_net(config), (shape(model.directions), shape(1, 28, 12))),
     (atvg.vg_net(config), (shape(*picture), marks, shape(1, 68, 2))),
     (atvg.critic(config), (shape(1, *picture), marks)),
+    *_fomm_calls(),
   )
   return dict(zip(OTHERS, parts, strict=True))
+
+
+def _fomm_calls() -> list[tuple[nn.Module, tuple[Any, ...]]]:
+  """The networks of EAMM's first stage."""
+  config = eamm_presets.get_config()
+  model = config.model
+  picture = shape(model.image, model.image, 3)
+  points: Any = shape(model.keypoints, 2), shape(model.keypoints, 2, 2)
+  found = Keypoints(*points)
+  return [
+    (fomm.detector(config), (picture,)),
+    (fomm.generator(config), (picture, found, found)),
+  ]
 
 
 def calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
