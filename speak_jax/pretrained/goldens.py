@@ -41,6 +41,9 @@ KINDS = {
   "atvg_at": LAYOUTS["atvg_at"],
   "atvg_vg": LAYOUTS["atvg_vg"],
   "atvg_critic": LAYOUTS["atvg_critic"],
+  "wav2lip_generator": LAYOUTS["wav2lip_generator"],
+  "wav2lip_expert": LAYOUTS["wav2lip_expert"],
+  "wav2lip_critic": LAYOUTS["wav2lip_critic"],
 }
 # What Hugging Face means where a configuration is silent.
 _SILENT = {"num_attention_heads": 12, "do_stable_layer_norm": False}

@@ -20,6 +20,7 @@ from speak_jax.pretrained import (
   speech,
   syncnet,
   vgg,
+  wav2lip,
 )
 from speak_jax.pretrained.tensors import Converted, Tensors, WeightsError
 
@@ -71,6 +72,21 @@ LAYOUTS = {
     atvg.CRITIC_MARK,
     lambda tensors, _: atvg.convert_critic(tensors),
     atvg.critic_outputs,
+  ),
+  "wav2lip_generator": Layout(
+    wav2lip.GENERATOR_MARK,
+    lambda tensors, _: wav2lip.convert_generator(tensors),
+    wav2lip.generator_outputs,
+  ),
+  "wav2lip_expert": Layout(
+    wav2lip.EXPERT_MARK,
+    lambda tensors, _: wav2lip.convert_expert(tensors),
+    wav2lip.expert_outputs,
+  ),
+  "wav2lip_critic": Layout(
+    wav2lip.CRITIC_MARK,
+    lambda tensors, _: wav2lip.convert_critic(tensors),
+    wav2lip.critic_outputs,
   ),
 }
 
