@@ -141,6 +141,7 @@ ALLOWED = {
     "data_pipelines",
     "speak_jax.bundle",
     "speak_jax.common",
+    "speak_jax.configs.wav2lip",  # settings of public weights
     "speak_jax.spec",
     "speak_jax.nn",
     "speak_jax.models",

@@ -63,6 +63,22 @@ def sync_distance(
   return 0.5 * _squared(code, other)
 
 
+def cosine_cross_entropy(
+  cosine: Float[Array, "*b"], matching: Bool[Array, "#*b"]
+) -> Float[Array, "*b"]:
+  """Wav2Lip's: cosines of codes without negative numbers, as probabilities.
+
+  Source: arXiv 2008.10010, section 3.1; the same with `matching` True is its
+  generator's sync loss.
+
+  Args:
+    cosine: In [0, 1].
+    matching: Whether each pair belongs together.
+  """
+  likely = jnp.where(matching, cosine, 1 - cosine).astype(jnp.float32)
+  return -jnp.log(likely.clip(1e-6))  # finite, and without slope below
+
+
 def mouth_opening_loss(
   pred: Float[Array, "b t"], landmarks: Float[Array, "b t 68 2"]
 ) -> Float[Array, "b"]:

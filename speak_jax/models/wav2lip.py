@@ -281,11 +281,13 @@ class SyncExpert(nn.Module):
   @nn.compact
   def __call__(
     self,
-    below: Float[Array, "b h w 15"],
+    below: Float[Array, "n h w 15"],
     mel: Float[Array, "b 80 16"],
     train: bool = False,
-  ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
+  ) -> tuple[Float[Array, "n d"], Float[Array, "b d"]]:
     """Codes of the faces and of the sound: unit vectors, no number below 0.
+
+    The towers know nothing of each other.
 
     Args:
       below: Lower halves of five frames, one frame's colours after another's.

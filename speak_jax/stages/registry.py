@@ -19,6 +19,7 @@ METHODS: tuple[str, ...] = (
   "speak",
   "atvg",
   "eamm",
+  "wav2lip",
 )  # fmt: skip
 SPEAKING = "speak"  # the stage whose groups make videos, and bundles hold
 

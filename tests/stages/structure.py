@@ -16,16 +16,18 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from configs import atvg as other_presets
+from configs import atvg as atvg_presets
 from configs import eamm as eamm_presets
 from configs import speak as presets
+from configs import wav2lip as wav2lip_presets
+from speak_jax.models import wav2lip as lip_nets
 from speak_jax.models.build import build
 from speak_jax.models.fomm import Keypoints
 from speak_jax.models.generator import Generator
 from speak_jax.models.wav2vec import Wav2vec
 from speak_jax.nn.resnet import ResNet
 from speak_jax.spec import LEVEL, Pair, donor_side
-from speak_jax.stages import atvg, fomm
+from speak_jax.stages import atvg, fomm, wav2lip
 from speak_jax.supervision import flops
 from tests.stages import test_gradients
 
@@ -71,6 +73,9 @@ OTHERS = {
   "ATVG: critic, a frame": None,
   "FOMM: keypoint detector": (14.22, 1.28),
   "FOMM: dense motion and generator, a source with a frame": (45.58, 53.69),
+  "Wav2Lip: generator": (36.298, 3.97),
+  "Wav2Lip: sync expert, five frames": (16.435, 1.21),
+  "Wav2Lip: critic, a frame": (14.114, 1.26),
 }
 WHY_OTHERS = {
   "ATVG: VG-net, a clip of one frame": "the published count leaves out the "
@@ -82,7 +87,7 @@ WHY_OTHERS = {
 
 def other_calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
   """The networks of OTHERS and what one example gives each."""
-  config = other_presets.get_config()
+  config = atvg_presets.get_config()
   model, marks = config.model, shape(68, 2)
   picture = (model.image, model.image, 3)
   parts = (
@@ -90,6 +95,7 @@ def other_calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
     (atvg.vg_net(config), (shape(*picture), marks, shape(1, 68, 2))),
     (atvg.critic(config), (shape(1, *picture), marks)),
     *_fomm_calls(),
+    *_lip_calls(),
   )
   return dict(zip(OTHERS, parts, strict=True))
 
@@ -105,6 +111,18 @@ def _fomm_calls() -> list[tuple[nn.Module, tuple[Any, ...]]]:
     (fomm.detector(config), (picture,)),
     (fomm.generator(config), (picture, found, found)),
   ]
+
+
+def _lip_calls() -> tuple[tuple[nn.Module, tuple[Any, ...]], ...]:
+  """Wav2Lip's networks and what one example gives each."""
+  config = wav2lip_presets.get_config()
+  side, heard = config.model.image, shape(lip_nets.BANDS, lip_nets.STEPS)
+  mouths = shape(side // 2, side, 3 * lip_nets.FRAMES)
+  return (
+    (wav2lip.generator(config), (shape(side, side, 6), heard)),
+    (wav2lip.expert(config), (mouths, heard)),
+    (wav2lip.critic(config), (shape(side // 2, side, 3),)),
+  )
 
 
 def calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:

@@ -1,0 +1,124 @@
+"""Wav2Lip: lips of a face repainted after a sound, trained like SPEAK.
+
+python -m speak_jax.train --config configs/wav2lip.py[:preset[,key=value]]
+
+Sizes, rates and weights are those of Prajwal et al. 2020 (arXiv 2008.10010)
+and its public code; "ours" says where they are not.
+"""
+
+from ml_collections import ConfigDict
+
+from speak_jax.configs import common
+
+PRESETS = ("base", "demo", "small64", "released")
+_SMALL = {
+  "model.image": 64,
+  "model.width": 4,
+}
+# Adam at one rate from first to last, and no bound on its steps.
+_PLAIN = {"warmup": 0, "floor": 1.0, "clip": 0.0}
+RECIPES = {
+  # The published networks in our crop, with the mends that the keys tell of.
+  "base": {},
+  "demo": {
+    "model.image": 32,
+    "model.width": 2,
+    "wav2lip_sync.steps": 40,
+    "wav2lip_sync.batch": 4,
+    "wav2lip_sync.microbatch": 4,
+    "wav2lip.steps": 20,
+    "wav2lip.batch": 2,
+    "wav2lip.microbatch": 2,
+    "wav2lip.gate.steps": 5,
+    "train.first_save": 1,
+    "data.threads": 0,
+    "data.synthetic.identities": 3,
+    "data.synthetic.held_out": 2,
+    "data.synthetic.clips": 2,
+    "data.synthetic.seconds": 1.0,
+    "data.synthetic.size": 64,
+    "data.synthetic.twins_every": 0,
+    "data.synthetic.workers": 0,
+  },
+  "small64": {
+    **_SMALL,
+    "wav2lip_sync.steps": 10_000,
+    "wav2lip.steps": 20_000,
+  },
+  # What the public code does: a frame hears what is a frame late, moments next
+  # to each other count as apart, the expert judges by a batch's statistics.
+  "released": {
+    "model.released_offset": True,
+    "model.feather": 0.0,
+    "wav2lip_sync.apart": 1,
+    "wav2lip.apart": 1,
+    "wav2lip.batch_statistics": True,
+    **{
+      f"{optim}.{key}": value
+      for optim in ("wav2lip_sync.optim", "wav2lip.optim", "wav2lip.critic")
+      for key, value in _PLAIN.items()
+    },
+  },
+}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+  """The locked config of `arg` = "preset,key=value,...".
+
+  Raises:
+    ValueError: an unknown preset, key, or a malformed pair.
+  """
+  preset, values = common.parse_arg(arg, PRESETS)
+  config = ConfigDict(_config(preset))
+  common.override(config, RECIPES[preset])
+  common.override(config, values)
+  return config.lock()
+
+
+def _config(preset: str) -> dict:
+  return dict(
+    **common.run("wav2lip", preset, ("wav2lip_sync", "wav2lip")),
+    model=dict(
+      image=96,  # px of a face, a multiple of 32
+      frames=5,  # of a sample: as many as the expert sees at once
+      context=5,  # frames of sound on each side
+      width=16,  # channels of the generator at full size; all others follow
+      # False: a frame hears the five frames that it is in the middle of. True:
+      # those from the one before it where it learns, from itself where it is
+      # used, so that mouths lead by a frame.
+      released_offset=False,
+      feather=4.0,  # px over which a pasted face fades, ours; 0 = none
+      dtype="auto",
+    ),
+    # Public weights to begin with, of the same sizes: wav2lip.pth or
+    # wav2lip_gan.pth, lipsync_expert.pth, visual_quality_disc.pth.
+    pretrained=dict(
+      required=(), wav2lip_generator="", wav2lip_expert="", wav2lip_critic=""
+    ),
+    **common.machines(),
+    data=common.data(),
+    train=common.train(),
+    wav2lip_sync=dict(
+      steps=100_000,  # ours; published: until the loss is about .25
+      batch=32,  # stretches: twice as many pairs, half of which match
+      microbatch=32,
+      apart=3,  # frames between moments that do not match, ours
+      weights=dict(cosine=1.0),
+      optim=dict(common.optim(1e-4), b1=0.9, b2=0.999),
+    ),
+    wav2lip=dict(
+      steps=200_000,  # ours
+      batch=16,  # stretches of five frames
+      microbatch=16,
+      apart=3,  # frames between a stretch and its reference, ours
+      # As published with the critic, once the gate is open; before, l1 has
+      # what sync has not. Without one: gan=0, sync=.01.
+      weights=dict(l1=0.9, sync=0.03, gan=0.07),
+      # The sync loss counts once its mean over so many steps is below this.
+      gate=dict(threshold=0.75, steps=300),
+      # True: the expert judges by the statistics of the batch.
+      batch_statistics=False,
+      optim=dict(common.optim(1e-4), b2=0.999),
+      critic=dict(common.adam(1e-4), b2=0.999),
+    ),
+  )
