@@ -48,6 +48,10 @@ COMMANDS = {
     "speak_jax.tools.steps_within",
     "how many steps train within some minutes here",
   ),
+  "compile-for": (
+    "speak_jax.tools.compile_for",
+    "does training fit a machine that is not here",
+  ),
   "verify-checkpoints": (
     "speak_jax.tools.verify_checkpoints",
     "whether a run's checkpoints are whole",

@@ -21,6 +21,7 @@ EXPECTED = {
   "no Apache Beam here": 1,
   "no PocketSphinx here": 6,
   "no jax2onnx here": 2,
+  "no libtpu here": 1,
   "Apache Beam is installed": 1,
   "Gradio is installed": 1,
   "root may write everywhere": 1,

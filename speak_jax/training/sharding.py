@@ -8,6 +8,7 @@ when these are summed over `data`.
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -25,13 +26,21 @@ RULES = (
 )
 
 
-def make_mesh(data: int, model: int) -> Mesh:
-  """All devices as `data` x `model`; data = -1 takes what is left.
+def make_mesh(
+  data: int, model: int, devices: Sequence[Any] | None = None
+) -> Mesh:
+  """Devices as `data` x `model`; data = -1 takes what is left.
+
+  Args:
+    data: Devices that share a batch.
+    model: Devices that share the large arrays.
+    devices: Which; None: all that there are.
 
   Raises:
     ValueError: the devices do not divide that way.
   """
-  count = jax.device_count()
+  devices = jax.devices() if devices is None else devices
+  count = len(devices)
   if data == -1 and not count % model:
     data = count // model
   if data * model != count:
@@ -39,7 +48,10 @@ def make_mesh(data: int, model: int) -> Mesh:
       f"config.mesh: {data} x {model} (data x model) is not {count} devices"
     )
   return jax.make_mesh(
-    (data, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2
+    (data, model),
+    ("data", "model"),
+    axis_types=(AxisType.Auto,) * 2,
+    devices=devices,
   )
 
 

@@ -23,6 +23,8 @@ from speak_jax.training import microbatches, scaling, sharding
 from speak_jax.training.scalars import Scalars
 from speak_jax.training.state import TrainState, trained_groups
 
+_NUMBER = jax.ShapeDtypeStruct((), np.int32)  # of a microbatch, where traced
+
 
 class Gradient(NamedTuple):
   """What a phase's loss says of a microbatch, or a sum or mean of these."""
@@ -210,13 +212,10 @@ class Update:
     self._state_sharding = state_sharding
     whole: Any = sharding.replicated(mesh)
     split: Any = sharding.batch_sharding(mesh)
-    self._numbers = [
-      sharding.shard(np.int32(n), whole)
-      for n in range(max(self._steps(stage.batch), 2))
-    ]
     # Traced once, for the shapes of its sums and inside what adds to them.
     self._gradients = jax.jit(self._each_device)
     self._shapes: dict[int, Any] = {}  # shapes by number of microbatches
+    self._numbers: dict[int, jax.Array] = {}
     self._single = jax.jit(
       self._single_update,
       in_shardings=(state_sharding, split, whole, whole),
@@ -260,12 +259,12 @@ class Update:
       last: Whether it is the last phase of a step, which counts the step.
     """
     steps = self._steps(batch)
-    increment = self._numbers[int(last)]
+    increment = self._number(int(last))
     if steps == 1:
       return self._single(state, batch, key, increment)
     sums = self._zero(self._sum_shapes(state, batch, key))
-    for i in self._numbers[:steps]:
-      sums = self._accumulate(sums, state, batch, key, i)
+    for i in range(steps):
+      sums = self._accumulate(sums, state, batch, key, self._number(i))
     return self._finish(state, sums, increment, steps)
 
   def traced(
@@ -278,7 +277,7 @@ class Update:
       batch: A batch.
       key: Of the run.
     """
-    steps, number = self._steps(batch), self._numbers[0]
+    steps, number = self._steps(batch), _NUMBER
     if steps == 1:
       return {"single": self._single.trace(state, batch, key, number)}
     sums = jax.eval_shape(
@@ -303,6 +302,13 @@ class Update:
   def _steps(self, batch: Any) -> int:
     size = jax.tree.leaves(batch)[0].shape[0]
     return microbatches.accumulation_steps(self._stage, size, self._devices)
+
+  def _number(self, n: int) -> jax.Array:
+    """A whole number on the devices, put there once."""
+    if n not in self._numbers:
+      whole = sharding.replicated(self._mesh)
+      self._numbers[n] = sharding.shard(np.int32(n), whole)
+    return self._numbers[n]
 
   def _per_device(self, shardings: Any) -> Any:
     """Of arrays with an axis of devices before those of `shardings`."""
@@ -358,9 +364,7 @@ class Update:
     """Shapes of the sums, hashable: leaves and structure. Traced once."""
     steps = self._steps(batch)
     if steps not in self._shapes:
-      like = jax.eval_shape(
-        self._gradients, state, batch, key, self._numbers[0]
-      )
+      like = jax.eval_shape(self._gradients, state, batch, key, _NUMBER)
       leaves, structure = jax.tree.flatten(like)
       shapes = tuple((x.shape, x.dtype) for x in leaves)
       self._shapes[steps] = shapes, structure

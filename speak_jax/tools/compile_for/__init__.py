@@ -1,0 +1,1 @@
+"""What training programs would be on machines that are not here."""
