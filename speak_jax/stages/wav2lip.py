@@ -227,10 +227,14 @@ class SyncLosses:
   ) -> LossOut:
     """Cross-entropy of cosines; of each clip one that matches, and one not."""
     del step, key
+    settings = self.config[SYNC]
     near, _, changed = self.cosines(params, collections, batch, True)
     matches = jnp.array([True, False])
     loss, means = base.weighted_sum(
-      {"cosine": lambda: sync.cosine_cross_entropy(near, matches)},
+      {
+        "cosine": lambda: sync.cosine_cross_entropy(near, matches),
+        "order": lambda: sync.first_cross_entropy(near, settings.temperature),
+      },
       self.weights,
     )
     right = ((near > 0.5) == matches).mean()
@@ -595,6 +599,7 @@ TRAINING = Training(
       rules.each(rules.one_of(GENERATOR, EXPERT, CRITIC)),
     ),
     (f"{SYNC}.apart", rules.SOME),
+    (f"{SYNC}.temperature", rules.POSITIVE),
     (f"{PAINT}.apart", rules.ANY),
     (f"{PAINT}.batch_statistics", rules.SWITCH),
     (f"{PAINT}.gate.threshold", rules.POSITIVE),

@@ -82,6 +82,16 @@ def test_cosines_as_probabilities():
   np.testing.assert_allclose(loss, wanted, rtol=1e-4)
 
 
+def test_picking_one_of_two_moments():
+  near = jnp.array([[0.5, 0.5], [0.57, 0.5]])
+  loss = sync.first_cross_entropy(near, 0.07)
+  np.testing.assert_allclose(
+    loss, [np.log(2), np.log(1 + np.exp(-1))], rtol=1e-4
+  )
+  stage = wav2lip.make_sync(_config(**{"wav2lip_sync.weights.order": 1.0}))
+  assert "order" in trace(stage, 0).logged
+
+
 def test_the_expert_is_heard_once_the_gate_is_open(painter, step):
   _, _, collections, _ = painter
   closed, out = step(collections)
