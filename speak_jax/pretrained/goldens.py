@@ -44,6 +44,8 @@ KINDS = {
   "wav2lip_generator": LAYOUTS["wav2lip_generator"],
   "wav2lip_expert": LAYOUTS["wav2lip_expert"],
   "wav2lip_critic": LAYOUTS["wav2lip_critic"],
+  "fomm_keypoints": LAYOUTS["fomm_keypoints"],
+  "fomm_generator": LAYOUTS["fomm_generator"],
 }
 # What Hugging Face means where a configuration is silent.
 _SILENT = {"num_attention_heads": 12, "do_stable_layer_norm": False}

@@ -13,6 +13,7 @@ from speak_jax.common.files import write
 from speak_jax.pretrained import (
   atvg,
   files,
+  fomm,
   hub,
   inception,
   lpips,
@@ -36,6 +37,7 @@ class Layout(NamedTuple):
   # From the tensors and what config.json says, which may be nothing.
   convert: Callable[[Tensors, Mapping[str, Any]], Converted]
   outputs: Outputs  # of the network, from and in PyTorch's layout
+  shared: bool = False  # whether its files hold other networks beside it
 
 
 LAYOUTS = {
@@ -88,18 +90,41 @@ LAYOUTS = {
     lambda tensors, _: wav2lip.convert_critic(tensors),
     wav2lip.critic_outputs,
   ),
+  "fomm_keypoints": Layout(
+    fomm.KEYPOINTS_MARK,
+    lambda tensors, _: fomm.convert_keypoints(tensors),
+    fomm.keypoints_outputs,
+    shared=True,
+  ),
+  "fomm_generator": Layout(
+    fomm.GENERATOR_MARK,
+    lambda tensors, _: fomm.convert_generator(tensors),
+    fomm.generator_outputs,
+    shared=True,
+  ),
 }
 
 
-def layout_of(tensors: Tensors) -> str:
+def layout_of(tensors: Tensors, wanted: str | None = None) -> str:
   """Which of LAYOUTS a file has, by its keys.
+
+  Args:
+    tensors: What it holds.
+    wanted: The one that is meant where the file holds several networks; None:
+      the first.
 
   Raises:
     WeightsError: none of them.
   """
-  for name, layout in LAYOUTS.items():
-    if any(key.endswith(layout.mark) for key in tensors):
-      return name
+  held = [
+    name
+    for name, layout in LAYOUTS.items()
+    if any(key.endswith(layout.mark) for key in tensors)
+  ]
+  if wanted in held and LAYOUTS[wanted].shared:
+    return wanted
+  if held:
+    return held[0]
   first = next(iter(tensors), "nothing")
   raise WeightsError(
     f"{tensors.source}: holds {first} and so on, which is no layout of"
@@ -130,7 +155,9 @@ def load(name: str, layout: str | None = None) -> Loaded:
   paths = [hub.find(part) for part in name.split(",")]
   tensors = _read(paths)
   ours = tensors.facts.get("format") == FORMAT
-  actual = tensors.facts.get("layout", "") if ours else layout_of(tensors)
+  actual = (
+    tensors.facts.get("layout", "") if ours else layout_of(tensors, layout)
+  )
   if layout not in (None, actual):
     raise WeightsError(
       f"{tensors.source}: weights of a {actual}, wanted {layout}"
