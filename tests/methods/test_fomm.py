@@ -8,6 +8,7 @@ import pytest
 
 from configs import eamm as presets
 from data_pipelines.dataset import opening
+from speak_jax.evaluation import protocol
 from speak_jax.methods import base, fomm, registry
 from speak_jax.metrics import image
 from speak_jax.training import run_config
@@ -126,3 +127,24 @@ def test_a_placed_crop_of_the_truth_is_the_truth(clip, restored):
   assert inputs.driving.shape == (2, 128, 128, 3)
   placed = fomm.place(inputs.driving, inputs)
   assert image.ssim(placed, frames).min() > 0.97
+
+
+def test_it_stands_in_the_table_of_methods(run, tmp_path):
+  plan = protocol.Plan(
+    models={"driven": run, "relative": run},
+    modes={"driven": "fomm", "relative": "fomm_relative"},
+    clips=2,
+    seed=0,
+    side_by_side=True,
+    speed=False,
+    swap=False,
+  )
+  protocol.evaluate(plan, str(run / "data"), tmp_path)
+  listed = json.loads((tmp_path / "methods.json").read_text())["rows"]
+  rows = {row["method"]: row for row in listed}
+  assert list(rows)[:2] == ["driven", "relative"]
+  for name in ("driven", "relative"):
+    assert rows[name]["needs"] == "identity, audio, pose"
+    assert rows[name]["sees"] == fomm.FOMM.sees
+    assert rows[name]["ignores"] == "emotion"
+    assert 0 < rows[name]["ssim"] < 1

@@ -168,6 +168,27 @@ def test_parts_move_as_their_keypoints_say():
   np.testing.assert_allclose(shifts[0, 1, 3, 2], read - place, rtol=1e-4)
 
 
+def test_places_are_float32_whatever_networks_compute_in(world):
+  detector, generator, *variables, pictures, points = world
+  half = jnp.bfloat16
+  found, painted = (
+    jax.eval_shape(net.clone(dtype=half).apply, weights, *inputs)
+    for net, weights, *inputs in (
+      (detector, variables[0], pictures),
+      (generator, variables[1], pictures, points, points),
+    )
+  )
+  assert {x.dtype for x in jax.tree.leaves((found, painted))} == {
+    jnp.dtype("float32")
+  }
+  encoded = jax.eval_shape(
+    functools.partial(generator.clone(dtype=half).apply, method="encode"),
+    variables[1],
+    pictures,
+  )
+  assert encoded.maps.dtype == half
+
+
 def test_one_source_serves_many_frames(world):
   _, generator, _, variables, pictures, points = world
   first = jax.tree.map(lambda x: x[:1], points)

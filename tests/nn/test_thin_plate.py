@@ -74,3 +74,23 @@ def test_a_warped_picture_shows_what_lies_at_t():
   found = jitted.compiled(thin_plate.warped)(plate, picture)
   want = [4, 5, 6, 7, 8, 7, 6, 5, 4]
   np.testing.assert_allclose(found[0, 3, :, 0], want, atol=1e-5)
+
+
+def test_what_a_warped_picture_shows_lies_where_t_leads_back():
+  """A spot at p' of the warped picture is that at T(p') of the other."""
+  line = np.linspace(-1, 1, 65)
+  spots = np.array([[-0.3, 0.2], [0.4, -0.1]])
+  away = (line - spots[:, :1]) ** 2, (line - spots[:, 1:]) ** 2
+  pictures = np.exp(-(away[1][:, :, None] + away[0][:, None]) / 0.02)
+  plate = jax.jit(lambda: thin_plate.draw(jax.random.key(0), 2, 0.1, 0.01, 5))()
+  warped = jitted.compiled(thin_plate.warped)(
+    plate, jnp.asarray(pictures[..., None], jnp.float32)
+  )
+  mass = np.asarray(warped[..., 0], float)
+  mass /= mass.sum((1, 2), keepdims=True)
+  found = np.stack([mass.sum(1) @ line, mass.sum(2) @ line], -1)
+  back = jitted.compiled(thin_plate.moved)(
+    plate, jnp.asarray(found[:, None], jnp.float32)
+  )
+  np.testing.assert_allclose(back[:, 0], spots, atol=0.02)
+  assert np.abs(found - spots).max() > 0.05
