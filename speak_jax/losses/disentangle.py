@@ -140,6 +140,20 @@ def cross_correlation(
   return (1 - (1 - squared) * (n - 1) / max(n - 2, 1)).mean()
 
 
+def squared_cosine(
+  code: Float[Array, "b d"], other: Float[Array, "b d"]
+) -> Float[Array, "b"]:
+  """Squared cosine of the angle between two codes: 0 = at right angles.
+
+  Only `code` learns from it. A rotation alone can meet it, so what a code
+  really lost must be probed; `cross_correlation` has no such way out.
+  """
+  other = jax.lax.stop_gradient(other.astype(jnp.float32))
+  code = code.astype(jnp.float32)
+  product = (code * other).sum(-1) ** 2
+  return product / ((code**2).sum(-1) * (other**2).sum(-1) + 1e-8)
+
+
 def _centred(code: Float[Array, "b d"]) -> Float[Array, "b d"]:
   """Columns of mean 0 and length 1; those that do not vary are near 0."""
   code = code.astype(jnp.float32)

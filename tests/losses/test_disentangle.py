@@ -151,3 +151,15 @@ def test_variance_floor():
   flat = jnp.zeros((8, 3))
   slope = jitted.grad(lambda x: disentangle.variance_floor(x))(flat)
   assert np.isfinite(slope).all()
+
+
+def test_codes_at_right_angles_cost_nothing():
+  code = jnp.array([[1.0, 0.0], [2.0, 2.0], [-3.0, 0.0]])
+  other = jnp.array([[0.0, 5.0], [1.0, 0.0], [7.0, 0.0]])
+  np.testing.assert_allclose(
+    disentangle.squared_cosine(code, other), [0, 0.5, 1], atol=1e-6
+  )
+  slopes = jax.grad(
+    lambda x, y: disentangle.squared_cosine(x, y).sum(), argnums=(0, 1)
+  )(code, other)
+  assert slopes[0].any() and not slopes[1].any()
