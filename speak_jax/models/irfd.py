@@ -43,6 +43,21 @@ class IdentityFeatures(NamedTuple):
   dropped: Any = None  # b, where `drop_maps` left nothing but codes
 
 
+def identity_map(
+  entry: Float[Array, "b r r c"], landmarks: Float[Array, "b 68 2"], image: int
+) -> Float[Array, "b r r d"]:
+  """A map of the identity picture with the last three channels of all maps.
+
+  Args:
+    entry: What an encoder sees, or the picture itself.
+    landmarks: In pixels of the picture.
+    image: Its side.
+  """
+  position = position_map(landmarks, image, entry.shape[1]).astype(entry.dtype)
+  blank = jnp.zeros_like(position[..., :1])  # `drop_maps` alone blanks
+  return jnp.concatenate([entry, position, blank], -1)
+
+
 def drop_maps(
   features: IdentityFeatures, dropped: Bool[Array, "b"]
 ) -> IdentityFeatures:
@@ -222,10 +237,7 @@ class Encoders(nn.Module):
       entry = by_size[size]
       if size in self._projected():
         entry = self.projections[str(size)](entry)
-      position = position_map(landmarks, frames.shape[1], size)
-      position = position.astype(entry.dtype)
-      blank = jnp.zeros_like(position[..., :1])  # `drop_maps` alone blanks
-      maps.append(jnp.concatenate([entry, position, blank], -1))
+      maps.append(identity_map(entry, landmarks, frames.shape[1]))
     if not self.landmarks or not maps:
       return IdentityFeatures(identity, pose, tuple(maps))
     cut = align_face(frames, landmarks, self.face) if self.face else frames

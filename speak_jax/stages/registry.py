@@ -20,6 +20,7 @@ METHODS: tuple[str, ...] = (
   "atvg",
   "eamm",
   "wav2lip",
+  "thpad",
 )  # fmt: skip
 SPEAKING = "speak"  # the stage whose groups make videos, and bundles hold
 

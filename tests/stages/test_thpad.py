@@ -1,0 +1,238 @@
+"""TH-PAD's stages: who learns from what, and what the prior draws."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import thpad as presets
+from speak_jax.nn.diffusion import Given
+from speak_jax.stages import thpad
+from speak_jax.stages.thpad import DRAWS, LIP, MOVES, PRIOR, SENSES, SPACE
+from tests.stages import small
+
+SMALL = {
+  "thpad_lip.batch": 2,
+  "thpad_lip.microbatch": 2,
+  "thpad_lip.frames": 3,
+  "thpad_space.batch": 2,
+  "thpad_space.microbatch": 2,
+  "thpad_space.frames": 2,
+  "thpad_prior.batch": 2,
+  "thpad_prior.microbatch": 2,
+  "thpad_prior.count": 3,
+  "thpad_prior.told_share": 0.5,
+}
+
+
+def _config(**changes):
+  words = ",".join(f"{k}={v}" for k, v in {**SMALL, **changes}.items())
+  return presets.get_config(f"demo,{words}")
+
+
+def _started(make, config):
+  """(parameters, collections, batch) of a stage."""
+  stage = make(config)
+  params, collections = small.parameters(stage)
+  batch = small.batch(stage)
+  scale = config.model.image / small.IMAGE
+  batch = batch._replace(
+    landmarks=scale * batch.landmarks,
+    other_landmarks=scale * batch.other_landmarks,
+  )
+  return jax.tree.map(jnp.asarray, (params, collections, batch))
+
+
+def _slopes(loss, params, collections, batch, seed=0):
+  """{group: {module: size of its gradient}}, and what the loss returns."""
+
+  def total(params):
+    out = loss(params, collections, batch, jnp.int32(0), jax.random.key(seed))
+    return out.loss, out
+
+  slopes, out = jax.jit(jax.grad(total, has_aux=True))(params)
+  sizes = {
+    group: {
+      name: sum(float(np.abs(x).sum()) for x in jax.tree.leaves(tree))
+      for name, tree in modules.items()
+    }
+    for group, modules in slopes.items()
+  }
+  return sizes, out
+
+
+def test_the_first_stage_learns_to_match():
+  config = _config()
+  losses = thpad.LipLosses.of(config)
+  params, collections, batch = _started(thpad.make_lip, config)
+  moved, out = _slopes(losses.contrast, params, collections, batch)
+  assert set(moved) == {SENSES} and all(moved[SENSES].values())
+  # Chance, among six frames of two clips.
+  assert float(out.metrics["lip"]) == pytest.approx(np.log(6), abs=2.5)
+  assert 0 <= float(out.metrics["found"]) <= 1
+  old, new = collections[SENSES], out.collections[SENSES]
+  assert jax.tree.structure(dict(old)) == jax.tree.structure(new)
+  assert any(
+    (np.asarray(a) != np.asarray(b)).any()
+    for a, b in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True)
+  )
+  stage = thpad.make_lip(config)
+  assert stage.batch.frames.shape[1] == 2 * 3 + 1
+
+
+@pytest.fixture(scope="module")
+def space():
+  config = _config()
+  losses = thpad.SpaceLosses.of(config)
+  return losses, *_started(thpad.make_space, config)
+
+
+def test_the_second_stage_trains_all_that_draws(space):
+  losses, *rest = space
+  moved, out = _slopes(losses.generator_loss, *rest)
+  assert set(moved) == {SENSES, DRAWS}
+  still = [name for x in moved.values() for name, size in x.items() if not size]
+  assert not still
+  assert set(out.collections) == {SENSES}
+  weights = {**losses.weights}
+  total = sum(
+    weights[k] * float(v) for k, v in out.metrics.items() if k in weights
+  )
+  assert float(out.loss) == pytest.approx(total, rel=1e-4)
+  assert "gan" not in out.metrics and weights["gan"] == 0
+  # Four frames say nothing of what two codes have in common.
+  assert weights["covariance"] == 0
+  assert any("4 frames are compared" in x for x in losses.notes)
+
+
+def test_what_keeps_lips_out_moves_the_visual_side_alone(space):
+  losses, params, collections, batch = space
+
+  def total(params):
+    made, _ = losses.make(params, collections, batch, True)
+    terms = losses._space_terms(made)
+    return terms["orthogonal"]().mean() + terms["covariance"]()
+
+  slopes = jax.jit(jax.grad(total))(params)
+  moved = {
+    name: any(np.asarray(x).any() for x in jax.tree.leaves(tree))
+    for modules in slopes.values()
+    for name, tree in modules.items()
+  }
+  assert {name for name, x in moved.items() if x} == {
+    "see_net", "other_head", "motion_head"
+  }  # fmt: skip
+
+
+def test_a_discriminator_joins_where_it_is_weighed():
+  config = _config(**{"thpad_space.weights.gan": 1.0})
+  stage = thpad.make_space(config)
+  assert [x.name for x in stage.phases] == ["disc", "disc_r1", "gen"]
+  assert stage.optims["disc"].trains == ("discriminator",)
+  assert stage.optims["gen"].trains == (SENSES, DRAWS)
+  with pytest.raises(ValueError, match=r"features needs weights\.gan"):
+    thpad.make_space(_config(**{"thpad_space.weights.features": 1.0}))
+
+
+@pytest.fixture(scope="module")
+def prior():
+  config = _config()
+  losses = thpad.PriorLosses.of(config)
+  return losses, *_started(thpad.make_prior, config)
+
+
+def test_the_third_stage_trains_the_prior_alone(prior):
+  losses, *rest = prior
+  # Of whose draws one example hears its sound, and one has frames given.
+  moved, out = _slopes(losses.fit, *rest, seed=4)
+  assert not any(moved[SENSES].values()) and not any(moved[DRAWS].values())
+  assert all(moved[MOVES].values())
+  assert set(out.metrics) == {"clean", "velocity", "std/motion"}
+  # The statistics are of what the encoders have made of the batch.
+  assert set(out.collections) == {MOVES}
+  white = out.collections[MOVES]["white"]
+  assert float(white["count"]) == pytest.approx(1.995)
+  assert np.asarray(white["sum"]).any()
+  stage = thpad.make_prior(losses.config)
+  assert stage.optims["fit"].trains == (MOVES,)
+  assert stage.pretrained_from == {SENSES: SPACE, DRAWS: SPACE}
+
+
+def test_windows_go_on_from_what_is_given(prior):
+  losses, params, collections, _ = prior
+  draw = jax.jit(losses.draw)
+  shape = 2, losses.settings.frames, losses.width
+  rng = np.random.default_rng(0)
+  codes, noise, others = jnp.asarray(rng.normal(size=(3, *shape)), "float32")
+  sound = jnp.asarray(rng.normal(size=(*shape[:2], 16)), "float32")
+  known = jnp.arange(shape[1]) < jnp.array([[5], [0]])
+  args = params, collections, sound, Given(codes, known)
+  drawn = draw(*args, noise)
+  np.testing.assert_allclose(drawn[0, :5], codes[0, :5], atol=1e-4)
+  assert (np.abs(drawn - codes)[~np.asarray(known)] > 1e-4).any(-1).all()
+  np.testing.assert_array_equal(drawn, draw(*args, noise))
+  away = np.abs(drawn - draw(*args, others)).max(-1)
+  assert (away[0, 5:] > 1e-4).all() and (away[1] > 1e-4).all()
+
+
+def test_guidance_of_1_asks_with_the_sound_alone(prior):
+  losses, params, collections, _ = prior
+  shape = 1, losses.settings.frames, losses.width
+  rng = np.random.default_rng(0)
+  noise = jnp.asarray(rng.normal(size=shape), "float32")
+  sound = jnp.asarray(rng.normal(size=(*shape[:2], 16)), "float32")
+  unknown = Given(jnp.zeros(shape), jnp.zeros(shape[:2], bool))
+  plain, deaf = (
+    jax.jit(thpad.PriorLosses.of(_config(**{"thpad_prior.guidance": x})).draw)(
+      params, collections, sound, unknown, noise
+    )
+    for x in (1.0, 0.0)
+  )
+  assert (np.abs(plain - deaf) > 1e-5).any()
+  silent = jax.jit(
+    thpad.PriorLosses.of(_config(**{"thpad_prior.guidance": 0.0})).draw
+  )(params, collections, 0 * sound, unknown, noise)
+  np.testing.assert_allclose(deaf, silent, atol=1e-5)
+
+
+def test_windows_that_do_not_fit_the_spectrum_are_refused():
+  with pytest.raises(ValueError, match="no multiple of 5"):
+    thpad.make_prior(_config(**{"thpad_prior.given": 4}))
+  with pytest.raises(ValueError, match="11 of 10 steps"):
+    thpad.make_prior(
+      _config(**{"thpad_prior.noise_steps": 10, "thpad_prior.count": 11})
+    )
+
+
+@pytest.mark.parametrize("preset", ["base", "small64", "demo"])
+def test_every_preset_traces(preset):
+  config = presets.get_config(preset)
+  makers = {
+    LIP: thpad.make_lip, SPACE: thpad.make_space, PRIOR: thpad.make_prior
+  }  # fmt: skip
+  assert set(makers) == set(config.stages)
+  for make in makers.values():
+    stage = make(config)
+    params, collections = jax.eval_shape(lambda s=stage: s.init(0, {}))
+    for phase in stage.phases:
+      out = jax.eval_shape(
+        phase.loss,
+        params,
+        collections,
+        stage.batch,
+        jnp.int32(0),
+        jax.random.key(0),
+      )
+      assert out.loss.shape == ()
+      for group, changed in out.collections.items():
+        assert jax.tree.structure(changed) == jax.tree.structure(
+          dict(collections[group])
+        )
+    sheet = jax.eval_shape(stage.sample_grids, params, collections, stage.batch)
+    assert all(x.dtype == jnp.uint8 for x in sheet.values())
+
+
+def test_nothing_is_released():
+  """So that the preset of that name traces as `base` does."""
+  one, other = (presets.get_config(x).to_dict() for x in ("base", "released"))
+  assert one == {**other, "preset": "base"}
