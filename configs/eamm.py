@@ -24,6 +24,12 @@ _SMALL = {
   "model.motion.blocks": 3,
   "model.generator.width": 16,
   "model.generator.residuals": 2,
+  "model.frames": 5,
+  "model.ears": 16,
+  "model.layers": 1,
+  "model.feeling.stages": (1, 1, 1, 1),
+  "model.feeling.features": 8,
+  "eamm_finetune.every": 2,
 }
 RECIPES = {
   # The published networks in our crop, with the mends that the keys tell of.
@@ -40,9 +46,21 @@ RECIPES = {
     "model.motion.blocks": 2,
     "model.generator.width": 4,
     "model.generator.residuals": 1,
+    "model.ears": 4,
+    "model.feeling.stages": (1, 1),
+    "model.feeling.features": 4,
     "fomm.steps": 40,
     "fomm.batch": 4,
     "fomm.microbatch": 4,
+    "eamm_motion.steps": 30,
+    "eamm_motion.batch": 4,
+    "eamm_motion.microbatch": 4,
+    "eamm_finetune.steps": 10,
+    "eamm_finetune.batch": 2,
+    "eamm_finetune.microbatch": 2,
+    "eamm_emotion.steps": 20,
+    "eamm_emotion.batch": 4,
+    "eamm_emotion.microbatch": 4,
     "train.first_save": 1,
     "data.threads": 0,
     "data.synthetic.identities": 3,
@@ -58,10 +76,21 @@ RECIPES = {
     "fomm.steps": 10_000,
     "fomm.batch": 16,
     "fomm.microbatch": 16,
+    "eamm_motion.steps": 6_000,
+    "eamm_finetune.steps": 2_000,
+    "eamm_emotion.steps": 4_000,
   },
   # What the public code does: pictures are read off by half a cell, VGG alone
-  # says how frames should look.
+  # says how frames should look, sound is exaggerated, four keypoints learn of
+  # emotions and three of them are moved. The numbers of the latter are those
+  # of its own weights.
   "released": {
+    "model.moved": (1, 4, 6, 8),
+    "model.displace": (0.2, 1.0, 1.0, 0.0),
+    "model.loud": 1.6,
+    "model.smooth.rate": 100.0,
+    "eamm_emotion.picture_from": "neutral",
+    "eamm_emotion.weights.classes": 0.0,
     "model.aligned": False,
     "pretrained.required": ("vgg",),
     "fomm.weights.pixel": 0.0,
@@ -86,7 +115,9 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def _config(preset: str) -> dict:
   return dict(
-    **common.run("eamm", preset, ("fomm",)),
+    **common.run(
+      "eamm", preset, ("fomm", "eamm_motion", "eamm_finetune", "eamm_emotion")
+    ),
     model=dict(
       image=256,  # px
       keypoints=10,
@@ -98,12 +129,40 @@ def _config(preset: str) -> dict:
       # Ours: places are those of the cells' centres. The public code reads
       # pictures half a cell away from them.
       aligned=True,
+      frames=16,  # of a sample, where sound is heard
+      context=4,  # frames of sound on each side: a frame hears three more
+      ears=64,  # channels of the first convolution over sound
+      layers=3,  # of the LSTM
+      # Of the residual network that sees emotions: blocks, first channels.
+      feeling=dict(stages=(2, 2, 2, 2), features=64),
+      moved=(),  # keypoints that an emotion moves; (): all of them
+      # When video is made. Factors: of what is heard, and of what an emotion
+      # adds to each of `moved`, (): 1.
+      loud=1.0,
+      displace=(),
+      # One-Euro filters as published: Hz of the cut-off at rest, its rise
+      # with speed, a factor of the numbers; ours: at the true rate, Hz.
+      smooth=dict(
+        keypoints=(0.05, 8.0, 10.0),
+        displacement=(1.0, 0.2, 100.0),
+        pose=(0.004, 0.7, 10.0),
+        rate=25.0,
+      ),
       dtype="auto",
     ),
     # Public weights to begin with, of the same sizes; both first ones may name
     # one file, such as vox-cpk.pth.tar or EAMM's 124_52000.pth.tar. VGG-19 is
     # of the perceptual loss, which is off without it.
-    pretrained=dict(required=(), fomm_keypoints="", fomm_generator="", vgg=""),
+    # 1-6000.pth.tar hears and 5-3000.pth.tar feels, by numbers of the head in
+    # units of their own.
+    pretrained=dict(
+      required=(),
+      fomm_keypoints="",
+      fomm_generator="",
+      vgg="",
+      eamm_hearing="",
+      eamm_feeling="",
+    ),
     **common.machines(),
     data=common.data(),
     train=common.train(),
@@ -124,6 +183,33 @@ def _config(preset: str) -> dict:
       # Random warps: deviation of a matrix's numbers, of a thin plate's
       # weights, and controls of it in a row.
       warp=dict(turn=0.05, bend=0.005, side=5),
+      optim=dict(common.optim(2e-4), b2=0.999),
+    ),
+    eamm_motion=dict(
+      steps=60_000,  # ours
+      batch=8,
+      microbatch=8,
+      # Of what is heard against what is seen; heat is that of the keypoints.
+      weights=dict(points=10.0, jacobians=10.0, heat=1_000.0),
+      optim=dict(common.optim(2e-4), b2=0.999),
+    ),
+    eamm_finetune=dict(
+      steps=20_000,  # ours
+      batch=6,
+      microbatch=6,
+      every=4,  # frames from one that is painted to the next
+      # The last: of all that `fomm` weighs of how frames look.
+      weights=dict(points=10.0, jacobians=10.0, heat=1_000.0, pictures=0.1),
+      optim=dict(common.optim(2e-4), b2=0.999),
+    ),
+    eamm_emotion=dict(
+      steps=40_000,  # ours
+      batch=16,
+      microbatch=16,
+      # The picture that sound moves: of the "clip", of any clip of the
+      # "person", ours, or of a "neutral" one as published.
+      picture_from="person",
+      weights=dict(points=10.0, jacobians=10.0, classes=1.0),
       optim=dict(common.optim(2e-4), b2=0.999),
     ),
   )

@@ -66,7 +66,7 @@ class AudioToMotion(nn.Module):
     sound: Float[Array, "b t 28 12"],
     pose: Float[Array, "b t 6"],
     state: Float[Array, "l 2 b d"] | None = None,
-    loud: float = 1.0,
+    loud: float | Float[Array, ""] = 1.0,
     train: bool = False,
   ) -> Heard:
     """Keypoints of each frame.

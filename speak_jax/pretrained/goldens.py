@@ -46,6 +46,8 @@ KINDS = {
   "wav2lip_critic": LAYOUTS["wav2lip_critic"],
   "fomm_keypoints": LAYOUTS["fomm_keypoints"],
   "fomm_generator": LAYOUTS["fomm_generator"],
+  "eamm_hearing": LAYOUTS["eamm_hearing"],
+  "eamm_feeling": LAYOUTS["eamm_feeling"],
 }
 # What Hugging Face means where a configuration is silent.
 _SILENT = {"num_attention_heads": 12, "do_stable_layer_norm": False}

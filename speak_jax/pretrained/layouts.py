@@ -12,6 +12,7 @@ from flax import traverse_util
 from speak_jax.common.files import write
 from speak_jax.pretrained import (
   atvg,
+  eamm,
   files,
   fomm,
   hub,
@@ -41,6 +42,12 @@ class Layout(NamedTuple):
 
 
 LAYOUTS = {
+  # Before ResNet, which it has within.
+  "eamm_feeling": Layout(
+    eamm.FEELING_MARK,
+    lambda tensors, _: eamm.convert_feeling(tensors),
+    eamm.feeling_outputs,
+  ),
   "resnet": Layout(
     resnet.MARK, lambda tensors, _: resnet.convert(tensors), resnet.outputs
   ),
@@ -101,6 +108,11 @@ LAYOUTS = {
     lambda tensors, _: fomm.convert_generator(tensors),
     fomm.generator_outputs,
     shared=True,
+  ),
+  "eamm_hearing": Layout(
+    eamm.HEARING_MARK,
+    lambda tensors, _: eamm.convert_hearing(tensors),
+    eamm.hearing_outputs,
   ),
 }
 

@@ -22,6 +22,9 @@ class StateDict:
   """A state dict that is being taken apart into the variables of a network.
 
   Keys are without the prefix; names are paths in the variables.
+
+  Attributes:
+    prefix: Of every key.
   """
 
   def __init__(self, tensors: Tensors, prefix: str = ""):
@@ -31,12 +34,12 @@ class StateDict:
       tensors: All that the file holds.
       prefix: Of every key, such as "module." where several devices trained.
     """
-    self._tensors, self._prefix = tensors, prefix
+    self._tensors, self.prefix = tensors, prefix
     self._variables: dict[str, np.ndarray] = {}  # by kind/name/leaf
 
   def __contains__(self, key: str) -> bool:
     """Whether the file has a key."""
-    return self._prefix + key in self._tensors
+    return self.prefix + key in self._tensors
 
   def wrong(self, what: str) -> WeightsError:
     """An error that names the file."""
@@ -44,7 +47,7 @@ class StateDict:
 
   def sides(self, key: str, axes: int) -> tuple[int, ...]:
     """Shape of a tensor of so many axes."""
-    shape = self._tensors.shape(self._prefix + key)
+    shape = self._tensors.shape(self.prefix + key)
     if len(shape) != axes:
       raise self.wrong(f"{key} has shape {shape}, wanted {axes} axes")
     return shape
@@ -195,7 +198,7 @@ class StateDict:
 
   def drop(self, keys: Iterable[str]) -> None:
     """Names keys that nothing uses; those not there are fine."""
-    self._tensors.drop(self._prefix + key for key in keys)
+    self._tensors.drop(self.prefix + key for key in keys)
 
   def finish(self, sizes: dict[str, Any]) -> Converted:
     """All that was taken, once nothing is left."""
@@ -205,7 +208,7 @@ class StateDict:
   def _take(
     self, key: str, shape: tuple[int, ...]
   ) -> Float32[np.ndarray, "..."]:
-    return self._tensors.take(self._prefix + key, shape)
+    return self._tensors.take(self.prefix + key, shape)
 
   def _put(self, kind: str, name: str, leaves: dict[str, np.ndarray]) -> None:
     self._variables |= {f"{kind}/{name}/{k}": x for k, x in leaves.items()}

@@ -184,12 +184,7 @@ class FommLosses:
     )
     loss, means = base.weighted_sum(
       {
-        "perceptual": lambda: self.perceptual(
-          params, collections, frames, wanted
-        ),
-        "pixel": lambda: pixel.pyramid_l1(frames, wanted, weight, LEVELS),
-        "gradient": lambda: pixel.gradient_l1(frames, wanted, weight),
-        "structure": lambda: pixel.ssim_loss(frames, wanted),
+        **self.looks(params, collections, frames, wanted, weight),
         "points": lambda: losses_of.points_astray(
           driving.points, there.points, warp
         ),
@@ -203,6 +198,22 @@ class FommLosses:
     means["l1_of_still"] = jnp.abs(2 * (picture - true)).mean()
     means["occlusion"] = painted.motion.occlusion.mean()
     return LossOut(loss, means, found | made)
+
+  def looks(
+    self,
+    params: Groups,
+    collections: Groups,
+    frames: Float[Array, "b s s 3"],
+    true: Float[Array, "b s s 3"],
+    weight: Float[Array, "b s s 1"],
+  ) -> base.Terms:
+    """Terms of what frames look like, with that which each place weighs."""
+    return {
+      "perceptual": lambda: self.perceptual(params, collections, frames, true),
+      "pixel": lambda: pixel.pyramid_l1(frames, true, weight, LEVELS),
+      "gradient": lambda: pixel.gradient_l1(frames, true, weight),
+      "structure": lambda: pixel.ssim_loss(frames, true),
+    }
 
   def perceptual(
     self,

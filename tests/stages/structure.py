@@ -27,7 +27,7 @@ from speak_jax.models.generator import Generator
 from speak_jax.models.wav2vec import Wav2vec
 from speak_jax.nn.resnet import ResNet
 from speak_jax.spec import LEVEL, Pair, donor_side
-from speak_jax.stages import atvg, fomm, wav2lip
+from speak_jax.stages import atvg, eamm_emotion, eamm_motion, fomm, wav2lip
 from speak_jax.supervision import flops
 from tests.stages import test_gradients
 
@@ -73,6 +73,8 @@ OTHERS = {
   "ATVG: critic, a frame": None,
   "FOMM: keypoint detector": (14.22, 1.28),
   "FOMM: dense motion and generator, a source with a frame": (45.58, 53.69),
+  "EAMM: sound to keypoints, a frame": (35.29, 0.53),
+  "EAMM: emotion, a frame": (27.89, 1.63),
   "Wav2Lip: generator": (36.298, 3.97),
   "Wav2Lip: sync expert, five frames": (16.435, 1.21),
   "Wav2Lip: critic, a frame": (14.114, 1.26),
@@ -82,6 +84,8 @@ WHY_OTHERS = {
   "landmarks of the identity picture",
   "FOMM: keypoint detector": "the published count leaves out what makes the "
   "picture small",
+  "EAMM: sound to keypoints, a frame": "the published count leaves out the "
+  "head that reads keypoints, and has what meets padding alone of a kernel",
 }
 
 
@@ -94,14 +98,14 @@ def other_calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
     (atvg.at_net(config), (shape(model.directions), shape(1, 28, 12))),
     (atvg.vg_net(config), (shape(*picture), marks, shape(1, 68, 2))),
     (atvg.critic(config), (shape(1, *picture), marks)),
-    *_fomm_calls(),
+    *_eamm_calls(),
     *_lip_calls(),
   )
   return dict(zip(OTHERS, parts, strict=True))
 
 
-def _fomm_calls() -> list[tuple[nn.Module, tuple[Any, ...]]]:
-  """The networks of EAMM's first stage."""
+def _eamm_calls() -> list[tuple[nn.Module, tuple[Any, ...]]]:
+  """The networks of EAMM's stages."""
   config = eamm_presets.get_config()
   model = config.model
   picture = shape(model.image, model.image, 3)
@@ -110,6 +114,11 @@ def _fomm_calls() -> list[tuple[nn.Module, tuple[Any, ...]]]:
   return [
     (fomm.detector(config), (picture,)),
     (fomm.generator(config), (picture, found, found)),
+    (
+      eamm_motion.hearing_net(config),
+      (picture, shape(1, 28, 12), shape(1, 6)),
+    ),
+    (eamm_emotion.feeling_net(config), (picture, found)),
   ]
 
 
