@@ -142,6 +142,14 @@ def generate(
   return np.concatenate(made)
 
 
+def place(
+  frames: UInt8[np.ndarray, "t n n 3"], inputs: Inputs
+) -> UInt8[np.ndarray, "t h w 3"]:
+  """Back to the size of the canonical crop."""
+  matrices = np.repeat(inputs.matrix[None], len(frames), 0)
+  return crops.paste(frames, matrices, inputs.identity[None])
+
+
 def compiled(*learned: base.Trained) -> Networks:
   """The networks of a run's stages: `fomm`, finetuning, and perhaps emotion."""
   seen, heard, *felt = learned
@@ -291,7 +299,7 @@ EAMM = Method(
   restore=restore,
   prepare=prepare,
   generate=generate,
-  place=fomm.place,
+  place=place,
 )
 NEUTRAL = EAMM._replace(
   name="EAMM, neutral",

@@ -10,7 +10,6 @@ standardises its own (`models/head_pose.py`), so that public weights hear poses
 approximately.
 """
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +24,8 @@ from speak_jax.models.eamm import (
   EmotionNet,
 )
 from speak_jax.models.fomm import Keypoints
-from speak_jax.pretrained import atvg
+from speak_jax.pretrained.atvg import take_ears
+from speak_jax.pretrained.fomm import take_block, take_hourglass
 from speak_jax.pretrained.state_dict import StateDict, exactly, f32
 from speak_jax.pretrained.tensors import Converted, Tensors
 
@@ -33,7 +33,6 @@ from speak_jax.pretrained.tensors import Converted, Tensors
 HEARING_MARK = "pose_encoder.0.weight"
 FEELING_MARK = "fc_all.4.weight"
 _NET, _HEAD, _FELT = "audio_feature.", "kp_detector_a.", "emo_detector."
-_BLOCK = "conv", "norm"  # names of the parts of one
 # Lists of layers whose keys end in these are never called.
 _UNUSED = ("fc", "fc_n", "final_4")
 _NARROW, _WIDE = ("final.0", "final.3", "final.5"), ("final_10.0", "final_10.3")
@@ -50,15 +49,11 @@ def convert_hearing(tensors: Tensors) -> Converted:
   before, blocks = 3, 0
   while f"{_NET}down_blocks.{blocks}.conv.weight" in file:
     wide = 4 * 2**blocks
-    file.conv_norm(
-      f"{_NET}down_blocks.{blocks}",
-      f"see{blocks}",
-      (wide, before),
-      parts=_BLOCK,
-      bias=True,
+    take_block(
+      file, f"{_NET}down_blocks.{blocks}", f"see{blocks}", (wide, before)
     )
     before, blocks = wide, blocks + 1
-  atvg.take_ears(file, w, _NET)
+  take_ears(file, w, _NET)
   file.dense(f"{_NET}pose_encoder.0", "pose/dense0", (2 * w, NUMBERS))
   file.dense(f"{_NET}pose_encoder.2", "pose/dense1", (4 * w, 2 * w))
   layers = file.lstm(f"{_NET}lstm", "lstm", 4 * w, before + 8 * w)
@@ -111,38 +106,9 @@ def convert_feeling(tensors: Tensors) -> Converted:
   """
   inside = any(key.startswith(_FELT) for key in tensors)
   file = StateDict(tensors, _FELT if inside else "")
-  blocks = 0
-  widths: list[int] = []
-  while (key := f"predictor.encoder.down_blocks.{blocks}") + (
-    ".conv.weight"
-  ) in file:
-    widths.append(file.sides(f"{key}.conv.weight", 4)[0])
-    blocks += 1
-  outs = [
-    file.sides(f"predictor.decoder.up_blocks.{i}.conv.weight", 4)[0]
-    for i in range(blocks)
-  ]
-  before = 3
-  for i, wide in enumerate(widths):
-    file.conv_norm(
-      f"predictor.encoder.down_blocks.{i}",
-      f"hourglass/down{i}",
-      (wide, before),
-      parts=_BLOCK,
-      bias=True,
-    )
-    before = wide
-  for i, wide in enumerate(outs):
-    file.conv_norm(
-      f"predictor.decoder.up_blocks.{i}",
-      f"hourglass/up{blocks - 1 - i}",
-      (wide, before),
-      parts=_BLOCK,
-      bias=True,
-    )
-    before = wide + (widths[-2 - i] if i < blocks - 1 else 3)
+  hourglass = take_hourglass(file, "predictor", "hourglass", 3)
   w = file.sides("conv1.weight", 4)[0]
-  stages = _take_resnet(file, w, before)
+  stages = _take_resnet(file, w, hourglass["width"] + 3)
   seen = w * 2 ** (len(stages) - 1)
   _, numbers = file.sides("fc_p.0.weight", 2)
   keypoints = numbers // (NUMBERS * (1 + 2 * FREQUENCIES))
@@ -162,23 +128,16 @@ def convert_feeling(tensors: Tensors) -> Converted:
     used, unused = _WIDE, _UNUSED
   for i, (key, (shape, size)) in enumerate(zip(used, shapes, strict=True)):
     file.conv1d(key, f"displace{i}", shape, size)
-  start = file.prefix
-  file.drop(
-    x[len(start) :]
-    for x in tensors
-    if x.removeprefix(start).split(".")[0] in unused
-    or x.removeprefix(start) == "down.weight"
-  )
+  keys = [key.removeprefix(file.prefix) for key in tensors]
+  file.drop(key for key in keys if key.split(".")[0] in (*unused, "down"))
   return file.finish(
     {
       "keypoints": keypoints,
       "moved": moved,
-      "width": outs[-1],
-      "widest": max(widths),
-      "blocks": blocks,
       "shrink": 4,
       "stages": stages,
       "features": w,
+      **hourglass,
     }
   )
 
@@ -187,13 +146,12 @@ def _take_resnet(file: StateDict, width: int, before: int) -> tuple[int, ...]:
   """A ResNet of basic blocks, and how many each of its stages has."""
   file.conv("conv1", "resnet/stem", (width, before))
   file.norm("bn1", "resnet/stem_norm", width)
-  stages, before = [], width
-  for stage in itertools.count(1):
-    if f"layer{stage}.0.conv1.weight" not in file:
-      return tuple(stages)
-    wide, block = width * 2 ** (stage - 1), 0
-    while (key := f"layer{stage}.{block}") + ".conv1.weight" in file:
-      name = f"resnet/stage{stage}_block{block + 1}"
+  stages: list[int] = []
+  before = width
+  while f"layer{len(stages) + 1}.0.conv1.weight" in file:
+    wide, block = width * 2 ** len(stages), 0
+    while (key := f"layer{len(stages) + 1}.{block}") + ".conv1.weight" in file:
+      name = f"resnet/stage{len(stages) + 1}_block{block + 1}"
       for i, inputs in ((1, before), (2, wide)):
         file.conv(f"{key}.conv{i}", f"{name}/conv{i}", (wide, inputs))
         file.norm(f"{key}.bn{i}", f"{name}/norm{i}", wide)
@@ -203,7 +161,7 @@ def _take_resnet(file: StateDict, width: int, before: int) -> tuple[int, ...]:
         file.norm(f"{key}.downsample.1", f"{name}/project_norm", wide)
       before, block = wide, block + 1
     stages.append(block)
-  raise AssertionError
+  return tuple(stages)
 
 
 def hearing_outputs(

@@ -39,7 +39,7 @@ def convert_keypoints(tensors: Tensors) -> Converted:
   """
   file = _opened(tensors, _KEYPOINTS)
   count, wide = file.sides("kp.weight", 4)[:2]
-  sizes = _hourglass(file, "predictor", "hourglass", 3)
+  sizes = take_hourglass(file, "predictor", "hourglass", 3)
   file.conv("kp", "head/points", (count, wide), 7, bias=True)
   file.conv("jacobian", "head/jacobians", (4 * count, wide), 7, bias=True)
   shrink = _shrink(tensors, file, f"{_KEYPOINTS}down.weight")
@@ -54,19 +54,21 @@ def convert_generator(tensors: Tensors) -> Converted:
   """
   file, motion = _opened(tensors, _GENERATOR), "dense_motion_network"
   count, wide = file.sides(f"{motion}.mask.weight", 4)[:2]
-  sizes = _hourglass(file, f"{motion}.hourglass", "motion/hourglass", 4 * count)
+  sizes = take_hourglass(
+    file, f"{motion}.hourglass", "motion/hourglass", 4 * count
+  )
   file.conv(f"{motion}.mask", "motion/masks", (count, wide), 7, bias=True)
   file.conv(f"{motion}.occlusion", "motion/occlusion", (1, wide), 7, bias=True)
   shrink = _shrink(tensors, file, f"{_GENERATOR}{motion}.down.weight")
 
   width, _ = file.sides("first.conv.weight", 4)[:2]
-  _block(file, "first", "first", (width, 3), 7)
+  take_block(file, "first", "first", (width, 3), 7)
   for i in range(HALVINGS):
     before, after = width * 2**i, width * 2 ** (i + 1)
-    _block(file, f"down_blocks.{i}", f"down_{i}", (after, before))
+    take_block(file, f"down_blocks.{i}", f"down_{i}", (after, before))
     # Both halves of the way have as many channels at the same size.
     last = HALVINGS - 1 - i
-    _block(file, f"up_blocks.{last}", f"up_{last}", (before, after))
+    take_block(file, f"up_blocks.{last}", f"up_{last}", (before, after))
   residuals, most = 0, width * 2**HALVINGS
   while f"bottleneck.r{residuals}.conv1.weight" in file:
     key, name = f"bottleneck.r{residuals}", f"block_{residuals}"
@@ -150,14 +152,14 @@ def _opened(tensors: Tensors, prefix: str) -> StateDict:
   return StateDict(tensors, prefix)
 
 
-def _block(
+def take_block(
   file: StateDict, key: str, name: str, shape: tuple[int, int], size: int = 3
 ) -> None:
   """A convolution with bias and its batch norm."""
   file.conv_norm(key, name, shape, size, parts=_PARTS, bias=True)
 
 
-def _hourglass(
+def take_hourglass(
   file: StateDict, key: str, name: str, before: int
 ) -> dict[str, int]:
   """An hourglass over so many channels; its sizes."""
@@ -172,7 +174,7 @@ def _hourglass(
   widest = file.sides(deepest, 4)[0]
   sides = [before] + [min(widest, width * 2 ** (i + 1)) for i in range(blocks)]
   for i in range(blocks):
-    _block(
+    take_block(
       file,
       f"{key}.encoder.down_blocks.{i}",
       f"{name}/down{i}",
@@ -180,7 +182,7 @@ def _hourglass(
     )
     # The deepest has nothing beside it.
     below = sides[i + 1] * (1 if i == blocks - 1 else 2)
-    _block(
+    take_block(
       file,
       f"{key}.decoder.up_blocks.{blocks - 1 - i}",
       f"{name}/up{i}",
