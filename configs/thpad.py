@@ -158,7 +158,10 @@ def _config(preset: str, sizes: dict) -> dict:
       frames=8,  # that are compared, of a clip
       every=3,  # frames from one to the next: all others are negatives
       temperature=0.07,
-      weights=dict(lip=1.0),
+      weights=dict(
+        lip=1.0,  # L_cl
+        moment=1.0,  # the same within each clip; ours
+      ),
       optim=common.optim(1e-4),
     ),
     thpad_space=dict(
@@ -175,6 +178,7 @@ def _config(preset: str, sizes: dict) -> dict:
       r1_every=16,
       weights=dict(
         lip=1.0,  # L_cl
+        moment=1.0,  # as in thpad_lip
         orthogonal=1.0,  # L_ol
         covariance=1.0,  # of f_nl and f_a over a batch; ours
         variance=0.1,  # floor of f_nl's std, against constants; ours

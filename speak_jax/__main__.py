@@ -57,6 +57,7 @@ COMMANDS = {
     "whether a run's checkpoints are whole",
   ),
   "evaluate": ("speak_jax.evaluate", "figures on held-out people"),
+  "spaces": ("speak_jax.tools.spaces", "what the codes of TH-PAD hold"),
   "measure-photographs": (
     "speak_jax.tools.measure_photographs",
     "figures of photographs that are moved",

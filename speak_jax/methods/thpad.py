@@ -40,6 +40,7 @@ class Networks(NamedTuple):
   portrait: Callable  # (u8 picture, landmarks) -> features, of one example
   see: Callable  # u8 frames -> f_nl
   hear: Callable  # int16 sound of a window -> f_a of its frames
+  speak: Callable  # f_a of frames -> f_l
   draw: Callable  # (f_a, known codes, which are known, noise) -> f_nl
   paint: Callable  # (features, f_nl, f_a) -> u8 frames
   size: int  # px
@@ -200,6 +201,10 @@ def _compiled(trained: base.Trained) -> Networks:
     return sensed(params, collections, "hear", spectra)[None]
 
   @jax.jit
+  def speak(params, collections, sound):
+    return drawn(params, collections, "speak", sound)
+
+  @jax.jit
   def draw(params, collections, sound, codes, known, noise):
     given = Given(codes, known)
     return losses.draw(params, collections, sound, given, noise)
@@ -218,6 +223,7 @@ def _compiled(trained: base.Trained) -> Networks:
     portrait=bound(portrait),
     see=bound(see),
     hear=bound(hear),
+    speak=bound(speak),
     draw=bound(draw),
     paint=bound(paint),
     size=config.model.image,

@@ -113,7 +113,7 @@ class LipLosses:
       self.config, self.senses, params, collections, batch, settings, True
     )
     loss, means = base.weighted_sum(
-      {"lip": lambda: contrastive(sensed, settings.temperature)}, self.weights
+      _contrast_terms(sensed, settings), self.weights
     )
     means["found"] = found(sensed)
     means |= base.code_metrics({"sound": sensed.sound, "lips": sensed.lips})
@@ -335,7 +335,7 @@ class SpaceLosses:
     sensed = made.sensed
     sound = jax.lax.stop_gradient(sensed.sound)
     return {
-      "lip": lambda: contrastive(sensed, self.config[SPACE].temperature),
+      **_contrast_terms(sensed, self.config[SPACE]),
       "orthogonal": lambda: disentangle.squared_cosine(made.other, sound),
       "covariance": lambda: disentangle.cross_correlation(made.motion, sound),
       "variance": lambda: disentangle.variance_floor(made.motion),
@@ -712,11 +712,24 @@ def hear(
   return nets.heard(spectra, frames, config.model.context)
 
 
-def contrastive(sensed: Sensed, temperature: float) -> Float[Array, "1"]:
-  """L_cl: InfoNCE both ways over all frames of a batch."""
-  return sync.info_nce(
-    unit(sensed.sound)[None], unit(sensed.lips)[None], temperature
-  )
+def _contrast_terms(sensed: Sensed, settings: Any) -> Terms:
+  """L_cl, and the same within each clip.
+
+  Among all frames of a batch voices and moods tell clips apart, and lips are
+  long in being looked at. Ours: within a clip nothing but the moment does.
+  """
+
+  def contrast(axes: str) -> Float[Array, "b"]:
+    speech, mouth = (
+      rearrange(unit(x), f"(b t) d -> {axes}", t=settings.frames)
+      for x in (sensed.sound, sensed.lips)
+    )
+    return sync.info_nce(speech, mouth, settings.temperature)
+
+  return {
+    "lip": lambda: contrast("1 (b t) d"),
+    "moment": lambda: contrast("b t d"),
+  }
 
 
 def found(sensed: Sensed) -> Float[Array, ""]:

@@ -10,6 +10,7 @@ from data_pipelines.dataset import opening
 from data_pipelines.dataset.pictures import resize
 from speak_jax.methods import base, registry, thpad
 from speak_jax.metrics import image
+from speak_jax.tools import spaces
 from speak_jax.training import run_config
 from speak_jax.training.run import train
 
@@ -133,3 +134,15 @@ def test_a_placed_crop_of_the_truth_is_the_truth(entries, clip):
   inputs = thpad.prepare(networks, large)
   placed = thpad.place(inputs.picture[None], inputs)
   assert image.ssim(placed, large.identity[None])[0] > 0.97
+
+
+def test_what_the_spaces_hold_is_measured(run, entries):
+  records = opening.open_records(str(run / "data"), "test", 0)
+  windows = spaces.encode(entries[""].restored.weights, records, 3)
+  assert windows.drawn.shape == (2, 3, 10, 8)
+  assert windows.codes["l"].shape == (3, 10, 16)
+  values = spaces.measure(windows)
+  assert all(map(np.isfinite, values.values()))
+  # Keys differ, and lips do not know of them.
+  assert values["prior/apart"] > 0
+  assert "| f_nl |" in spaces.markdown(values)

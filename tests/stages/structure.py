@@ -19,6 +19,7 @@ from jax.extend import core
 from configs import atvg as atvg_presets
 from configs import eamm as eamm_presets
 from configs import speak as presets
+from configs import thpad as thpad_presets
 from configs import wav2lip as wav2lip_presets
 from speak_jax.models import wav2lip as lip_nets
 from speak_jax.models.build import build
@@ -27,7 +28,14 @@ from speak_jax.models.generator import Generator
 from speak_jax.models.wav2vec import Wav2vec
 from speak_jax.nn.resnet import ResNet
 from speak_jax.spec import LEVEL, Pair, donor_side
-from speak_jax.stages import atvg, eamm_emotion, eamm_motion, fomm, wav2lip
+from speak_jax.stages import (
+  atvg,
+  eamm_emotion,
+  eamm_motion,
+  fomm,
+  thpad,
+  wav2lip,
+)
 from speak_jax.supervision import flops
 from tests.stages import test_gradients
 
@@ -78,6 +86,9 @@ OTHERS = {
   "Wav2Lip: generator": (36.298, 3.97),
   "Wav2Lip: sync expert, five frames": (16.435, 1.21),
   "Wav2Lip: critic, a frame": (14.114, 1.26),
+  "TH-PAD: E_v and E_a, a frame": None,
+  "TH-PAD: E_id and G, a picture with a frame": None,
+  "TH-PAD: prior, a step of a window of 100 frames": None,
 }
 WHY_OTHERS = {
   "ATVG: VG-net, a clip of one frame": "the published count leaves out the "
@@ -100,6 +111,7 @@ def other_calls() -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
     (atvg.critic(config), (shape(1, *picture), marks)),
     *_eamm_calls(),
     *_lip_calls(),
+    *_prior_calls(),
   )
   return dict(zip(OTHERS, parts, strict=True))
 
@@ -131,6 +143,30 @@ def _lip_calls() -> tuple[tuple[nn.Module, tuple[Any, ...]], ...]:
     (wav2lip.generator(config), (shape(side, side, 6), heard)),
     (wav2lip.expert(config), (mouths, heard)),
     (wav2lip.critic(config), (shape(side // 2, side, 3),)),
+  )
+
+
+def _prior_calls() -> tuple[tuple[nn.Module, tuple[Any, ...]], ...]:
+  """TH-PAD's networks and what one example gives each."""
+  config = thpad_presets.get_config()
+  losses, model = thpad.PriorLosses.of(config), config.model
+  picture = shape(model.image, model.image, 3)
+  heard = shape(lip_nets.BANDS, lip_nets.STEPS)
+  encode = losses.senses.init_with_output
+  sensed = jax.eval_shape(encode, jax.random.key(0), picture, heard)[0]
+  seen, _, sound = sensed
+  frames = config.thpad_prior.frames
+  window = (
+    shape(frames, losses.width),
+    jax.ShapeDtypeStruct((1, frames), jnp.bool_),
+    shape(frames, model.codes.contrast),
+    jax.ShapeDtypeStruct((1,), jnp.bool_),
+    jax.ShapeDtypeStruct((1,), jnp.int32),
+  )
+  return (
+    (losses.senses, (picture, heard)),
+    (losses.space, (picture, shape(68, 2), seen, sound)),
+    (losses.net, window),
   )
 
 

@@ -67,8 +67,9 @@ def test_the_first_stage_learns_to_match():
   params, collections, batch = _started(thpad.make_lip, config)
   moved, out = _slopes(losses.contrast, params, collections, batch)
   assert set(moved) == {SENSES} and all(moved[SENSES].values())
-  # Chance, among six frames of two clips.
+  # About chance: one of six frames of two clips, one of three of a clip.
   assert float(out.metrics["lip"]) == pytest.approx(np.log(6), abs=2.5)
+  assert float(out.metrics["moment"]) == pytest.approx(np.log(3), abs=2.5)
   assert 0 <= float(out.metrics["found"]) <= 1
   old, new = collections[SENSES], out.collections[SENSES]
   assert jax.tree.structure(dict(old)) == jax.tree.structure(new)
@@ -236,3 +237,13 @@ def test_nothing_is_released():
   """So that the preset of that name traces as `base` does."""
   one, other = (presets.get_config(x).to_dict() for x in ("base", "released"))
   assert one == {**other, "preset": "base"}
+
+
+def test_within_a_clip_nothing_but_the_moment_counts():
+  """Codes that only say which clip it is are at chance there."""
+  clip = jnp.eye(4)[jnp.repeat(jnp.arange(2), 3)]
+  sensed = thpad.Sensed(clip, clip, clip)
+  settings = _config()[LIP]
+  terms = thpad._contrast_terms(sensed, settings)
+  assert float(terms["moment"]().mean()) == pytest.approx(np.log(3), rel=1e-4)
+  assert float(terms["lip"]().mean()) == pytest.approx(np.log(3), rel=1e-3)
