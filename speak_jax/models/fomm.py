@@ -26,7 +26,6 @@ from speak_jax.nn.warp import corner_grid, resize_flow, sample_grid
 
 TEMPERATURE = 0.1  # of the maps in which keypoints are the middles
 VARIANCE = 0.01  # of the bells that stand for keypoints in dense motion
-HALVINGS = 2  # of the generator's maps
 
 
 class Keypoints(NamedTuple):
@@ -263,6 +262,7 @@ class Generator(nn.Module):
 
   Attributes:
     width: Channels at full size; 64 as published.
+    halvings: Of the maps that are moved, each to twice the channels; 2.
     residuals: Blocks where maps are smallest; 6.
     motion_width: Of dense motion; 64.
     widest: Of dense motion; 1024.
@@ -273,6 +273,7 @@ class Generator(nn.Module):
   """
 
   width: int
+  halvings: int
   residuals: int
   motion_width: int
   widest: int
@@ -283,7 +284,7 @@ class Generator(nn.Module):
 
   def setup(self):
     """Names the layers, which `encode` and `move` share among them."""
-    wide = [self.width * 2**i for i in range(HALVINGS + 1)]
+    wide = [self.width * 2**i for i in range(self.halvings + 1)]
     self.motion = DenseMotion(
       self.motion_width, self.widest, self.blocks, self.aligned, self.dtype
     )

@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 from einops import rearrange
 
-from speak_jax.models.fomm import (
-  HALVINGS,
-  Generator,
-  KeypointDetector,
-  Keypoints,
-)
+from speak_jax.models.fomm import Generator, KeypointDetector, Keypoints
 from speak_jax.nn import resize
 from speak_jax.nn.warp import corner_grid
 from speak_jax.pretrained.state_dict import StateDict, exactly, f32
@@ -63,13 +58,16 @@ def convert_generator(tensors: Tensors) -> Converted:
 
   width, _ = file.sides("first.conv.weight", 4)[:2]
   take_block(file, "first", "first", (width, 3), 7)
-  for i in range(HALVINGS):
+  halvings, residuals = 0, 0
+  while f"down_blocks.{halvings}.conv.weight" in file:
+    halvings += 1
+  most = width * 2**halvings
+  for i in range(halvings):
     before, after = width * 2**i, width * 2 ** (i + 1)
     take_block(file, f"down_blocks.{i}", f"down_{i}", (after, before))
     # Both halves of the way have as many channels at the same size.
-    last = HALVINGS - 1 - i
+    last = halvings - 1 - i
     take_block(file, f"up_blocks.{last}", f"up_{last}", (before, after))
-  residuals, most = 0, width * 2**HALVINGS
   while f"bottleneck.r{residuals}.conv1.weight" in file:
     key, name = f"bottleneck.r{residuals}", f"block_{residuals}"
     for i in range(2):
@@ -82,6 +80,7 @@ def convert_generator(tensors: Tensors) -> Converted:
   return file.finish(
     {
       "width": width,
+      "halvings": halvings,
       "residuals": residuals,
       "motion_width": sizes.pop("width"),
       "shrink": shrink,

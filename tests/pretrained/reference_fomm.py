@@ -174,7 +174,7 @@ def detector_shapes(keypoints, width, widest, blocks, bell):
 
 
 def generator_shapes(
-  keypoints, width, residuals, motion_width, widest, blocks, bell
+  keypoints, width, halvings, residuals, motion_width, widest, blocks, bell
 ):
   shapes, key = Parts(), "dense_motion_network"
   parts = keypoints + 1
@@ -183,13 +183,15 @@ def generator_shapes(
   shapes.conv(f"{key}.occlusion", 1, motion_width + 4 * parts, 7, bias=True)
   shapes[f"{key}.down.weight"] = (3, 1, bell, bell)
   shapes.part("first", width, 3, 7)
-  for i in range(2):
+  for i in range(halvings):
     shapes.part(f"down_blocks.{i}", width * 2 ** (i + 1), width * 2**i)
-    shapes.part(f"up_blocks.{i}", width * 2 ** (1 - i), width * 2 ** (2 - i))
+    level = halvings - i
+    shapes.part(f"up_blocks.{i}", width * 2 ** (level - 1), width * 2**level)
   for i in range(residuals):
     for j in (1, 2):
       key = f"bottleneck.r{i}"
-      shapes.norm(f"{key}.norm{j}", 4 * width)
-      shapes.conv(f"{key}.conv{j}", 4 * width, 4 * width, bias=True)
+      shapes.norm(f"{key}.norm{j}", width * 2**halvings)
+      most = width * 2**halvings
+      shapes.conv(f"{key}.conv{j}", most, most, bias=True)
   shapes.conv("final", 3, width, 7, bias=True)
   return {f"generator.{k}": v for k, v in shapes.items()}

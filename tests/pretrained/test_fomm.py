@@ -20,7 +20,7 @@ SEED, SIDE, FACTOR, BELL = 4, 64, 4, 13
 SIZES = {
   "fomm_keypoints": dict(keypoints=3, width=4, widest=8, blocks=2),
   "fomm_generator": dict(
-    width=2, residuals=2, motion_width=4, widest=8, blocks=2
+    width=2, halvings=2, residuals=2, motion_width=4, widest=8, blocks=2
   ),
 }
 SHAPES = {
@@ -204,7 +204,7 @@ def test_sizes_are_read_off_the_file(kind):
 
 def test_published_sizes():
   shapes = reference_fomm.detector_shapes(10, 32, 1024, 5, 13)
-  shapes |= reference_fomm.generator_shapes(10, 64, 6, 64, 1024, 5, 13)
+  shapes |= reference_fomm.generator_shapes(10, 64, 2, 6, 64, 1024, 5, 13)
   count = sum(
     int(np.prod(v))
     for k, v in shapes.items()
@@ -233,6 +233,7 @@ def test_one_file_starts_both_networks(tmp_path):
     "model.image": SIDE,
     "model.shrink": FACTOR,
     "model.generator.width": 2,
+    "model.generator.halvings": 2,
     "model.generator.residuals": 2,
     **{f"model.{x}.width": 4 for x in ("detector", "motion")},
     **{f"model.{x}.widest": 8 for x in ("detector", "motion")},
