@@ -307,7 +307,9 @@ class Update:
     """A whole number on the devices, put there once."""
     if n not in self._numbers:
       whole = sharding.replicated(self._mesh)
-      self._numbers[n] = sharding.shard(np.int32(n), whole)
+      # The loop forbids what moves unasked, and this is asked for.
+      with jax.transfer_guard_host_to_device("allow"):
+        self._numbers[n] = sharding.shard(np.int32(n), whole)
     return self._numbers[n]
 
   def _per_device(self, shardings: Any) -> Any:
