@@ -266,6 +266,9 @@ def _held_still(
 ]:
   """An emotion's frames brought to where its first one's face is.
 
+  The public code also raises the faces of surprise and fear by 10 px of 256,
+  by a label that it is told; here nothing is told.
+
   Args:
     track: In the canonical crop; None: there is none.
     matrix: That cuts it to the native one.

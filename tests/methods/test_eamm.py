@@ -9,7 +9,6 @@ import pytest
 from configs import eamm as presets
 from data_pipelines.dataset import opening
 from speak_jax.methods import base, eamm, registry
-from speak_jax.nn import one_euro
 from speak_jax.training import run_config, weights
 from speak_jax.training.run import train
 
@@ -51,7 +50,6 @@ def clip(run):
 
 @pytest.fixture(scope="module")
 def entry(run, clip):
-  """With filters that let all pass, for weights that hardly move."""
   method = registry.find(registry.Place(run))
   assert method is eamm.EAMM
   restored = method.restore(run, clip.frames)
@@ -152,12 +150,19 @@ def test_an_emotion_is_held_still_and_runs_back_and_forth(clip):
   assert eamm._held_still(None, matrix, size, 7) == (None, None)
 
 
-def test_keypoints_are_smoothed_as_published(entry):
-  state = one_euro.start((2,))
-  assert not bool(state.begun)
-  config = presets.get_config()
-  assert tuple(config.model.smooth.keypoints) == (0.05, 8.0, 10.0)
-  assert tuple(config.model.smooth.displacement) == (1.0, 0.2, 100.0)
+def test_keypoints_are_smoothed_as_published(entry, clip):
+  model = presets.get_config().model
+  assert model.smooth.keypoints == (0.05, 8.0, 10.0)
+  assert model.smooth.displacement == (1.0, 0.2, 100.0)
+  networks = entry.restored.weights
+  inputs = entry.method.prepare(networks, clip)
+  source, state = networks.begin(inputs.picture[None])
+  chunk = jax.tree.map(lambda x: x[: eamm.CHUNK], inputs.chunk)
+  _, state = networks.go_on(source, chunk, state)
+  for filters in (state.keypoints, state.displacement, (state.pose,)):
+    for x in filters:
+      assert (x.value != x.last).any()
+      np.testing.assert_allclose(x.value, x.last, atol=5)
 
 
 def test_factors_must_fit_the_keypoints(run):
