@@ -105,10 +105,11 @@ class AudioToMotion(nn.Module):
 class Spread(nn.Module):
   """A transposed convolution that makes a map of one place.
 
+  As published, with padding 1: the edges of its kernel meet nothing else.
+
   Attributes:
     features: Channels.
-    size: Sides of the map. As published, a 6x6 kernel with padding 1, whose
-      edges meet nothing, makes 4 x 4: they are not parameters here.
+    size: Sides of the map.
     dtype: Of the computations.
   """
 
@@ -118,10 +119,11 @@ class Spread(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b 1 1 c"]) -> Float[Array, "b s s d"]:
-    """Parameters `kernel` (s, s, c, d) and `bias` (d,)."""
-    shape = (self.size, self.size, x.shape[-1], self.features)
+    """Parameters `kernel` (s + 2, s + 2, c, d) and `bias` (d,)."""
+    shape = (self.size + 2, self.size + 2, x.shape[-1], self.features)
     kernel = self.param("kernel", PYTORCH, shape).astype(self.dtype)
-    y = jnp.einsum("bijc,hwcd->bhwd", x.astype(self.dtype), kernel)
+    inner = kernel[1:-1, 1:-1]
+    y = jnp.einsum("bijc,hwcd->bhwd", x.astype(self.dtype), inner)
     bias = self.param("bias", nn.initializers.zeros, shape[-1:])
     return add_bias(y, bias)
 

@@ -58,7 +58,7 @@ def convert_hearing(tensors: Tensors) -> Converted:
   file.dense(f"{_NET}pose_encoder.2", "pose/dense1", (4 * w, 2 * w))
   layers = file.lstm(f"{_NET}lstm", "lstm", 4 * w, before + 8 * w)
   key = f"{_NET}decon"
-  file.deconv(f"{key}.0", "seed", (4 * w, 4 * w), 6, bias=True, cut=1)
+  file.deconv(f"{key}.0", "seed", (4 * w, 4 * w), 6, bias=True)
   file.norm(f"{key}.1", "seed_norm", 4 * w)
   ups, before = 0, 4 * w
   # Every third of the sequence is a ReLU; the last layer has no norm.

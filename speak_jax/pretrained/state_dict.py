@@ -113,21 +113,10 @@ class StateDict:
     size: int = 3,
     *,
     bias: bool = False,
-    cut: int = 0,
   ) -> None:
-    """A transposed convolution of (in, out) channels.
-
-    Args:
-      key: In the file.
-      name: In the variables.
-      shape: Channels.
-      size: Rows and columns of its kernel.
-      bias: Whether it has one.
-      cut: Rows and columns of each edge of the kernel that are left out.
-    """
+    """A transposed convolution of (in, out) channels."""
     kernel = self._take(f"{key}.weight", (*shape, size, size))
-    kernel = rearrange(kernel, "i o h w -> h w i o")
-    leaves = {"kernel": kernel[cut : size - cut, cut : size - cut]}
+    leaves = {"kernel": rearrange(kernel, "i o h w -> h w i o")}
     if bias:
       leaves["bias"] = self._take(f"{key}.bias", shape[1:])
     self._put("params", name, leaves)

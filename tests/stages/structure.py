@@ -96,7 +96,7 @@ WHY_OTHERS = {
   "FOMM: keypoint detector": "the published count leaves out what makes the "
   "picture small",
   "EAMM: sound to keypoints, a frame": "the published count leaves out the "
-  "head that reads keypoints, and has what meets padding alone of a kernel",
+  "head that reads keypoints",
 }
 
 
