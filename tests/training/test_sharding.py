@@ -243,3 +243,16 @@ def test_syncnet_traces_on_an_explicit_mesh():
   )
   for _, update in step.jit_phases(stage, shardings, devices):
     assert update.traced(abstract_state(stage), batch, key)
+
+
+@pytest.mark.parametrize("size", [2, 4])  # two microbatches, and one
+def test_a_step_on_one_device_may_run_where_transfers_are_forbidden(size):
+  """As the loop runs it: what a step needs is put there by its own leave."""
+  stage = toy.stage()._replace(microbatch=size)
+  run = toy.run(Path(), 1)._replace(stage=stage, mesh=mesh(1, 1))
+  updates = step.jit_phases(stage, run.state_sharding(), run.mesh)
+  state = sharding.shard(init_state(stage, run.seed, {}), run.state_sharding())
+  batch, key = sharding.shard_batch(next(toy.batches()), run.mesh), run.key()
+  with jax.transfer_guard("disallow"):
+    state, _ = step.train_step(updates, state, batch, key, 0)
+  assert int(state.step) == 1
