@@ -43,10 +43,11 @@ RECIPES = {
   "small64": {
     **_SMALL,
     # Narrow networks take large steps; a few steps that two CPU cores can do.
-    "wav2lip_sync.steps": 1_200,
-    "wav2lip_sync.batch": 16,
-    "wav2lip_sync.microbatch": 16,
-    "wav2lip_sync.weights.order": 1.0,
+    "wav2lip_sync.steps": 800,
+    "wav2lip_sync.batch": 8,
+    "wav2lip_sync.microbatch": 8,
+    "wav2lip_sync.moments": 8,
+    "wav2lip_sync.weights.contrast": 1.0,
     "wav2lip_sync.optim.lr": 1e-3,
     "wav2lip_sync.optim.warmup": 50,
     "wav2lip.steps": 1_000,
@@ -117,9 +118,11 @@ def _config(preset: str) -> dict:
       batch=32,  # stretches: twice as many pairs, half of which match
       microbatch=32,
       apart=3,  # frames between moments that do not match, ours
-      # Ours: order, picking which of two moments matches, by cosines over the
-      # temperature: against a loss that stays at .69.
-      weights=dict(cosine=1.0, order=0.0),
+      moments=1,  # of a stretch, `apart` frames from each other, ours
+      # Ours: contrast, picking the moment that is heard among those of the
+      # stretch, by cosines over the temperature: against a loss that stays at
+      # .69 for hours.
+      weights=dict(cosine=1.0, contrast=0.0),
       temperature=0.07,
       optim=dict(common.optim(1e-4), b1=0.9, b2=0.999),
     ),

@@ -79,18 +79,6 @@ def cosine_cross_entropy(
   return -jnp.log(likely.clip(1e-6))  # finite, and without slope below
 
 
-def first_cross_entropy(
-  cosines: Float[Array, "*b n"], temperature: float = 0.07
-) -> Float[Array, "*b"]:
-  """Cross-entropy of picking the first of n by its cosine; log(n) is chance.
-
-  Ours: where all cosines are alike at .5, `cosine_cross_entropy` rests, and
-  this is steepest.
-  """
-  logits = cosines.astype(jnp.float32) / temperature
-  return -jax.nn.log_softmax(logits, -1)[..., 0]
-
-
 def mouth_opening_loss(
   pred: Float[Array, "b t"], landmarks: Float[Array, "b t 68 2"]
 ) -> Float[Array, "b"]:

@@ -1,8 +1,8 @@
 """Wav2Lip's two stages: a sync expert, and the generator that it judges.
 
-Both learn from stretches of five frames and five more of the same clip: for
-the expert these are a moment that does not match the sound, for the generator
-the reference. Faces are cut out by their landmarks on the device. The losses
+Both learn from stretches of a clip and five more frames of it: for the expert
+these are a moment that does not match the sound, for the generator the
+reference. Faces are cut out by their landmarks on the device. The losses
 are methods and can be called alone.
 """
 
@@ -67,6 +67,20 @@ class Faces(NamedTuple):
   reference: Float[Array, "bt s s 3"]
   mel: Float[Array, "bt 80 16"]  # what each frame hears
   window: Float[Array, "b 80 16"]  # what all five hear
+
+
+class Moments(NamedTuple):
+  """What the expert makes of stretches: moments of five frames each."""
+
+  faces: Float[Array, "b n+1 t h w 3"]  # lower halves, the last of another
+  seen: Float[Array, "b n+1 d"]  # codes of these
+  heard: Float[Array, "b n d"]
+  changed: Groups  # collections, by training
+
+  def cosines(self) -> Float[Array, "b 2"]:
+    """How near the first moment and the other are to the first one's sound."""
+    ends = self.seen[:, np.array([0, -1])]
+    return (ends * self.heard[:, :1]).sum(-1)
 
 
 def face_boxes(landmarks: Float[Any, "*b 68 2"]) -> Float[Any, "*b 4"]:
@@ -186,36 +200,40 @@ class SyncLosses:
     group = earlier.get(EXPERT) or fresh_expert(self.config, seed)
     return init.split_kinds({EXPERT: group})
 
-  def cosines(
+  def codes(
     self,
     params: Groups,
     collections: Groups,
     batch: batch_shapes.Stretch,
     train: bool = False,
-  ) -> tuple[Float[Array, "b 2"], Float[Array, "b 2 t h w 3"], Groups]:
-    """How well the stretch and the other moment go with the stretch's sound.
-
-    Returns:
-      Those, in [0, 1], the lower halves, and the collections that training has
-      changed.
-    """
-    size = self.config.model.image
+  ) -> Moments:
+    """Encodes the moments of each stretch, and mouths of one that is apart."""
+    settings, size = self.config[SYNC], self.config.model.image
+    starts = settings.apart * np.arange(settings.moments)
     pictures = jnp.concatenate([batch.frames, batch.others], 1)
     points = jnp.concatenate([batch.landmarks, batch.other_landmarks], 1)
     faces = below(cut(_folded(pictures), face_boxes(_folded(points)), size))
-    faces = rearrange(faces, "(b n t) h w c -> b n t h w c", n=2, t=FRAMES)
+    faces = rearrange(faces, "(b t) h w c -> b t h w c", b=len(pictures))
+    # The one that is apart stands behind the stretch.
+    starts = np.append(starts, batch.frames.shape[1])
+    faces = faces[:, starts[:, None] + np.arange(FRAMES)]
+    first = FRAME * (self.config.model.context + starts[:-1])
     ((seen, heard), changed) = base.apply(
       self.net,
       EXPERT,
       params,
       collections,
       rearrange(faces, "b n t h w c -> (b n) h w (t c)"),
-      _window(self.config, batch),
+      spectra(_folded(sounds(batch.audio, first))),
       train=train,
       mutable=["batch_stats"] if train else (),
     )
-    near = (rearrange(seen, "(b n) d -> b n d", n=2) * heard[:, None]).sum(-1)
-    return near, faces, {EXPERT: dict(changed)}
+    return Moments(
+      faces=faces,
+      seen=rearrange(seen, "(b n) d -> b n d", b=len(pictures)),
+      heard=rearrange(heard, "(b n) d -> b n d", b=len(pictures)),
+      changed={EXPERT: dict(changed)},
+    )
 
   def fit(
     self,
@@ -225,28 +243,32 @@ class SyncLosses:
     step: Int[Array, ""],
     key: PRNGKeyArray,
   ) -> LossOut:
-    """Cross-entropy of cosines; of each clip one that matches, and one not."""
+    """Cross-entropy of cosines, and which moment of the stretch is heard."""
     del step, key
-    settings = self.config[SYNC]
-    near, _, changed = self.cosines(params, collections, batch, True)
-    matches = jnp.array([True, False])
+    moments = self.codes(params, collections, batch, True)
+    near, matches = moments.cosines(), jnp.array([True, False])
+    heard, seen = moments.heard, moments.seen[:, :-1]
     loss, means = base.weighted_sum(
       {
         "cosine": lambda: sync.cosine_cross_entropy(near, matches),
-        "order": lambda: sync.first_cross_entropy(near, settings.temperature),
+        "contrast": lambda: sync.info_nce(
+          heard, seen, self.config[SYNC].temperature
+        ),
       },
       self.weights,
     )
     right = ((near > 0.5) == matches).mean()
     order = (near[:, 0] > near[:, 1]).mean()
-    return LossOut(loss, means | {"right": right, "two_way": order}, changed)
+    means |= {"right": right, "two_way": order}
+    return LossOut(loss, means, moments.changed)
 
   def sample_grids(
     self, params: Groups, collections: Groups, batch: batch_shapes.Stretch
   ) -> dict[str, Array]:
     """Mouths that match and five that do not, as bright as they are near."""
-    near, faces, _ = self.cosines(params, collections, batch)
-    lit = as_rgb(faces * near[..., None, None, None, None])
+    moments = self.codes(params, collections, batch)
+    near = moments.cosines()[..., None, None, None, None]
+    lit = as_rgb(moments.faces[:, np.array([0, -1])] * near)
     return {"near": rearrange(lit, "b n t h w c -> b (n t) h w c")}
 
 
@@ -486,11 +508,22 @@ def _window(
   return spectra(_folded(sounds(batch.audio, starts)))
 
 
-def _batch(config: ConfigDict, count: int) -> batch_shapes.Stretch:
+def _batch(
+  config: ConfigDict, count: int, frames: int = FRAMES
+) -> batch_shapes.Stretch:
   side = WHOLE * config.model.image
-  pictures = batch_shapes.uint8(count, FRAMES, side, side, 3)
-  shapes = batch_shapes.stretches(config, count, FRAMES)
-  return shapes._replace(frames=pictures, others=pictures)
+  return batch_shapes.stretches_of(
+    config, count, frames, config.model.context, FRAMES
+  )._replace(
+    frames=batch_shapes.uint8(count, frames, side, side, 3),
+    others=batch_shapes.uint8(count, FRAMES, side, side, 3),
+  )
+
+
+def _frames(config: ConfigDict) -> int:
+  """Of a stretch that the expert sees: all its moments."""
+  settings = config[SYNC]
+  return FRAMES + settings.apart * (settings.moments - 1)
 
 
 def make_sync(config: ConfigDict) -> Stage:
@@ -505,7 +538,7 @@ def make_sync(config: ConfigDict) -> Stage:
     phases=(Phase("fit", "fit", losses.fit),),
     ema_groups=(EXPERT,),
     ema_decay=settings.optim.ema,
-    batch=_batch(config, settings.batch),
+    batch=_batch(config, settings.batch, _frames(config)),
     microbatch=settings.microbatch,
     scaling=base.scaling(config),
     sample_grids=losses.sample_grids,
@@ -546,14 +579,14 @@ def make_paint(config: ConfigDict) -> Stage:
   )
 
 
-def _sampler(config: ConfigDict, stage: str) -> Sampler:
+def _sampler(config: ConfigDict, stage: str, frames: int) -> Sampler:
   """Says how batches are made: stretches, and five more frames of the clip."""
   model = config.model
   return Sampler(
     "stretches",
     {
       "size": WHOLE * model.image,
-      "frames": FRAMES,
+      "frames": frames,
       "context": model.context,
       "others": FRAMES,
       "apart": config[stage].apart,
@@ -563,12 +596,12 @@ def _sampler(config: ConfigDict, stage: str) -> Sampler:
 
 def sync_sampler(config: ConfigDict) -> Sampler:
   """Says how the expert's batches are made."""
-  return _sampler(config, SYNC)
+  return _sampler(config, SYNC, _frames(config))
 
 
 def paint_sampler(config: ConfigDict) -> Sampler:
   """Says how the generator's batches are made."""
-  return _sampler(config, PAINT)
+  return _sampler(config, PAINT, FRAMES)
 
 
 TRAINING = Training(
@@ -599,6 +632,7 @@ TRAINING = Training(
       rules.each(rules.one_of(GENERATOR, EXPERT, CRITIC)),
     ),
     (f"{SYNC}.apart", rules.SOME),
+    (f"{SYNC}.moments", rules.SOME),
     (f"{SYNC}.temperature", rules.POSITIVE),
     (f"{PAINT}.apart", rules.ANY),
     (f"{PAINT}.batch_statistics", rules.SWITCH),

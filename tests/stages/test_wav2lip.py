@@ -82,14 +82,35 @@ def test_cosines_as_probabilities():
   np.testing.assert_allclose(loss, wanted, rtol=1e-4)
 
 
-def test_picking_one_of_two_moments():
-  near = jnp.array([[0.5, 0.5], [0.57, 0.5]])
-  loss = sync.first_cross_entropy(near, 0.07)
-  np.testing.assert_allclose(
-    loss, [np.log(2), np.log(1 + np.exp(-1))], rtol=1e-4
+def test_moments_of_a_stretch_are_told_apart():
+  config = _config(
+    **{"wav2lip_sync.weights.contrast": 1.0, "wav2lip_sync.moments": 3}
   )
-  stage = wav2lip.make_sync(_config(**{"wav2lip_sync.weights.order": 1.0}))
-  assert "order" in trace(stage, 0).logged
+  stage = wav2lip.make_sync(config)
+  # Three moments of five frames, three apart.
+  assert stage.batch.frames.shape[1] == 5 + 2 * 3
+  assert stage.batch.others.shape[1] == 5
+  sampler = wav2lip.sync_sampler(config)
+  assert sampler.options["frames"] == 11
+  assert "contrast" in trace(stage, 0).logged
+  losses = wav2lip.SyncLosses.of(config)
+  params, collections = small.parameters(stage)
+  batch = _clip(stage)
+  codes = jax.jit(lambda batch: losses.codes(params, collections, batch)[:3])
+  faces, seen, heard = codes(batch)
+  assert seen.shape[:2] == (len(batch.frames), 4)
+  assert heard.shape[:2] == (len(batch.frames), 3)
+  # The second moment of a stretch is the first of one that is three later.
+  later, _, late = codes(
+    batch._replace(
+      frames=jnp.roll(batch.frames, -3, 1),
+      audio=jnp.roll(batch.audio, -3 * wav2lip.FRAME, 1),
+    )
+  )
+  np.testing.assert_array_equal(later[:, 0], faces[:, 1])
+  np.testing.assert_array_equal(later[:, -1], faces[:, -1])
+  np.testing.assert_allclose(late[:, 0], heard[:, 1], atol=1e-6)
+  assert (faces[:, 0] != faces[:, 1]).any()
 
 
 def test_the_expert_is_heard_once_the_gate_is_open(painter, step):
