@@ -79,9 +79,14 @@ RECIPES = {
     "fomm.batch": 12,
     "fomm.microbatch": 12,
     "fomm.optim.lr": 1e-3,
-    "eamm_motion.steps": 6_000,
-    "eamm_finetune.steps": 2_000,
-    "eamm_emotion.steps": 4_000,
+    "eamm_motion.steps": 2_000,
+    "eamm_motion.optim.lr": 1e-3,
+    "eamm_finetune.steps": 300,
+    "eamm_finetune.optim.lr": 4e-4,
+    "eamm_emotion.steps": 800,
+    "eamm_emotion.batch": 8,
+    "eamm_emotion.microbatch": 8,
+    "eamm_emotion.optim.lr": 1e-3,
   },
   # What the public code does: pictures are read off by half a cell, VGG alone
   # says how frames should look, sound is exaggerated, four keypoints learn of
