@@ -199,7 +199,7 @@ def test_code_map_names_every_folder():
   assert sorted(named) == sorted(present | {"speak_jax/assets"})
 
 
-@pytest.mark.parametrize("script", ["demo.sh", "reference.sh"])
+@pytest.mark.parametrize("script", ["demo.sh", "reference.sh", "table1.sh"])
 def test_scripts_refuse_unknown_arguments(tmp_path, script):
   run = subprocess.run(
     ["bash", ROOT / "launch" / script, "--sed", "1"],
