@@ -716,13 +716,18 @@ def _contrast_terms(sensed: Sensed, settings: Any) -> Terms:
   """L_cl, and the same within each clip.
 
   Among all frames of a batch voices and moods tell clips apart, and lips are
-  long in being looked at. Ours: within a clip nothing but the moment does.
+  long in being looked at. Ours: within a clip nothing but the moment does. And
+  codes are compared less the mean of those that they are compared with: what
+  all have in common, most of a fresh code, leaves no angle for the rest.
   """
 
   def contrast(axes: str) -> Float[Array, "b"]:
     speech, mouth = (
-      rearrange(unit(x), f"(b t) d -> {axes}", t=settings.frames)
+      rearrange(x, f"(b t) d -> {axes}", t=settings.frames)
       for x in (sensed.sound, sensed.lips)
+    )
+    speech, mouth = (
+      unit(x - x.mean(1, keepdims=True)) for x in (speech, mouth)
     )
     return sync.info_nce(speech, mouth, settings.temperature)
 

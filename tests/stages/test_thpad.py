@@ -247,3 +247,15 @@ def test_within_a_clip_nothing_but_the_moment_counts():
   terms = thpad._contrast_terms(sensed, settings)
   assert float(terms["moment"]().mean()) == pytest.approx(np.log(3), rel=1e-4)
   assert float(terms["lip"]().mean()) == pytest.approx(np.log(3), rel=1e-3)
+
+
+def test_what_all_codes_have_in_common_does_not_count():
+  rng = np.random.default_rng(0)
+  codes = jnp.asarray(rng.normal(size=(6, 4)), "float32")
+  same = jnp.array([9.0, 0, 0, -9.0])
+  one, other = (
+    thpad._contrast_terms(thpad.Sensed(x, x, x), _config()[LIP])
+    for x in (codes, codes + same)
+  )
+  for name in one:
+    np.testing.assert_allclose(one[name](), other[name](), rtol=1e-3, atol=1e-5)
