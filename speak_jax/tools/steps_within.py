@@ -21,9 +21,7 @@ from speak_jax.common import command_line, exit_codes
 from speak_jax.supervision import goodput
 from speak_jax.training.run import train
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment.")
-_MINUTES = flags.DEFINE_float("minutes", 30.0, "Of all steps.", 0.01)
-_TRIED = flags.DEFINE_integer("tried", 30, "Steps that are timed.", 2)
+FLAGS = flags.FLAGS
 
 # Keys of a stage that count its steps, by how their names end.
 COUNTING = ("steps", "_ramp", "_lead")
@@ -80,18 +78,21 @@ def _times(value: int | Sequence[int], factor: float) -> int | tuple[int, ...]:
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns the exit code."""
   del argv
-  config = _CONFIG.value
+  config = FLAGS.config
   try:
     if not config.data.path:
       raise ValueError("give --config.data.path: faces are not drawn for this")
-    seconds = seconds_a_step(config, _TRIED.value)
+    seconds = seconds_a_step(config, FLAGS.tried)
   except ValueError as error:
     return command_line.fail("steps", str(error), exit_codes.BAD_CONFIG)
-  for key, value in scaled(config, seconds, _MINUTES.value).items():
+  for key, value in scaled(config, seconds, FLAGS.minutes).items():
     print(f"--config.{key}={value}".replace(" ", ""))
   return exit_codes.DONE
 
 
 if __name__ == "__main__":
+  config_flags.DEFINE_config_file("config", None, "Experiment.")
+  flags.DEFINE_float("minutes", 30.0, "Of all steps.", 0.01)
+  flags.DEFINE_integer("tried", 30, "Steps that are timed.", 2)
   flags.mark_flag_as_required("config")
   app.run(main, flags_parser=command_line.parser("steps"))

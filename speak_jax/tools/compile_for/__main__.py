@@ -32,11 +32,7 @@ from speak_jax.stages.registry import STAGES
 from speak_jax.tools.compile_for import chips, programs, report
 from speak_jax.training import config_validation
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment.")
-_TOPOLOGY = flags.DEFINE_list("topology", [], "KIND:SHAPE, comma-separated.")
-_STAGES = flags.DEFINE_list("stages", [], "Which; empty: the config's.")
-_SEARCH = flags.DEFINE_bool("search", False, "Look for a microbatch that fits.")
-_OUT = flags.DEFINE_string("out", "", "JSON of what is printed.")
+FLAGS = flags.FLAGS
 
 
 def verdict(
@@ -75,27 +71,32 @@ def main(argv: Sequence[str]) -> int:
   # Neither devices that are here nor Google's cloud are asked for anything.
   jax.config.update("jax_platforms", "cpu")
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-  config = _CONFIG.value
+  config = FLAGS.config
   tables = []
   try:
     config_validation.validate(config)
-    if not _TOPOLOGY.value:
+    if not FLAGS.topology:
       raise ValueError("give --topology, as in v5e:4x4 or h200:8")
-    for name in _TOPOLOGY.value:
+    for name in FLAGS.topology:
       machine = chips.machine(name)
       verdicts = [
-        verdict(config, stage, machine, _SEARCH.value)
-        for stage in _STAGES.value or config.stages
+        verdict(config, stage, machine, FLAGS.search)
+        for stage in FLAGS.stages or config.stages
       ]
       print(report.lines(machine, verdicts), flush=True)
       tables.append(report.values(machine, verdicts))
   except ValueError as error:
     return command_line.fail("compile_for", str(error), exit_codes.BAD_CONFIG)
-  if _OUT.value:
-    files.write(Path(_OUT.value), json.dumps(tables, indent=1) + "\n")
+  if FLAGS.out:
+    files.write(Path(FLAGS.out), json.dumps(tables, indent=1) + "\n")
   return exit_codes.DONE
 
 
 if __name__ == "__main__":
+  config_flags.DEFINE_config_file("config", None, "Experiment.")
+  flags.DEFINE_list("topology", [], "KIND:SHAPE, comma-separated.")
+  flags.DEFINE_list("stages", [], "Which; empty: the config's.")
+  flags.DEFINE_bool("search", False, "Look for a microbatch that fits.")
+  flags.DEFINE_string("out", "", "JSON of what is printed.")
   flags.mark_flag_as_required("config")
   app.run(main, flags_parser=command_line.parser("compile_for"))
