@@ -90,6 +90,8 @@ def serve() -> None:
 
   What libraries print goes where errors go.
   """
+  # Ctrl-C reaches both processes: the other one says when to tidy up, once.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
   _, name, text = sys.argv
   with os.fdopen(os.dup(1), "w") as out:
