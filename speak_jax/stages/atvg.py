@@ -7,7 +7,7 @@ nothing trains. The losses are methods and can be called alone.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from speak_jax.losses import landmarks as losses_of
 from speak_jax.models import landmark_basis
 from speak_jax.models.atvg import ATNet, Critic, Judged, Painted, VGNet
 from speak_jax.models.landmark_basis import LandmarkBasis
-from speak_jax.nn import mfcc, precision, similarity
+from speak_jax.nn import mfcc, similarity
 from speak_jax.nn.pixels import as_bytes, as_frames
 from speak_jax.nn.warp import sample
 from speak_jax.stages import base, batch_shapes, init, optimizers, rules
@@ -39,7 +39,6 @@ from speak_jax.stages.base import (
 LANDMARKS, VIDEO = "atvg_landmarks", "atvg_video"  # the stages
 # The groups; public weights of the first three are called so too.
 AT, VG, CRITIC, BASIS = "atvg_at", "atvg_vg", "atvg_critic", "basis"
-FPS = 25.0  # what a frame hears is reckoned in frames of 640 samples
 HEARD = mfcc.ROWS, mfcc.COEFFICIENTS - 1  # of a frame: rows and columns
 SIDE = 64  # px of a sheet's picture of landmarks
 
@@ -387,25 +386,21 @@ def drawn(
 
 def at_net(config: ConfigDict) -> ATNet:
   """Builds AT-net; it holds no parameters."""
-  return ATNet(config.model.width, config.model.layers, _dtype(config))
+  return ATNet(config.model.width, config.model.layers, base.dtype(config))
 
 
 def vg_net(config: ConfigDict) -> VGNet:
   """Builds VG-net; it holds no parameters."""
   model = config.model
   return VGNet(
-    model.image, model.width, model.blocks, model.recurrent, _dtype(config)
+    model.image, model.width, model.blocks, model.recurrent, base.dtype(config)
   )
 
 
 def critic(config: ConfigDict) -> Critic:
   """Builds the critic; it holds no parameters."""
   model = config.model
-  return Critic(model.image, model.width, model.layers, _dtype(config))
-
-
-def _dtype(config: ConfigDict) -> Any:
-  return jnp.dtype(precision.resolve(config.model.dtype))
+  return Critic(model.image, model.width, model.layers, base.dtype(config))
 
 
 def _no_basis(directions: int) -> Group:
@@ -488,10 +483,7 @@ TRAINING = Training(
     VIDEO: Row(make_video, (VG, BASIS), sampler),
   },
   rules=(
-    (
-      "data.fps",
-      rules.Rule("25, as what a frame hears is", lambda x: x == FPS),
-    ),
+    ("data.fps", rules.AT_25),
     (
       "model.image",
       rules.Rule(

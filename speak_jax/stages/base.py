@@ -150,6 +150,11 @@ class Training(NamedTuple):
   model_of: Mapping[str, str] = {}
 
 
+def dtype(config: ConfigDict) -> Any:
+  """The type that a config's networks compute in."""
+  return jnp.dtype(precision.resolve(config.model.dtype))
+
+
 def scaling(config: ConfigDict) -> Scaling | None:
   """Says how losses are scaled: in float16 alone."""
   settings = Scaling(**config.train.loss_scale)

@@ -23,12 +23,7 @@ TRAINING = Training(
     EMOTION: Row(eamm_emotion.make, (FEELING,), eamm_emotion.sampler),
   },
   rules=(
-    (
-      "data.fps",
-      rules.Rule(
-        "25, as what a frame hears is", lambda x: x == eamm_motion.FPS
-      ),
-    ),
+    ("data.fps", rules.AT_25),
     (
       "model.image",
       rules.Rule(

@@ -41,7 +41,6 @@ MOTION, FINETUNE = "eamm_motion", "eamm_finetune"  # the stages
 # The groups; public weights of the first are called so too.
 HEARING, SCALE = "eamm_hearing", "pose_scale"
 HEARD = mfcc.ROWS, mfcc.COEFFICIENTS - 1  # of a frame: rows and columns
-FPS = 25.0  # what a frame hears is reckoned in frames of 640 samples
 
 
 class Shown(NamedTuple):

@@ -24,7 +24,7 @@ from speak_jax.models.fomm import (
   Painted,
 )
 from speak_jax.models.vgg import Vgg
-from speak_jax.nn import precision, resize, thin_plate
+from speak_jax.nn import resize, thin_plate
 from speak_jax.nn.pixels import as_bytes
 from speak_jax.nn.warp import pixel_centers
 from speak_jax.stages import base, batch_shapes, init, optimizers
@@ -82,7 +82,7 @@ class FommLosses:
   @property
   def vgg(self) -> Vgg:
     """What the perceptual loss sees with."""
-    return Vgg(_dtype(self.config))
+    return Vgg(base.dtype(self.config))
 
   def init(
     self, seed: int, earlier: Mapping[str, Group]
@@ -290,7 +290,7 @@ def detector(config: ConfigDict) -> KeypointDetector:
   return KeypointDetector(
     model.keypoints,
     shrink=model.shrink,
-    dtype=_dtype(config),
+    dtype=base.dtype(config),
     **model.detector,
   )
 
@@ -310,7 +310,7 @@ def generator(config: ConfigDict) -> Generator:
     blocks=model.motion.blocks,
     shrink=model.shrink,
     aligned=model.aligned,
-    dtype=_dtype(config),
+    dtype=base.dtype(config),
   )
 
 
@@ -327,10 +327,6 @@ def _check_halvings(config: ConfigDict, part: str) -> None:
       f"config.model.image {model.image} is not a multiple of {parts}:"
       f" model.shrink, halved model.{part}.blocks times"
     )
-
-
-def _dtype(config: ConfigDict) -> Any:
-  return jnp.dtype(precision.resolve(config.model.dtype))
 
 
 def make(config: ConfigDict) -> Stage:

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from speak_jax import spec
 from speak_jax.losses import motion as losses_of
 from speak_jax.models.motion import MotionNet, spectra_of
-from speak_jax.nn import hearing, precision
+from speak_jax.nn import hearing
 from speak_jax.nn.pixels import as_audio, as_bytes
 from speak_jax.stages import base, batch_shapes, init, optimizers
 from speak_jax.stages.base import (
@@ -161,7 +161,7 @@ def network(config: ConfigDict) -> MotionNet:
     settings.width,
     settings.layers,
     float(config.data.fps),
-    jnp.dtype(precision.resolve(config.model.dtype)),
+    base.dtype(config),
   )
 
 

@@ -90,6 +90,9 @@ PLACE = Rule(
     and (x == "" or bool(x.strip()))
   ),
 )
+# Of methods that reckon what a frame hears in frames of 640 samples.
+FPS = 25.0
+AT_25 = Rule("25, as what a frame hears is", lambda x: x == FPS)
 SHARE = number(0, 1)
 BELOW_1 = number(0, 1, "[)")  # decay rates
 POSITIVE = number(0, ends="(]")

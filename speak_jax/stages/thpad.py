@@ -29,7 +29,7 @@ from speak_jax.models.discriminator import Discriminator
 from speak_jax.models.generator import Drawing
 from speak_jax.models.thpad import Prior, Senses, Space
 from speak_jax.models.vgg import Vgg
-from speak_jax.nn import diffusion, lip_mel, precision, whitening
+from speak_jax.nn import diffusion, lip_mel, whitening
 from speak_jax.nn.diffusion import Given
 from speak_jax.nn.norm import unit
 from speak_jax.nn.pixels import as_audio, as_bytes, as_frames
@@ -57,7 +57,6 @@ from speak_jax.stages.base import (
 LIP, SPACE, PRIOR = "thpad_lip", "thpad_space", "thpad_prior"  # the stages
 # The groups: E_v with MLP_cl and E_a; all else that draws; P.
 SENSES, DRAWS, MOVES = "thpad_senses", "thpad_draws", "thpad_moves"
-FPS = 25.0  # what a frame hears is reckoned in frames of 640 samples
 SIDE = 64  # px of a sheet's picture of who is like whom
 SAMPLES = 2  # of the prior, on a sheet
 
@@ -166,7 +165,7 @@ class SpaceLosses:
     Raises:
       ValueError: feature matching without a discriminator.
     """
-    settings, dtype = config[SPACE], _dtype(config)
+    settings, dtype = config[SPACE], base.dtype(config)
     asked = settings.weights.to_dict()
     if asked["features"] and not asked["gan"]:
       raise ValueError(f"config.{SPACE}.weights.features needs weights.gan > 0")
@@ -459,7 +458,7 @@ class PriorLosses:
       config,
       senses(config),
       space(config),
-      Prior(**config.model.prior, dtype=_dtype(config)),
+      Prior(**config.model.prior, dtype=base.dtype(config)),
       weights,
       notes,
     )
@@ -747,7 +746,7 @@ def senses(config: ConfigDict) -> Senses:
   """Builds E_v with MLP_cl, and E_a; it holds no parameters."""
   model = config.model
   return Senses(
-    _encoder(config), model.codes.contrast, model.hears, _dtype(config)
+    _encoder(config), model.codes.contrast, model.hears, base.dtype(config)
   )
 
 
@@ -768,7 +767,7 @@ def space(config: ConfigDict) -> Space:
     channels=tuple(sorted((int(k), v) for k, v in model.channels.items())),
     latent=model.latent,
     up=model.up,
-    dtype=_dtype(config),
+    dtype=base.dtype(config),
     remat=config.train.remat,
   )
 
@@ -780,10 +779,6 @@ def _encoder(config: ConfigDict) -> dict[str, Any]:
     "stages": tuple(encoder.stages),
     "remat": config.train.remat,
   }
-
-
-def _dtype(config: ConfigDict) -> Any:
-  return jnp.dtype(precision.resolve(config.model.dtype))
 
 
 def _senses_group(
@@ -954,10 +949,7 @@ TRAINING = Training(
     ),
   },
   rules=(
-    (
-      "data.fps",
-      rules.Rule("25, as what a frame hears is", lambda x: x == FPS),
-    ),
+    ("data.fps", rules.AT_25),
     ("pretrained.required", rules.each(rules.one_of("vgg"))),
     (
       "model.context",

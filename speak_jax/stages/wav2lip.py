@@ -28,7 +28,7 @@ from speak_jax.models.wav2lip import (
   Generator,
   SyncExpert,
 )
-from speak_jax.nn import lip_mel, precision
+from speak_jax.nn import lip_mel
 from speak_jax.nn.pixels import as_audio, as_bytes
 from speak_jax.nn.warp import sample
 from speak_jax.stages import base, batch_shapes, gate, init, optimizers, rules
@@ -48,8 +48,7 @@ SYNC, PAINT = "wav2lip_sync", "wav2lip"  # the stages
 GENERATOR, EXPERT = "wav2lip_generator", "wav2lip_expert"
 CRITIC, GATE = "wav2lip_critic", "wav2lip_gate"
 
-FPS = 25.0
-FRAME = round(spec.samples_per_frame(FPS))  # samples
+FRAME = round(spec.samples_per_frame(rules.FPS))  # samples
 HEARD = STEPS * lip_mel.HOP  # samples that a spectrum covers: five frames
 # Samples round those which its first and its last step look at too.
 ROUND = lip_mel.WINDOW // 2
@@ -467,17 +466,19 @@ def shown(
 
 def generator(config: ConfigDict) -> Generator:
   """Builds the generator; it holds no parameters."""
-  return Generator(config.model.image, config.model.width, _dtype(config))
+  return Generator(config.model.image, config.model.width, base.dtype(config))
 
 
 def expert(config: ConfigDict) -> SyncExpert:
   """Builds the expert; it holds no parameters."""
-  return SyncExpert(config.model.image, 2 * config.model.width, _dtype(config))
+  return SyncExpert(
+    config.model.image, 2 * config.model.width, base.dtype(config)
+  )
 
 
 def critic(config: ConfigDict) -> Critic:
   """Builds the critic; it holds no parameters."""
-  return Critic(config.model.image, 2 * config.model.width, _dtype(config))
+  return Critic(config.model.image, 2 * config.model.width, base.dtype(config))
 
 
 def fresh_expert(config: ConfigDict, seed: int) -> Group:
@@ -490,10 +491,6 @@ def fresh_expert(config: ConfigDict, seed: int) -> Group:
     shape(2, side // 2, side, 3 * FRAMES),
     shape(2, BANDS, STEPS),
   )
-
-
-def _dtype(config: ConfigDict) -> Any:
-  return jnp.dtype(precision.resolve(config.model.dtype))
 
 
 def _folded(x: Shaped[Array, "b t ..."]) -> Shaped[Array, "bt ..."]:
@@ -610,10 +607,7 @@ TRAINING = Training(
     PAINT: Row(make_paint, (GENERATOR,), paint_sampler),
   },
   rules=(
-    (
-      "data.fps",
-      rules.Rule("25, as what a frame hears is", lambda x: x == FPS),
-    ),
+    ("data.fps", rules.AT_25),
     (
       "model.image",
       rules.Rule(

@@ -1,7 +1,7 @@
 """Compiles a stage's programs for a machine and measures them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -143,6 +143,6 @@ def largest_microbatch(
   return best
 
 
-def fit(programs: list[Program], machine: Machine) -> bool:
+def fit(programs: Sequence[Program], machine: Machine) -> bool:
   """Whether all of them fit into a device of the machine."""
   return all(program.peak <= machine.room for program in programs)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from speak_jax.tools.compile_for.chips import Machine
-from speak_jax.tools.compile_for.programs import Program
+from speak_jax.tools.compile_for.programs import Program, fit
 
 _GB = 1e9
 _COUNTED = ("fusion", "while", "gather", "scatter", "convert", "copy")
@@ -53,12 +53,8 @@ def values(machine: Machine, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     "stages": {
       verdict.stage: {
         "microbatch": verdict.asked,
-        "fits": _fits(machine, verdict.programs),
-        "largest_microbatch": verdict.smaller[0].microbatch
-        if verdict.smaller
-        else verdict.asked
-        if _fits(machine, verdict.programs)
-        else None,
+        "fits": fit(verdict.programs, machine),
+        "largest_microbatch": _largest_microbatch(machine, verdict),
         "programs": [_flat(x) for x in (*verdict.programs, *verdict.smaller)],
       }
       for verdict in verdicts
@@ -66,8 +62,11 @@ def values(machine: Machine, verdicts: Sequence[Verdict]) -> dict[str, Any]:
   }
 
 
-def _fits(machine: Machine, programs: Sequence[Program]) -> bool:
-  return all(x.peak <= machine.room for x in programs)
+def _largest_microbatch(machine: Machine, verdict: Verdict) -> int | None:
+  """Of those that were compiled and fit; None: none does."""
+  if fit(verdict.programs, machine):
+    return verdict.asked
+  return verdict.smaller[0].microbatch if verdict.smaller else None
 
 
 def _row(program: Program) -> str:
@@ -99,7 +98,7 @@ def _said(machine: Machine, verdict: Verdict) -> str:
   """Whether a stage fits, in a sentence."""
   peak = max(x.peak for x in verdict.programs) / _GB
   room = machine.room / _GB
-  if _fits(machine, verdict.programs):
+  if fit(verdict.programs, machine):
     return (
       f"{verdict.stage} fits: {peak:.1f} of {room:.1f} GB, microbatch"
       f" {verdict.asked}."
