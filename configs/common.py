@@ -150,6 +150,45 @@ def override(config: ConfigDict, values: dict) -> ConfigDict:
   return config
 
 
+def config(
+  arg: str,
+  presets: tuple[str, ...],
+  recipes: Mapping[str, Mapping[str, Any]],
+  sections: Callable[[str], dict[str, Any]],
+) -> ConfigDict:
+  """The locked config of `arg` = "preset,key=value,...".
+
+  Args:
+    arg: What stands behind the colon of `--config file.py:arg`.
+    presets: See `parse_arg`.
+    recipes: {preset: {dotted key: value}}, where it is not the default.
+    sections: Makes all keys of a preset.
+
+  Raises:
+    ValueError: an unknown preset, key, or a malformed pair.
+  """
+  preset, values = parse_arg(arg, presets)
+  made = ConfigDict(sections(preset))
+  override(made, dict(recipes[preset]))
+  override(made, values)
+  return made.lock()
+
+
+# People that are drawn and learnt from in seconds, for presets "demo" that show
+# that all stages run.
+TINY = {
+  "train.first_save": 1,
+  "data.threads": 0,
+  "data.synthetic.identities": 3,
+  "data.synthetic.held_out": 2,
+  "data.synthetic.clips": 2,
+  "data.synthetic.seconds": 1.0,
+  "data.synthetic.size": 64,
+  "data.synthetic.twins_every": 0,
+  "data.synthetic.workers": 0,
+}
+
+
 # --- sections that every method's config has ----------------------------------
 
 

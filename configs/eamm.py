@@ -63,15 +63,7 @@ RECIPES = {
     "eamm_emotion.steps": 20,
     "eamm_emotion.batch": 4,
     "eamm_emotion.microbatch": 4,
-    "train.first_save": 1,
-    "data.threads": 0,
-    "data.synthetic.identities": 3,
-    "data.synthetic.held_out": 2,
-    "data.synthetic.clips": 2,
-    "data.synthetic.seconds": 1.0,
-    "data.synthetic.size": 64,
-    "data.synthetic.twins_every": 0,
-    "data.synthetic.workers": 0,
+    **common.TINY,
   },
   "small64": {
     **_SMALL,
@@ -114,11 +106,7 @@ def get_config(arg: str = "") -> ConfigDict:
   Raises:
     ValueError: an unknown preset, key, or a malformed pair.
   """
-  preset, values = common.parse_arg(arg, PRESETS)
-  config = ConfigDict(_config(preset))
-  common.override(config, RECIPES[preset])
-  common.override(config, values)
-  return config.lock()
+  return common.config(arg, PRESETS, RECIPES, _config)
 
 
 def _config(preset: str) -> dict:

@@ -280,15 +280,11 @@ def get_config(arg: str = "") -> ConfigDict:
   Raises:
     ValueError: an unknown preset, key, or a malformed pair.
   """
-  preset, values = common.parse_arg(arg, PRESETS)
-  sizes = SIZES[_SIZED_AS.get(preset, preset)]
-  config = ConfigDict(_config(preset, copy.deepcopy(sizes)))
-  common.override(config, RECIPES[preset])
-  common.override(config, values)
-  return config.lock()
+  return common.config(arg, PRESETS, RECIPES, _config)
 
 
-def _config(preset: str, sizes: dict) -> dict:
+def _config(preset: str) -> dict:
+  sizes = copy.deepcopy(SIZES[_SIZED_AS.get(preset, preset)])
   batch, microbatch, steps = (
     sizes.pop(k) for k in ("batch", "microbatch", "steps")
   )

@@ -105,15 +105,7 @@ RECIPES = {
     "thpad_prior.batch": 4,
     "thpad_prior.microbatch": 4,
     "thpad_prior.steps": 40,
-    "train.first_save": 1,
-    "data.threads": 0,
-    "data.synthetic.identities": 3,
-    "data.synthetic.held_out": 2,
-    "data.synthetic.clips": 2,
-    "data.synthetic.seconds": 1.0,
-    "data.synthetic.size": 64,
-    "data.synthetic.twins_every": 0,
-    "data.synthetic.workers": 0,
+    **common.TINY,
   },
   # Neither weights nor code are released: `base` under the name that every
   # method has.
@@ -127,17 +119,13 @@ def get_config(arg: str = "") -> ConfigDict:
   Raises:
     ValueError: an unknown preset, key, or a malformed pair.
   """
-  preset, values = common.parse_arg(arg, PRESETS)
+  return common.config(arg, PRESETS, RECIPES, _config)
+
+
+def _config(preset: str) -> dict:
   sizes = copy.deepcopy(SIZES[_SIZED_AS.get(preset, preset)])
   # JSON has no integer keys, and a run's config is read back from JSON.
   sizes["channels"] = {str(k): v for k, v in sizes["channels"].items()}
-  config = ConfigDict(_config(preset, sizes))
-  common.override(config, RECIPES[preset])
-  common.override(config, values)
-  return config.lock()
-
-
-def _config(preset: str, sizes: dict) -> dict:
   return dict(
     **common.run("thpad", preset, ("thpad_lip", "thpad_space", "thpad_prior")),
     model=dict(

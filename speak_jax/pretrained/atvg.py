@@ -21,7 +21,6 @@ from speak_jax.pretrained.tensors import Converted, Tensors
 AT_MARK = "lmark_encoder.0.weight"
 VG_MARK = "landmark_encoder_stage2.0.0.weight"
 CRITIC_MARK = "image_encoder_dis.0.0.weight"
-_PREFIX = "module."
 _HEARD = 12, 2  # places of AT-net's last map, rows and columns
 
 
@@ -31,7 +30,7 @@ def convert_at(tensors: Tensors) -> Converted:
   Raises:
     WeightsError: a key is missing, unknown or of another shape.
   """
-  file = _file(tensors)
+  file = StateDict.of_run(tensors)
   w, _ = file.sides("audio_eocder.0.0.weight", 4)[:2]
   _, numbers = file.sides("lmark_encoder.0.weight", 2)
   take_ears(file, w)
@@ -69,7 +68,7 @@ def convert_vg(tensors: Tensors) -> Converted:
   Raises:
     WeightsError: a key is missing, unknown or of another shape.
   """
-  file = _file(tensors)
+  file = StateDict.of_run(tensors)
   w, _ = file.sides("image_encoder1.1.0.weight", 4)[:2]
   places, points = file.sides("landmark_encoder.0.weight", 2)
   side = math.isqrt(places)
@@ -121,7 +120,7 @@ def convert_critic(tensors: Tensors) -> Converted:
   Raises:
     WeightsError: a key is missing, unknown or of another shape.
   """
-  file = _file(tensors)
+  file = StateDict.of_run(tensors)
   w, _ = file.sides("image_encoder_dis.0.0.weight", 4)[:2]
   _, points = file.sides("encoder.0.weight", 2)
   _, flat = file.sides("img_fc.0.weight", 2)
@@ -209,8 +208,3 @@ def critic_outputs(
       np.asarray(judged.landmarks), "b t k c -> b t (k c)"
     ),
   }
-
-
-def _file(tensors: Tensors) -> StateDict:
-  several = all(key.startswith(_PREFIX) for key in tensors)
-  return StateDict(tensors, _PREFIX if several else "")

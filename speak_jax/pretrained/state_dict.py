@@ -17,6 +17,8 @@ from jaxtyping import Float32
 
 from speak_jax.pretrained.tensors import Converted, Tensors, WeightsError
 
+_SEVERAL = "module."  # what keys begin with where several devices trained
+
 
 class StateDict:
   """A state dict that is being taken apart into the variables of a network.
@@ -27,12 +29,21 @@ class StateDict:
     prefix: Of every key.
   """
 
+  @classmethod
+  def of_run(cls, tensors: Tensors) -> "StateDict":
+    """A file that training has saved, on one device or on several.
+
+    Where there were several, every key begins with "module.".
+    """
+    several = all(key.startswith(_SEVERAL) for key in tensors)
+    return cls(tensors, _SEVERAL if several else "")
+
   def __init__(self, tensors: Tensors, prefix: str = ""):
     """Begins with nothing taken.
 
     Args:
       tensors: All that the file holds.
-      prefix: Of every key, such as "module." where several devices trained.
+      prefix: Of every key.
     """
     self._tensors, self.prefix = tensors, prefix
     self._variables: dict[str, np.ndarray] = {}  # by kind/name/leaf
@@ -61,11 +72,8 @@ class StateDict:
     bias: bool = False,
   ) -> None:
     """A convolution of (out, in) channels."""
-    kernel = self._take(f"{key}.weight", (*shape, size, size))
-    leaves = {"kernel": rearrange(kernel, "o i h w -> h w i o")}
-    if bias:
-      leaves["bias"] = self._take(f"{key}.bias", shape[:1])
-    self._put("params", name, leaves)
+    sides = {"o": shape[0], "i": shape[1], "h": size, "w": size}
+    self._kernel(key, name, "o i h w", sides, bias)
 
   def norm(self, key: str, name: str, width: int) -> None:
     """A batch norm."""
@@ -98,12 +106,8 @@ class StateDict:
     self, key: str, name: str, shape: tuple[int, int], size: int
   ) -> None:
     """A 1-D convolution of (out, in) channels."""
-    kernel = self._take(f"{key}.weight", (*shape, size))
-    leaves = {
-      "kernel": rearrange(kernel, "o i n -> n i o"),
-      "bias": self._take(f"{key}.bias", shape[:1]),
-    }
-    self._put("params", name, leaves)
+    sides = {"o": shape[0], "i": shape[1], "w": size}
+    self._kernel(key, name, "o i w", sides, bias=True)
 
   def deconv(
     self,
@@ -115,11 +119,8 @@ class StateDict:
     bias: bool = False,
   ) -> None:
     """A transposed convolution of (in, out) channels."""
-    kernel = self._take(f"{key}.weight", (*shape, size, size))
-    leaves = {"kernel": rearrange(kernel, "i o h w -> h w i o")}
-    if bias:
-      leaves["bias"] = self._take(f"{key}.bias", shape[1:])
-    self._put("params", name, leaves)
+    sides = {"i": shape[0], "o": shape[1], "h": size, "w": size}
+    self._kernel(key, name, "i o h w", sides, bias)
 
   def up(
     self,
@@ -193,6 +194,17 @@ class StateDict:
     """All that was taken, once nothing is left."""
     variables = traverse_util.unflatten_dict(self._variables, sep="/")
     return Converted(variables, sizes, {}, self._tensors.finish())
+
+  def _kernel(
+    self, key: str, name: str, axes: str, sides: dict[str, int], bias: bool
+  ) -> None:
+    """A convolution whose kernel has these axes in the file."""
+    ours = " ".join(axis for axis in "hwio" if axis in sides)
+    kernel = self._take(f"{key}.weight", tuple(sides[x] for x in axes.split()))
+    leaves = {"kernel": rearrange(kernel, f"{axes} -> {ours}")}
+    if bias:
+      leaves["bias"] = self._take(f"{key}.bias", (sides["o"],))
+    self._put("params", name, leaves)
 
   def _take(
     self, key: str, shape: tuple[int, ...]

@@ -134,7 +134,7 @@ def state_dict(root: Any, source: str) -> dict[str, View]:
   "generator.first.weight".
 
   Raises:
-    WeightsError: none.
+    WeightsError: none, or two of one name.
   """
   dicts = {
     path: {k: v for k, v in named.items() if isinstance(v, View)}
@@ -146,11 +146,14 @@ def state_dict(root: Any, source: str) -> dict[str, View]:
     return next(iter(dicts.values()))
   if "/state_dict" in dicts:
     return dicts["/state_dict"]
-  return {
-    f"{path}/{key}"[1:].replace("/", "."): view
-    for path, named in dicts.items()
-    for key, view in named.items()
-  }
+  several = {}
+  for path, named in dicts.items():
+    for key, view in named.items():
+      name = f"{path}/{key}"[1:].replace("/", ".")
+      if name in several:
+        raise WeightsError(f"{source}: two tensors would be called {name!r}")
+      several[name] = view
+  return several
 
 
 def _dicts_of_tensors(root: Any) -> Iterator[tuple[str, dict[str, Any]]]:

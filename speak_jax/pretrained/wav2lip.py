@@ -26,13 +26,13 @@ from speak_jax.models.wav2lip import (
   Generator,
   SyncExpert,
 )
-from speak_jax.pretrained.tensors import Converted, Tensors, WeightsError
+from speak_jax.pretrained.state_dict import StateDict, exactly, f32
+from speak_jax.pretrained.tensors import Converted, Tensors
 
 # Keys that no other layout has.
 GENERATOR_MARK = "face_decoder_blocks.0.0.conv_block.0.weight"
 EXPERT_MARK = "face_encoder.0.conv_block.0.weight"
 CRITIC_MARK = "binary_pred.0.weight"
-_PREFIX = "module."
 _LEAVES = {
   "kernel": "weight",
   "scale": "weight",
@@ -141,18 +141,11 @@ def _convert(
     first: Key of the kernel whose outputs are as many as the width.
     middle: Key of the kernel that is as wide as what is left of a face.
   """
-  several = all(key.startswith(_PREFIX) for key in tensors)
-  prefix = _PREFIX if several else ""
-
-  def shape(key: str) -> tuple[int, ...]:
-    found = tensors.shape(prefix + key)
-    if len(found) != 4:
-      raise WeightsError(
-        f"{tensors.source}: {key} has shape {found}, wanted 4 axes"
-      )
-    return found
-
-  sizes = {"size": STRIDE * shape(middle)[-1], "width": shape(first)[0]}
+  file = StateDict.of_run(tensors)
+  sizes = {
+    "size": STRIDE * file.sides(middle, 4)[-1],
+    "width": file.sides(first, 4)[0],
+  }
   taken = {}
   for path, wanted in _shapes(module, **sizes).items():
     _, *names, leaf = path.split("/")
@@ -161,11 +154,11 @@ def _convert(
       axes = "i o h w" if key.startswith(_TRANSPOSED) else "o i h w"
       theirs = dict(zip("hwio", wanted, strict=True))
       kernel = tensors.take(
-        prefix + key, tuple(theirs[axis] for axis in axes.split())
+        file.prefix + key, tuple(theirs[axis] for axis in axes.split())
       )
       taken[path] = rearrange(kernel, f"{axes} -> h w i o")
     else:
-      taken[path] = tensors.take(prefix + key, wanted)
+      taken[path] = tensors.take(file.prefix + key, wanted)
   tensors.drop(key for key in tensors if key.endswith("num_batches_tracked"))
   variables = traverse_util.unflatten_dict(taken, sep="/")
   return Converted(variables, sizes, {}, tensors.finish())
@@ -192,12 +185,11 @@ def _shapes(
 def _pictures(inputs: Mapping[str, np.ndarray], *names: str) -> list[jax.Array]:
   """Inputs in our axes: pictures with channels last, spectra with none."""
   return [
-    jnp.asarray(
+    f32(
       rearrange(
         inputs[name],
         "b 1 m t -> b m t" if name == "mel" else "b c h w -> b h w c",
-      ),
-      jnp.float32,
+      )
     )
     for name in names
   ]
@@ -206,12 +198,5 @@ def _pictures(inputs: Mapping[str, np.ndarray], *names: str) -> list[jax.Array]:
 def _run(
   converted: Converted, module: Callable[..., Any], *inputs: jax.Array
 ) -> Any:
-  """One program whose products are of float32 everywhere."""
   net = module(**converted.sizes)
-
-  @jax.jit
-  def run(*arrays: Any) -> Any:
-    with jax.default_matmul_precision("highest"):
-      return net.apply(*arrays)
-
-  return run(converted.variables, *inputs)
+  return exactly(net.apply)(converted.variables, *inputs)

@@ -159,9 +159,9 @@ ROOTS = {
     "has 24 bytes",
   ),
   "no tensor": ({"epoch": 3}, "no dict of named tensors"),
-  "two networks": (
-    {"a": state(w=ONES), "b": {"v": tensor(ONES, "1")}},
-    "several dicts",
+  "two networks with one name": (
+    {"a": state(**{"b.w": ONES}), "a.b": {"w": tensor(ONES, "1")}},
+    "two tensors would be called 'a.b.w'",
   ),
   "names that are numbers": ({0: tensor(ONES, "0")}, "no dict of named"),
 }

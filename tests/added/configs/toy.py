@@ -15,15 +15,11 @@ RECIPES = {
     "toy.steps": 6,
     "toy.batch": 2,
     "toy.microbatch": 2,
-    "train.first_save": 1,
-    "data.threads": 0,
+    **common.TINY,
     "data.synthetic.identities": 2,
-    "data.synthetic.held_out": 2,
     "data.synthetic.clips": 1,
     "data.synthetic.seconds": 0.6,
     "data.synthetic.size": 32,
-    "data.synthetic.twins_every": 0,
-    "data.synthetic.workers": 0,
   },
 }
 
@@ -34,11 +30,7 @@ def get_config(arg: str = "") -> ConfigDict:
   Raises:
     ValueError: an unknown preset, key, or a malformed pair.
   """
-  preset, values = common.parse_arg(arg, PRESETS)
-  config = ConfigDict(_config(preset))
-  common.override(config, RECIPES[preset])
-  common.override(config, values)
-  return config.lock()
+  return common.config(arg, PRESETS, RECIPES, _config)
 
 
 def _config(preset: str) -> dict:
