@@ -7,7 +7,7 @@ import safetensors.numpy
 
 from speak_jax.common import exit_codes
 from speak_jax.pretrained import __main__ as command
-from speak_jax.pretrained import goldens
+from speak_jax.pretrained import goldens, layouts
 from tests.pretrained import reference
 from tests.pretrained.torch_files import entries, state, write_zip
 
@@ -80,7 +80,8 @@ def test_convert_writes_our_names(tmp_path, capsys):
 def test_convert_leaves_nothing_behind_when_it_fails(tmp_path, capsys):
   source = write_zip(tmp_path / "w.pth", entries(state(w=np.ones(2, "f4"))))
   assert run("convert", source, tmp_path / "o") == 1
-  assert "no layout of resnet" in capsys.readouterr().err
+  known = ", ".join(layouts.LAYOUTS)
+  assert f"no layout of {known}\n" in capsys.readouterr().err
   assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
 
 
