@@ -23,13 +23,18 @@ from speak_jax.methods.base import Method, Request, Restored
 from speak_jax.models.thpad import SAMPLES
 from speak_jax.nn.diffusion import Given
 from speak_jax.nn.pixels import as_bytes, as_frames
-from speak_jax.stages import thpad as stage
+from speak_jax.stages import thpad_lip
 from speak_jax.stages.base import apply
+from speak_jax.stages.thpad_lip import SENSES
+from speak_jax.stages.thpad_prior import PRIOR, PriorLosses
+from speak_jax.stages.thpad_space import DRAWS
 
 CHUNK = 16  # frames that are seen or drawn at a time
 CODE = (
   "speak_jax.models",
-  "speak_jax.stages.thpad",
+  "speak_jax.stages.thpad_lip",
+  "speak_jax.stages.thpad_prior",
+  "speak_jax.stages.thpad_space",
   "speak_jax.methods.thpad",
 )
 
@@ -69,7 +74,7 @@ def restore(path: Path, frames: int) -> Restored:
     ValueError: damaged, or of another version of the code; one line.
   """
   del frames
-  return base.restored_run(path, (stage.PRIOR,), CODE, _compiled)
+  return base.restored_run(path, (PRIOR,), CODE, _compiled)
 
 
 def prepare(networks: Networks, request: Request) -> Inputs:
@@ -167,8 +172,8 @@ def _paint(
 
 def _compiled(trained: base.Trained) -> Networks:
   """The networks of a run's last stage, which has them all."""
-  config, losses = trained.config, stage.PriorLosses.of(trained.config)
-  settings: Any = config[stage.PRIOR]
+  config, losses = trained.config, PriorLosses.of(trained.config)
+  settings: Any = config[PRIOR]
   variables = jax.device_put(trained.variables)
   params = {group: x["params"] for group, x in variables.items()}
   collections = {
@@ -177,13 +182,11 @@ def _compiled(trained: base.Trained) -> Networks:
   }
 
   def sensed(params, collections, method, x):
-    return apply(
-      losses.senses, stage.SENSES, params, collections, x, method=method
-    )
+    return apply(losses.senses, SENSES, params, collections, x, method=method)
 
   def drawn(params, collections, method, *inputs):
     return apply(
-      losses.space, stage.DRAWS, params, collections, *inputs, method=method
+      losses.space, DRAWS, params, collections, *inputs, method=method
     )
 
   @jax.jit
@@ -197,7 +200,7 @@ def _compiled(trained: base.Trained) -> Networks:
 
   @jax.jit
   def hear(params, collections, audio):
-    spectra = stage.hear(config, audio, settings.frames)[0]
+    spectra = thpad_lip.hear(config, audio, settings.frames)[0]
     return sensed(params, collections, "hear", spectra)[None]
 
   @jax.jit

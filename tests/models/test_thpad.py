@@ -8,7 +8,10 @@ import pytest
 from configs import thpad as presets
 from speak_jax.models import thpad
 from speak_jax.nn import lip_mel
-from speak_jax.stages import thpad as stage
+from speak_jax.stages import thpad_prior, thpad_space
+from speak_jax.stages.thpad_lip import SENSES
+from speak_jax.stages.thpad_prior import MOVES
+from speak_jax.stages.thpad_space import DRAWS
 from speak_jax.supervision import flops
 from tests import jitted
 from tests.plain_face import plain_face
@@ -35,11 +38,9 @@ def test_base_is_as_large_as_it_was_reckoned():
   G's flow.
   """
   config = presets.get_config("base")
-  losses = stage.PriorLosses.of(config)
+  losses = thpad_prior.PriorLosses.of(config)
   params, collections = jax.eval_shape(lambda: losses.init(0, {}))
-  senses, draws, moves = (
-    params[group] for group in (stage.SENSES, stage.DRAWS, stage.MOVES)
-  )
+  senses, draws, moves = (params[group] for group in (SENSES, DRAWS, MOVES))
   learns_alone = [senses["see_net"], senses["contrast"]]
   learns_alone += [draws["other_head"], draws["motion_head"]]
   total = _millions(params)
@@ -52,21 +53,19 @@ def test_base_is_as_large_as_it_was_reckoned():
     group: {"params": params[group], **collections[group]} for group in params
   }
   picture, points = _shape(1, 256, 256, 3), _shape(1, 68, 2)
-  portrait = (variables[stage.DRAWS], picture, points)
+  portrait = (variables[DRAWS], picture, points)
   features = jax.eval_shape(
     lambda *x: losses.space.apply(*x, method="portrait"), *portrait
   )
   frame = _cost(
     losses.space,
-    variables[stage.DRAWS],
+    variables[DRAWS],
     "draw",
     features,
     _shape(1, losses.width),
     _shape(1, 500),
   )
-  sound = _cost(
-    losses.senses, variables[stage.SENSES], "hear", _shape(1, 80, 16)
-  )
+  sound = _cost(losses.senses, variables[SENSES], "hear", _shape(1, 80, 16))
   frames = losses.settings.frames
   window = [
     _shape(1, frames, losses.width),
@@ -75,7 +74,7 @@ def test_base_is_as_large_as_it_was_reckoned():
     _shape(1, dtype=jnp.bool_),
     _shape(1, dtype=jnp.int32),
   ]
-  step = _cost(losses.net, variables[stage.MOVES], None, *window) / frames
+  step = _cost(losses.net, variables[MOVES], None, *window) / frames
   assert step == pytest.approx(0.026, rel=0.03)
   whole = frame + sound + 2 * losses.settings.count * step
   assert whole == pytest.approx(18, rel=0.02)
@@ -152,13 +151,13 @@ def test_the_prior_hears_what_it_is_told_and_sees_the_whole_window():
 def space():
   """The demo's networks, and what they are given of two pictures."""
   config = presets.get_config("demo")
-  net = stage.space(config)
+  net = thpad_space.space(config)
   rng = np.random.default_rng(0)
   size = config.model.image
   pictures = rng.uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
   points = np.repeat(plain_face()[None] * size, 2, 0).astype(np.float32)
-  params, _ = jax.jit(lambda: stage.SpaceLosses.of(config).init(1, {}))()
-  variables = {"params": params[stage.DRAWS]}
+  params, _ = jax.jit(lambda: thpad_space.SpaceLosses.of(config).init(1, {}))()
+  variables = {"params": params[DRAWS]}
   # Flows begin near zero; here they must move.
   variables = jax.tree.map(lambda x: 3 * x, variables)
   features = jax.jit(lambda *x: net.apply(*x, method="portrait"))(

@@ -33,7 +33,7 @@ from speak_jax.stages import (
   eamm_emotion,
   eamm_motion,
   fomm,
-  thpad,
+  thpad_prior,
   wav2lip,
 )
 from speak_jax.supervision import flops
@@ -149,7 +149,7 @@ def _lip_calls() -> tuple[tuple[nn.Module, tuple[Any, ...]], ...]:
 def _prior_calls() -> tuple[tuple[nn.Module, tuple[Any, ...]], ...]:
   """TH-PAD's networks and what one example gives each."""
   config = thpad_presets.get_config()
-  losses, model = thpad.PriorLosses.of(config), config.model
+  losses, model = thpad_prior.PriorLosses.of(config), config.model
   picture = shape(model.image, model.image, 3)
   heard = shape(lip_nets.BANDS, lip_nets.STEPS)
   encode = losses.senses.init_with_output

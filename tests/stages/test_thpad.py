@@ -7,8 +7,10 @@ import pytest
 
 from configs import thpad as presets
 from speak_jax.nn.diffusion import Given
-from speak_jax.stages import thpad
-from speak_jax.stages.thpad import DRAWS, LIP, MOVES, PRIOR, SENSES, SPACE
+from speak_jax.stages import thpad_lip, thpad_prior, thpad_space
+from speak_jax.stages.thpad_lip import LIP, SENSES
+from speak_jax.stages.thpad_prior import MOVES, PRIOR
+from speak_jax.stages.thpad_space import DRAWS, SPACE
 from tests.stages import small
 
 SMALL = {
@@ -78,13 +80,13 @@ def _contrast(sound, lips):
 
 def test_the_first_stage_learns_to_match():
   config = _config()
-  losses = thpad.LipLosses.of(config)
-  params, collections, batch = _started(thpad.make_lip, config)
+  losses = thpad_lip.LipLosses.of(config)
+  params, collections, batch = _started(thpad_lip.make, config)
   moved, out = _slopes(losses.contrast, params, collections, batch)
   assert set(moved) == {SENSES} and all(moved[SENSES].values())
   # One of six frames of two clips, one of three of a clip.
   sensed = jax.jit(
-    lambda *x: thpad.sense(config, losses.senses, *x, config[LIP], True)[0]
+    lambda *x: thpad_lip.sense(config, losses.senses, *x, config[LIP], True)[0]
   )(params, collections, batch)
   sound, lips = sensed.sound, sensed.lips
   np.testing.assert_allclose(
@@ -101,15 +103,15 @@ def test_the_first_stage_learns_to_match():
     (np.asarray(a) != np.asarray(b)).any()
     for a, b in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True)
   )
-  stage = thpad.make_lip(config)
+  stage = thpad_lip.make(config)
   assert stage.batch.frames.shape[1] == 2 * 3 + 1
 
 
 @pytest.fixture(scope="module")
 def space():
   config = _config()
-  losses = thpad.SpaceLosses.of(config)
-  return losses, *_started(thpad.make_space, config)
+  losses = thpad_space.SpaceLosses.of(config)
+  return losses, *_started(thpad_space.make, config)
 
 
 def test_the_second_stage_trains_all_that_draws(space):
@@ -151,19 +153,19 @@ def test_what_keeps_lips_out_moves_the_visual_side_alone(space):
 
 def test_a_discriminator_joins_where_it_is_weighed():
   config = _config(**{"thpad_space.weights.gan": 1.0})
-  stage = thpad.make_space(config)
+  stage = thpad_space.make(config)
   assert [x.name for x in stage.phases] == ["disc", "disc_r1", "gen"]
   assert stage.optims["disc"].trains == ("discriminator",)
   assert stage.optims["gen"].trains == (SENSES, DRAWS)
   with pytest.raises(ValueError, match=r"features needs weights\.gan"):
-    thpad.make_space(_config(**{"thpad_space.weights.features": 1.0}))
+    thpad_space.make(_config(**{"thpad_space.weights.features": 1.0}))
 
 
 @pytest.fixture(scope="module")
 def prior():
   config = _config()
-  losses = thpad.PriorLosses.of(config)
-  return losses, *_started(thpad.make_prior, config)
+  losses = thpad_prior.PriorLosses.of(config)
+  return losses, *_started(thpad_prior.make, config)
 
 
 def test_the_third_stage_trains_the_prior_alone(prior):
@@ -178,7 +180,7 @@ def test_the_third_stage_trains_the_prior_alone(prior):
   white = out.collections[MOVES]["white"]
   assert float(white["count"]) == pytest.approx(1.995)
   assert np.asarray(white["sum"]).any()
-  stage = thpad.make_prior(losses.config)
+  stage = thpad_prior.make(losses.config)
   assert stage.optims["fit"].trains == (MOVES,)
   assert stage.pretrained_from == {SENSES: SPACE, DRAWS: SPACE}
 
@@ -208,23 +210,23 @@ def test_guidance_of_1_asks_with_the_sound_alone(prior):
   sound = jnp.asarray(rng.normal(size=(*shape[:2], 16)), "float32")
   unknown = Given(jnp.zeros(shape), jnp.zeros(shape[:2], bool))
   plain, deaf = (
-    jax.jit(thpad.PriorLosses.of(_config(**{"thpad_prior.guidance": x})).draw)(
-      params, collections, sound, unknown, noise
-    )
+    jax.jit(
+      thpad_prior.PriorLosses.of(_config(**{"thpad_prior.guidance": x})).draw
+    )(params, collections, sound, unknown, noise)
     for x in (1.0, 0.0)
   )
   assert (np.abs(plain - deaf) > 1e-5).any()
   silent = jax.jit(
-    thpad.PriorLosses.of(_config(**{"thpad_prior.guidance": 0.0})).draw
+    thpad_prior.PriorLosses.of(_config(**{"thpad_prior.guidance": 0.0})).draw
   )(params, collections, 0 * sound, unknown, noise)
   np.testing.assert_allclose(deaf, silent, atol=1e-5)
 
 
 def test_windows_that_do_not_fit_the_spectrum_are_refused():
   with pytest.raises(ValueError, match="no multiple of 5"):
-    thpad.make_prior(_config(**{"thpad_prior.given": 4}))
+    thpad_prior.make(_config(**{"thpad_prior.given": 4}))
   with pytest.raises(ValueError, match="11 of 10 steps"):
-    thpad.make_prior(
+    thpad_prior.make(
       _config(**{"thpad_prior.noise_steps": 10, "thpad_prior.count": 11})
     )
 
@@ -233,7 +235,7 @@ def test_windows_that_do_not_fit_the_spectrum_are_refused():
 def test_every_preset_traces(preset):
   config = presets.get_config(preset)
   makers = {
-    LIP: thpad.make_lip, SPACE: thpad.make_space, PRIOR: thpad.make_prior
+    LIP: thpad_lip.make, SPACE: thpad_space.make, PRIOR: thpad_prior.make
   }  # fmt: skip
   assert set(makers) == set(config.stages)
   for make in makers.values():
@@ -266,9 +268,9 @@ def test_nothing_is_released():
 def test_within_a_clip_nothing_but_the_moment_counts():
   """Codes that only say which clip it is are at chance there."""
   clip = jnp.eye(4)[jnp.repeat(jnp.arange(2), 3)]
-  sensed = thpad.Sensed(clip, clip, clip)
+  sensed = thpad_lip.Sensed(clip, clip, clip)
   settings = _config()[LIP]
-  terms = thpad._contrast_terms(sensed, settings)
+  terms = thpad_lip.contrast_terms(sensed, settings)
   assert float(terms["moment"]().mean()) == pytest.approx(np.log(3), rel=1e-4)
   assert float(terms["lip"]().mean()) == pytest.approx(np.log(3), rel=1e-3)
 
@@ -278,7 +280,7 @@ def test_what_all_codes_have_in_common_does_not_count():
   codes = jnp.asarray(rng.normal(size=(6, 4)), "float32")
   same = jnp.array([9.0, 0, 0, -9.0])
   one, other = (
-    thpad._contrast_terms(thpad.Sensed(x, x, x), _config()[LIP])
+    thpad_lip.contrast_terms(thpad_lip.Sensed(x, x, x), _config()[LIP])
     for x in (codes, codes + same)
   )
   for name in one:
