@@ -36,6 +36,9 @@ from speak_jax.training.state import TrainState
 REMOVED = ".removed"  # suffix of what is being removed
 DISK_MARGIN = 1.2  # free space that a save asks for, relative to the last one
 MAX_FAILED_SAVES = 3  # in a row; they end training
+# Bytes of its part of a replicated array from which every device writes its
+# own: a program is compiled for each shape that is split, and the loop waits.
+SPLIT_BYTES = 2**20
 
 
 class SaveError(OSError):
@@ -64,6 +67,12 @@ def _check_room(room: _Room) -> None:
       f"{room.free / 1e6:.1f} MB free on the disk, {room.need / 1e6:.1f} MB"
       " needed",
     )
+
+
+def _saving() -> ocp.Context:
+  context = ocp.Context()
+  context.array.saving.min_slice_bytes_for_replica_parallel = SPLIT_BYTES
+  return context
 
 
 class CheckpointManager:
@@ -184,7 +193,8 @@ class CheckpointManager:
       self.check_for_errors()
       return
     try:
-      response = ocp.save_checkpointables_async(str(path), parts)
+      with _saving():
+        response = ocp.save_checkpointables_async(str(path), parts)
     except Exception as error:
       self._fail(path, error)
       self.check_for_errors()

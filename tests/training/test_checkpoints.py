@@ -303,6 +303,23 @@ def test_a_save_does_not_disturb_the_steps_after_it(tmp_path):
   assert "data 2 x model 1" in meta["topology"]
 
 
+def test_a_save_compiles_nothing(tmp_path):
+  """Of arrays that all devices have, whatever their shapes."""
+  made = toy.run(tmp_path / "toy", 1)
+  shapes = {f"odd{i}": np.ones((2 * i, 11), np.float32) for i in range(1, 9)}
+  state = loop.init_state(made.stage, 0, {})._replace(params={"a": shapes})
+  state = jax.device_put(state, loop.sharding.replicated(made.mesh))
+  assert all(len(x.sharding.device_set) == 2 for x in jax.tree.leaves(state))
+  events = []
+  jax.monitoring.register_event_duration_secs_listener(
+    lambda name, *_, **__: events.append(name)
+  )
+  with checkpoint_manager.CheckpointManager(tmp_path / "kept") as saved:
+    saved.save(state, {}, {})
+  assert saved.latest == 0
+  assert not [x for x in events if "backend_compile" in x]
+
+
 def test_a_digest_tells_every_leaf():
   state = loop.init_state(toy.stage(), 0, {})
   want = digest(state, {"read": 1})
