@@ -1,5 +1,6 @@
 """What all tests share. The environment is set before anything imports JAX."""
 
+import contextlib
 import gc
 import os
 import re
@@ -163,16 +164,39 @@ def compiled(request: pytest.FixtureRequest) -> None:
     jitted.compile_networks(request.getfixturevalue("monkeypatch"))
 
 
+# Folders whose tests train and run all of a system.
+WHOLE = ("bench", "e2e", "evaluation", "golden", "methods")
+
+
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-  """Annotated arguments are not checked.
+  """Annotated arguments are not checked, and keys may be used twice.
 
   For traces of whole networks at full size, which take a third longer with
   the checks; the same functions are checked at small sizes all over.
   """
+  with _unchecked():
+    yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unchecked_systems(request: pytest.FixtureRequest) -> Iterator[None]:
+  """The same for all tests of these folders, and what their modules make."""
+  if request.path.parent.name not in WHOLE:
+    yield
+    return
+  with _unchecked():
+    yield
+
+
+@contextlib.contextmanager
+def _unchecked() -> Iterator[None]:
+  import jax  # which other tests may not need
+
   before = jaxtyping.config.jaxtyping_disable
   jaxtyping.config.update("jaxtyping_disable", True)
-  yield
+  with jax.debug_key_reuse(False):
+    yield
   jaxtyping.config.update("jaxtyping_disable", before)
 
 

@@ -248,6 +248,7 @@ class Encoded(NamedTuple):
 
   maps: Float[Array, "b f f c"]
   small: Float[Array, "b h h 3"]
+  picture: Float[Array, "b s s 3"]
 
 
 class Painted(NamedTuple):
@@ -269,6 +270,9 @@ class Generator(nn.Module):
     blocks: Of dense motion; 5.
     shrink: Dense motion sees pictures of this part of their sides; 4.
     aligned: See `DenseMotion`.
+    skips: Frames show the moved picture itself where nothing hides it, so that
+      they are a face from the first step on, as Siarohin et al. 2021 (arXiv
+      2104.11280) have it. False: all of a frame is painted, as published.
     dtype: Of the convolutions.
   """
 
@@ -280,6 +284,7 @@ class Generator(nn.Module):
   blocks: int
   shrink: int
   aligned: bool = True
+  skips: bool = False
   dtype: DTypeLike = jnp.float32
 
   def setup(self):
@@ -311,7 +316,7 @@ class Generator(nn.Module):
     x = self.first(picture, train)
     for block in self.down:
       x = halved(block(x, train))
-    return Encoded(x, resize.gaussian(picture, self.shrink))
+    return Encoded(x, resize.gaussian(picture, self.shrink), picture)
 
   def move(
     self,
@@ -334,16 +339,17 @@ class Generator(nn.Module):
     )
     motion = self.motion(encoded.small, source, driving, train)
     x = moved(encoded.maps, motion.flow, self.aligned)
-    side = x.shape[1]
-    shown = motion.occlusion
-    if shown.shape[1] != side:
-      shown = resize.linear(shown, side, side)
-    x = x * shown.astype(x.dtype)
+    x = x * _resized(motion.occlusion, x.shape[1]).astype(x.dtype)
     for block in self.block:
       x = block(x, train)
     for block in self.up:
       x = block(doubled(x), train)
-    return Painted(nn.sigmoid(self.last(x).astype(jnp.float32)), motion)
+    frames = nn.sigmoid(self.last(x).astype(jnp.float32))
+    if self.skips:
+      picture = moved(encoded.picture, motion.flow, self.aligned)
+      shown = _resized(motion.occlusion, picture.shape[1])
+      frames = shown * picture + (1 - shown) * frames
+    return Painted(frames, motion)
 
 
 def part_shifts(
@@ -378,6 +384,10 @@ def moved(
   height, width = maps.shape[1:3]
   grid = corner_grid(height, width) + resize_flow(flow, height)
   return sample_grid(maps, grid, aligned)
+
+
+def _resized(x: Float[Array, "b i i 1"], side: int) -> Float[Array, "b h h 1"]:
+  return x if x.shape[1] == side else resize.linear(x, side, side)
 
 
 def halved(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:

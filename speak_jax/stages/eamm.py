@@ -41,6 +41,7 @@ TRAINING = Training(
     ("model.shrink", rules.SOME),
     ("model.detector.*", rules.SOME),
     ("model.motion.*", rules.SOME),
+    ("model.generator.skips", rules.SWITCH),
     ("model.generator.*", rules.SOME),
     ("model.aligned", rules.SWITCH),
     ("model.context", rules.whole(mfcc.BEFORE + 1)),

@@ -158,6 +158,25 @@ def test_what_does_not_move_stays(world):
   np.testing.assert_allclose(still, maps, atol=1e-4)
 
 
+def test_with_skips_what_is_not_hidden_is_the_picture_itself(world):
+  """Moved as its maps are; the weights are the same."""
+  _, generator, _, variables, pictures, points = world
+  driving = points._replace(points=points.points * 0.8)
+  whole, skipping = (
+    jitted.compiled(net.apply)(variables, pictures, points, driving)
+    for net in (generator, generator.clone(skips=True))
+  )
+  flow = whole.motion.flow
+  assert np.abs(flow).max() > 1e-3
+  picture = jitted.compiled(fomm.moved)(pictures, flow)
+  side = pictures.shape[1]
+  shown = jitted.compiled(lambda x: resize.linear(x, side, side))(
+    whole.motion.occlusion
+  )
+  wanted = shown * picture + (1 - shown) * whole.frames
+  np.testing.assert_allclose(skipping.frames, wanted, atol=1e-5)
+
+
 def test_parts_move_as_their_keypoints_say():
   """A turned and shifted part is read where it was."""
   rng = np.random.default_rng(2)

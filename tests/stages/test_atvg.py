@@ -202,6 +202,7 @@ def test_public_weights_start_the_networks(tmp_path):
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.usefixtures("unchecked")
 def test_every_preset_traces(preset):
   config = presets.get_config(preset)
   for make in (atvg.make_landmarks, atvg.make_video):

@@ -148,6 +148,7 @@ def test_a_batch_is_what_the_networks_take(started):
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.usefixtures("unchecked")
 def test_every_preset_traces(preset):
   config = presets.get_config(preset)
   for name in LOSSES:

@@ -136,6 +136,7 @@ def test_sizes_must_halve():
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.usefixtures("unchecked")
 def test_every_preset_traces(preset):
   stage = fomm.make(presets.get_config(preset))
   params, collections = jax.eval_shape(lambda: stage.init(0, {}))

@@ -232,6 +232,7 @@ def test_windows_that_do_not_fit_the_spectrum_are_refused():
 
 
 @pytest.mark.parametrize("preset", ["base", "small64", "demo"])
+@pytest.mark.usefixtures("unchecked")
 def test_every_preset_traces(preset):
   config = presets.get_config(preset)
   makers = {

@@ -249,6 +249,7 @@ def test_the_sheet_has_true_frames_above_painted_ones(painter):
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.usefixtures("unchecked")
 def test_every_preset_traces(preset):
   config = presets.get_config(preset)
   for make in (wav2lip.make_sync, wav2lip.make_paint):
