@@ -201,29 +201,6 @@ def test_public_weights_start_the_networks(tmp_path):
     public_weights(config, atvg.make_video(config))
 
 
-@pytest.mark.parametrize("preset", presets.PRESETS)
-@pytest.mark.usefixtures("unchecked")
-def test_every_preset_traces(preset):
-  config = presets.get_config(preset)
-  for make in (atvg.make_landmarks, atvg.make_video):
-    stage = make(config)
-    params, collections = jax.eval_shape(lambda s=stage: s.init(0, {}))
-    for phase in stage.phases:
-      out = jax.eval_shape(
-        phase.loss,
-        params,
-        collections,
-        stage.batch,
-        jnp.int32(0),
-        jax.random.key(0),
-      )
-      assert out.loss.shape == ()
-      for group, changed in out.collections.items():
-        assert jax.tree.structure(changed) == jax.tree.structure(
-          collections[group]
-        )
-
-
 def test_aligned_faces_lie_in_one_place():
   """Nose and eyes of a turned face come to where those of the shape are."""
   shape = landmark_basis.mean_shape(_clips())
