@@ -73,14 +73,18 @@ RECIPES = {
     "fomm.batch": 12,
     "fomm.microbatch": 12,
     "fomm.optim.lr": 1e-3,
+    "fomm.optim.warmup": 300,
     "eamm_motion.steps": 2_000,
     "eamm_motion.optim.lr": 1e-3,
+    "eamm_motion.optim.warmup": 200,
     "eamm_finetune.steps": 300,
     "eamm_finetune.optim.lr": 4e-4,
+    "eamm_finetune.optim.warmup": 30,
     "eamm_emotion.steps": 800,
     "eamm_emotion.batch": 8,
     "eamm_emotion.microbatch": 8,
     "eamm_emotion.optim.lr": 1e-3,
+    "eamm_emotion.optim.warmup": 80,
   },
   # What the public code does: pictures are read off by half a cell, VGG alone
   # says how frames should look, sound is exaggerated, four keypoints learn of

@@ -4,7 +4,8 @@
     --config configs/speak.py:small64 --config.data.path=DATA
 
 Prints flags of `speak_jax.train`, one a line: all stages' steps, and the steps
-between which weights rise, times one factor, with which they take that long.
+between which weights and rates rise, times one factor, with which they take
+that long.
 So methods of different speed are trained for the same time on the same machine.
 Each stage is trained for a few steps first, in a folder that is removed.
 Compilation, samples and saves come on top. Exit code 64: it cannot be said.
@@ -25,6 +26,7 @@ FLAGS = flags.FLAGS
 
 # Keys of a stage that count its steps, by how their names end.
 COUNTING = ("steps", "_ramp", "_lead")
+WARMUP = "warmup"  # the same of an optimizer
 
 
 def seconds_a_step(config: ConfigDict, steps: int) -> dict[str, float]:
@@ -65,6 +67,8 @@ def scaled(
     for key, value in config[name].items():
       if key.endswith(COUNTING):
         values[f"{name}.{key}"] = _times(value, factor)
+      elif isinstance(value, ConfigDict) and WARMUP in value:
+        values[f"{name}.{key}.{WARMUP}"] = _times(value[WARMUP], factor)
     values[f"{name}.steps"] = max(values[f"{name}.steps"], 1)
   return values
 

@@ -15,14 +15,19 @@ def test_all_stages_keep_their_share_of_the_time():
   assert took == pytest.approx(60 * minutes, rel=0.01)
   share = values["irfd.steps"] / config.irfd.steps
   for key, value in values.items():
-    section, name = key.split(".")
-    whole = config[section][name]
+    section, *path = key.split(".")
+    whole = config[section]
+    for name in path:
+      whole = whole[name]
     ends = value if isinstance(value, tuple) else (value,)
     wholes = whole if isinstance(whole, tuple) else (whole,)
     assert ends == pytest.approx([share * x for x in wholes], abs=1), key
-  # Weights rise between the same shares of the steps; rates do not change.
-  assert {"speak.sync_ramp", "speak.gan_ramp", "irfd.gan_lead"} <= set(values)
-  assert "speak.r1_every" not in values
+  # Weights and rates rise between the same shares of the steps; how high does
+  # not change.
+  rises = {"speak.sync_ramp", "speak.gan_ramp", "irfd.gan_lead"}
+  rises |= {"speak.optim.warmup", "irfd.discriminator.warmup"}
+  assert rises <= set(values)
+  assert not {"speak.r1_every", "speak.optim.lr"} & set(values)
 
 
 def test_a_stage_is_never_without_a_step():
