@@ -12,10 +12,11 @@ from ml_collections import ConfigDict
 from data_pipelines.synthetic import render
 from speak_jax.bench import inputs, networks
 from speak_jax.bench.compiling import compiled
-from speak_jax.bench.figure import Figure
+from speak_jax.bench.figure import Figure, skipped
 from speak_jax.bench.plan import Plan
 from speak_jax.configs import speak
 from speak_jax.stages.base import Stage
+from speak_jax.supervision import flops
 from speak_jax.training import microbatches, sharding, state, step
 
 
@@ -27,7 +28,8 @@ def figures(plan: Plan) -> Iterator[Figure]:
 def of_config(config: ConfigDict, plan: Plan) -> Iterator[Figure]:
   """Steps of every stage on all devices, on one batch that is there.
 
-  What is done at every n-th step counts for the n-th part.
+  What is done at every n-th step counts for the n-th part. The share of the
+  peak and the memory are told where the device's are known.
   """
   mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
   config, stages, _ = microbatches.fit_to_devices(config, mesh.shape["data"])
@@ -43,8 +45,13 @@ def _of_stage(
   current = sharding.shard(current, placing)
   batch = sharding.shard_batch(batch_of(stage, config), mesh)
   key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
-  cold = warm = seconds = 0.0
+  cold = warm = seconds = work = 0.0
+  uncounted = ""
   for phase, update in step.jit_phases(stage, placing, mesh):
+    try:
+      work += update.flop(current, batch, key) / phase.every
+    except ValueError as error:
+      uncounted = str(error)
     for program in update.traced(current, batch, key):
       made = compiled(
         functools.partial(_traced, update, program, current, batch, key)
@@ -63,6 +70,16 @@ def _of_stage(
   yield Figure(f"{name}, compile warm", "s", (warm,))
   yield Figure(f"{name}, step", "s", (seconds,), note)
   yield Figure(f"{name}, samples", "samples/s", (size / seconds,))
+  if uncounted:
+    yield skipped(f"{name}, arithmetic", uncounted)
+  else:
+    yield Figure(f"{name}, arithmetic", "GFLOP/s", (1e-9 * work / seconds,))
+  if (peak := flops.peak()) is not None and not uncounted:
+    note = "of the dense bfloat16 peak of the maker's sheet"
+    yield Figure(f"{name}, MFU", "%", (100 * work / seconds / peak,), note)
+  if (memory := flops.memory().get("device_gb")) is not None:
+    note = "the most so far, stages before it included"
+    yield Figure(f"{name}, device memory", "GB", (memory,), note)
 
 
 def _traced(

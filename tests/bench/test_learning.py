@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from speak_jax.bench import compiling, networks, training
 from tests.bench.tiny import TINY, measured
@@ -24,17 +25,26 @@ def test_the_motion_of_photographs_is_a_network_too():
   figures += training.of_config(config, TINY)
   names = [one.name for one in figures]
   assert names[2] == "motion of a photograph, 50 frames, 1 example"
-  assert names[-2] == "motion, step"
+  assert names[-3] == "motion, step"
 
 
-def test_training():
+def test_training(monkeypatch):
+  """On a device of 10^12 FLOP/s that tells how full it was."""
+  monkeypatch.setattr(training.flops, "peak", lambda: 1e12)
+  monkeypatch.setattr(training.flops, "memory", lambda: {"device_gb": 3.0})
   config = small.config(stages=("syncnet",))
   figures = list(training.of_config(config, TINY))
   assert [one.name for one in figures] == [
     f"syncnet, {what}"
-    for what in ("compile cold", "compile warm", "step", "samples")
+    for what in (
+      *("compile cold", "compile warm", "step", "samples"),
+      *("arithmetic", "MFU", "device memory"),
+    )
   ]
-  assert min(one.median for one in figures) > 0
+  found = {one.name.removeprefix("syncnet, "): one.median for one in figures}
+  assert min(found.values()) > 0
+  assert found["MFU"] == pytest.approx(found["arithmetic"] / 10, rel=1e-6)
+  assert found["device memory"] == 3
 
 
 def test_programs_are_compiled_anew_and_then_read(tmp_path):
