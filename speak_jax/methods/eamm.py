@@ -20,7 +20,7 @@ from data_pipelines.media.warp import similarity
 from speak_jax.methods import base, crops, fomm
 from speak_jax.methods.base import Method, Request, Restored, ShownFrames
 from speak_jax.models import head_pose
-from speak_jax.models.eamm import displaced
+from speak_jax.models.eamm import anchored, displaced
 from speak_jax.models.fomm import Keypoints
 from speak_jax.models.head_pose import PoseScale
 from speak_jax.nn import emotion_view, mfcc, one_euro
@@ -207,6 +207,8 @@ def compiled(*learned: base.Trained) -> Networks:
       model.loud,
     )
     own = heard.found.keypoints
+    if model.anchored:
+      own = anchored(source.keypoints, own)
     keypoints, after = smooth("keypoints", own, states.keypoints)
     after = States(heard.state, pose_state, after, states.displacement)
     if chunk.emotion is not None:

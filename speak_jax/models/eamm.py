@@ -102,6 +102,20 @@ class AudioToMotion(nn.Module):
     return Heard(KeypointHead(self.keypoints, dtype, name="head")(x), state)
 
 
+def anchored(source: Keypoints, heard: Keypoints) -> Keypoints:
+  """Keypoints of a picture, moved by what is heard.
+
+  A fresh network hears all points near the middle, and parts that stand
+  upright: that moves nothing.
+
+  Args:
+    source: Of the pictures; one, or as many as there are frames.
+    heard: Of the frames, from the middle and from upright.
+  """
+  turned = source.jacobians + heard.jacobians - jnp.eye(2)
+  return Keypoints(source.points + heard.points, turned)
+
+
 class Spread(nn.Module):
   """A transposed convolution that makes a map of one place.
 

@@ -44,6 +44,7 @@ TRAINING = Training(
     ("model.generator.skips", rules.SWITCH),
     ("model.generator.*", rules.SOME),
     ("model.aligned", rules.SWITCH),
+    ("model.anchored", rules.SWITCH),
     ("model.context", rules.whole(mfcc.BEFORE + 1)),
     ("model.ears", rules.SOME),
     ("model.layers", rules.SOME),

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from speak_jax.losses import pixel
 from speak_jax.models import head_pose
-from speak_jax.models.eamm import AudioToMotion
+from speak_jax.models.eamm import AudioToMotion, anchored
 from speak_jax.models.fomm import Found, KeypointDetector, Keypoints
 from speak_jax.models.head_pose import PoseScale
 from speak_jax.nn import mfcc, precision
@@ -77,10 +77,11 @@ class MotionLosses:
     Raises:
       ValueError: pictures of this size do not halve as often as asked for.
     """
-    asked = config[MOTION].weights.to_dict()
-    weights, notes = base.resolve_weights(asked, {})
     return cls(
-      config, hearing_net(config), fomm.detector(config), weights, notes
+      config,
+      hearing_net(config),
+      fomm.detector(config),
+      *_weights(config, MOTION),
     )
 
   def init(
@@ -117,7 +118,11 @@ class MotionLosses:
     shown: Shown,
     train: bool = False,
   ) -> tuple[Found, Groups]:
-    """What is heard, and the collections that training has changed."""
+    """What is heard, and the collections that training has changed.
+
+    Where `config.model.anchored` says so, what the network hears moves the
+    picture's own keypoints.
+    """
     heard, changed = base.apply(
       self.net,
       HEARING,
@@ -129,7 +134,12 @@ class MotionLosses:
       train=train,
       mutable=["batch_stats"] if train else (),
     )
-    return heard.found, {HEARING: dict(changed)}
+    found = heard.found
+    if self.config.model.anchored:
+      still = self.see(params, collections, shown.picture).keypoints
+      still = Keypoints(*(each(x, shown) for x in still))
+      found = found._replace(keypoints=anchored(still, found.keypoints))
+    return found, {HEARING: dict(changed)}
 
   def terms(self, heard: Found, seen: Found) -> base.Terms:
     """How far keypoints and their heat are from those that are seen."""
@@ -203,8 +213,7 @@ class FinetuneLosses:
     Raises:
       ValueError: pictures of this size do not halve as often as asked for.
     """
-    asked = config[FINETUNE].weights.to_dict()
-    weights, notes = base.resolve_weights(asked, {})
+    weights, notes = _weights(config, FINETUNE)
     video = FommLosses.of(config)
     return cls(
       config, MotionLosses.of(config), video, weights, (*notes, *video.notes)
@@ -358,6 +367,19 @@ def hearing_net(config: ConfigDict) -> AudioToMotion:
     model.layers,
     jnp.dtype(precision.resolve(model.dtype)),
   )
+
+
+def _weights(
+  config: ConfigDict, stage: str
+) -> tuple[Mapping[str, float], tuple[str, ...]]:
+  """A stage's weights as used, and what is to be said of them."""
+  disabled = {}
+  if config.model.anchored:
+    disabled["heat"] = (
+      "what is heard moves keypoints, it is not where they lie"
+      " (config.model.anchored)"
+    )
+  return base.resolve_weights(config[stage].weights.to_dict(), disabled)
 
 
 def _no_scale() -> Group:

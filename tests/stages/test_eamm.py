@@ -25,6 +25,7 @@ LOSSES = {
 def _config(**changes):
   sizes = {
     "model.frames": 3,
+    "model.anchored": False,
     "model.ears": 2,
     **{f"{s}.{k}": 2 for s in LOSSES for k in ("batch", "microbatch")},
     **changes,
@@ -113,6 +114,37 @@ def test_sheets_show_what_is_made(started):
   true = np.asarray(rest[-1].frames)
   if name != MOTION:
     np.testing.assert_array_equal(sheet[::rows], true)
+
+
+def test_anchored_who_has_just_begun_to_hear_does_not_move():
+  """And heat, which says where points lie, is not asked for."""
+  config = _config(**{"model.anchored": True})
+  stage = eamm_motion.make_motion(config)
+  losses = eamm_motion.MotionLosses.of(config)
+  assert "heat" in str(losses.notes) and not losses.weights["heat"]
+  params, collections = small.parameters(stage)
+  rng = np.random.default_rng(1)
+  picture = jnp.asarray(rng.random((2, 32, 32, 3)), jnp.float32)
+  shown = eamm_motion.Shown(
+    picture, picture, jnp.zeros((2, 3, 28, 12)), jnp.zeros((2, 3, 6))
+  )
+  plain = eamm_motion.MotionLosses.of(_config())
+  see, hear, alone = (
+    jax.jit(f)
+    for f in (
+      lambda *x: losses.see(*x, picture).keypoints,
+      lambda *x: losses.hear(*x, shown)[0].keypoints,
+      lambda *x: plain.hear(*x, shown)[0].keypoints,
+    )
+  )
+  still, heard, moved = (f(params, collections) for f in (see, hear, alone))
+  still = [np.repeat(np.asarray(x), 3, 0) for x in still]
+  np.testing.assert_allclose(heard.points, still[0] + moved.points, atol=1e-5)
+  np.testing.assert_allclose(
+    heard.jacobians, still[1] + moved.jacobians - np.eye(2), atol=1e-5
+  )
+  assert np.abs(moved.points).max() < 0.1
+  np.testing.assert_allclose(heard.jacobians, still[1], atol=0.1)
 
 
 @pytest.mark.parametrize("started", [EMOTION], indirect=True)
