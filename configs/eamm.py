@@ -135,8 +135,9 @@ def _config(preset: str) -> dict:
       # Ours: places are those of the cells' centres. The public code reads
       # pictures half a cell away from them.
       aligned=True,
-      # Ours: what is heard moves the keypoints that are seen of the picture.
-      # Published: it is where they lie, whosever picture it is.
+      # Ours: what is heard moves the keypoints that are seen of the picture,
+      # and heads are held against how the picture's is. Published: it is where
+      # they lie, whosever picture it is.
       anchored=False,
       frames=16,  # of a sample, where sound is heard
       context=4,  # frames of sound on each side: a frame hears three more

@@ -68,7 +68,8 @@ class Networks(NamedTuple):
 
   begin: Callable  # u8 picture -> (source, states)
   go_on: Callable  # (source, chunk, states) -> (u8 frames, states)
-  scale: PoseScale
+  # (landmarks of frames, of the picture, their side in px) -> numbers
+  pose: Callable
   size: int  # px
 
 
@@ -117,10 +118,10 @@ def prepare(networks: Networks, request: Request) -> Inputs:
   side, size, count = len(request.identity), networks.size, request.frames
   matrix = crops.square(np.full(2, (side - 1) / 2), side, size)
   [picture] = crops.cut(request.identity[None], matrix[None], size)
-  numbers = head_pose.head_pose(request.pose.landmarks, side)
+  numbers = networks.pose(request.pose.landmarks, request.landmarks, side)
   chunk = Chunk(
     mfcc.windows(request.audio, count).astype(np.float32),
-    head_pose.standardised(numbers, networks.scale).astype(np.float32),
+    numbers.astype(np.float32),
     *_held_still(request.emotion, matrix, size, count),
   )
   return Inputs(picture, chunk, matrix, request.identity)
@@ -250,10 +251,11 @@ def compiled(*learned: base.Trained) -> Networks:
 
   states = fresh()
   numbers = heard.variables[motion_stage.SCALE]["params"]
+  scale = PoseScale(**jax.tree.map(np.asarray, numbers))
   return Networks(
     begin=lambda picture: (begin(networks, picture), states),
     go_on=lambda *rest: go_on(networks, *rest),
-    scale=PoseScale(**jax.tree.map(np.asarray, numbers)),
+    pose=lambda *rest: motion_stage.held(config, scale, *rest),
     size=model.image,
   )
 

@@ -9,7 +9,7 @@ called alone. Networks have pictures in [0, 1].
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -326,14 +326,46 @@ def taken(
 ) -> Shown:
   """A batch as the networks take it."""
   model = config.model
-  pose = head_pose.head_pose(batch.landmarks, model.image)
   frames = rearrange(batch.frames, "b t h w c -> (b t) h w c")
   return Shown(
     picture=batch.others[:, 0].astype(jnp.float32) / 255,
     frames=frames.astype(jnp.float32) / 255,
     sound=mfcc.windows(batch.audio, model.frames, model.context),
-    pose=head_pose.standardised(pose, PoseScale(**params[SCALE])),
+    pose=held(
+      config,
+      PoseScale(**params[SCALE]),
+      batch.landmarks,
+      batch.other_landmarks[:, 0],
+      model.image,
+    ),
   )
+
+
+def held(
+  config: ConfigDict,
+  scale: PoseScale,
+  landmarks: Float[Any, "*b t 68 2"],
+  picture: Float[Any, "*b 68 2"],
+  size: int,
+) -> Float[Any, "*b t 6"]:
+  """How heads are held, in deviations of the people trained on.
+
+  Where `config.model.anchored` says so, against how the picture's is: what
+  moves a picture's own keypoints need not find out where it looks.
+
+  Args:
+    config: The run's.
+    scale: Mean and deviation of those people.
+    landmarks: Of the frames, in pixels.
+    picture: Of the person's picture, likewise.
+    size: Side of both, px.
+  """
+
+  def numbers(points: Any) -> Any:
+    return head_pose.standardised(head_pose.head_pose(points, size), scale)
+
+  own = numbers(landmarks)
+  return own - numbers(picture)[..., None, :] if config.model.anchored else own
 
 
 def apart(ours: Array, true: Array) -> Float[Array, "n"]:

@@ -147,6 +147,22 @@ def test_anchored_who_has_just_begun_to_hear_does_not_move():
   np.testing.assert_allclose(heard.jacobians, still[1], atol=0.1)
 
 
+def test_anchored_heads_are_held_against_the_picture_s():
+  """Who holds the head as in the picture has numbers of 0."""
+  scale = head_pose.fit(_clips())
+  frames = (np.stack(_clips())[:, :3] + 0.5) * 32
+  alone, against = (
+    eamm_motion.held(
+      _config(**{"model.anchored": x}), scale, frames, frames[:, 1], 32
+    )
+    for x in (False, True)
+  )
+  assert alone.shape == against.shape == (4, 3, 6)
+  np.testing.assert_allclose(against[:, 1], 0, atol=1e-9)
+  np.testing.assert_allclose(against, alone - alone[:, 1:2], atol=1e-9)
+  assert np.abs(against[:, 0]).max() > 0.1
+
+
 @pytest.mark.parametrize("started", [EMOTION], indirect=True)
 def test_an_unknown_emotion_is_no_class(started):
   _, losses, _, params, collections, batch = started
