@@ -5,6 +5,7 @@
 """
 
 import ast
+import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -172,6 +173,21 @@ def config(
   override(made, dict(recipes[preset]))
   override(made, values)
   return made.lock()
+
+
+def sizes(
+  known: Mapping[str, Mapping[str, Any]],
+  sized_as: Mapping[str, str],
+  preset: str,
+) -> dict[str, Any]:
+  """A copy of a preset's sizes, or of those of the preset it is sized as.
+
+  Channels are by resolution: JSON has no integer keys, and a run's config is
+  read back from JSON.
+  """
+  made = dict(copy.deepcopy(known[sized_as.get(preset, preset)]))
+  made["channels"] = {str(k): v for k, v in made["channels"].items()}
+  return made
 
 
 # People that are drawn and learnt from in seconds, for presets "demo" that show

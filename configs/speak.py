@@ -6,8 +6,6 @@ Presets differ in sizes and, for `paper`, in the losses' weights. `robust`
 losses are the default; `paper` is the paper to the letter.
 """
 
-import copy
-
 from ml_collections import ConfigDict
 
 from speak_jax.configs import common
@@ -284,13 +282,11 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def _config(preset: str) -> dict:
-  sizes = copy.deepcopy(SIZES[_SIZED_AS.get(preset, preset)])
+  sizes = common.sizes(SIZES, _SIZED_AS, preset)
   batch, microbatch, steps = (
     sizes.pop(k) for k in ("batch", "microbatch", "steps")
   )
   image = sizes["image"]
-  # JSON has no integer keys, and a run's config is read back from JSON.
-  sizes["channels"] = {str(k): v for k, v in sizes["channels"].items()}
   return dict(
     # In this order, in RUN/<stage>.
     **common.run("speak", preset, ("syncnet", "irfd", "speak")),

@@ -6,8 +6,6 @@ The losses are those of Yu et al. 2023 (arXiv 2212.04248). Sizes, weights and
 rates are ours, since nothing of the method's code is public.
 """
 
-import copy
-
 from ml_collections import ConfigDict
 
 from speak_jax.configs import common
@@ -123,9 +121,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def _config(preset: str) -> dict:
-  sizes = copy.deepcopy(SIZES[_SIZED_AS.get(preset, preset)])
-  # JSON has no integer keys, and a run's config is read back from JSON.
-  sizes["channels"] = {str(k): v for k, v in sizes["channels"].items()}
+  sizes = common.sizes(SIZES, _SIZED_AS, preset)
   return dict(
     **common.run("thpad", preset, ("thpad_lip", "thpad_space", "thpad_prior")),
     model=dict(

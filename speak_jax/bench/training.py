@@ -48,10 +48,6 @@ def _of_stage(
   cold = warm = seconds = work = 0.0
   uncounted = ""
   for phase, update in step.jit_phases(stage, placing, mesh):
-    try:
-      work += update.flop(current, batch, key) / phase.every
-    except ValueError as error:
-      uncounted = str(error)
     for program in update.traced(current, batch, key):
       made = compiled(
         functools.partial(_traced, update, program, current, batch, key)
@@ -64,6 +60,11 @@ def _of_stage(
       jax.block_until_ready(current)
       taken.append(time.perf_counter() - begin)
     seconds += float(np.median(taken[1:])) / phase.every
+    # After the steps, whose traces are there.
+    try:
+      work += update.flop(current, batch, key) / phase.every
+    except ValueError as error:
+      uncounted = str(error)
   size = config[name].batch
   note = f"batch {size}, {config[name].microbatch} at once"
   yield Figure(f"{name}, compile cold", "s", (cold,))

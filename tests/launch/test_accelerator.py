@@ -80,6 +80,14 @@ def test_what_does_not_end_is_ended_and_learning_may_be(tmp_path, out):
   assert told[-1] == "learning: no time left"
 
 
+def test_help_is_the_script_s_own_head_and_no_more(tmp_path):
+  ran = noting("accelerator.sh", tmp_path)("--help")
+  assert ran.returncode == 0
+  lines = ran.stdout.splitlines()
+  assert lines[0].startswith("What a machine's GPU or TPU does")
+  assert lines[-1].endswith("docs/hardware.md says what to read in it.")
+
+
 @pytest.mark.parametrize("words", [("--minutes", "soon"), ("--what",)])
 def test_other_words_are_refused(tmp_path, words):
   ran = noting("accelerator.sh", tmp_path)(*words)
