@@ -25,7 +25,7 @@ EXPECTED = {
   "Apache Beam is installed": 1,
   "Gradio is installed": 1,
   "root may write everywhere": 1,
-  "no zsh": 5,
+  "no zsh": 10,
   "no dash here": 1,
 }
 
