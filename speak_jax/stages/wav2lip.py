@@ -258,7 +258,9 @@ class SyncLosses:
     )
     right = ((near > 0.5) == matches).mean()
     order = (near[:, 0] > near[:, 1]).mean()
-    means |= {"right": right, "two_way": order}
+    # What the second stage's gate is to wait for, of real faces.
+    real = sync.cosine_cross_entropy(near[:, 0], matches[:1]).mean()
+    means |= {"right": right, "two_way": order, "sync_of_real": real}
     return LossOut(loss, means, moments.changed)
 
   def sample_grids(
@@ -466,7 +468,8 @@ def shown(
 
 def generator(config: ConfigDict) -> Generator:
   """Builds the generator; it holds no parameters."""
-  return Generator(config.model.image, config.model.width, base.dtype(config))
+  model = config.model
+  return Generator(model.image, model.width, model.skips, base.dtype(config))
 
 
 def expert(config: ConfigDict) -> SyncExpert:
@@ -619,6 +622,7 @@ TRAINING = Training(
     # A frame hears five, which begin two before it or one after the next.
     ("model.context", rules.whole(FRAMES)),
     ("model.width", rules.SOME),
+    ("model.skips", rules.SWITCH),
     ("model.released_offset", rules.SWITCH),
     ("model.feather", rules.FROM_0),
     (
