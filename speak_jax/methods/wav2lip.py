@@ -16,13 +16,14 @@ from speak_jax.methods.base import Method, Request, Restored, Trained
 from speak_jax.nn import precision
 from speak_jax.pretrained import files, layouts
 from speak_jax.pretrained.tensors import WeightsError
-from speak_jax.stages import wav2lip as stage
+from speak_jax.stages import wav2lip_input, wav2lip_paint
 
 CHUNK = 16  # frames that are made at a time
 SMOOTHED = 5  # boxes that each box is the mean of
 CODE = (
   "speak_jax.models.wav2lip",
-  "speak_jax.stages.wav2lip",
+  "speak_jax.stages.wav2lip_input",
+  "speak_jax.stages.wav2lip_paint",
   "speak_jax.methods.wav2lip",
 )
 
@@ -60,8 +61,8 @@ def restore(path: Path, frames: int) -> Restored:
   """
   del frames
   if not path.is_file():
-    return base.restored_run(path, (stage.PAINT,), CODE, _of_run)
-  converted = layouts.load(str(path), stage.GENERATOR).converted
+    return base.restored_run(path, (wav2lip_paint.PAINT,), CODE, _of_run)
+  converted = layouts.load(str(path), wav2lip_paint.GENERATOR).converted
   config = presets.get_config("released")
   with config.unlocked():
     config.model.image = converted.sizes["size"]
@@ -83,8 +84,8 @@ def owns(path: Path) -> bool:
     return False
   try:
     tensors = files.read(path)
-    ours = tensors.facts.get("layout") == stage.GENERATOR
-    return ours or layouts.layout_of(tensors) == stage.GENERATOR
+    ours = tensors.facts.get("layout") == wav2lip_paint.GENERATOR
+    return ours or layouts.layout_of(tensors) == wav2lip_paint.GENERATOR
   except WeightsError:
     return False
 
@@ -139,25 +140,25 @@ def place(
 
 
 def _of_run(learned: Trained) -> Networks:
-  return _compiled(learned.config, learned.variables[stage.GENERATOR])
+  return _compiled(learned.config, learned.variables[wav2lip_paint.GENERATOR])
 
 
 def _compiled(config: ConfigDict, variables: Any) -> Networks:
-  net, size = stage.generator(config), config.model.image
+  net, size = wav2lip_paint.generator(config), config.model.image
   variables = jax.device_put(variables)
 
   @jax.jit
   def paint(variables, whole, boxes, references, reference_boxes, sounds):
-    faces = stage.shown(
-      stage.cut(whole, boxes, size),
-      stage.cut(references, reference_boxes, size),
+    faces = wav2lip_paint.shown(
+      wav2lip_input.cut(whole, boxes, size),
+      wav2lip_input.cut(references, reference_boxes, size),
     )
-    made: Any = net.apply(variables, faces, stage.spectra(sounds))
-    return (stage.as_rgb(made),)
+    made: Any = net.apply(variables, faces, wav2lip_input.spectra(sounds))
+    return (wav2lip_input.as_rgb(made),)
 
   return Networks(
     paint=lambda *arrays: paint(variables, *arrays),
-    first=stage.first_heard(config, False),
+    first=wav2lip_input.first_heard(config, False),
     feather=config.model.feather,
     size=size,
   )
@@ -170,9 +171,9 @@ def _prepared(
   landmarks: Float[np.ndarray, "t 68 2"],
 ) -> Inputs:
   """Makes frames as small as those that are learned from, and cuts sounds."""
-  small, side = stage.WHOLE * networks.size, len(request.identity)
-  boxes = _smoothed(stage.face_boxes(landmarks))
-  [own] = stage.face_boxes(request.landmarks[None])
+  small, side = wav2lip_input.WHOLE * networks.size, len(request.identity)
+  boxes = _smoothed(wav2lip_input.face_boxes(landmarks))
+  [own] = wav2lip_input.face_boxes(request.landmarks[None])
 
   def in_small(boxes: np.ndarray) -> np.ndarray:
     return ((boxes + 0.5) * small / side - 0.5).astype(np.float32)
@@ -197,7 +198,7 @@ def _smoothed(boxes: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 4"]:
 
 
 def _matrix(box: Float[np.ndarray, "4"], size: int) -> Float[np.ndarray, "2 3"]:
-  """What `stage.cut` does to x and y."""
+  """What `wav2lip_input.cut` does to x and y."""
   left, top, right, bottom = box.astype(np.float64)
   across, down = size / (right - left), size / (bottom - top)
   return np.array(
@@ -209,10 +210,10 @@ def _sounds(
   audio: Int16[np.ndarray, "s"], frames: int, first: int
 ) -> Int16[np.ndarray, "t n"]:
   """What each frame hears: silence before the sound, its end at the end."""
-  starts = stage.FRAME * (first + np.arange(frames))
-  starts = np.minimum(starts, len(audio) - stage.HEARD)
-  lead = stage.HEARD + stage.ROUND
-  return stage.sounds(np.pad(audio, lead), starts + lead)
+  starts = wav2lip_input.FRAME * (first + np.arange(frames))
+  starts = np.minimum(starts, len(audio) - wav2lip_input.HEARD)
+  lead = wav2lip_input.HEARD + wav2lip_input.ROUND
+  return wav2lip_input.sounds(np.pad(audio, lead), starts + lead)
 
 
 WAV2LIP = Method(

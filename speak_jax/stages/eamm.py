@@ -14,11 +14,13 @@ from speak_jax.stages.eamm_motion import FINETUNE, HEARING, MOTION, SCALE
 TRAINING = Training(
   stages={
     fomm.NAME: Row(fomm.make, (fomm.KEYPOINTS, fomm.GENERATOR), fomm.sampler),
-    MOTION: Row(eamm_motion.make_motion, (HEARING, SCALE), eamm_motion.sampler),
+    MOTION: Row(
+      eamm_motion.make_motion, (HEARING, SCALE), eamm_motion.motion_sampler
+    ),
     FINETUNE: Row(
       eamm_motion.make_finetune,
       (HEARING, SCALE, fomm.GENERATOR),
-      eamm_motion.sampler,
+      eamm_motion.finetune_sampler,
     ),
     EMOTION: Row(eamm_emotion.make, (FEELING,), eamm_emotion.sampler),
   },
@@ -58,7 +60,7 @@ TRAINING = Training(
     ("fomm.warp.side", rules.whole(2)),
     ("fomm.warp.*", rules.FROM_0),
     ("eamm_finetune.every", rules.SOME),
-    ("eamm_emotion.picture_from", rules.one_of("clip", "person", "neutral")),
+    ("*.picture_from", rules.one_of("clip", "person", "neutral")),
   ),
   model_of={"feeling": EMOTION, "moved": EMOTION},
 )

@@ -260,4 +260,4 @@ def make(config: ConfigDict) -> Stage:
 
 def sampler(config: ConfigDict) -> Sampler:
   """Says how batches are made: the picture is of any clip of the person."""
-  return eamm_motion.stretches(config, config[EMOTION].picture_from)
+  return eamm_motion.stretches(config, EMOTION)

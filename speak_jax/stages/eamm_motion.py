@@ -473,13 +473,18 @@ def make_finetune(config: ConfigDict) -> Stage:
   )
 
 
-def sampler(config: ConfigDict) -> Sampler:
-  """Says how batches are made: stretches, and any other frame of the clip."""
-  return stretches(config, "clip")
+def motion_sampler(config: ConfigDict) -> Sampler:
+  """Says how batches of the first stage are made."""
+  return stretches(config, MOTION)
 
 
-def stretches(config: ConfigDict, others_from: str) -> Sampler:
-  """Stretches, and the person's picture from where it is asked for."""
+def finetune_sampler(config: ConfigDict) -> Sampler:
+  """Says how batches of the second stage are made."""
+  return stretches(config, FINETUNE)
+
+
+def stretches(config: ConfigDict, stage: str) -> Sampler:
+  """Stretches, and the person's picture from where the stage asks for it."""
   model = config.model
   return Sampler(
     "stretches",
@@ -489,6 +494,6 @@ def stretches(config: ConfigDict, others_from: str) -> Sampler:
       "context": model.context,
       "others": 1,
       "apart": 0,
-      "others_from": others_from,
+      "others_from": config[stage].picture_from,
     },
   )

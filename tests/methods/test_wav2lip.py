@@ -12,7 +12,9 @@ from data_pipelines.dataset.pictures import resize
 from speak_jax.methods import base, registry, wav2lip
 from speak_jax.metrics import image
 from speak_jax.pretrained import goldens
-from speak_jax.stages import wav2lip as stage
+from speak_jax.stages import wav2lip_input
+from speak_jax.stages.wav2lip_paint import GATE
+from speak_jax.stages.wav2lip_sync import EXPERT
 from speak_jax.training import checkpoints, run_config
 from speak_jax.training.run import train
 from tests.pretrained import reference_wav2lip
@@ -74,14 +76,10 @@ def test_it_is_trained_by_the_command_of_all(run):
     assert json.loads(rows[-1])[figure] > 0
   assert run_config.read(run).method == "wav2lip"
   # The expert is the first stage's still; the gate has opened, and is kept.
-  first, _ = checkpoints.restore_params(run, "wav2lip_sync", [stage.EXPERT])
-  second, kept = checkpoints.restore_params(
-    run, "wav2lip", [stage.EXPERT, stage.GATE]
-  )
-  jax.tree.map(
-    np.testing.assert_array_equal, first[stage.EXPERT], second[stage.EXPERT]
-  )
-  assert kept[stage.GATE]["gate"]["open"] == 1
+  first, _ = checkpoints.restore_params(run, "wav2lip_sync", [EXPERT])
+  second, kept = checkpoints.restore_params(run, "wav2lip", [EXPERT, GATE])
+  jax.tree.map(np.testing.assert_array_equal, first[EXPERT], second[EXPERT])
+  assert kept[GATE]["gate"]["open"] == 1
 
 
 def test_it_goes_on_where_it_stopped(run, capsys):
@@ -162,8 +160,10 @@ def test_a_placed_crop_of_the_truth_is_the_truth(run, clip):
     ),
   )
   inputs = method.prepare(networks, large)
-  faces = stage.as_rgb(
-    jax.jit(lambda f, b: stage.cut(f, b, size))(inputs.whole, inputs.boxes)
+  faces = wav2lip_input.as_rgb(
+    jax.jit(lambda f, b: wav2lip_input.cut(f, b, size))(
+      inputs.whole, inputs.boxes
+    )
   )
   empty = inputs._replace(onto=np.zeros_like(inputs.onto), feather=0.0)
   placed = method.place(np.asarray(faces), empty)

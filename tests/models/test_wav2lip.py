@@ -191,6 +191,22 @@ def test_tiny_networks_run():
   assert all((a != b).any() for a, b in zip(old, new, strict=True))
 
 
+def test_with_skips_a_fresh_generator_shows_what_it_is_shown():
+  """The face above the reference, and an eighth of what it paints."""
+  rng = np.random.default_rng(3)
+  net = wav2lip.Generator(32, 1, skips=True)
+  faces = jnp.asarray(rng.random((2, 32, 32, 6)), jnp.float32)
+  mel = jnp.asarray(rng.normal(size=(2, 80, 16)), jnp.float32)
+  variables = jax.eval_shape(net.init, jax.random.key(0), faces, mel)
+  variables = _drawn(variables, rng)
+  last = variables["params"]["output_block"]["1"]
+  last |= jax.tree.map(jnp.zeros_like, last)
+  shown = jax.jit(net.apply)(variables, faces, mel)
+  given = jnp.concatenate([faces[:, :16, :, :3], faces[:, 16:, :, 3:]], 1)
+  np.testing.assert_allclose(shown, given + 0.1192 * (0.5 - given), atol=1e-4)
+  assert last["kernel"].shape[-1] == 4
+
+
 def test_codes_are_unit_vectors_without_negative_numbers():
   rng = np.random.default_rng(2)
   net, (below, mel) = _net("expert", 32, 1)

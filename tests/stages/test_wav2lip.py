@@ -8,8 +8,9 @@ import pytest
 from configs import wav2lip as presets
 from speak_jax.losses import sync
 from speak_jax.nn import lip_mel
-from speak_jax.stages import wav2lip
-from speak_jax.stages.wav2lip import CRITIC, EXPERT, GATE, GENERATOR
+from speak_jax.stages import wav2lip_input, wav2lip_paint, wav2lip_sync
+from speak_jax.stages.wav2lip_paint import CRITIC, GATE, GENERATOR
+from speak_jax.stages.wav2lip_sync import EXPERT
 from tests.plain_face import plain_face
 from tests.stages import small
 from tests.stages.traces import trace
@@ -40,9 +41,9 @@ def _clip(stage, seed=0):
 def painter():
   """The second stage's losses, parameters and a batch."""
   config = _config()
-  stage = wav2lip.make_paint(config)
+  stage = wav2lip_paint.make(config)
   params, collections = small.parameters(stage)
-  losses = wav2lip.PaintLosses.of(config)
+  losses = wav2lip_paint.PaintLosses.of(config)
   return losses, params, collections, _clip(stage)
 
 
@@ -67,9 +68,15 @@ def step(painter):
 
 def test_the_expert_learns_what_goes_together():
   config = _config()
-  stage = wav2lip.make_sync(config)
+  stage = wav2lip_sync.make(config)
   found = trace(stage, 0)
-  assert found.logged == {"loss", "cosine", "right", "two_way"}
+  assert found.logged == {
+    "loss",
+    "cosine",
+    "right",
+    "two_way",
+    "sync_of_real",
+  }
   assert found.moved(EXPERT) == {"face_encoder", "audio_encoder"}
   assert set(stage.optims["fit"].trains) == {EXPERT}
   assert any(x.startswith(f"collections/{EXPERT}") for x in found.outputs)
@@ -86,14 +93,14 @@ def test_moments_of_a_stretch_are_told_apart():
   config = _config(
     **{"wav2lip_sync.weights.contrast": 1.0, "wav2lip_sync.moments": 3}
   )
-  stage = wav2lip.make_sync(config)
+  stage = wav2lip_sync.make(config)
   # Three moments of five frames, three apart.
   assert stage.batch.frames.shape[1] == 5 + 2 * 3
   assert stage.batch.others.shape[1] == 5
-  sampler = wav2lip.sync_sampler(config)
+  sampler = wav2lip_sync.sampler(config)
   assert sampler.options["frames"] == 11
   assert "contrast" in trace(stage, 0).logged
-  losses = wav2lip.SyncLosses.of(config)
+  losses = wav2lip_sync.SyncLosses.of(config)
   params, collections = small.parameters(stage)
   batch = _clip(stage)
   codes = jax.jit(lambda batch: losses.codes(params, collections, batch)[:3])
@@ -104,7 +111,7 @@ def test_moments_of_a_stretch_are_told_apart():
   later, _, late = codes(
     batch._replace(
       frames=jnp.roll(batch.frames, -3, 1),
-      audio=jnp.roll(batch.audio, -3 * wav2lip.FRAME, 1),
+      audio=jnp.roll(batch.audio, -3 * wav2lip_input.FRAME, 1),
     )
   )
   np.testing.assert_array_equal(later[:, 0], faces[:, 1])
@@ -140,7 +147,7 @@ def test_the_expert_is_heard_once_the_gate_is_open(painter, step):
 
 
 def test_what_each_phase_moves_and_logs():
-  stage = wav2lip.make_paint(_config())
+  stage = wav2lip_paint.make(_config())
   disc, gen = (trace(stage, i) for i in range(2))
   assert stage.optims["gen"].trains == (GENERATOR,)
   assert stage.optims["disc"].trains == (CRITIC,)
@@ -157,27 +164,27 @@ def test_what_each_phase_moves_and_logs():
 
 
 def test_without_a_weight_there_is_no_critic():
-  stage = wav2lip.make_paint(_config(**{"wav2lip.weights.gan": 0.0}))
+  stage = wav2lip_paint.make(_config(**{"wav2lip.weights.gan": 0.0}))
   assert [x.name for x in stage.phases] == ["gen"]
   assert set(stage.optims) == {"gen"}
   found = trace(stage, 0)
   assert CRITIC not in found.state.params
   assert "gan" not in found.logged and "gate/open" in found.logged
   # Without the expert's there is no gate to open.
-  stage = wav2lip.make_paint(_config(**{"wav2lip.weights.sync": 0.0}))
+  stage = wav2lip_paint.make(_config(**{"wav2lip.weights.sync": 0.0}))
   assert not any("gate" in x for x in trace(stage, 1).outputs)
 
 
 def test_the_expert_judges_by_what_it_has_learned():
   """Batch statistics, as the public code has them, depend on other clips."""
   config = _config()
-  params, collections = small.parameters(wav2lip.make_sync(config))
+  params, collections = small.parameters(wav2lip_sync.make(config))
   rng = np.random.default_rng(0)
   made = jnp.asarray(rng.random((10, 32, 32, 3)), jnp.float32)
   mel = jnp.asarray(rng.normal(size=(2, 80, 16)), jnp.float32)
   found = {}
   for of_batch in (False, True):
-    losses = wav2lip.PaintLosses.of(
+    losses = wav2lip_paint.PaintLosses.of(
       _config(**{"wav2lip.batch_statistics": of_batch})
     )
     ask = jax.jit(losses.out_of_sync)
@@ -197,10 +204,10 @@ def test_a_box_does_not_show_the_mouth():
   open_wide = points.copy()
   open_wide[6:11, 1] += 20
   open_wide[48:68, 1] *= 1.2
-  box = wav2lip.face_boxes(points)
-  np.testing.assert_array_equal(wav2lip.face_boxes(open_wide), box)
+  box = wav2lip_input.face_boxes(points)
+  np.testing.assert_array_equal(wav2lip_input.face_boxes(open_wide), box)
   np.testing.assert_allclose(box, [10, 55 - 25 * 1.25, 90, 55 + 25 * 1.25])
-  moved = wav2lip.face_boxes(jnp.asarray(points[None] + 7.0))
+  moved = wav2lip_input.face_boxes(jnp.asarray(points[None] + 7.0))
   np.testing.assert_allclose(moved[0], box + 7, rtol=1e-5)
 
 
@@ -210,14 +217,14 @@ def test_faces_are_blue_first_and_lie_in_their_boxes():
   inside = rng.integers(0, 256, (4, 4, 3), np.uint8)
   frame[0, 16:48, 20:44] = inside.repeat(8, 0).repeat(6, 1)
   box = np.array([[19.5, 15.5, 43.5, 47.5]], np.float32)
-  face = jax.jit(lambda f, b: wav2lip.cut(f, b, 32))(frame, box)[0]
+  face = jax.jit(lambda f, b: wav2lip_input.cut(f, b, 32))(frame, box)[0]
   middles = face[4::8, 4::8]
   np.testing.assert_allclose(middles, inside[..., ::-1] / 255, atol=0.02)
-  upper = wav2lip.hidden(face[None])[0]
+  upper = wav2lip_input.hidden(face[None])[0]
   assert not upper[16:].any()
   np.testing.assert_array_equal(upper[:16], face[:16])
-  np.testing.assert_array_equal(wav2lip.below(face[None])[0], face[16:])
-  back = wav2lip.as_rgb(face)[4::8, 4::8]
+  np.testing.assert_array_equal(wav2lip_input.below(face[None])[0], face[16:])
+  back = wav2lip_input.as_rgb(face)[4::8, 4::8]
   assert np.abs(back.astype(int) - inside).max() < 6
 
 
@@ -226,17 +233,17 @@ def test_a_frame_hears_the_five_frames_it_is_in_the_middle_of():
   rng = np.random.default_rng(4)
   audio = rng.integers(-9000, 9000, 640 * 20, np.int16)
   whole = np.asarray(lip_mel.lip_mel(jnp.asarray(audio / 32768)[None]))[0]
-  hear = jax.jit(wav2lip.spectra)
+  hear = jax.jit(wav2lip_input.spectra)
   for frame in (2, 7):  # of a stretch that begins with frame 5
-    begins = 5 + frame + wav2lip.first_heard(_config(), True)
-    cuts = wav2lip.sounds(audio, np.array([640 * begins]))
+    begins = 5 + frame + wav2lip_input.first_heard(_config(), True)
+    cuts = wav2lip_input.sounds(audio, np.array([640 * begins]))
     step = 640 * begins // 200
     wanted = whole[step : step + 16].T
     np.testing.assert_allclose(hear(cuts)[0], wanted, atol=1e-3)
   released = presets.get_config("released")
-  assert wav2lip.first_heard(released, True) == -1
-  assert wav2lip.first_heard(released, False) == 0
-  assert wav2lip.first_heard(_config(), False) == -2
+  assert wav2lip_input.first_heard(released, True) == -1
+  assert wav2lip_input.first_heard(released, False) == 0
+  assert wav2lip_input.first_heard(_config(), False) == -2
 
 
 def test_the_sheet_has_true_frames_above_painted_ones(painter):
@@ -244,5 +251,5 @@ def test_the_sheet_has_true_frames_above_painted_ones(painter):
   sheet = jax.jit(losses.sample_grids)(params, collections, batch)["frames"]
   assert sheet.shape == (6, 5, 32, 32, 3) and sheet.dtype == np.uint8
   faces = jax.jit(losses.faces)(batch)
-  first = wav2lip.as_rgb(faces.true)[:5]
+  first = wav2lip_input.as_rgb(faces.true)[:5]
   assert np.abs(sheet[0].astype(int) - first).max() <= 1  # rounded elsewhere
