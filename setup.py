@@ -67,6 +67,8 @@ EXTRAS_REQUIRE = {
   "cuda": ["jax[cuda13]"],  # Turing (7.5) and later
   # Volta, which CUDA 13 and cuDNN from 9.11 on have no kernels for.
   "cuda12": ["jax[cuda12]", "nvidia-cudnn-cu12==9.10.2.21"],
+  # What tests/benchmarks/peers measures our networks beside: CONTRIBUTING.md
+  "peers": ["torch==2.13.0"],
   "serve": [  # the server, docs/serving.md
     "fastapi>=0.130",
     "prometheus-client>=0.22",

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BASE = Path("launch/requirements.txt")
 # Extras that add to BASE.
-ADDED = ("align", "app", "dev", "cuda", "cuda12", "serve", "tpu")
+ADDED = ("align", "app", "dev", "cuda", "cuda12", "peers", "serve", "tpu")
 WHOLE = ("beam",)  # extras with versions of their own
 PYTHON = "3.11"  # the oldest one
 BROWSER = " ; sys_platform != 'emscripten'"  # where no extra is installed

@@ -121,7 +121,7 @@ setup_list() {
   stamp="$environment/speak_jax${extra:+-$extra}.stamp"
   log="$environment/setup${extra:+-$extra}.log"
   [ -f "$list" ] || {
-    setup_fail "SPEAK_EXTRAS: there is no extra $extra (app, align, dev, cuda, cuda12, serve, tpu)"
+    setup_fail "SPEAK_EXTRAS: there is no extra $extra (app, align, dev, cuda, cuda12, peers, serve, tpu)"
     return 1
   }
   # The checkout is part of the key: an environment holds one of them.

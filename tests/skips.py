@@ -22,6 +22,8 @@ EXPECTED = {
   "no PocketSphinx here": 6,
   "no jax2onnx here": 2,
   "no libtpu here": 1,
+  "no PyTorch here": 21,
+  "PyTorch is here": 1,
   "Apache Beam is installed": 1,
   "Gradio is installed": 1,
   "root may write everywhere": 1,
