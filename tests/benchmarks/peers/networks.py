@@ -20,9 +20,8 @@ from speak_jax.models.irfd import IdentityFeatures
 from speak_jax.nn import mel
 from speak_jax.nn.resnet import ResNet
 from speak_jax.stages import atvg as atvg_stage
-from speak_jax.stages import batch_shapes
+from speak_jax.stages import batch_shapes, wav2lip_paint, wav2lip_sync
 from speak_jax.stages import fomm as fomm_stage
-from speak_jax.stages import wav2lip as wav2lip_stage
 from tests.benchmarks.peers import (
   atvg,
   fomm,
@@ -203,7 +202,7 @@ def sync(name: str, config: ConfigDict) -> Peer:
 
 def paint(name: str, config: ConfigDict) -> Peer:
   """Wav2Lip's generator."""
-  net = wav2lip_stage.generator(config)
+  net = wav2lip_paint.generator(config)
   return Peer(
     name,
     net,
@@ -216,7 +215,7 @@ def paint(name: str, config: ConfigDict) -> Peer:
 
 def expert(name: str, config: ConfigDict) -> Peer:
   """Wav2Lip's expert, SyncNet_color."""
-  net = wav2lip_stage.expert(config)
+  net = wav2lip_sync.expert(config)
   return Peer(
     name,
     net,

@@ -14,18 +14,19 @@ import pytest
 from tests.benchmarks.peers import timing
 
 # The smallest sizes that have every part of what is measured.
-TINY = {
-  "resnet50": "paper,model.image=32,model.encoder.stages=(1,2),"
+TINY = (
+  "resnet50:paper,model.image=32,model.encoder.stages=(1,2),"
   "model.encoder.width=4",
-  "encoder": "demo,model.image=32",
-  "generator": "demo,model.channels.32=16,model.channels.64=8",
-  "syncnet": "demo,model.lips=32",
-  "wav2lip": "demo",
-  "wav2lip_expert": "demo",
-  "fomm_keypoints": "demo",
-  "fomm_generator": "demo",
-  "atvg": "demo,model.frames=2",
-}
+  "encoder:demo,model.image=32",
+  "generator:demo,model.channels.32=16,model.channels.64=8",
+  "syncnet:demo,model.lips=32",
+  "wav2lip:demo,model.skips=True",
+  "wav2lip:demo,model.skips=False",
+  "wav2lip_expert:demo",
+  "fomm_keypoints:demo",
+  "fomm_generator:demo",
+  "atvg:demo,model.frames=2",
+)
 
 
 @pytest.fixture
@@ -46,11 +47,11 @@ def same(ours, theirs, rtol=1e-4):
   np.testing.assert_allclose(theirs, ours, rtol=rtol, atol=bound)
 
 
-@pytest.mark.parametrize("kind", TINY)
-def test_twin_gives_what_we_give(torch, kind):
+@pytest.mark.parametrize("name", TINY)
+def test_twin_gives_what_we_give(torch, name):
   from tests.benchmarks.peers import networks, sides
 
-  peer = networks.peer(f"{kind}:{TINY[kind]}")
+  peer = networks.peer(name)
   variables = networks.fresh(peer)
   inputs = networks.drawn(peer.inputs, 2)
   ours = sides.ours_forward(peer, variables, inputs)()
@@ -60,14 +61,14 @@ def test_twin_gives_what_we_give(torch, kind):
       same(mine, other)
 
 
-@pytest.mark.parametrize("kind", TINY)
-def test_twin_learns_what_we_learn(torch, kind, monkeypatch):
+@pytest.mark.parametrize("name", TINY)
+def test_twin_learns_what_we_learn(torch, name, monkeypatch):
   """The gradient of the step that is timed, of every parameter."""
   from tests.benchmarks.peers import layers, networks, sides
 
   # Both draw what they drop by themselves.
   monkeypatch.setattr(nn.Dropout, "__call__", lambda self, x, **_: x)
-  peer = networks.peer(f"{kind}:{TINY[kind]}")
+  peer = networks.peer(name)
   variables = networks.fresh(peer)
   inputs = networks.drawn(peer.inputs, 6)
   others = {k: x for k, x in variables.items() if k != "params"}
@@ -92,11 +93,11 @@ def test_twin_learns_what_we_learn(torch, kind, monkeypatch):
   found = layers.gradients(twin, {"params": slope})
   assert len(found) == len(jax.tree.leaves(slope))
   largest = max(float(mine.norm()) for mine, _ in found.values())
-  for name, (mine, other) in found.items():
+  for path, (mine, other) in found.items():
     # What a norm behind a bias takes away is noise in both, and a norm over few
     # examples makes it louder.
     bound = 1e-2 * float(mine.norm()) + 1e-4 * largest
-    assert float((mine - other).norm()) < bound, name
+    assert float((mine - other).norm()) < bound, path
 
 
 def test_twin_must_have_all_weights(torch):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speak_jax.models import wav2lip
+from tests.benchmarks.peers.layers import last
 
 
 class Block(nn.Module):
@@ -46,7 +47,7 @@ def middle(inputs: int, features: int, size: int) -> list[Block]:
   ]
 
 
-def audio(width: int, last: int) -> nn.Sequential:
+def audio(width: int, count: int) -> nn.Sequential:
   return nn.Sequential(
     plain(1, width),
     *residual(width, 2),
@@ -55,7 +56,7 @@ def audio(width: int, last: int) -> nn.Sequential:
     plain(2 * width, 4 * width, stride=3),
     *residual(4 * width, 2),
     plain(4 * width, 8 * width, stride=(3, 2)),
-    *residual(8 * width, last),
+    *residual(8 * width, count),
     *middle(8 * width, 16 * width, 3),
   )
 
@@ -94,9 +95,9 @@ class Generator(nn.Module):
       decoder.append([Block(up), *residual(features, 2)])
       channels = features
     self.face_decoder_blocks = _chains(decoder)
-    self.output_block = nn.Sequential(
-      plain(channels + beside[-1], 2 * w), nn.Conv2d(2 * w, 3, 1)
-    )
+    self.skips = net.skips
+    draw = nn.Conv2d(2 * w, 4 if net.skips else 3, 1)
+    self.output_block = nn.Sequential(plain(channels + beside[-1], 2 * w), draw)
 
   def forward(self, faces: Tensor, mel: Tensor) -> tuple[Tensor, ...]:
     maps, x = [], faces
@@ -106,7 +107,14 @@ class Generator(nn.Module):
     x = self.audio_encoder(mel[:, None])
     for chain in self.face_decoder_blocks:
       x = torch.cat([chain(x), maps.pop()], 1)
-    return (torch.sigmoid(self.output_block(x)).movedim(1, -1),)
+    x = self.output_block(x)
+    painted = torch.sigmoid(x[:, :3])
+    if not self.skips:
+      return (last(painted),)
+    upper, _ = faces[:, :3].chunk(2, 2)
+    _, lower = faces[:, 3:].chunk(2, 2)
+    given = torch.cat([upper, lower], 2)
+    return (last(given.lerp(painted, torch.sigmoid(x[:, 3:] - wav2lip.FEW))),)
 
 
 class SyncExpert(nn.Module):
