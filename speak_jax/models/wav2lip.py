@@ -18,6 +18,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from speak_jax.nn import conv as convs
 from speak_jax.nn.conv import PYTORCH, add_bias, conv_double
 
 FRAMES = 5  # that the expert sees at once
@@ -47,9 +48,8 @@ def conv(
   pad: int,
 ) -> Float[Array, "b i j d"]:
   """A convolution with zeros on all sides alike, as PyTorch has it."""
-  if kernel.shape[:2] == (1, 1) and not pad:
-    x = x[:, :: stride[0], :: stride[1]]
-    return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
+  if stride == (1, 1) and 2 * pad + 1 == len(kernel):
+    return convs.conv(x, kernel)
   return lax.conv_general_dilated(
     x,
     kernel,

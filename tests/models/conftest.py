@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import pytest
 
+from speak_jax.nn import conv
 from tests.models import tiny
 
 
@@ -35,3 +36,12 @@ def world() -> World:
     tiny.audio(2),
   )
   return World(networks, encoders, decoder, speak, portrait, codes)
+
+
+@pytest.fixture
+def unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
+  """Convolutions make the products that their definition has.
+
+  Those of few channels make some more, as zeros in a larger kernel.
+  """
+  monkeypatch.setattr(conv, "FEW", 0)

@@ -87,7 +87,7 @@ def test_it_has_as_many_parameters_as_published(kind):
   # 0.53 for the picture, 0.08 for its landmarks, 0.01 for its mirrored edges.
   [("at", 0.32, 0.0), ("vg", 4.52 - 0.53, 0.62)],
 )
-def test_it_costs_as_much_as_published(kind, frame, clip):
+def test_it_costs_as_much_as_published(kind, frame, clip, unfolded):
   """A frame, and once a clip."""
   one, three = _cost(kind, 1), _cost(kind, 3)
   assert (three - one) / 2 == pytest.approx(frame, rel=0.01)

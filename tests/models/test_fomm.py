@@ -71,7 +71,7 @@ def _sizes(detector, generator, size):
   return found
 
 
-def test_sizes_are_those_published():
+def test_sizes_are_those_published(unfolded):
   found = _sizes(DETECTOR, GENERATOR, 256)
   # The published count has no products that make a picture small.
   small = 3 * 64 * 256 * (256 + 64) / 1e9
@@ -81,7 +81,7 @@ def test_sizes_are_those_published():
   assert found["encode"][1] == pytest.approx(10.3, rel=0.01)
 
 
-def test_sizes_of_small64():
+def test_sizes_of_small64(unfolded):
   found = _sizes(SMALL_DETECTOR, SMALL_GENERATOR, 64)
   motion = found["motion"][0]
   parts = found["detector"][0], motion, found["all"][0] - motion

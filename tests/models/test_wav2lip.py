@@ -85,7 +85,7 @@ def test_it_has_as_many_parameters_as_published(kind):
     ("generator", 64, 4, 0.117),
   ],
 )
-def test_it_costs_as_much_as_published(kind, size, width, published):
+def test_it_costs_as_much_as_published(kind, size, width, published, unfolded):
   """Multiply-accumulates of a frame, in thousand millions."""
   cost = _giga_products(kind, size, width)
   assert cost == pytest.approx(published, rel=0.01)

@@ -42,6 +42,14 @@ def test_conv_pads_like_its_docstring(size, stride, before, after):
   np.testing.assert_allclose(got, want, atol=1e-4)
 
 
+def test_large_kernels_take_odd_sides():
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, 7, 8, 3)).astype("f4")
+  kernel = rng.normal(size=(7, 7, 3, 5)).astype("f4")
+  got = conv.conv(x, kernel)
+  np.testing.assert_allclose(got, plain(x, kernel, 1, 3), atol=1e-4)
+
+
 def plain(x, kernel, stride, pad):
   """XLA's convolution with XLA's gradients."""
   return lax.conv_general_dilated(
@@ -54,14 +62,24 @@ def plain(x, kernel, stride, pad):
 
 
 # Those that take a way of their own, or give their own gradient.
-OWN = [(1, 1, 5), (1, 2, 5), (1, 1, 3), (3, 1, 1), (4, 2, 5)]
+OWN = [
+  (1, 1, 4, 5),
+  (1, 2, 4, 5),
+  (1, 1, 4, 3),
+  (3, 1, 4, 1),
+  (4, 2, 4, 5),
+  (7, 1, 4, 9),
+  (7, 1, 9, 4),
+  (7, 1, 9, 1),
+  (5, 1, 9, 4),
+]
 
 
-@pytest.mark.parametrize(("size", "stride", "features"), OWN)
-def test_own_gradients_and_r1_equal_xlas(size, stride, features):
+@pytest.mark.parametrize(("size", "stride", "channels", "features"), OWN)
+def test_own_gradients_and_r1_equal_xlas(size, stride, channels, features):
   rng = np.random.default_rng(0)
-  x = rng.normal(size=(2, 8, 6, 4)).astype("f4")
-  kernel = rng.normal(size=(size, size, 4, features)).astype("f4")
+  x = rng.normal(size=(2, 8, 6, channels)).astype("f4")
+  kernel = rng.normal(size=(size, size, channels, features)).astype("f4")
   pad = (size - 1) // 2
 
   def gradients(convolve):
