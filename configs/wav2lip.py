@@ -53,7 +53,8 @@ RECIPES = {
     "wav2lip.steps": 1_000,
     "wav2lip.batch": 4,
     "wav2lip.microbatch": 4,
-    "wav2lip.weights.l1": 0.97,
+    "wav2lip.weights.l1": 0.99,
+    "wav2lip.weights.sync": 0.01,
     "wav2lip.weights.gan": 0.0,
     # Real mouths are at .45 and those of another moment at 1.3, faces that copy
     # the reference as well: there is nothing else to wait for.
@@ -97,8 +98,8 @@ def _config(preset: str) -> dict:
       frames=5,  # of a sample: as many as the expert sees at once
       context=5,  # frames of sound on each side
       width=16,  # channels of the generator at full size; all others follow
-      # Ours: faces show the upper half and the reference where the network does
-      # not paint them anew; published: it paints all of them.
+      # Ours: what is painted is added to the upper half and the reference;
+      # published: it is the face.
       skips=False,
       # False: a frame hears the five frames that it is in the middle of. True:
       # those from the one before it where it learns, from itself where it is

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.scipy.special import logit
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
@@ -25,7 +26,7 @@ FRAMES = 5  # that the expert sees at once
 STEPS = 16  # of the spectrum that belong to them
 BANDS = 80
 STRIDE = 32  # px of a face that become one in the middle
-FEW = 2.0  # of a fresh generator with `skips`: it paints an eighth anew
+EDGE = 0.02  # pictures that are added to end so far from 0 and 1
 
 
 class Layer(NamedTuple):
@@ -214,8 +215,8 @@ class Generator(nn.Module):
   Attributes:
     size: Of a face in pixels; a multiple of 32.
     width: Channels at full size; 16 as published.
-    skips: Ours: faces show what the network is shown, the reference's lower
-      half below the face's upper one, but for where it paints them anew.
+    skips: Ours: what is painted is added, before the sigmoid, to what the
+      network is shown: the face's upper half above the reference's lower one.
       Copying a face through the network takes days.
     dtype: Of the computations.
   """
@@ -265,17 +266,14 @@ class Generator(nn.Module):
     *_, drawn = Chains(decoder, self.dtype, name="face_decoder_blocks")(
       sound, train, maps[::-1]
     )
-    count = 4 if self.skips else 3
-    last = (Layer(2 * w), Layer(count, 1, pad=0, kind="plain"))
+    last = (Layer(2 * w), Layer(3, 1, pad=0, kind="plain"))
     drawn = Chain(last, self.dtype, name="output_block")(drawn, train)
     drawn = drawn.astype(jnp.float32)
-    painted = nn.sigmoid(drawn[..., :3])
-    if not self.skips:
-      return painted
-    upper = (jnp.arange(self.size) < self.size // 2)[:, None, None]
-    given = jnp.where(upper, faces[..., :3], faces[..., 3:])
-    anew = nn.sigmoid(drawn[..., 3:] - FEW)
-    return given + anew * (painted - given)
+    if self.skips:
+      upper = (jnp.arange(self.size) < self.size // 2)[:, None, None]
+      given = jnp.where(upper, faces[..., :3], faces[..., 3:])
+      drawn += logit(given.astype(jnp.float32).clip(EDGE, 1 - EDGE))
+    return nn.sigmoid(drawn)
 
 
 class SyncExpert(nn.Module):

@@ -191,20 +191,23 @@ def test_tiny_networks_run():
   assert all((a != b).any() for a, b in zip(old, new, strict=True))
 
 
-def test_with_skips_a_fresh_generator_shows_what_it_is_shown():
-  """The face above the reference, and an eighth of what it paints."""
+def test_with_skips_what_is_painted_is_added_to_what_is_shown():
+  """The face above the reference, as odds; the weights are the same."""
   rng = np.random.default_rng(3)
-  net = wav2lip.Generator(32, 1, skips=True)
-  faces = jnp.asarray(rng.random((2, 32, 32, 6)), jnp.float32)
-  mel = jnp.asarray(rng.normal(size=(2, 80, 16)), jnp.float32)
-  variables = jax.eval_shape(net.init, jax.random.key(0), faces, mel)
-  variables = _drawn(variables, rng)
+  net, shapes = _net("generator", 32, 1)
+  faces, mel = (jnp.asarray(rng.random(x), jnp.float32) for x in shapes)
+  variables = _drawn(_traced("generator", 32, 1)[0], rng)
   last = variables["params"]["output_block"]["1"]
-  last |= jax.tree.map(jnp.zeros_like, last)
-  shown = jax.jit(net.apply)(variables, faces, mel)
+  last["kernel"] *= 0.0
+  skipping = jax.jit(net.clone(skips=True).apply)
   given = jnp.concatenate([faces[:, :16, :, :3], faces[:, 16:, :, 3:]], 1)
-  np.testing.assert_allclose(shown, given + 0.1192 * (0.5 - given), atol=1e-4)
-  assert last["kernel"].shape[-1] == 4
+  given = given.clip(0.02, 0.98)
+  last["bias"] = jnp.zeros(3)
+  np.testing.assert_allclose(skipping(variables, faces, mel), given, atol=1e-5)
+  last["bias"] = jnp.log(jnp.array([3.0, 1.0, 0.5]))
+  odds = given / (1 - given) * np.array([3.0, 1.0, 0.5])
+  shown = skipping(variables, faces, mel)
+  np.testing.assert_allclose(shown, odds / (1 + odds), atol=1e-5)
 
 
 def test_codes_are_unit_vectors_without_negative_numbers():
