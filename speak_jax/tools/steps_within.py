@@ -24,8 +24,9 @@ from speak_jax.training.run import train
 
 FLAGS = flags.FLAGS
 
-# Keys of a stage that count its steps, by how their names end.
-COUNTING = ("steps", "_ramp", "_lead")
+STEPS = "steps"  # of a stage; its noise_steps, say, are not steps of training
+# Other keys of a stage that count its steps, by how their names end.
+COUNTING = ("_ramp", "_lead")
 WARMUP = "warmup"  # the same of an optimizer
 
 
@@ -65,7 +66,7 @@ def scaled(
   values = {}
   for name in seconds:
     for key, value in config[name].items():
-      if key.endswith(COUNTING):
+      if key == STEPS or key.endswith(COUNTING):
         values[f"{name}.{key}"] = _times(value, factor)
       elif isinstance(value, ConfigDict) and WARMUP in value:
         values[f"{name}.{key}.{WARMUP}"] = _times(value[WARMUP], factor)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs import speak
+from configs import speak, thpad
 from speak_jax.tools.steps_within import scaled
 
 
@@ -34,3 +34,10 @@ def test_a_stage_is_never_without_a_step():
   config = speak.get_config("small64")
   values = scaled(config, dict.fromkeys(config.stages, 1.0), 0.01)
   assert {values[f"{x}.steps"] for x in config.stages} == {1}
+
+
+def test_steps_of_noise_are_no_steps_of_training():
+  config = thpad.get_config("small64")
+  values = scaled(config, dict.fromkeys(config.stages, 1.0), 1.0)
+  assert "thpad_prior.steps" in values
+  assert "thpad_prior.noise_steps" not in values
