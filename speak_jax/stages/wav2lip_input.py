@@ -68,6 +68,14 @@ def cut(
   return sample(frames.astype(jnp.float32) / 255, x, y)[..., ::-1]
 
 
+def within(
+  points: Float[Array, "n k 2"], boxes: Float[Array, "n 4"], size: int
+) -> Float[Array, "n k 2"]:
+  """Where points of frames are in the faces that `cut` has cut, in pixels."""
+  low, high = jnp.split(boxes.astype(jnp.float32)[:, None], 2, -1)
+  return (points - low) / (high - low) * size - 0.5
+
+
 def hidden(faces: Float[Array, "n s s 3"]) -> Float[Array, "n s s 3"]:
   """Faces with nothing in their lower halves."""
   upper = jnp.arange(faces.shape[1]) < faces.shape[1] // 2

@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from speak_jax.losses import adversarial, sync
+from speak_jax.losses import adversarial, pixel, sync
 from speak_jax.models.wav2lip import (
   BANDS,
   FRAMES,
@@ -47,6 +47,7 @@ from speak_jax.stages.wav2lip_input import (
   sounds,
   spectra,
   window,
+  within,
 )
 from speak_jax.stages.wav2lip_sync import EXPERT, SYNC, expert, fresh_expert
 
@@ -60,6 +61,7 @@ class Faces(NamedTuple):
 
   true: Float[Array, "bt s s 3"]
   reference: Float[Array, "bt s s 3"]
+  landmarks: Float[Array, "bt 68 2"]  # of the true faces, in their pixels
   mel: Float[Array, "bt 80 16"]  # what each frame hears
   window: Float[Array, "b 80 16"]  # what all five hear
 
@@ -120,15 +122,15 @@ class PaintLosses:
     model = self.config.model
     first = model.context + first_heard(self.config, True)
     starts = FRAME * (first + np.arange(FRAMES))
+    points = folded(batch.landmarks)
+    boxes, others = map(face_boxes, (points, folded(batch.other_landmarks)))
     true, reference = (
-      cut(folded(frames), face_boxes(folded(points)), model.image)
-      for frames, points in (
-        (batch.frames, batch.landmarks),
-        (batch.others, batch.other_landmarks),
-      )
+      cut(folded(frames), where, model.image)
+      for frames, where in ((batch.frames, boxes), (batch.others, others))
     )
+    landmarks = within(points, boxes, model.image)
     mel = spectra(folded(sounds(batch.audio, starts)))
-    return Faces(true, reference, mel, window(self.config, batch))
+    return Faces(true, reference, landmarks, mel, window(self.config, batch))
 
   def paint(
     self,
@@ -153,6 +155,14 @@ class PaintLosses:
       mutable=["batch_stats"] if train else (),
     )
     return made, {GENERATOR: dict(changed)}
+
+  def l1(
+    self, made: Float[Array, "bt s s 3"], faces: Faces
+  ) -> Float[Array, "bt"]:
+    """How far painted frames are from the true ones; mouths may weigh more."""
+    region = self.config[PAINT].region
+    weight = pixel.region_weight(faces.landmarks, made.shape[1], **region)
+    return (weight * jnp.abs(made - faces.true)).mean((1, 2, 3))
 
   def out_of_sync(
     self,
@@ -220,7 +230,7 @@ class PaintLosses:
     made, changed = self.paint(params, collections, faces, True)
     loss, means = base.weighted_sum(
       {
-        "l1": lambda: jnp.abs(made - faces.true).mean((1, 2, 3)),
+        "l1": lambda: self.l1(made, faces),
         "sync": lambda: self.out_of_sync(
           params, collections, made, faces.window
         ),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from configs import wav2lip as presets
+from speak_jax import spec
 from speak_jax.losses import sync
 from speak_jax.nn import lip_mel
 from speak_jax.stages import wav2lip_input, wav2lip_paint, wav2lip_sync
@@ -226,6 +227,35 @@ def test_faces_are_blue_first_and_lie_in_their_boxes():
   np.testing.assert_array_equal(wav2lip_input.below(face[None])[0], face[16:])
   back = wav2lip_input.as_rgb(face)[4::8, 4::8]
   assert np.abs(back.astype(int) - inside).max() < 6
+
+
+def test_landmarks_lie_where_the_face_shows_them():
+  """A bright pixel is found at its point; x and y differ in scale."""
+  frame = np.zeros((1, 64, 64, 3), np.uint8)
+  frame[0, 39:42, 29:32] = 255
+  box = np.array([[10.5, 20.5, 42.5, 52.5]], np.float32)
+  box[0, 2] += 8
+  point = np.array([[[30.0, 40.0]]], np.float32)
+  frames, boxes = jnp.asarray(frame), jnp.asarray(box)
+  face = np.asarray(wav2lip_input.cut(frames, boxes, 32))[0, ..., 0]
+  [[[x, y]]] = wav2lip_input.within(jnp.asarray(point), boxes, 32)
+  weighed = [(face.sum(i) * np.arange(32)).sum() / face.sum() for i in (0, 1)]
+  np.testing.assert_allclose([x, y], weighed, atol=0.1)
+
+
+def test_mouths_weigh_more_where_the_config_says_so(painter):
+  losses, _, _, batch = painter
+  faces = losses.faces(batch)
+  x, y = np.asarray(faces.landmarks[0, spec.MOUTH]).mean(0).round().astype(int)
+  weighing = wav2lip_paint.PaintLosses.of(
+    _config(**{"wav2lip.region.mouth": 8.0})
+  )
+  for judge, mouth in ((losses, 1.0), (weighing, 9.0)):
+    for at, weight in (((y, x), mouth), ((0, 0), 1.0)):
+      made = faces.true.at[(0, *at)].add(0.5)
+      found = judge.l1(made, faces)
+      assert float(found[0]) == pytest.approx(weight * 0.5 / 32**2, rel=0.05)
+      assert not found[1:].any()
 
 
 def test_a_frame_hears_the_five_frames_it_is_in_the_middle_of():
