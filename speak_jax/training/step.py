@@ -23,8 +23,6 @@ from speak_jax.training import microbatches, scaling, sharding
 from speak_jax.training.scalars import Scalars
 from speak_jax.training.state import TrainState, trained_groups
 
-_NUMBER = jax.ShapeDtypeStruct((), np.int32)  # of a microbatch, where traced
-
 
 class Gradient(NamedTuple):
   """What a phase's loss says of a microbatch, or a sum or mean of these."""
@@ -277,27 +275,45 @@ class Update:
       batch: A batch.
       key: Of the run.
     """
-    steps, number = self._steps(batch), _NUMBER
-    if steps == 1:
-      return {"single": self._single.trace(state, batch, key, number)}
-    sums = jax.eval_shape(
-      lambda: self._zero(self._sum_shapes(state, batch, key))
-    )
+    main = self._main(state, batch, key)
+    if (steps := self._steps(batch)) == 1:
+      return {"single": main}
+    sums = self._traced_sums(state, batch, key)
+    number = self._traced_number()
     return {
-      "accumulate": self._accumulate.trace(sums, state, batch, key, number),
+      "accumulate": main,
       "finish": self._finish.trace(state, sums, number, steps),
     }
 
   def flop(self, state: Any, batch: Any, key: Any) -> float:
     """Floating-point operations of an update, on all devices together.
 
+    After an update it is the update's own trace that is looked through.
+
     Raises:
       ValueError: a loop whose length is not known.
     """
-    main = next(iter(self.traced(state, batch, key).values()))
     # All products are inside the shard_map, a device's share of them.
-    products = flops.count(main.jaxpr.jaxpr)
+    products = flops.count(self._main(state, batch, key).jaxpr.jaxpr)
     return 2.0 * self._steps(batch) * self._devices * products
+
+  def _main(self, state: Any, batch: Any, key: Any) -> jax.stages.Traced:
+    """The program that computes a gradient: "single" or "accumulate"."""
+    number = self._traced_number()
+    if self._steps(batch) == 1:
+      return self._single.trace(state, batch, key, number)
+    sums = self._traced_sums(state, batch, key)
+    return self._accumulate.trace(sums, state, batch, key, number)
+
+  def _traced_number(self) -> Any:
+    """A number that lies where `_number` puts it: else all is traced anew."""
+    whole = sharding.replicated(self._mesh)
+    return jax.ShapeDtypeStruct((), np.int32, sharding=whole)
+
+  def _traced_sums(self, state: Any, batch: Any, key: Any) -> Any:
+    """Shapes of the sums, in their places."""
+    shapes = self._sum_shapes(state, batch, key)
+    return jax.eval_shape(lambda: self._zero(shapes))
 
   def _steps(self, batch: Any) -> int:
     size = jax.tree.leaves(batch)[0].shape[0]
@@ -366,7 +382,8 @@ class Update:
     """Shapes of the sums, hashable: leaves and structure. Traced once."""
     steps = self._steps(batch)
     if steps not in self._shapes:
-      like = jax.eval_shape(self._gradients, state, batch, key, _NUMBER)
+      number = self._traced_number()
+      like = jax.eval_shape(self._gradients, state, batch, key, number)
       leaves, structure = jax.tree.flatten(like)
       shapes = tuple((x.shape, x.dtype) for x in leaves)
       self._shapes[steps] = shapes, structure

@@ -238,6 +238,7 @@ def programs() -> dict[str, tuple[int, core.Jaxpr]]:
   }
 
 
+@functools.cache
 def other_sizes() -> list[Size]:
   """The networks of other methods."""
   found = []

@@ -44,10 +44,11 @@ def traced(module, **changes):
 
 def logged(module, **changes):
   """Names of what every phase of one step logs."""
+  stage = module.make(small.config(**PAPER | changes))
   return {
-    f"{phase}/{name}"
-    for phase, found in traced(module, **changes).items()
-    for name in found.logged
+    f"{phase.name}/{name}"
+    for index, phase in enumerate(stage.phases)
+    for name in traces.logged(stage, index)
   }
 
 

@@ -62,6 +62,21 @@ def paths(tree: Any) -> tuple[str, ...]:
   )
 
 
+def logged(stage: Stage, index: int) -> set[str]:
+  """Names of the metrics of one phase, the loss among them; no gradient."""
+  state = abstract_state(stage)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  out = jax.eval_shape(
+    stage.phases[index].loss,
+    state.params,
+    state.vars,
+    stage.batch,
+    state.step,
+    key,
+  )
+  return {"loss", *out.metrics}
+
+
 def trace(stage: Stage, index: int) -> Trace:
   """Traces the gradient of one phase, every metric by itself."""
   state = abstract_state(stage)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -243,6 +244,27 @@ def test_syncnet_traces_on_an_explicit_mesh():
   )
   for _, update in step.jit_phases(stage, shardings, devices):
     assert update.traced(abstract_state(stage), batch, key)
+
+
+@pytest.mark.parametrize("size", [2, 4])  # two microbatches, and one
+def test_what_has_run_is_not_traced_again_to_be_counted(size, monkeypatch):
+  traced = []
+  for name in ("compute_gradients", "apply_gradients"):
+    was = getattr(step, name)
+    monkeypatch.setattr(
+      step, name, lambda *a, n=name, f=was: traced.append(n) or f(*a)
+    )
+  stage = toy.stage()._replace(microbatch=size)
+  run = toy.run(Path(), 1)._replace(stage=stage, mesh=mesh(1, 1))
+  updates = step.jit_phases(stage, run.state_sharding(), run.mesh)
+  state = sharding.shard(init_state(stage, run.seed, {}), run.state_sharding())
+  batch, key = sharding.shard_batch(next(toy.batches()), run.mesh), run.key()
+  for _, update in updates:
+    state, _ = update(state, batch, key)
+  once = Counter(dict.fromkeys(traced, len(updates)))
+  assert Counter(traced) == once and len(once) == 2
+  assert any(update.flop(state, batch, key) for _, update in updates)
+  assert Counter(traced) == once
 
 
 @pytest.mark.parametrize("size", [2, 4])  # two microbatches, and one
