@@ -38,7 +38,7 @@ RECIPES = {
   "small64": {
     **_SMALL,
     # Narrow networks take large steps; a few steps that two CPU cores can do.
-    "wav2lip_sync.steps": 800,
+    "wav2lip_sync.steps": 700,
     "wav2lip_sync.batch": 8,
     "wav2lip_sync.microbatch": 8,
     "wav2lip_sync.moments": 8,
@@ -50,7 +50,7 @@ RECIPES = {
     # At 1e-3 it learned in one run and stayed at chance in the next.
     "wav2lip_sync.optim.lr": 4e-4,
     "wav2lip_sync.optim.warmup": 50,
-    "wav2lip.steps": 1_000,
+    "wav2lip.steps": 1_600,
     "wav2lip.batch": 4,
     "wav2lip.microbatch": 4,
     "wav2lip.weights.l1": 0.97,
