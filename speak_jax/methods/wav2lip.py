@@ -199,11 +199,8 @@ def _smoothed(boxes: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 4"]:
 
 def _matrix(box: Float[np.ndarray, "4"], size: int) -> Float[np.ndarray, "2 3"]:
   """What `wav2lip_input.cut` does to x and y."""
-  left, top, right, bottom = box.astype(np.float64)
-  across, down = size / (right - left), size / (bottom - top)
-  return np.array(
-    [[across, 0, -across * left - 0.5], [0, down, -down * top - 0.5]]
-  )
+  factor, shift = wav2lip_input.placing(box.astype(np.float64), size)
+  return np.column_stack([np.diag(factor), shift])
 
 
 def _sounds(

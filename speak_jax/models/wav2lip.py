@@ -270,8 +270,10 @@ class Generator(nn.Module):
     drawn = Chain(last, self.dtype, name="output_block")(drawn, train)
     drawn = drawn.astype(jnp.float32)
     if self.skips:
-      upper = (jnp.arange(self.size) < self.size // 2)[:, None, None]
-      given = jnp.where(upper, faces[..., :3], faces[..., 3:])
+      half = self.size // 2
+      given = jnp.concatenate(
+        [faces[:, :half, :, :3], faces[:, half:, :, 3:]], 1
+      )
       drawn += logit(given.astype(jnp.float32).clip(EDGE, 1 - EDGE))
     return nn.sigmoid(drawn)
 

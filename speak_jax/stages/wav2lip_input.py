@@ -72,8 +72,22 @@ def within(
   points: Float[Array, "n k 2"], boxes: Float[Array, "n 4"], size: int
 ) -> Float[Array, "n k 2"]:
   """Where points of frames are in the faces that `cut` has cut, in pixels."""
-  low, high = jnp.split(boxes.astype(jnp.float32)[:, None], 2, -1)
-  return (points - low) / (high - low) * size - 0.5
+  factor, shift = placing(boxes.astype(jnp.float32)[:, None], size)
+  return factor * points + shift
+
+
+def placing(
+  boxes: Float[Any, "*b 4"], size: int
+) -> tuple[Float[Any, "*b 2"], Float[Any, "*b 2"]]:
+  """What `cut` does to x and y: factors, and shifts in pixels of the face.
+
+  Args:
+    boxes: Of NumPy or of JAX, as is what comes back.
+    size: Of a face in pixels.
+  """
+  low, high = boxes[..., :2], boxes[..., 2:]
+  factor = size / (high - low)
+  return factor, -factor * low - 0.5
 
 
 def hidden(faces: Float[Array, "n s s 3"]) -> Float[Array, "n s s 3"]:
@@ -123,11 +137,17 @@ def first_heard(config: ConfigDict, training: bool) -> int:
   return -(FRAMES // 2)
 
 
-def window(
-  config: ConfigDict, batch: batch_shapes.Stretch
-) -> Float[Array, "b 80 16"]:
-  """What is heard during a stretch."""
-  starts = np.array([FRAME * config.model.context])
+def spectra_at(
+  config: ConfigDict, batch: batch_shapes.Stretch, frames: Int[np.ndarray, "t"]
+) -> Float[Array, "bt 80 16"]:
+  """What is heard of a batch in the five frames from each of some on.
+
+  Args:
+    config: The run's.
+    batch: A batch.
+    frames: Counted from a stretch's first one.
+  """
+  starts = FRAME * (config.model.context + frames)
   return spectra(folded(sounds(batch.audio, starts)))
 
 

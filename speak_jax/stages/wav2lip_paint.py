@@ -34,7 +34,6 @@ from speak_jax.stages.base import (
   Stage,
 )
 from speak_jax.stages.wav2lip_input import (
-  FRAME,
   as_rgb,
   batch_of,
   below,
@@ -44,9 +43,7 @@ from speak_jax.stages.wav2lip_input import (
   folded,
   hidden,
   sampler_of,
-  sounds,
-  spectra,
-  window,
+  spectra_at,
   within,
 )
 from speak_jax.stages.wav2lip_sync import EXPERT, SYNC, expert, fresh_expert
@@ -120,8 +117,7 @@ class PaintLosses:
   def faces(self, batch: batch_shapes.Stretch) -> Faces:
     """Cuts a batch's faces and its sound."""
     model = self.config.model
-    first = model.context + first_heard(self.config, True)
-    starts = FRAME * (first + np.arange(FRAMES))
+    first = first_heard(self.config, True)
     points = folded(batch.landmarks)
     boxes, others = map(face_boxes, (points, folded(batch.other_landmarks)))
     true, reference = (
@@ -129,8 +125,11 @@ class PaintLosses:
       for frames, where in ((batch.frames, boxes), (batch.others, others))
     )
     landmarks = within(points, boxes, model.image)
-    mel = spectra(folded(sounds(batch.audio, starts)))
-    return Faces(true, reference, landmarks, mel, window(self.config, batch))
+    mel, window = (
+      spectra_at(self.config, batch, x)
+      for x in (first + np.arange(FRAMES), np.arange(1))
+    )
+    return Faces(true, reference, landmarks, mel, window)
 
   def paint(
     self,

@@ -26,7 +26,6 @@ from speak_jax.stages.base import (
   Stage,
 )
 from speak_jax.stages.wav2lip_input import (
-  FRAME,
   as_rgb,
   batch_of,
   below,
@@ -34,8 +33,7 @@ from speak_jax.stages.wav2lip_input import (
   face_boxes,
   folded,
   sampler_of,
-  sounds,
-  spectra,
+  spectra_at,
 )
 
 SYNC = "wav2lip_sync"  # the stage
@@ -102,14 +100,13 @@ class SyncLosses:
     # The one that is apart stands behind the stretch.
     starts = np.append(starts, batch.frames.shape[1])
     faces = faces[:, starts[:, None] + np.arange(FRAMES)]
-    first = FRAME * (self.config.model.context + starts[:-1])
     ((seen, heard), changed) = base.apply(
       self.net,
       EXPERT,
       params,
       collections,
       rearrange(faces, "b n t h w c -> (b n) h w (t c)"),
-      spectra(folded(sounds(batch.audio, first))),
+      spectra_at(self.config, batch, starts[:-1]),
       train=train,
       mutable=["batch_stats"] if train else (),
     )

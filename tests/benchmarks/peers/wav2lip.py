@@ -96,8 +96,9 @@ class Generator(nn.Module):
       channels = features
     self.face_decoder_blocks = _chains(decoder)
     self.skips = net.skips
-    draw = nn.Conv2d(2 * w, 4 if net.skips else 3, 1)
-    self.output_block = nn.Sequential(plain(channels + beside[-1], 2 * w), draw)
+    self.output_block = nn.Sequential(
+      plain(channels + beside[-1], 2 * w), nn.Conv2d(2 * w, 3, 1)
+    )
 
   def forward(self, faces: Tensor, mel: Tensor) -> tuple[Tensor, ...]:
     maps, x = [], faces
@@ -108,13 +109,11 @@ class Generator(nn.Module):
     for chain in self.face_decoder_blocks:
       x = torch.cat([chain(x), maps.pop()], 1)
     x = self.output_block(x)
-    painted = torch.sigmoid(x[:, :3])
-    if not self.skips:
-      return (last(painted),)
-    upper, _ = faces[:, :3].chunk(2, 2)
-    _, lower = faces[:, 3:].chunk(2, 2)
-    given = torch.cat([upper, lower], 2)
-    return (last(given.lerp(painted, torch.sigmoid(x[:, 3:] - wav2lip.FEW))),)
+    if self.skips:
+      upper, _ = faces[:, :3].chunk(2, 2)
+      _, lower = faces[:, 3:].chunk(2, 2)
+      x = x + torch.logit(torch.cat([upper, lower], 2), eps=wav2lip.EDGE)
+    return (last(torch.sigmoid(x)),)
 
 
 class SyncExpert(nn.Module):
