@@ -42,6 +42,15 @@ def test_conv_pads_like_its_docstring(size, stride, before, after):
   np.testing.assert_allclose(got, want, atol=1e-4)
 
 
+def test_maps_of_four_places():
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(3, 2, 2, 4)).astype("f4")
+  kernel = rng.normal(size=(3, 3, 4, 5)).astype("f4")
+  np.testing.assert_allclose(
+    conv.conv(x, kernel), plain(x, kernel, 1, 1), atol=1e-4
+  )
+
+
 def test_large_kernels_take_odd_sides():
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, 7, 8, 3)).astype("f4")
