@@ -80,6 +80,32 @@ ENTRY %main (a: f32[4,6]) -> f32[4,6] {
 """  # noqa: E501
 
 
+def test_cycles_of_loops_count_as_often_as_they_turn():
+  text = """
+%inner (p: f32[4]) -> f32[4] {
+  ROOT %n = f32[4]{0} negate(%p), backend_config={"estimated_cycles":"999"}
+}
+
+%body (t: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %c = s32[] constant(100)
+  %x = f32[4]{0} fusion(%t), kind=kLoop, calls=%inner, backend_config={"estimated_cycles":"5"}
+  ROOT %r = (s32[], f32[4]{0}) tuple(%c, %x)
+}
+
+%cond (t: (s32[], f32[4])) -> pred[] {
+  %n = s32[]{:T(128)} constant(7)
+  ROOT %lt = pred[]{:T(512)} compare(%t, %n), direction=LT
+}
+
+ENTRY %main (a: f32[4]) -> f32[4] {
+  %w = (s32[], f32[4]{0}) while(%a), condition=%cond, body=%body
+  ROOT %f = f32[4]{0} fusion(%w), kind=kLoop, calls=%inner, backend_config={"estimated_cycles":"11"}
+}
+"""  # noqa: E501
+  assert hlo.cycles(text) == 7 * 5 + 11
+  assert hlo.cycles(_HLO) == 0
+
+
 @pytest.mark.parametrize(
   "name", ["v5e", "v5e:", "k80:2", "h200:x", "v5e:4x", ""]
 )

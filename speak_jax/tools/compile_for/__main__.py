@@ -6,10 +6,11 @@
 
 XLA's compilers for TPUs and NVIDIA's GPUs make every program of the stages as
 they would for that machine. For each: seconds to compile, bytes of a device
-against what it has, products, what devices exchange, loops, gathers, and the
-ten largest values that it holds with the lines of ours they come from. With
---search the largest microbatch is looked for, where the config's own does not
-fit. Nothing is run, and no memory of that machine is needed here.
+against what it has, products, cycles of a TPU by XLA's own cost model, what
+devices exchange, loops, gathers, and the ten largest values that it holds with
+the lines of ours they come from. With --search the largest microbatch is
+looked for, where the config's own does not fit. Nothing is run, and no memory
+of that machine is needed here.
 
 Machines: v4, v5e, v5p, v6e with the shape of a slice, as v5e:4x4; v100, a100,
 h100, h200 with how many, as h200:8. Needed: pip install libtpu for TPUs;
@@ -71,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
   # Neither devices that are here nor Google's cloud are asked for anything.
   jax.config.update("jax_platforms", "cpu")
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+  # libtpu lets one process a machine in, for the sake of chips that are there.
+  os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
   config = FLAGS.config
   tables = []
   try:

@@ -55,6 +55,8 @@ class Value(NamedTuple):
 class Summary(NamedTuple):
   """What stands in a program."""
 
+  cycles: int  # that XLA expects it to take of a TPU; 0: it does not say
+
   collectives: Mapping[str, tuple[int, int]]  # {kind: (how many, bytes)}
   custom_calls: Mapping[str, int]  # by target
   counts: Mapping[str, int]  # of opcodes, inside fusions too
@@ -92,6 +94,7 @@ def summary(text: str, values: int = 10) -> Summary:
   large.sort(key=lambda x: -x.bytes)
   source_of = sources(text)
   return Summary(
+    cycles=cycles(text),
     collectives=collectives,
     custom_calls=dict(calls),
     counts=dict(counts),
@@ -100,6 +103,38 @@ def summary(text: str, values: int = 10) -> Summary:
       for x in large[:values]
     ),
   )
+
+
+def cycles(text: str) -> int:
+  """Cycles that XLA's cost model gives a program for a TPU; 0 for others.
+
+  What is exchanged between devices has none. A loop counts as often as the
+  bound in its condition says, once where there is none.
+  """
+  own: Counter[str] = Counter()
+  called: dict[str, list[tuple[str, str]]] = {}  # (condition or "", body)
+  bounds: dict[str, list[int]] = {}
+  for computation, found in instructions(text):
+    if cost := re.search(r'"estimated_cycles":"(\d+)"', found.rest):
+      own[computation] += int(cost[1])
+    if found.opcode == "constant" and found.shape == "s32[]":
+      value = re.search(r"constant\((\d+)\)", found.rest)
+      bounds.setdefault(computation, []).append(int(value[1]) if value else 1)
+    if found.opcode != "fusion":  # its own cost holds what it calls
+      condition = re.search(r"condition=%?([\w.\-]+)", found.rest)
+      for name in re.findall(r"(?:body|calls)=%?([\w.\-]+)", found.rest):
+        called.setdefault(computation, []).append(
+          (condition[1] if condition else "", name)
+        )
+
+  def total(computation: str) -> int:
+    return own[computation] + sum(
+      max(bounds.get(condition, [1])) * total(name)
+      for condition, name in called.get(computation, [])
+    )
+
+  entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.MULTILINE)
+  return total(entry[1]) if entry else 0
 
 
 def instructions(text: str) -> Iterator[tuple[str, Instruction]]:

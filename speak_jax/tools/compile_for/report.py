@@ -30,11 +30,12 @@ def lines(machine: Machine, verdicts: Sequence[Verdict]) -> str:
   )
   columns = (
     "| stage, phase: program | microbatch | compiled, s | GB: arguments,"
-    " outputs | temporaries | peak | GFLOP | GB accessed | exchanged, MB |"
+    " outputs | temporaries | peak | GFLOP | GB accessed | Mcycles |"
+    " exchanged, MB |"
     " fusions | loops | gathers | scatters | converts | copies |"
     " custom calls |"
   )
-  parts = [head, columns + "\n" + "|---" * 16 + "|"]
+  parts = [head, columns + "\n" + "|---" * 17 + "|"]
   for verdict in verdicts:
     for program in (*verdict.programs, *verdict.smaller):
       parts[-1] += "\n" + _row(program)
@@ -82,6 +83,7 @@ def _row(program: Program) -> str:
     f"{program.peak / _GB:.2f}",
     f"{program.gflop:.0f}",
     f"{accessed:.1f}" if accessed == accessed else "-",
+    f"{summary.cycles / 1e6:.1f}" if summary.cycles else "-",
     f"{exchanged / 1e6:.1f}",
     *(str(summary.count(opcode)) for opcode in _COUNTED),
     ", ".join(f"{k} {n}" for k, n in _most(summary.custom_calls)) or "0",
