@@ -1,5 +1,6 @@
 """The parts of a report: each measures one thing and says what it found."""
 
+import functools
 import glob
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -88,7 +89,7 @@ def self_driven_part(
     show=show,
     perceptual=perceptual,
     cache=cache,
-    progress=_counted,
+    progress=functools.partial(_counted, "self-driven"),
   )
   cells = self_driven.sheet_cells(shown, SHOWN_TIMES, list(rows))
   sheet = sheets.draw(cells, list(rows.values()) * len(shown))
@@ -175,7 +176,12 @@ def audio_swap_part(
     return methods.run(entry, self_driven.request(clip, audio), 0)
 
   values = audio_swap.measure(
-    dataset.clips, generate, dataset.read, sync, seed=seed, progress=_counted
+    dataset.clips,
+    generate,
+    dataset.read,
+    sync,
+    seed=seed,
+    progress=functools.partial(_counted, f"{entry.name}, other speech"),
   )
   title = "What other speech changes, and none:"
   return Section(values, [title, audio_swap.markdown(values)])
@@ -205,7 +211,7 @@ def cross_driven_part(dataset: Dataset, entry: Entry, seed: int) -> Section:
     dataset.read,
     seed=seed,
     shown=SHOWN_DRIVEN,
-    progress=_counted,
+    progress=functools.partial(_counted, f"{entry.name}, driven by others"),
   )
   sheet = sheets.draw(
     cross_driven.sheet_cells(pictures),
@@ -238,9 +244,9 @@ def _write_videos(
   return page.Clip(clip.clip, videos)
 
 
-def _counted(clips: Sequence[EvalClip]) -> Iterator[EvalClip]:
-  """The clips, one by one, with a progress line."""
-  with Progress("speak", "clip", len(clips)) as progress:
+def _counted(part: str, clips: Sequence[EvalClip]) -> Iterator[EvalClip]:
+  """The clips, one by one, with a progress line that names the part."""
+  with Progress(part, "clip", len(clips)) as progress:
     for i, clip in enumerate(clips):
       yield clip
       progress.update(i + 1)
