@@ -60,8 +60,9 @@ def warp(
   """
   scale = (matrix[0, 0] ** 2 + matrix[1, 0] ** 2) ** 0.5
   if scale < 0.5:
-    height, width = frame.shape[:2]
     shrink = int(1 / scale)
+    frame, matrix = _part(frame, matrix, size, shrink)
+    height, width = frame.shape[:2]
     small = max(width // shrink, 1), max(height // shrink, 1)
     frame = cv2.resize(frame, small, interpolation=cv2.INTER_AREA)
     factor = np.array([width / small[0], height / small[1]])
@@ -75,3 +76,35 @@ def warp(
     flags=cv2.INTER_LINEAR,
     borderMode=cv2.BORDER_REPLICATE,
   )
+
+
+def _part(
+  frame: UInt8[np.ndarray, "h w 3"],
+  matrix: Float[np.ndarray, "2 3"],
+  size: int,
+  block: int,
+) -> tuple[UInt8[np.ndarray, "y x 3"], Float[np.ndarray, "2 3"]]:
+  """What of a picture `warp` can see, and the matrix from there.
+
+  Of a large one that shows a small face most need not be averaged.
+
+  Args:
+    frame: The picture.
+    matrix: Of the picture.
+    size: Side of the cut in pixels.
+    block: Side of the squares that are averaged, px. The part holds those of
+      the whole, and one more than is seen on each side.
+  """
+  ends = np.array([[0, 0], [0, size], [size, 0], [size, size]]) - 0.5
+  seen = (ends - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+  extent = np.array(frame.shape[1::-1])
+  low = (np.floor(seen.min(0) / block).astype(int) - 1) * block
+  high = (np.ceil(seen.max(0) / block).astype(int) + 2) * block
+  # Beyond the picture its edge is seen, which the last squares end at.
+  low = low.clip(0, (extent - 1) // block * block)
+  high = np.minimum(np.maximum(high, low + block), extent)
+  squares = -(-(high - low) // block)
+  low = np.where(high < extent, low, np.maximum(extent - squares * block, 0))
+  shift = matrix[:, :2] @ low + matrix[:, 2]
+  part = frame[low[1] : high[1], low[0] : high[0]]
+  return part, np.concatenate([matrix[:, :2], shift[:, None]], 1)

@@ -106,6 +106,33 @@ def test_warp_averages_when_it_shrinks():
   assert crop.std() < frame.std() / 5
 
 
+@pytest.mark.parametrize("shrink", [2, 3, 5])
+@pytest.mark.parametrize("centre", [(240, 150), (0, 290), (470, -20), (900, 0)])
+def test_warp_of_a_part_is_that_of_the_whole_picture(shrink, centre):
+  # Squares of 2, 3 and 5 px fill it: those of a part are those of the whole.
+  frame = np.random.default_rng(0).integers(0, 255, (300, 480, 3))
+  frame = frame.astype(np.uint8)
+  scale, size = 1 / (shrink + 0.4), 30
+  linear = turned(np.eye(2), 0.3, scale, 0).T
+  shift = size / 2 - linear @ np.array(centre)
+  small = cv2.resize(
+    frame, (480 // shrink, 300 // shrink), interpolation=cv2.INTER_AREA
+  )
+  whole = cv2.warpAffine(
+    small,
+    np.concatenate(
+      [linear * shrink, (shift + linear.sum(1) * (shrink - 1) / 2)[:, None]], 1
+    ),
+    (size, size),
+    flags=cv2.INTER_LINEAR,
+    borderMode=cv2.BORDER_REPLICATE,
+  )
+  crop = warp(frame, np.concatenate([linear, shift[:, None]], 1), size)
+  difference = np.abs(crop.astype(int) - whole)
+  assert difference.max() <= 5  # places are rounded to a 32nd of a pixel
+  assert difference.mean() < 0.3
+
+
 def test_bridge_fills_short_gaps_only():
   n = 12
   landmarks = np.full((n, 68, 2), np.nan, np.float32)
