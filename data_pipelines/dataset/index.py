@@ -56,6 +56,7 @@ class ClipInfo(NamedTuple):
 
 
 _CHUNK = 4096  # rows that are objects at the same time
+_KNOWN = 1024  # rows that are kept: a sample asks for each many times
 _NUMBERS = {int: "q", float: "d", bool: "b"}  # by the type of the field
 _TYPES = get_type_hints(ClipInfo)
 
@@ -153,6 +154,7 @@ class Index(Sequence[ClipInfo]):
   def _fill(self, columns: dict[str, Any], count: int) -> None:
     self._columns = {name: columns[name] for name in ClipInfo._fields}
     self._count = count
+    self._known: dict[int, ClipInfo] = {}  # rows of late, up to `_KNOWN`
 
   def __len__(self) -> int:
     """Number of clips."""
@@ -170,12 +172,17 @@ class Index(Sequence[ClipInfo]):
     if not -self._count <= i < self._count:
       raise IndexError(f"clip {i} of {self._count}")
     i = i % self._count
-    return ClipInfo(
-      *(
-        column.item(i) if isinstance(column, np.ndarray) else column[i]
-        for column in self._columns.values()
+    if (row := self._known.get(i)) is None:
+      row = ClipInfo(
+        *(
+          column.item(i) if isinstance(column, np.ndarray) else column[i]
+          for column in self._columns.values()
+        )
       )
-    )
+      if len(self._known) >= _KNOWN:
+        self._known = {}
+      self._known[i] = row
+    return row
 
   def __iter__(self) -> Iterator[ClipInfo]:
     """All rows, in their order."""

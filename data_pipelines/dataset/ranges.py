@@ -81,6 +81,7 @@ class Counts(NamedTuple):
     return self.frames if name == "frames" else self.twins
 
 
+@functools.cache
 def width(name: str) -> int:
   """Bytes of a row of an array."""
   shape, dtype = ARRAYS[name]
@@ -430,8 +431,14 @@ class Rows:
     times = np.asarray(key)
     if not times.size:
       return self._read(0, 0)
-    low = int(times.min())
-    return self._read(low, int(times.max()) + 1)[times - low]
+    low, high = int(times.min()), int(times.max())
+    if (high - low) * self._width <= CHUNK:
+      return self._read(low, high + 1)[times - low]
+    # What lies between them is not read.
+    if not 0 <= low <= high < self._count:
+      raise IndexError(f"rows {low} to {high} of {self._count}")
+    rows = self.spans([(t, t + 1) for t in times.tolist()])
+    return np.concatenate(rows).reshape(times.shape + self._shape)
 
   def spans(self, spans: Sequence[tuple[int, int]]) -> list[np.ndarray]:
     """Rows from a first one to before a last one, of each span, at once."""

@@ -146,10 +146,7 @@ class _ClipMaker:
       ),
       level=records.sound_level(i),
       emotion=records.frames(lender, chosen, size),
-      # Not at once: that reads all between the first and the last.
-      emotion_landmarks=np.stack(
-        [records.landmarks(lender, t, size) for t in chosen]
-      ),
+      emotion_landmarks=records.landmarks(lender, chosen, size),
       emotion_label=np.array(records.index[i].emotion, np.int32),
       donor=donor,
       donor_landmarks=donor_landmarks,

@@ -39,6 +39,7 @@ class Donors:
     self._dataset_of = dataset_of
     self._person: dict[str, list[int]] = defaultdict(list)
     self._same_session = same_session
+    # By person and session; "" gathers all sessions.
     self._session: dict[tuple[str, str], list[int]] = defaultdict(list)
     self._emotion: dict[tuple[int, int, int], dict[str, list[int]]] = (
       defaultdict(lambda: defaultdict(list))
@@ -49,7 +50,8 @@ class Donors:
     self._take: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, row in enumerate(index):
       self._person[row.identity].append(i)
-      self._session[row.identity, row.session].append(i)
+      for session in {row.session, ""}:
+        self._session[row.identity, session].append(i)
       if row.emotion != spec.UNKNOWN:
         for level in {row.level, 0}:  # level 0 gathers all levels
           key = self._dataset_of(i), row.emotion, level
@@ -57,6 +59,8 @@ class Donors:
         self._feeling[_feeling(row)].append(i)
       if row.take:
         self._take[row.identity, row.take].append(i)
+    # {(lenders' group, emotion): its clips of other emotions}.
+    self._unlike: dict[tuple[tuple[str, str], int], list[int]] = {}
     self._label = {name: k for k, name in enumerate(sorted(self._person))}
 
   def label(self, i: int) -> int:
@@ -73,17 +77,22 @@ class Donors:
     Of the person, or of the session, if it is known and asked for; of another
     emotion where there is one.
     """
-    own = self._emotions[i]
-    others = [j for j in self.lenders(i) if j != i]
-    unlike = [j for j in others if self._emotions[j] != own]
-    return _draw(unlike or others, rng)
+    own, lenders = self._emotions[i], self.lenders(i)
+    key = self._group(i), own
+    if key not in self._unlike:
+      self._unlike[key] = [j for j in lenders if self._emotions[j] != own]
+    if unlike := self._unlike[key]:
+      return _draw(unlike, rng)
+    return _other(lenders, i, rng) if len(lenders) > 1 else None
 
   def lenders(self, i: int) -> list[int]:
     """Clips that may lend clip i the identity, itself among them."""
+    return self._session[self._group(i)]
+
+  def _group(self, i: int) -> tuple[str, str]:
+    """Whose clips, and of which session, lend clip i the identity."""
     row = self._index[i]
-    if self._same_session and row.session:
-      return self._session[row.identity, row.session]
-    return self._person[row.identity]
+    return row.identity, row.session if self._same_session else ""
 
   def identity_frame(
     self, i: int, start: int, stop: int, rng: np.random.Generator
@@ -121,12 +130,10 @@ class Donors:
     if there is no other or the emotion is unknown: an unlabelled clip's own
     pictures alone say what its face does.
     """
-    others = [
-      j for j in self._feeling.get(_feeling(self._index[i]), []) if j != i
-    ]
-    if not others or rng.random() >= share:
+    alike = self._feeling.get(_feeling(self._index[i]), [])
+    if len(alike) < 2 or rng.random() >= share:
       return i
-    return others[int(rng.integers(len(others)))]
+    return _other(alike, i, rng)
 
   def views(self, i: int) -> list[tuple[int, int, int]]:
     """Clips of other cameras that show instants of clip i.
@@ -174,6 +181,12 @@ def other_time(
     return start
   t = int(rng.integers(left))
   return t if t < start else t + stop - start
+
+
+def _other(clips: Sequence[int], i: int, rng: np.random.Generator) -> int:
+  """Any but clip i of several, which rise and have it among them."""
+  k = int(rng.integers(len(clips) - 1))
+  return clips[k] if clips[k] < i else clips[k + 1]
 
 
 def _draw(items: Sequence[int], rng: np.random.Generator) -> int | None:

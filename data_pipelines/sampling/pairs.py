@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import cv2
 import grain
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -248,7 +249,7 @@ class PairMaker:
 
 def _mirror(picture: _Picture) -> _Picture:
   return _Picture(
-    np.ascontiguousarray(picture.frame[:, ::-1]),
+    cv2.flip(picture.frame, 1),
     augment.mirror_landmarks(picture.landmarks, picture.frame.shape[1]),
   )
 

@@ -152,6 +152,13 @@ def test_few_bytes_are_read_for_a_mesh(data, clips, sizes):
     opened.mesh(2, 0, 32)
 
 
+def test_what_lies_between_rows_is_not_read(data, sizes):
+  far = opening.open_records(data, "train").mesh(0, [0, 23], 32)
+  assert far.shape == (2, 468, 3)
+  _, first, last = sizes  # of 24 rows
+  assert first == ranges.CHUNK and last < 2 * ranges.CHUNK
+
+
 def test_a_table_without_meshes_is_that_of_format_1_4_0(clips):
   """Row by row, as the code before wrote it."""
   for clip in clips:
