@@ -22,7 +22,7 @@ EXPECTED = {
   "no PocketSphinx here": 6,
   "no jax2onnx here": 2,
   "no libtpu here": 1,
-  "no PyTorch here": 23,
+  "no PyTorch here": 28,
   "PyTorch is here": 1,
   "Apache Beam is installed": 1,
   "Gradio is installed": 1,

@@ -51,7 +51,7 @@ class Many(reader.Records):
   def __init__(self, data: str, cache_bytes: int):
     """Opens a prepared set."""
     few = opening.open_records(data, "train", cache_bytes)
-    count = len(few)
+    self.few = count = len(few)  # clips that are there
     index = few.index.take(np.arange(CLIPS) % count)
     table = few._table
     super().__init__(
