@@ -14,6 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange
 from jax import Array, lax
 from jax.typing import DTypeLike
@@ -23,7 +24,10 @@ from speak_jax.nn.resize import blur
 
 KAIMING = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
-FEW = 8  # channels that XLA's convolutions on the CPU are slow for
+# Channels that XLA's convolutions on the CPU are slow for, and those that they
+# are quick for with large kernels.
+FEW, MANY = 20, 40
+CROWD = 32  # examples with which XLA's weight gradient of large kernels is fast
 # As PyTorch draws the weights of convolutions and dense layers.
 PYTORCH = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
@@ -52,14 +56,15 @@ def conv(
   nothing: only places whose whole kernel lies inside are left.
   """
   size, features = kernel.shape[0], kernel.shape[-1]
+  large = size > 3 and min(kernel.shape[2:]) <= FEW
+  small = size == 3 and features > 1 and _places(x, kernel) > 1
+  if size % 2 and stride == 1 and (large or small):
+    return _wide(x, kernel, 0 if valid else size // 2)
   if valid:
     return _convolve(x, kernel, stride)
   if size == 1:
     return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
   even = not (x.shape[1] % 2 or x.shape[2] % 2)
-  few = min(kernel.shape[2:]) <= FEW
-  if size % 2 and size > 3 and stride == 1 and even and few:
-    return _wide(x, kernel)
   if size % 2 and stride == 1 and features == 1:
     return _taps(x, kernel)
   if size == 3 and stride == 1 and x.shape[1:3] == (2, 2):
@@ -140,47 +145,77 @@ def _four(x: Array, kernel: Array) -> Array:
   return rearrange(y, "b (h w) d -> b h w d", h=2)
 
 
-def _folded(x: Array, kernel: Array) -> Array:
-  """An odd kernel at stride 1, both sides even, four places at a time.
+def _places(x: Array, kernel: Array) -> int:
+  """How many places of a row a convolution is to take at a time."""
+  size, most = len(kernel), max(kernel.shape[2:])
+  if size > 3:
+    return 4 if most <= MANY else 1
+  # Where 3x3 kernels read small maps, the kernels' own folding is felt.
+  return 1 if most > 16 or x.shape[2] < 16 else 2 if most > 8 else 4
 
-  2x2 places lie in the channels before and behind: an eighth to a third more
-  products of a 7x7 or 5x5 kernel, and four times the channels.
+
+def _folded(x: Array, kernel: Array, pad: int, places: int) -> Array:
+  """An odd kernel at stride 1, some places of a row at a time.
+
+  They lie in the channels before and behind, for which nothing has to move: of
+  four, two thirds more products of a 7x7 kernel, and four times the channels.
   """
-  pad = kernel.shape[0] // 2
-  x = rearrange(
-    pad_edges(x, pad, pad), "b (h p) (w q) c -> b h w (p q c)", p=2, q=2
+  size, width = len(kernel), x.shape[2] + 2 * pad - len(kernel) + 1
+  read = -(-(size - 1) // places) + 1  # of the folded columns
+  columns = places * (-(-width // places) + read - 1)
+  x = jnp.pad(x, ((0, 0), (0, 0), (pad, columns - x.shape[2] - pad), (0, 0)))
+  # Each makes its place by the same kernel, further right in a wider one: its
+  # tap t for place q is of what lies at q + t, place p of folded column j.
+  column, read_at, made = np.ogrid[:read, :places, :places]
+  taps = np.arange(size)[:, None, None, None]
+  lies = (places * column + read_at == made + taps).astype(kernel.dtype)
+  kernel = jnp.einsum("itcd,tjpq->ijpcqd", kernel, lies, precision="highest")
+  # Of a convolution that pads nothing, XLA makes one 2 to 6 times slower: where
+  # no row is wanted, one is padded and its result taken away.
+  above = max(pad, 1)
+  y = lax.conv_general_dilated(
+    rearrange(x, "b h (w q) c -> b h w (q c)", q=places),
+    rearrange(kernel, "i j p c q d -> i j (p c) (q d)"),
+    (1, 1),
+    ((above, pad), (0, 0)),
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
   )
-  # Each of the four is the kernel at another place of one a row larger.
-  kernels = [
-    jnp.pad(kernel, ((p, 1 - p), (q, 1 - q), (0, 0), (0, 0)))
-    for p in (0, 1)
-    for q in (0, 1)
-  ]
-  kernel = rearrange(
-    jnp.stack(kernels), "n (i p) (j q) c d -> i j (p q c) (n d)", p=2, q=2
-  )
-  return rearrange(
-    _convolve(x, kernel), "b h w (p q d) -> b (h p) (w q) d", p=2, q=2
-  )
+  y = rearrange(y, "b h w (q d) -> b h (w q) d", q=places)
+  return y[:, above - pad :, :width]
 
 
-@jax.custom_vjp
-def _wide(x: Array, kernel: Array) -> Array:
-  """A 5x5 or 7x7 kernel that reads or makes few channels.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _wide(x: Array, kernel: Array, pad: int) -> Array:
+  """A kernel that reads or makes few channels, 3x3 that does both.
 
-  Folded, its gradients take a half to a tenth of the time, those of `_taps` a
-  thirtieth, and the forward pass a third to a half where few are read.
+  Folded, 5x5 and 7x7 take a third to a fifth of the time, 3x3 half.
   """
-  if kernel.shape[2] <= FEW:
-    return _folded(x, kernel)
-  if kernel.shape[3] == 1:
+  places = _places(x, kernel)
+  if places > 1:
+    return _folded(x, kernel, pad, places)
+  if kernel.shape[3] == 1 and 2 * pad + 1 == len(kernel):
     return _taps(x, kernel)
-  return _convolve(x, kernel, 1, kernel.shape[0] // 2)
+  return _convolve(x, kernel, 1, pad)
+
+
+def _wide_backward(
+  pad: int, saved: tuple[Array, Array], slope: Array
+) -> tuple[Array, Array]:
+  x, kernel = saved
+  size, features = len(kernel), kernel.shape[3]
+  back = rearrange(kernel[::-1, ::-1], "i j c d -> i j d c")
+  # Folded, those of 5x5 and 7x7 take a half to a tenth of the time; of many
+  # examples four times, as those of 3x3.
+  if size > 3 and len(x) < CROWD and features <= MANY:
+    slide = functools.partial(_folded, x, pad=pad, places=4)
+  else:
+    slide = functools.partial(_convolve, x, pad=pad)
+  weights = jax.vjp(slide, kernel)[1](slope)[0]
+  return _wide(slope, back, size - 1 - pad), weights
 
 
 _wide.defvjp(
-  lambda x, kernel: (_wide(x, kernel), (x, kernel)),
-  lambda saved, slope: jax.vjp(_folded, *saved)[1](slope),
+  lambda x, kernel, pad: (_wide(x, kernel, pad), (x, kernel)), _wide_backward
 )
 
 

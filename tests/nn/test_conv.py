@@ -84,6 +84,36 @@ OWN = [
 ]
 
 
+@pytest.mark.parametrize(
+  ("shape", "features", "size", "pad"),
+  [
+    ((2, 9, 11, 3), 5, 7, 3),
+    ((2, 9, 11, 3), 5, 7, 0),
+    ((33, 6, 7, 2), 3, 5, 2),  # more examples than are folded
+    ((2, 7, 8, 41), 3, 7, 0),  # channels that are read as they are
+    ((2, 7, 8, 41), 1, 7, 3),
+    ((2, 8, 7, 3), 41, 5, 2),
+  ],
+)
+def test_large_kernels_of_few_channels_equal_xlas(shape, features, size, pad):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=shape).astype("f4")
+  kernel = rng.normal(size=(size, size, shape[-1], features)).astype("f4")
+
+  def both(convolve):
+    @jax.jit
+    def run(x, kernel):
+      y, pull = jax.vjp(convolve, x, kernel)
+      return y, *pull(jnp.sin(y))
+
+    return run(x, kernel)
+
+  got = both(lambda x, kernel: conv.conv(x, kernel, valid=not pad))
+  want = both(lambda x, kernel: plain(x, kernel, 1, pad))
+  for ours, theirs in zip(got, want, strict=True):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=5e-3)
+
+
 @pytest.mark.parametrize(("size", "stride", "channels", "features"), OWN)
 def test_own_gradients_and_r1_equal_xlas(size, stride, channels, features):
   rng = np.random.default_rng(0)
