@@ -115,6 +115,25 @@ def test_a_machine_that_is_none_is_named(name):
   assert "\n" not in str(refused.value)
 
 
+@pytest.mark.skipif(
+  importlib.util.find_spec("jax_cuda12_plugin") is not None,
+  reason="CUDA 12's compiler is here",
+)
+def test_what_a_v100_needs_is_said():
+  with pytest.raises(ValueError, match="v100:8: CUDA 13 makes nothing") as said:
+    chips.machine("v100:8")
+  assert "jax-cuda12-plugin" in str(said.value)
+  assert "\n" not in str(said.value)
+
+
+def test_a_program_that_does_not_compile_is_named_in_a_line():
+  machine = _machine(1 << 40)._replace(options={"xla_no_such_option": True})
+  line = "^cpu:1: syncnet, contrast: single does not compile: .*no_such_option"
+  with pytest.raises(ValueError, match=line) as refused:
+    list(programs.compiled(CONFIG, "syncnet", machine))
+  assert "\n" not in str(refused.value)
+
+
 def test_a_gpu_in_xlas_words():
   chip = chips.CHIPS["h200"]
   text = chips.target_config(chip.title, chip.memory, chip.gpu)

@@ -15,7 +15,8 @@ of that machine is needed here.
 Machines: v4, v5e, v5p, v6e with the shape of a slice, as v5e:4x4; v100, a100,
 h100, h200 with how many, as h200:8. Needed: pip install libtpu for TPUs;
 jax-cuda13-plugin and jax-cuda13-pjrt for GPUs (no driver, none of CUDA's
-libraries). Exit code 64: it cannot be said.
+libraries), of V100 the same for CUDA 12 and nvidia-cuda-nvcc-cu12. Exit code
+64: it cannot be said.
 """
 
 import json

@@ -1,9 +1,11 @@
 """Machines that programs are compiled for, none of which need be there.
 
 XLA's own compilers make the programs: that of TPUs is in the package libtpu,
-that of NVIDIA's GPUs in jax-cuda13-plugin and jax-cuda13-pjrt.
+that of NVIDIA's GPUs in jax-cuda13-plugin and jax-cuda13-pjrt. For Volta and
+older the same of CUDA 12 are needed, and its ptxas in the PATH.
 """
 
+import importlib.util
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -36,6 +38,7 @@ class Chip(NamedTuple):
   gpu: Gpu | None = None  # None: a TPU
 
 
+_CUDA_13 = (7, 5)  # the oldest capability that it makes programs for
 # JAX takes three quarters of a GPU's memory at its start.
 _TAKEN = 0.75
 CHIPS: Mapping[str, Chip] = {
@@ -99,6 +102,12 @@ def machine(name: str) -> Machine:
       " as in v5e:4x4 and h200:8"
     )
   chip = CHIPS[kind]
+  old = chip.gpu is not None and chip.gpu.capability < _CUDA_13
+  if old and importlib.util.find_spec("jax_cuda12_plugin") is None:
+    raise ValueError(
+      f"--topology {name}: CUDA 13 makes nothing for it; install"
+      " jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12 instead"
+    )
   try:
     found = _tpu(name) if chip.gpu is None else _gpu(chip, shape)
   except Exception as error:  # the runtimes' own kinds

@@ -67,7 +67,8 @@ def compiled(
     machine: Where it would run.
 
   Raises:
-    ValueError: the batch does not divide; one line.
+    ValueError: the batch does not divide, or the compiler refuses a program;
+      one line.
   """
   mesh = mesh_of(config, machine)
   alone = ConfigDict(config.to_dict())
@@ -82,7 +83,14 @@ def compiled(
   for phase, update, inputs in _updates(stage, config, mesh):
     for program, traced in update.traced(*inputs).items():
       start = time.perf_counter()
-      made = traced.lower().compile(dict(machine.options))
+      try:
+        made = traced.lower().compile(dict(machine.options))
+      except jax.errors.JaxRuntimeError as error:
+        line = str(error).partition("\n")[0]
+        raise ValueError(
+          f"{machine.name}: {name}, {phase.name}: {program} does not compile:"
+          f" {line}"
+        ) from error
       seconds = time.perf_counter() - start
       memory: Any = made.memory_analysis()
       cost = made.cost_analysis() or {}
