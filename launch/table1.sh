@@ -8,8 +8,10 @@
 # --minutes M    of training each, of all stages together, without compilation;
 #                20 unless it is said, on this machine with nothing else to do
 # --grid DIR     (or GRID=DIR) a folder that holds the GRID corpus's folder s1:
-#                a second table of drawn people who speak its recordings and
-#                drawn speech. launch/reference.sh --help says where GRID is
+#                a second table, of systems that learn from drawn people who
+#                speak its recordings and drawn speech, measured on held-out
+#                people who speak recordings. launch/reference.sh --help says
+#                where GRID is
 # --report       the tables of what is trained, and no training
 #
 # Every set of people is OUT/SET/data, every system's run OUT/SET/NAME, the
@@ -28,7 +30,7 @@ rows="speak=speak wav2lip=wav2lip wav2lip-video=wav2lip@video atvg=atvg
   thpad-teacher=thpad@teacher"
 
 usage() {
-  sed -n '2,26s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,24s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 out=runs/table1
@@ -88,9 +90,9 @@ videos() {
   printf '%s\n' "$found"
 }
 
-# A set's runs, its table, and its study.
+# A set's runs, its table of what is measured on MEASURED, and its study.
 table() {
-  local folder="$1" data="$2" name row models=""
+  local folder="$1" data="$2" measured="$3" name row models=""
   if [ -n "$training" ]; then
     for name in $systems; do
       train "$folder" "$data" "$name"
@@ -102,17 +104,19 @@ table() {
   # Whose lips are in step is said by a SyncNet that trained none of them: that
   # of the reference model, of other drawn people.
   python -m speak_jax.evaluate \
-    --models "reference=speak_jax/assets/reference,$models" --data "$data" \
-    --swap --videos 8 --cache "$folder/frames" --out "$folder/report"
+    --models "reference=speak_jax/assets/reference,$models" \
+    --data "$measured" --swap --videos 8 --cache "$folder/frames" \
+    --out "$folder/report"
   python -m speak_jax.tools.study --results "$(videos "$folder")" \
     --out "$folder/study"
 }
 
 mkdir -p "$out/drawn"
 draw --output "$out/drawn/data" --twins-every 5
-table "$out/drawn" "$out/drawn/data"
+table "$out/drawn" "$out/drawn/data" "$out/drawn/data"
 [ -n "$grid" ] || exit 0
 
 mkdir -p "$out/grid"
 draw --output "$out/grid/data/recorded" --seconds 3 --speech "$grid"
-table "$out/grid" "$out/grid/data/recorded,$out/drawn/data"
+table "$out/grid" "$out/grid/data/recorded,$out/drawn/data" \
+  "$out/grid/data/recorded"

@@ -66,8 +66,13 @@ def test_recordings_give_a_second_table(tmp_path, table1):
   made = calls(tmp_path)
   assert modules(made) == ["prepare", "evaluate", "study"] * 2
   assert made[3][-2:] == ["--speech", str(tmp_path / "grid")]
-  data = made[4][made[4].index("--data") + 1]
-  assert data == f"{out}/grid/data/recorded,{out}/drawn/data"
+  measured = [call[call.index("--data") + 1] for call in (made[1], made[4])]
+  assert measured == [f"{out}/drawn/data", f"{out}/grid/data/recorded"]
+  (tmp_path / "calls").unlink()
+  table1("--out", str(out), "--grid", "grid", GRID="")
+  learned = f"--config.data.path={out}/grid/data/recorded,{out}/drawn/data"
+  trained = [learned in call for call in calls(tmp_path)]
+  assert sum(trained) == 2 * len(METHODS)  # their steps are counted with it too
 
 
 def test_grid_that_is_not_there_is_told_before_all_work(tmp_path, table1):
