@@ -1,12 +1,13 @@
 """Tiny networks, initialised once a session."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import pytest
 
-from speak_jax.nn import conv
 from tests.models import tiny
+from tests.nn.unfolded import unfolded
 
 
 class World(NamedTuple):
@@ -38,10 +39,8 @@ def world() -> World:
   return World(networks, encoders, decoder, speak, portrait, codes)
 
 
-@pytest.fixture
-def unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
-  """Convolutions make the products that their definition has.
-
-  Those of few channels make some more, as zeros in a larger kernel.
-  """
-  monkeypatch.setattr(conv, "FEW", 0)
+@pytest.fixture(name="unfolded")
+def _unfolded() -> Iterator[None]:
+  """Convolutions make the products that their definition has."""
+  with unfolded():
+    yield

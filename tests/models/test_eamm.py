@@ -77,7 +77,7 @@ def test_it_has_as_many_parameters_as_published(kind):
   ("kind", "cost"),
   [("motion", 0.53 + 58**2 * 7**2 * 35 * 50 / 1e9), ("emotion", 1.63)],
 )
-def test_it_costs_as_much_as_published(kind, cost):
+def test_it_costs_as_much_as_published(kind, cost, unfolded):
   net = PUBLISHED[kind]
   inputs = _shapes(net, 256, 1, 1)
   program = jax.make_jaxpr(net.apply)(_variables(net, inputs), *inputs)

@@ -101,3 +101,13 @@ def test_standardize_and_unit():
   np.testing.assert_allclose(y.mean(-1), 0, atol=1e-5)
   np.testing.assert_allclose(y.std(-1), 1, atol=1e-4)
   np.testing.assert_allclose(jnp.linalg.norm(norm.unit(x), axis=-1), 1, 1e-5)
+
+
+def test_group_norm_is_exported_for_any_number_of_examples():
+  layer = norm.GroupNorm()
+  params = {"params": {"scale": jnp.ones(8), "bias": jnp.zeros(8)}}
+  shape = jax.export.symbolic_shape("b, 4, 3, 8")
+  program = jax.export.export(jax.jit(lambda x: layer.apply(params, x)))(
+    jax.ShapeDtypeStruct(shape, jnp.float32)
+  )
+  assert program.out_avals[0].shape == shape

@@ -10,7 +10,6 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 import flax.linen as nn
 import jax
@@ -27,7 +26,6 @@ from speak_jax.models.build import build
 from speak_jax.models.fomm import Keypoints
 from speak_jax.models.generator import Generator
 from speak_jax.models.wav2vec import Wav2vec
-from speak_jax.nn import conv
 from speak_jax.nn.resnet import ResNet
 from speak_jax.spec import LEVEL, Pair, donor_side
 from speak_jax.stages import (
@@ -40,6 +38,7 @@ from speak_jax.stages import (
   wav2lip_sync,
 )
 from speak_jax.supervision import flops
+from tests.nn.unfolded import unfolded
 from tests.stages import test_gradients
 
 PAGE = Path(__file__).parents[2] / "docs" / "structure.md"
@@ -243,8 +242,7 @@ def other_sizes() -> list[Size]:
   """The networks of other methods."""
   found = []
   for name, (module, args) in other_calls().items():
-    # As published: convolutions of few channels make some products more.
-    with mock.patch.object(conv, "FEW", 0):
+    with unfolded():
       params, program = trace(module, *args)
     gmac = flops.count(program) / 1e9
     why = WHY_OTHERS.get(name, "")
