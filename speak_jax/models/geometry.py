@@ -15,6 +15,7 @@ from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -201,10 +202,9 @@ def mouth_interior_mask(
 ) -> Float[Array, "b s s 1"]:
   """1 where the mouth is open, falling to 0 over the last cell."""
   cells = pixel_centers(size)
-  top, bottom = (
-    outline(landmarks[:, jnp.array(edge)], cells)[:, None]
-    for edge in (UPPER_EDGE, LOWER_EDGE)
-  )
+  edges = landmarks[:, jnp.array((UPPER_EDGE, LOWER_EDGE))]
+  lines = jax.vmap(outline, (1, None), 1)(edges, cells)
+  top, bottom = lines[:, :1], lines[:, 1:]
   y = cells[:, None]
   depth = jnp.minimum(y - top, bottom - y) * (size / 2)
   return depth.clip(0, 1)[..., None]
