@@ -93,7 +93,7 @@ def _each(values: Float[Array, "b g _"], x: Float[Array, "b *n c"]) -> Array:
   """One value a channel, or one a group, at every place of the picture."""
   channels = x.shape[-1] // values.shape[1]
   values = jnp.broadcast_to(values, (*values.shape[:2], channels))
-  # Exported programs have no number for the examples, which `len` would ask.
+  # Not `len`: exported programs have no number for the examples.
   return values.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
 
 

@@ -7,7 +7,7 @@ not learned from, with the same on shuffled labels beside it. f_nl ought to tell
 where the head is and not how far the mouth is open, f_l the other way round.
 And of what the prior draws over what frames have: how much moves from frame to
 frame (`speed`), and how much of that is trembling (`jitter`); how far two keys
-are apart. A run with `thpad_prior.weights.velocity=0` says what it does.
+are apart. A run with `thpad_prior.weights.velocity=0` says what that loss does.
 """
 
 from collections.abc import Sequence
